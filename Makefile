@@ -1,0 +1,63 @@
+# Everything runs in .venv, which every target makes when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+CACHE := $(HOME)/.cache/mmrlhf
+# Compiled parts of DeepSpeed, kept between checkouts.
+export TORCH_EXTENSIONS_DIR ?= $(CACHE)/torch_extensions
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export DS_ACCELERATOR ?= cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint types imports crds crds-check format unit jobs clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Install everything into .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmrlhf needs Python 3.11 or newer, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	@# torch first and by its exact version: asked loosely, pip may take a CUDA build.
+	$(PY) -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: setup ## Align a small model on scanned digits, from nothing to a table
+	$(PY) -m examples.digits.run
+
+test: check unit jobs ## Everything that CI checks
+
+check: lint types imports crds-check ## Style, types, import directions, generated files
+
+lint: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+types: setup
+	$(VENV)/bin/mypy
+
+imports: setup
+	$(VENV)/bin/lint-imports --no-cache
+
+crds: setup ## Generate crds/*.yaml from the types
+	$(PY) -m mmrlhf_api.generate
+
+crds-check: setup
+	$(PY) -m mmrlhf_api.generate --check
+
+format: setup ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+unit: setup ## The quick tests
+	$(PY) -m pytest tests/unit tests/cli
+
+jobs: setup ## The tests that train
+	$(PY) -m pytest tests/jobs
+
+clean: ## Remove what make run made
+	rm -rf out

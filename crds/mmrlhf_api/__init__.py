@@ -1,0 +1,108 @@
+"""API types of mmrlhf, the one source of truth for every kind.
+
+``load_job`` reads a job file, ``job_json`` writes one, ``KINDS`` lists what there is.
+"""
+
+from mmrlhf_api.data import DataSource, PreferenceData
+from mmrlhf_api.errors import ApiError, FieldError, JobFileError, Problem, UnknownKindError
+from mmrlhf_api.job import JobSpec, TrainJobSpec
+from mmrlhf_api.jobfile import load_job, load_jobs, parse_job
+from mmrlhf_api.kinds import KINDS, Job, Kind, find_kind, kind_of
+from mmrlhf_api.metadata import ObjectMeta
+from mmrlhf_api.mmdpo import (
+    BetaPolicy,
+    MMDPOJob,
+    MMDPOSpec,
+    PreferenceObjective,
+    Reference,
+    RewardSource,
+)
+from mmrlhf_api.models import ModelSource, Trainable
+from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
+from mmrlhf_api.policy import FailureRule, RunPolicy
+from mmrlhf_api.resources import Resources
+from mmrlhf_api.reward import RewardInference, RewardObjective, RewardTrainJob, RewardTrainSpec
+from mmrlhf_api.sample import (
+    Clustering,
+    ClusterSampleJob,
+    ClusterSampleSpec,
+    Embedding,
+    EmbeddingModel,
+    Failures,
+    Ratio,
+    Report,
+    SampleSource,
+    Selection,
+    Typing,
+)
+from mmrlhf_api.scheduling import Scheduling
+from mmrlhf_api.serialization import job_dict, job_json, spec_digest
+from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress
+from mmrlhf_api.storage import ArtifactStore
+from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
+
+__all__ = [
+    "KINDS",
+    "ApiError",
+    "ArtifactStatus",
+    "ArtifactStore",
+    "BetaPolicy",
+    "Checkpoint",
+    "ClusterSampleJob",
+    "ClusterSampleSpec",
+    "Clustering",
+    "Condition",
+    "DataSource",
+    "Embedding",
+    "EmbeddingModel",
+    "EnvVar",
+    "FailureRule",
+    "Failures",
+    "FieldError",
+    "Job",
+    "JobFileError",
+    "JobSpec",
+    "JobStatus",
+    "Kind",
+    "MMDPOJob",
+    "MMDPOSpec",
+    "ModelSource",
+    "ObjectMeta",
+    "Optimizer",
+    "Parallelism",
+    "PodCounts",
+    "PodTemplate",
+    "PreferenceData",
+    "PreferenceObjective",
+    "Problem",
+    "Progress",
+    "Ratio",
+    "Reference",
+    "Report",
+    "Resources",
+    "RewardInference",
+    "RewardObjective",
+    "RewardSource",
+    "RewardTrainJob",
+    "RewardTrainSpec",
+    "RunPolicy",
+    "SampleSource",
+    "Scheduling",
+    "SecretKeyRef",
+    "Selection",
+    "Toleration",
+    "Tracking",
+    "TrainJobSpec",
+    "Trainable",
+    "Training",
+    "Typing",
+    "UnknownKindError",
+    "find_kind",
+    "job_dict",
+    "job_json",
+    "kind_of",
+    "load_job",
+    "load_jobs",
+    "parse_job",
+    "spec_digest",
+]

@@ -1,0 +1,189 @@
+"""Names that the operator, the jobs and the CLI agree on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "ANNOTATION_ATTEMPT",
+    "API_VERSION",
+    "CATEGORY",
+    "DEFAULT_JOB_PATH",
+    "DEFAULT_TERMINATION_PATH",
+    "ENV_ATTEMPT",
+    "ENV_FRESH",
+    "ENV_JOB",
+    "ENV_PROGRESS_FILE",
+    "ENV_TERMINATION_FILE",
+    "FINALIZER",
+    "GROUP",
+    "LABEL_ATTEMPT",
+    "LABEL_INDEX",
+    "LABEL_JOB",
+    "LABEL_KIND",
+    "LABEL_MANAGED_BY",
+    "MANAGER",
+    "VERSION",
+    "ConditionType",
+    "FailureReason",
+    "Phase",
+    "Reason",
+]
+
+GROUP = "mmrlhf.io"
+"""API group of all kinds."""
+VERSION = "v1alpha1"
+"""API version of all kinds."""
+API_VERSION = f"{GROUP}/{VERSION}"
+"""``apiVersion`` of all kinds."""
+CATEGORY = "mmrlhf"
+"""``kubectl get mmrlhf`` lists all kinds."""
+MANAGER = "mmrlhf-operator"
+"""Field manager of server-side apply and value of the managed-by label."""
+FINALIZER = f"{GROUP}/finalizer"
+"""Finalizer of the operator."""
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+"""Marks everything that the operator made; its watches select by it on the server."""
+LABEL_KIND = f"{GROUP}/kind"
+"""Kind of the job that an object belongs to, such as MMDPOJob."""
+LABEL_JOB = f"{GROUP}/job-name"
+"""Name of the job that an object belongs to."""
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+"""Attempt that a pod belongs to, from 0."""
+LABEL_INDEX = f"{GROUP}/index"
+"""Index of a pod in its attempt, from 0; it is the node rank."""
+ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
+"""Attempt that a shared object, such as the Service, was last applied for."""
+
+ENV_JOB = "MMRLHF_JOB"
+"""Path of the job file that a process reads; ``--job`` overrides it."""
+DEFAULT_JOB_PATH = "/etc/mmrlhf/job.json"
+"""Where the job file is mounted in a pod."""
+ENV_PROGRESS_FILE = "MMRLHF_PROGRESS_FILE"
+"""File to which rank 0 appends its progress, one JSON object a line."""
+ENV_TERMINATION_FILE = "MMRLHF_TERMINATION_FILE"
+"""File to which the first failing rank writes why the job failed, as one JSON object:
+``{"exitCode": 2, "reason": "InvalidInput", "message": "..."}``; the first writer wins."""
+DEFAULT_TERMINATION_PATH = "/dev/termination-log"
+"""Where Kubernetes reads a container's termination message."""
+ENV_ATTEMPT = "MMRLHF_ATTEMPT"
+"""Number of the attempt, from 0."""
+ENV_FRESH = "MMRLHF_FRESH"
+"""``1`` starts over: checkpoints of earlier runs of the same job are neither used nor kept."""
+
+
+class Phase(StrEnum):
+    """Where a job is in its life; terminal phases are never left."""
+
+    PENDING = "Pending"
+    """Accepted, waiting for nodes, quota or images."""
+    STARTING = "Starting"
+    """Some pods run; the others or the process group are not ready yet."""
+    RUNNING = "Running"
+    """All pods run."""
+    RESTARTING = "Restarting"
+    """An attempt failed and the next one waits or starts."""
+    SUSPENDED = "Suspended"
+    """Stopped by runPolicy.suspend."""
+    SUCCEEDED = "Succeeded"
+    """Finished; terminal."""
+    FAILED = "Failed"
+    """Failed for good; terminal."""
+
+
+class ConditionType(StrEnum):
+    """Types of the conditions in a job's status; the set is closed."""
+
+    ACCEPTED = "Accepted"
+    """The spec is valid and understood."""
+    QUOTA_RESERVED = "QuotaReserved"
+    """The queue admitted the job."""
+    SCHEDULED = "Scheduled"
+    """All pods have nodes."""
+    INITIALIZED = "Initialized"
+    """All pods pulled their image and found rank 0."""
+    RUNNING = "Running"
+    """All pods run."""
+    PROGRESSING = "Progressing"
+    """Steps finish within the stall timeout."""
+    RESTARTING = "Restarting"
+    """A new attempt is due or starting."""
+    SUSPENDED = "Suspended"
+    """Stopped by runPolicy.suspend."""
+    SUCCEEDED = "Succeeded"
+    """The job finished; terminal."""
+    FAILED = "Failed"
+    """The job failed for good; terminal."""
+
+
+class FailureReason(StrEnum):
+    """Why an attempt failed; the set is closed, and failure rules name its members."""
+
+    INVALID_INPUT = "InvalidInput"
+    """The job file, data or model is wrong (exit 2)."""
+    APPLICATION_ERROR = "ApplicationError"
+    """A process ended with an exit code from 1 to 127."""
+    KILLED = "Killed"
+    """A process ended by a signal (exit 128 and above), not for memory."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """A container went over its memory limit."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """The image could not be pulled before the deadline."""
+    CONFIG_ERROR = "ConfigError"
+    """A container could not be configured, for instance for a missing Secret."""
+    STORAGE_FULL = "StorageFull"
+    """A volume or the artifact store is full."""
+    PREEMPTED = "Preempted"
+    """A pod made way for one of higher priority."""
+    EVICTED = "Evicted"
+    """A pod was evicted from its node."""
+    NODE_LOST = "NodeLost"
+    """A node is gone or unreachable."""
+    POD_DELETED = "PodDeleted"
+    """Someone deleted a pod."""
+    STALLED = "Stalled"
+    """No step finished within stallTimeoutSeconds."""
+    ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"
+    """The job ran longer than activeDeadlineSeconds."""
+    PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"
+    """The pods waited longer than pendingDeadlineSeconds."""
+
+
+class Reason(StrEnum):
+    """Reasons of conditions besides those of failures; the set is closed."""
+
+    VALID = "Valid"
+    """The spec is valid."""
+    INVALID_SPEC = "InvalidSpec"
+    """The spec breaks a rule that the API server did not check."""
+    QUEUED = "Queued"
+    """The job waits in its queue."""
+    ADMITTED = "Admitted"
+    """The queue admitted the job."""
+    NO_QUEUE = "NoQueue"
+    """The job names no queue."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node fits a pod; the message says which resource or taint is in the way."""
+    WAITING_FOR_PODS = "WaitingForPods"
+    """Some pods are not there yet."""
+    PULLING_IMAGE = "PullingImage"
+    """Some pods pull their image."""
+    ALL_PODS_SCHEDULED = "AllPodsScheduled"
+    """All pods have nodes."""
+    ALL_PODS_RUNNING = "AllPodsRunning"
+    """All pods run."""
+    STEPS_ADVANCE = "StepsAdvance"
+    """Steps finish."""
+    NO_PROGRESS_YET = "NoProgressYet"
+    """No step was reported so far."""
+    BACKING_OFF = "BackingOff"
+    """The next attempt waits for its time."""
+    RESTART_BUDGET_EXHAUSTED = "RestartBudgetExhausted"
+    """The last attempt failed and maxRestarts is used up."""
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    """runPolicy.suspend is true."""
+    RESUMED = "Resumed"
+    """runPolicy.suspend is false again."""
+    COMPLETED = "Completed"
+    """The job finished and its artifacts are whole."""

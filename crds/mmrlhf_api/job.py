@@ -1,0 +1,111 @@
+"""What all kinds have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from annotated_types import MaxLen, MinLen
+from pydantic import model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.data import PreferenceData
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.metadata import ObjectMeta
+from mmrlhf_api.models import ModelSource, Trainable
+from mmrlhf_api.pod import PodTemplate
+from mmrlhf_api.policy import RunPolicy
+from mmrlhf_api.resources import Resources
+from mmrlhf_api.rules import Rule
+from mmrlhf_api.scalars import DnsLabel, Matching
+from mmrlhf_api.scheduling import Scheduling
+from mmrlhf_api.status import JobStatus
+from mmrlhf_api.storage import ArtifactStore
+from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
+
+__all__ = ["BaseJob", "JobSpec", "TrainJobSpec"]
+
+ImageName = Annotated[
+    str, MinLen(1), MaxLen(512), Matching(r"^[a-zA-Z0-9]\S*$", "an image name without spaces")
+]
+
+
+class JobSpec(ApiModel):
+    """Part of a spec that every kind has."""
+
+    artifacts: ArtifactStore
+    """Where the job writes its results."""
+    image: ImageName | None = None
+    """Image of the pods; without it, the operator's default for the kind. Local runs ignore it."""
+    resources: Resources = Resources()
+    """Nodes, processes and devices."""
+    node_pool: DnsLabel | None = None
+    """Node-pool profile of the operator (such as h800) that adds selectors, tolerations, network
+    devices and NCCL settings."""
+    scheduling: Scheduling = Scheduling()
+    """Queueing, priority and placement."""
+    run_policy: RunPolicy = RunPolicy()
+    """Restarts, deadlines, suspension and clean-up."""
+    checkpoint: Checkpoint = Checkpoint()
+    """State that lets the job go on where it stopped."""
+    tracking: Tracking = Tracking()
+    """Metrics and tags of the run."""
+    pod_template: PodTemplate = PodTemplate()
+    """Additions to every pod."""
+
+
+class TrainJobSpec(JobSpec):
+    """Part of a spec that the kinds that train a model have."""
+
+    model: ModelSource
+    """Model to start from."""
+    trainable: Trainable = Trainable()
+    """Parts of the model that training changes."""
+    data: PreferenceData
+    """Ranked responses to train on."""
+    optimizer: Optimizer = Optimizer()
+    """Optimizer and learning-rate schedule."""
+    training: Training = Training()
+    """Length of training, batches and determinism."""
+    parallelism: Parallelism = Parallelism()
+    """How the model is spread over processes."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.training.evaluateEverySteps) || has(self.data.evaluation)",
+            "training.evaluateEverySteps needs data.evaluation",
+        ),
+        Rule(
+            "self.parallelism.engine != 'none'"
+            " || (self.resources.nodes == 1 && self.resources.processesPerNode == 1)",
+            "parallelism.engine none runs on one process only; use auto or deepspeed",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _evaluation_has_data(self) -> Self:
+        if self.training.evaluate_every_steps is not None and self.data.evaluation is None:
+            raise FieldError(
+                "training.evaluateEverySteps", "needs data.evaluation, the records to evaluate with"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_fits_world(self) -> Self:
+        if self.parallelism.engine == "none" and self.resources.world_size > 1:
+            raise FieldError(
+                "parallelism.engine",
+                f"none runs on one process only, but resources ask for "
+                f"{self.resources.world_size}; use auto or deepspeed",
+            )
+        return self
+
+
+class BaseJob(ApiModel):
+    """Part of a resource that every kind has; each kind adds ``kind`` and ``spec``."""
+
+    api_version: Literal["mmrlhf.io/v1alpha1"] = "mmrlhf.io/v1alpha1"
+    """Version of the API."""
+    metadata: ObjectMeta
+    """Name, namespace, labels and annotations."""
+    status: JobStatus | None = None
+    """State of the job; written by the operator."""

@@ -1,0 +1,210 @@
+"""Read job files: every problem at once, each with its place, and never a traceback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mmrlhf_api.complaints import complaints
+from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.errors import JobFileError, Problem, UnknownKindError
+from mmrlhf_api.kinds import KINDS, Job, find_kind
+from mmrlhf_api.overrides import Override, apply_override
+from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
+
+__all__ = ["load_job", "load_jobs", "parse_job", "read_text"]
+
+
+def load_job(source: str | Path, *, overrides: Sequence[str] = ()) -> Job:
+    """Read the one job of a file.
+
+    Args:
+        source: Path of a YAML or JSON file, ``-`` for standard input, or the text itself when it
+            has more than one line or starts with ``{``.
+        overrides: Assignments such as ``spec.training.epochs=2``, applied before validation; the
+            value is YAML.
+
+    Raises:
+        JobFileError: The file cannot be read or is not one valid job; lists every problem.
+    """
+    text, name = read_text(source)
+    documents = _parse(text, name)
+    if len(documents) > 1:
+        message = f"holds {len(documents)} documents; give one job a file"
+        raise JobFileError(name, [Problem(field="", message=message)])
+    return parse_job(documents[0], source=name, overrides=overrides)
+
+
+def load_jobs(source: str | Path) -> list[Job]:
+    """Read all jobs of a file with one document or several; see `load_job`.
+
+    Raises:
+        JobFileError: The file cannot be read or a job is not valid; lists every problem of all.
+    """
+    text, name = read_text(source)
+    jobs: list[Job] = []
+    problems: list[Problem] = []
+    for document in _parse(text, name):
+        try:
+            jobs.append(parse_job(document, source=name))
+        except JobFileError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise JobFileError(name, problems)
+    return jobs
+
+
+def parse_job(
+    document: Document | Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()
+) -> Job:
+    """Return the job that a document describes.
+
+    Args:
+        document: Parsed document, or plain data such as an object from the API server.
+        source: Name of the document in messages.
+        overrides: See `load_job`.
+
+    Raises:
+        JobFileError: The document is not a valid job; lists every problem.
+    """
+    if not isinstance(document, Document):
+        document = Document(document, {})
+    data = copy.deepcopy(document.data)
+    if not isinstance(data, dict):
+        message = "must be a job: a mapping with apiVersion, kind, metadata and spec"
+        raise JobFileError(source, [Problem(field="", message=message, line=1)])
+    origins = _override(data, overrides, source)
+    problems = _check_envelope(data)
+    job: Job | None = None
+    if not problems:
+        model = KINDS[data["kind"]].model
+        try:
+            # The wire has camelCase only, as on the API server.
+            job = model.model_validate(data, by_alias=True, by_name=False)
+            problems = complaints(model, data, None)
+        except ValidationError as error:
+            problems = complaints(model, data, error)
+    if problems or job is None:
+        placed = [_place(problem, path, document.lines, origins) for path, problem in problems]
+        placed.sort(key=lambda problem: (problem.line is None, problem.line or 0))
+        raise JobFileError(source, placed)
+    return job
+
+
+def read_text(source: str | Path) -> tuple[str, str]:
+    """Return the text of a source and its name for messages; see `load_job`.
+
+    Raises:
+        JobFileError: The file cannot be read.
+    """
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+        return source, "<text>"
+    name = "<stdin>" if str(source) == "-" else str(source)
+    try:
+        if name == "<stdin>":
+            raw = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(source).open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+        return raw.decode("utf-8-sig"), name
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start})"
+        raise JobFileError(name, [Problem(field="", message=message)]) from error
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        raise JobFileError(name, [Problem(field="", message=message)]) from error
+    except ValueError as error:  # a NUL in the path
+        raise JobFileError(name, [Problem(field="", message=f"cannot be read: {error}")]) from error
+
+
+def _parse(text: str, name: str) -> list[Document]:
+    try:
+        documents = parse_documents(text)
+    except ParseError as error:
+        raise JobFileError(name, error.problems) from error
+    if not documents:
+        raise JobFileError(name, [Problem(field="", message="is empty; expected one job")])
+    return documents
+
+
+def _override(data: dict[str, Any], overrides: Sequence[str], source: str) -> list[Override]:
+    applied: list[Override] = []
+    problems: list[Problem] = []
+    for text in overrides:
+        try:
+            override = Override.parse(text)
+            apply_override(data, override)
+        except ValueError as error:
+            problems.append(Problem(field="", message=str(error), origin=f"--set {text}"))
+        else:
+            applied.append(override)
+    if problems:
+        raise JobFileError(source, problems)
+    return applied
+
+
+def _check_envelope(data: Mapping[str, Any]) -> list[tuple[FieldPath, Problem]]:
+    """Check apiVersion and kind, without which nothing else can be judged."""
+    problems: list[tuple[FieldPath, Problem]] = []
+    version = data.get("apiVersion")
+    if version is None:
+        problems.append(
+            (
+                ("apiVersion",),
+                Problem(field="apiVersion", message=f"is missing; must be {API_VERSION}"),
+            )
+        )
+    elif version != API_VERSION:
+        problems.append(
+            (
+                ("apiVersion",),
+                Problem(
+                    field="apiVersion",
+                    message=f"must be {API_VERSION}",
+                    given=json.dumps(version, default=str),
+                ),
+            )
+        )
+    kind = data.get("kind")
+    allowed = f"must be one of {', '.join(KINDS)}"
+    if kind is None:
+        problems.append((("kind",), Problem(field="kind", message=f"is missing; {allowed}")))
+    elif not isinstance(kind, str) or kind not in KINDS:
+        hint = ""
+        try:
+            hint = f"; did you mean {find_kind(str(kind)).name}?"
+        except UnknownKindError as error:
+            if error.suggestion:
+                hint = f"; did you mean {error.suggestion}?"
+        problems.append(
+            (
+                ("kind",),
+                Problem(field="kind", message=allowed + hint, given=json.dumps(kind, default=str)),
+            )
+        )
+    return problems
+
+
+def _place(
+    problem: Problem,
+    path: FieldPath,
+    lines: Mapping[FieldPath, int],
+    overrides: Sequence[Override],
+) -> Problem:
+    """Add the line of the nearest field that the document has, or the override that set it."""
+    for override in overrides:
+        if path[: len(override.path)] == override.path:
+            return Problem(
+                field=problem.field,
+                message=problem.message,
+                given=problem.given,
+                origin=f"--set {override.text}",
+            )
+    line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
+    return Problem(field=problem.field, message=problem.message, given=problem.given, line=line)

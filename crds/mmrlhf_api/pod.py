@@ -1,0 +1,167 @@
+"""What a user may add to the pods of a job."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, MaxLen, MinLen
+from pydantic import Field, Strict, model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.rules import ListOf, Rule
+from mmrlhf_api.scalars import (
+    DnsName,
+    LabelKey,
+    LabelMap,
+    LabelValue,
+    Matching,
+    StringMap,
+    Text,
+)
+
+__all__ = ["RESERVED_ENV", "SECRET_ENV", "EnvVar", "PodTemplate", "SecretKeyRef", "Toleration"]
+
+RESERVED_ENV = re.compile(
+    "^(PET_|MMRLHF_|TORCHELASTIC_|TORCHX_)|"
+    "^(RANK|LOCAL_RANK|GROUP_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT)$"
+)
+"""Variables that the operator and torchrun set; a user's value would break the wiring."""
+
+SECRET_ENV = re.compile(
+    "^(AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN|HF_TOKEN|HUGGING_FACE_HUB_TOKEN|WANDB_API_KEY)$"
+)
+"""Variables that hold credentials and so must come from a Secret."""
+
+EnvName = Annotated[
+    str,
+    MinLen(1),
+    MaxLen(256),
+    Matching("^[A-Za-z_][A-Za-z0-9_]*$", "a variable name: letters, digits and '_'"),
+]
+SecretKey = Annotated[
+    str,
+    MinLen(1),
+    MaxLen(253),
+    Matching("^[-._a-zA-Z0-9]+$", "a Secret's key: letters, digits, '-', '_' and '.'"),
+]
+
+
+class SecretKeyRef(ApiModel):
+    """One key of a Secret in the job's namespace."""
+
+    name: DnsName
+    """Name of the Secret."""
+    key: SecretKey
+    """Key whose value is taken."""
+
+
+class EnvVar(ApiModel):
+    """One environment variable, with its value or the key of a Secret that holds it."""
+
+    name: EnvName
+    """Name of the variable; those that wire the processes together are reserved."""
+    value: Text | None = None
+    """Value in plain text; not for credentials."""
+    secret_key_ref: SecretKeyRef | None = None
+    """Key of a Secret that holds the value."""
+
+    rules = (
+        Rule(
+            "has(self.value) != has(self.secretKeyRef)",
+            "give exactly one of value and secretKeyRef",
+        ),
+        Rule(
+            f"!self.name.matches('{RESERVED_ENV.pattern}')",
+            "this variable is set by mmrlhf or torchrun; remove it",
+        ),
+        Rule(
+            f"!has(self.value) || !self.name.matches('{SECRET_ENV.pattern}')",
+            "this variable is a credential; use secretKeyRef",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _is_allowed(self) -> Self:
+        if RESERVED_ENV.search(self.name):
+            raise FieldError("name", f"{self.name} is set by mmrlhf or torchrun; remove it")
+        if (self.value is None) == (self.secret_key_ref is None):
+            raise FieldError("", "give exactly one of value and secretKeyRef")
+        if self.value is not None and SECRET_ENV.search(self.name):
+            raise FieldError("value", f"{self.name} is a credential; use secretKeyRef instead")
+        return self
+
+
+class Toleration(ApiModel):
+    """Taint that the pods put up with, as in a pod's own tolerations."""
+
+    key: LabelKey | None = None
+    """Key of the taint; without it, every taint (operator must be Exists)."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Whether the taint must exist or equal value."""
+    value: LabelValue | None = None
+    """Value of the taint, for Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint; without it, all effects."""
+    toleration_seconds: Annotated[int, Ge(0)] | None = None
+    """Seconds a pod stays after a NoExecute taint appears; without it, for ever."""
+
+    rules = (
+        Rule(
+            "self.operator != 'Exists' || !has(self.value)",
+            "operator Exists takes no value; remove it or use Equal",
+        ),
+        Rule(
+            "has(self.key) || self.operator == 'Exists'",
+            "operator must be Exists when there is no key",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds only holds for effect NoExecute",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.operator == "Exists" and self.value is not None:
+            raise FieldError("value", "operator Exists takes no value; remove it or use Equal")
+        if self.key is None and self.operator != "Exists":
+            raise FieldError("operator", "must be Exists when there is no key")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise FieldError("tolerationSeconds", "only holds for effect NoExecute")
+        return self
+
+
+class PodTemplate(ApiModel):
+    """Additions to every pod of the job."""
+
+    labels: LabelMap = Field(default_factory=dict)
+    """Labels of the pods; those of mmrlhf win."""
+    annotations: StringMap = Field(default_factory=dict)
+    """Annotations of the pods; those of mmrlhf win."""
+    env: Annotated[
+        tuple[EnvVar, ...], Strict(strict=False), MaxLen(256), ListOf("map", "name")
+    ] = ()
+    """Environment variables of the processes."""
+    service_account_name: DnsName | None = None
+    """Service account of the pods, for instance for an S3 role; its token is not mounted."""
+    image_pull_secrets: Annotated[
+        tuple[DnsName, ...], Strict(strict=False), MaxLen(16), ListOf("set")
+    ] = ()
+    """Secrets to pull the image with."""
+    node_selector: LabelMap = Field(default_factory=dict)
+    """Labels that a node must have."""
+    tolerations: Annotated[
+        tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
+    ] = ()
+    """Taints that the pods put up with."""
+
+    @model_validator(mode="after")
+    def _env_names_are_unique(self) -> Self:
+        seen: set[str] = set()
+        for index, variable in enumerate(self.env):
+            if variable.name in seen:
+                raise FieldError(f"env[{index}].name", f"{variable.name} is given twice")
+            seen.add(variable.name)
+        return self

@@ -1,0 +1,101 @@
+"""How a job is run, restarted, stopped and cleaned up."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import Strict, model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.constants import FailureReason
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.rules import ListOf, Rule
+from mmrlhf_api.scalars import PositiveInt, Seconds
+
+__all__ = ["CleanPodPolicy", "FailureAction", "FailureRule", "RunPolicy"]
+
+FailureAction = Literal["FailJob", "RestartJob", "RestartJobFree"]
+CleanPodPolicy = Literal["Running", "All", "None"]
+ExitCode = Annotated[int, Ge(1), Le(255)]
+
+
+class FailureRule(ApiModel):
+    """One rule: its action is taken when all that it names fits the first failing pod."""
+
+    exit_codes: (
+        Annotated[tuple[ExitCode, ...], Strict(strict=False), MaxLen(255), ListOf("set")] | None
+    ) = None
+    """Exit codes that fit, 1 to 255; without it, every one."""
+    reasons: (
+        Annotated[
+            tuple[Annotated[FailureReason, Strict(strict=False)], ...],
+            Strict(strict=False),
+            MaxLen(32),
+            ListOf("set"),
+        ]
+        | None
+    ) = None
+    """Failure reasons that fit, such as OutOfMemory or NodeLost; without it, every one."""
+    action: FailureAction
+    """What to do: FailJob ends the job, RestartJob restarts all pods and counts against
+    maxRestarts, RestartJobFree restarts without counting."""
+
+    rules = (
+        Rule(
+            "(has(self.exitCodes) && size(self.exitCodes) > 0)"
+            " || (has(self.reasons) && size(self.reasons) > 0)",
+            "name at least one of exitCodes and reasons",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.exit_codes and not self.reasons:
+            raise FieldError("", "name at least one of exitCodes and reasons")
+        return self
+
+
+class RunPolicy(ApiModel):
+    """How the job is run; the one part of a spec that may change after the job was created."""
+
+    suspend: bool = False
+    """Stop the pods and keep the job; it goes on from its latest checkpoint once this is false."""
+    max_restarts: Annotated[int, Ge(0), Le(1000)] = 3
+    """Restarts of the whole gang before the job fails; preemption, eviction and node loss are
+    free."""
+    backoff_seconds: Seconds = 10
+    """Wait before the first restart in seconds; it doubles with each one, with jitter."""
+    max_backoff_seconds: Seconds = 600
+    """Longest wait before a restart in seconds."""
+    active_deadline_seconds: PositiveInt | None = None
+    """Seconds the job may run, restarts included and suspension not; then it fails."""
+    pending_deadline_seconds: PositiveInt | None = None
+    """Seconds the pods may wait for nodes, quota or images; then the job fails."""
+    stall_timeout_seconds: PositiveInt | None = None
+    """Seconds without a finished step; then the attempt counts as failed and is restarted."""
+    ttl_seconds_after_finished: Seconds | None = None
+    """Seconds after its end when the job is deleted with its pods; artifacts stay."""
+    clean_pod_policy: CleanPodPolicy = "Running"
+    """Pods to delete when the job has ended: those still running, all, or none."""
+    failure_rules: Annotated[
+        tuple[FailureRule, ...], Strict(strict=False), MaxLen(32), ListOf("atomic")
+    ] = ()
+    """Rules tried in order against the first failing pod; where none fits, the built-in policy
+    decides: invalid input and exit 1-127 are permanent, 128 and above are retried, running out of
+    memory is permanent, disruptions restart free of charge."""
+
+    rules = (
+        Rule(
+            "self.maxBackoffSeconds >= self.backoffSeconds",
+            "maxBackoffSeconds must be at least backoffSeconds",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _backoff_is_ordered(self) -> Self:
+        if self.max_backoff_seconds < self.backoff_seconds:
+            raise FieldError(
+                "maxBackoffSeconds", f"must be at least backoffSeconds ({self.backoff_seconds})"
+            )
+        return self

@@ -1,0 +1,56 @@
+"""Compute resources of a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from annotated_types import Ge, Le
+from pydantic import model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.quantities import Quantity
+from mmrlhf_api.rules import Rule
+
+__all__ = ["MAX_NODES", "Resources"]
+
+MAX_NODES = 4096
+"""Most nodes of a job; with it the pod index has at most four digits."""
+
+
+class Resources(ApiModel):
+    """Nodes, processes and devices; amounts are per node, and a node is one pod."""
+
+    nodes: Annotated[int, Ge(1), Le(MAX_NODES)] = 1
+    """Number of nodes; each is one pod. The paper trained on 4 nodes of 8 H800 (paper 5.1)."""
+    processes_per_node: Annotated[int, Ge(1), Le(1024)] = 1
+    """Processes on each node. With GPUs it must equal gpusPerNode: one process drives one GPU."""
+    gpus_per_node: Annotated[int, Ge(0), Le(64)] = 0
+    """GPUs of each node; 0 runs on CPUs."""
+    cpu: Quantity = "2"
+    """CPU cores of each node, requested and limited, as a Kubernetes quantity."""
+    memory: Quantity = "8Gi"
+    """Memory of each node, requested and limited, as a Kubernetes quantity."""
+    shared_memory: Quantity = "1Gi"
+    """Size of /dev/shm of each node; data loaders and NCCL use it, and it counts as memory."""
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes over all nodes."""
+        return self.nodes * self.processes_per_node
+
+    rules = (
+        Rule(
+            "self.gpusPerNode == 0 || self.processesPerNode == self.gpusPerNode",
+            "processesPerNode must equal gpusPerNode: one process drives one GPU",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_process_per_gpu(self) -> Self:
+        if self.gpus_per_node and self.processes_per_node != self.gpus_per_node:
+            raise FieldError(
+                "processesPerNode",
+                f"must equal gpusPerNode ({self.gpus_per_node}): one process drives one GPU",
+            )
+        return self

@@ -1,0 +1,200 @@
+"""ClusterSampleJob: choose varied data by clustering images (paper section 2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import Field, Strict, model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.job import BaseJob, JobSpec
+from mmrlhf_api.models import DType
+from mmrlhf_api.rules import ListOf, Rule
+from mmrlhf_api.scalars import (
+    DnsLabel,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Word,
+)
+from mmrlhf_api.uris import Uri
+
+__all__ = [
+    "ClusterSampleJob",
+    "ClusterSampleSpec",
+    "Clustering",
+    "Embedding",
+    "EmbeddingModel",
+    "Failures",
+    "Ratio",
+    "Report",
+    "SampleSource",
+    "Selection",
+    "Typing",
+]
+
+
+class SampleSource(ApiModel):
+    """One corpus to choose from."""
+
+    name: DnsLabel
+    """Name of the corpus, unique in the job; it becomes part of every record's identity."""
+    uri: Uri
+    """A file or a folder of files: a path, file:// or s3://."""
+    format: Literal["auto", "llava", "jsonl", "parquet", "webdataset"] = "auto"
+    """Format of the files; auto goes by their names and first bytes."""
+    media_root: Uri | None = None
+    """Where relative media paths start; without it, the folder of the file that names them."""
+    weight: PositiveFloat = 1.0
+    """Weight of the corpus when a cluster has more candidates than it needs."""
+
+
+class Ratio(ApiModel):
+    """Shares of the question types (paper 2: 4:5:1)."""
+
+    long: NonNegativeFloat = 4.0
+    """Share of questions with a long answer."""
+    short: NonNegativeFloat = 5.0
+    """Share of questions with a short answer."""
+    mcq: NonNegativeFloat = 1.0
+    """Share of multiple-choice questions."""
+
+    rules = (
+        Rule(
+            "self.long + self.short + self.mcq > 0.0",
+            "at least one of long, short and mcq must be above 0",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.long + self.short + self.mcq == 0:
+            raise FieldError("", "at least one of long, short and mcq must be above 0")
+        return self
+
+
+class Typing(ApiModel):
+    """How a question's type is found."""
+
+    long_threshold: PositiveInt = 128
+    """Characters; an answer with more is long (paper 2: 128)."""
+    length_source: Literal["reference", "generated"] = "reference"
+    """Answer whose length counts: the corpus's own, or one generated before."""
+
+
+class EmbeddingModel(ApiModel):
+    """The image encoder."""
+
+    uri: Uri
+    """Folder of a CLIP model in Hugging Face format: a path, file:// or s3://. The paper uses
+    openai/clip-vit-base-patch32."""
+    revision: Word | None = None
+    """Revision of the model; recorded in the manifest and part of the identity of embeddings."""
+
+
+class Embedding(ApiModel):
+    """How images become vectors; a video counts by its first frame (paper 2)."""
+
+    model: EmbeddingModel
+    """The image encoder."""
+    batch_size: PositiveInt = 256
+    """Images that a process encodes at once."""
+    dtype: DType = "float32"
+    """Number format of the encoder."""
+
+
+class Clustering(ApiModel):
+    """k-means over all embeddings."""
+
+    centres: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    """Number of clusters (paper 2: 100)."""
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    """cosine: spherical k-means on normalised embeddings; euclidean: plain k-means."""
+    iterations: PositiveInt = 50
+    """Most iterations."""
+    tolerance: NonNegativeFloat = 1e-4
+    """Stop when the relative improvement of the objective falls below this."""
+    batch_rows: PositiveInt | None = None
+    """Rows of a mini-batch; without it, every iteration reads all rows."""
+
+
+class Selection(ApiModel):
+    """How records are picked; the result does not depend on the number of workers."""
+
+    seed: Seed = 0
+    """Seed of the clustering and of the picks."""
+    max_per_media: PositiveInt | None = None
+    """Most records that may share one image or video; without it, no limit."""
+    shortfall: Literal["fail", "accept", "scaleAll"] = "fail"
+    """When a question type has too few records: fail, accept fewer of it, or scale all types down
+    to keep the ratio."""
+
+
+class Failures(ApiModel):
+    """Records that cannot be read."""
+
+    max_fraction: Fraction = 0.01
+    """Part of the records, 0 to 1, that may fail and are then skipped and reported; above it the
+    job fails."""
+    per_reason: Annotated[dict[Word, Fraction], MaxLen(32)] = Field(default_factory=dict)
+    """The same limit for single failure reasons, such as unreadable-image."""
+
+
+class Report(ApiModel):
+    """Pages that show what was chosen."""
+
+    map: bool = True
+    """Draw the map of clusters."""
+    thumbnails: Annotated[int, Ge(0), Le(64)] = 4
+    """Pictures to show of each cluster."""
+
+
+class ClusterSampleSpec(JobSpec):
+    """What to choose from, how many, and how."""
+
+    sources: Annotated[
+        tuple[SampleSource, ...],
+        Strict(strict=False),
+        MinLen(1),
+        MaxLen(256),
+        ListOf("map", "name"),
+    ]
+    """Corpora to choose from."""
+    target: Annotated[int, Gt(0), Le(2**53)]
+    """Number of records to choose (paper: 30,000 of 10 million)."""
+    ratio: Ratio = Ratio()
+    """Shares of the question types."""
+    typing: Typing = Typing()
+    """How a question's type is found."""
+    embedding: Embedding
+    """How images become vectors."""
+    clustering: Clustering = Clustering()
+    """k-means over all embeddings."""
+    selection: Selection = Selection()
+    """How records are picked."""
+    failures: Failures = Failures()
+    """Records that cannot be read."""
+    report: Report = Report()
+    """Pages that show what was chosen."""
+
+    @model_validator(mode="after")
+    def _source_names_are_unique(self) -> Self:
+        seen: set[str] = set()
+        for index, source in enumerate(self.sources):
+            if source.name in seen:
+                raise FieldError(f"sources[{index}].name", f"{source.name} is given twice")
+            seen.add(source.name)
+        return self
+
+
+class ClusterSampleJob(BaseJob):
+    """Chooses a balanced, varied part of large corpora by clustering image embeddings."""
+
+    kind: Literal["ClusterSampleJob"] = "ClusterSampleJob"
+    """Kind of the job."""
+    spec: ClusterSampleSpec
+    """What to do."""

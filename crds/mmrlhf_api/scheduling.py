@@ -1,0 +1,44 @@
+"""Queueing, priority and placement."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.errors import FieldError
+from mmrlhf_api.rules import Rule
+from mmrlhf_api.scalars import DnsLabel, DnsName, LabelKey
+
+__all__ = ["GangProvider", "Scheduling"]
+
+GangProvider = Literal["auto", "none", "kueue", "volcano", "coscheduling"]
+
+
+class Scheduling(ApiModel):
+    """How the pods of a job queue for and find their nodes."""
+
+    queue: DnsLabel | None = None
+    """Queue that admits the job: a Kueue LocalQueue or a Volcano queue."""
+    priority_class: DnsName | None = None
+    """PriorityClass of the pods."""
+    gang: GangProvider = "auto"
+    """Who starts all pods or none: auto takes what the cluster offers, none does without."""
+    topology_required: LabelKey | None = None
+    """Node label whose value all pods must share, such as a rack or InfiniBand island."""
+    topology_preferred: LabelKey | None = None
+    """Node label whose value the pods should share where there is room."""
+
+    rules = (
+        Rule(
+            "!(has(self.topologyRequired) && has(self.topologyPreferred))",
+            "give topologyRequired or topologyPreferred, not both",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_topology(self) -> Self:
+        if self.topology_required is not None and self.topology_preferred is not None:
+            raise FieldError("topologyPreferred", "give topologyRequired or this one, not both")
+        return self

@@ -1,0 +1,109 @@
+"""Status of a job, written by the operator only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MaxLen
+from pydantic import Field, Strict
+
+from mmrlhf_api.base import ServerModel
+from mmrlhf_api.constants import Phase
+from mmrlhf_api.rules import ListOf
+from mmrlhf_api.scalars import Count, Matching, Text, Timestamp, Word
+
+__all__ = ["ArtifactStatus", "Condition", "JobStatus", "PodCounts", "Progress"]
+
+CamelCase = Annotated[str, MaxLen(316), Matching("^[A-Za-z][A-Za-z0-9]*$", "one CamelCase word")]
+"""Open on the wire, so that an older reader survives a newer writer; constants.py lists the words.
+"""
+
+
+class Condition(ServerModel):
+    """One thing that is true, false or unknown about a job."""
+
+    type: CamelCase
+    """What the condition is about, such as Running or Failed."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: CamelCase
+    """Why, as one word from a closed set."""
+    message: Text = ""
+    """Why, for people, with what to do about it."""
+    last_transition_time: Timestamp
+    """When status last changed."""
+    observed_generation: Annotated[int, Ge(0)] | None = None
+    """Generation of the spec that this was said about."""
+
+
+class PodCounts(ServerModel):
+    """Pods of the current attempt."""
+
+    ready: Count = 0
+    """Pods that run and are ready."""
+    total: Count = 0
+    """Pods that the job needs."""
+    summary: Word = "0/0"
+    """Both as ready/total, for kubectl's column."""
+
+
+class Progress(ServerModel):
+    """Latest progress that rank 0 reported."""
+
+    step: Count = 0
+    """Optimizer steps done."""
+    total_steps: Count | None = None
+    """Optimizer steps in all."""
+    loss: float | None = None
+    """Loss of the latest step."""
+    margin: float | None = None
+    """Mean margin between preferred and other responses at the latest step, in units of beta times
+    log-probability."""
+    accuracy: float | None = None
+    """Part of the pairs, 0 to 1, whose margin is above 0 at the latest step."""
+    tokens_per_second: float | None = None
+    """Tokens forwarded per second over all processes."""
+    eta_seconds: float | None = None
+    """Estimated seconds to the end."""
+    updated_at: Timestamp | None = None
+    """When this was reported."""
+
+
+class ArtifactStatus(ServerModel):
+    """What the job left behind."""
+
+    uri: Annotated[str, MaxLen(4096)]
+    """Folder of the job's artifacts."""
+    manifest: Annotated[str, MaxLen(4096)] | None = None
+    """The reproducible record of the run, once the job has succeeded."""
+
+
+class JobStatus(ServerModel):
+    """State of a job as last observed."""
+
+    phase: Annotated[Phase, Strict(strict=False)] | None = None
+    """Where the job is in its life; Succeeded and Failed are final."""
+    reason: CamelCase | None = None
+    """Why it is there, in one word; the condition of the same reason has the message."""
+    observed_generation: Annotated[int, Ge(0)] | None = None
+    """Generation of the spec that this status is about."""
+    conditions: Annotated[
+        tuple[Condition, ...], Strict(strict=False), MaxLen(32), ListOf("map", "type")
+    ] = ()
+    """Conditions by type."""
+    attempt: Count = 0
+    """Number of the current attempt, from 0; free restarts count here too."""
+    restarts: Count = 0
+    """Restarts that count against runPolicy.maxRestarts."""
+    pods: PodCounts | None = None
+    """Pods of the current attempt."""
+    start_time: Timestamp | None = None
+    """When the first pod ran."""
+    completion_time: Timestamp | None = None
+    """When the job succeeded or failed."""
+    progress: Progress | None = None
+    """Latest progress that the job reported."""
+    artifacts: ArtifactStatus | None = None
+    """Where the results are."""
+    metrics: Annotated[dict[Word, float], MaxLen(128)] = Field(default_factory=dict)
+    """Final metrics by name, such as evaluation accuracy and margin."""

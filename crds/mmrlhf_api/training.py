@@ -1,0 +1,96 @@
+"""Optimisation, parallelism, checkpoints and tracking."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import Field
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.scalars import (
+    Fraction,
+    LabelKey,
+    NonNegativeFloat,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Word,
+)
+
+__all__ = ["Checkpoint", "Optimizer", "Parallelism", "Tracking", "Training"]
+
+
+class Optimizer(ApiModel):
+    """AdamW and its learning-rate schedule."""
+
+    learning_rate: PositiveFloat = 1e-6
+    """Peak learning rate. The paper searches 1e-7, 5e-7, 1e-6, 5e-6 and 1e-5 (paper 5.1); the
+    released scripts use 1e-6."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay (released scripts: 0)."""
+    beta1: OpenFraction = 0.9
+    """Decay of the first moment, 0 to below 1."""
+    beta2: OpenFraction = 0.999
+    """Decay of the second moment, 0 to below 1."""
+    epsilon: PositiveFloat = 1e-8
+    """Term that keeps the update's denominator from 0."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after warm-up, down to 0 except for constant (released scripts:
+    cosine)."""
+    warmup_ratio: Fraction = 0.1
+    """Part of the steps, 0 to 1, over which the rate rises from 0 (released scripts: 0.1)."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are scaled down to this global norm."""
+
+
+class Training(ApiModel):
+    """Length of training, batches and determinism; the unit is a query with ranked responses."""
+
+    epochs: PositiveInt = 1
+    """Passes over the data (released scripts: 1)."""
+    max_steps: PositiveInt | None = None
+    """Optimizer steps after which to stop, even within an epoch; without it, epochs decides."""
+    queries_per_step: PositiveInt = 64
+    """Queries of one optimizer step over all processes; a query of n responses is up to n(n-1)/2
+    pairs. 64 queries of 4 responses are 384 pairs, the batch of the released scripts."""
+    queries_per_micro_batch: PositiveInt = 1
+    """Queries that a process takes through the model at once; memory grows with it, the result
+    does not change."""
+    seed: Seed = 0
+    """Seed of the data order, of sampling and of new weights."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    evaluate_every_steps: PositiveInt | None = None
+    """Optimizer steps between evaluations; without it, only at the end."""
+
+
+class Parallelism(ApiModel):
+    """How the model is spread over processes."""
+
+    engine: Literal["auto", "none", "deepspeed"] = "auto"
+    """Engine that runs the steps: auto takes DeepSpeed for more than one process."""
+    zero_stage: Annotated[int, Ge(0), Le(3)] = 2
+    """ZeRO stage of DeepSpeed, 0 to 3: 1 spreads optimizer state, 2 also gradients, 3 also weights
+    (released scripts: 3)."""
+
+
+class Checkpoint(ApiModel):
+    """State that lets a job go on where it stopped."""
+
+    every_steps: PositiveInt = 100
+    """Optimizer steps between checkpoints."""
+    keep: PositiveInt = 2
+    """Checkpoints to keep; older ones are deleted."""
+    resume: Literal["latest", "none"] = "latest"
+    """Whether a new attempt goes on from the latest whole checkpoint or starts over."""
+
+
+class Tracking(ApiModel):
+    """Metrics of a run."""
+
+    log_every_steps: PositiveInt = 1
+    """Optimizer steps between lines of metrics.jsonl."""
+    tags: Annotated[dict[LabelKey, Word], MaxLen(64)] = Field(default_factory=dict)
+    """Tags of the run, copied into the manifest."""

@@ -1,0 +1,116 @@
+"""``python -m mmrlhf_jobs <kind> [--job FILE]``: run one job on the processes of torchrun.
+
+Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 141 another process of the job is gone,
+143 stopped as asked with a checkpoint.
+Errors are one line on stderr and the termination file; tracebacks are for bugs alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmrlhf_api import KINDS, JobFileError, MMDPOJob, kind_of, load_job
+from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_FRESH, ENV_JOB
+from mmrlhf_jobs.errors import InputError, JobError, SpecError
+from mmrlhf_jobs.reporting.termination import write_termination
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a job; return the exit code."""
+    parser = argparse.ArgumentParser(prog="mmrlhf_jobs", description=__doc__.splitlines()[0])
+    subcommands = [kind.subcommand for kind in KINDS.values()]
+    parser.add_argument("kind", choices=subcommands, help="kind of the job")
+    parser.add_argument(
+        "--job",
+        type=Path,
+        default=Path(os.environ.get(ENV_JOB, DEFAULT_JOB_PATH)),
+        help=f"job file, YAML or JSON (default: ${ENV_JOB} or {DEFAULT_JOB_PATH})",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options.kind, options.job)
+    except JobFileError as error:
+        return _fail(2, "InvalidJob", str(error))
+    except InputError as error:
+        return _fail(error.exit_code, "InvalidInput", str(error))
+    except JobError as error:
+        return _fail(error.exit_code, type(error).__name__, str(error))
+    except Exception as error:  # noqa: BLE001 - the last resort of a process
+        traceback.print_exc()
+        return _fail(
+            1,
+            "InternalError",
+            f"{type(error).__name__}: {error}. This is a bug of mmrlhf; the log has its traceback",
+        )
+
+
+def _run(kind: str, job_file: Path) -> int:
+    job = load_job(job_file)
+    if kind_of(job).subcommand != kind:
+        raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
+    if not isinstance(job, MMDPOJob):
+        raise SpecError(f"{job_file}: this version cannot run {job.kind} yet")
+    # torch takes seconds to import: a mistake in the job file is told before that.
+    from transformers.utils import logging
+
+    from mmrlhf_jobs.reporting.progress import progress_from_environment
+    from mmrlhf_jobs.trainers.context import TrainingContext
+    from mmrlhf_jobs.trainers.interruption import (
+        INTERRUPTED_EXIT_CODE,
+        Interrupted,
+        Interruption,
+    )
+    from mmrlhf_jobs.trainers.mmdpo import MMDPOTrainer
+    from mmrlhf_jobs.trainers.peers import PEER_LOST_EXIT_CODE, is_peer_loss
+    from mmrlhf_jobs.trainers.runtime import Runtime
+
+    # Our progress is the one that is shown.
+    logging.disable_progress_bar()
+    interruption = Interruption()
+    interruption.listen()
+    runtime = Runtime.from_environment()
+    with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:
+        context = TrainingContext(
+            runtime=runtime,
+            scratch=Path(scratch),
+            progress=progress_from_environment(),
+            interruption=interruption,
+            fresh=bool(os.environ.get(ENV_FRESH)),
+        )
+        try:
+            MMDPOTrainer(job, context).run()
+        except Interrupted as stopped:
+            return _fail(INTERRUPTED_EXIT_CODE, "Interrupted", str(stopped))
+        except RuntimeError as error:
+            if runtime.world_size == 1 or not is_peer_loss(error):
+                raise
+            return _fail(
+                PEER_LOST_EXIT_CODE, "PeerLost", f"another process of the job is gone: {error}"
+            )
+        finally:
+            runtime.leave()
+    return 0
+
+
+def _fail(exit_code: int, reason: str, message: str) -> int:
+    write_termination(exit_code=exit_code, reason=reason, message=message)
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    return exit_code
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    if code:
+        # A failing rank must not wait in the exit handlers of libraries for ranks that are gone.
+        os._exit(code)
+    sys.exit(0)

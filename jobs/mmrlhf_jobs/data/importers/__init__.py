@@ -1,0 +1,6 @@
+"""Importers from public pair formats to ``RankedResponse/v1``.
+
+On the command line::
+
+    python -m mmrlhf_jobs.data.importers dpo-pairs dpo_pairs.jsonl train.jsonl
+"""

@@ -1,0 +1,101 @@
+"""Errors of the job package, one tree.
+
+::
+
+    JobError
+    +-- InputError            exit 2: the user can mend the input
+    |   +-- SpecError         a field of the job file
+    |   +-- DataError         a row or file of a data set
+    |   +-- ModelError        a model folder or its configuration
+    |   +-- SidecarError      a side-car of cached scores or log-probabilities
+    +-- RunError              exit 1: the run failed
+        +-- StorageError      reading or writing artifacts
+        +-- TrainingError     the optimisation itself
+
+Every message says what was wrong, where, and what to do about it; none needs a traceback to be
+understood.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "InputError",
+    "JobError",
+    "ModelError",
+    "RunError",
+    "SidecarError",
+    "SpecError",
+    "StorageError",
+    "TrainingError",
+]
+
+
+class JobError(Exception):
+    """Base of all errors that a job reports to its user.
+
+    Attributes:
+        exit_code: Exit code of the process that ends with this error.
+    """
+
+    exit_code = 1
+
+
+class InputError(JobError):
+    """Something the user gave is wrong and can be mended."""
+
+    exit_code = 2
+
+
+class SpecError(InputError):
+    """A field of the job file is wrong or does not fit another one."""
+
+
+class DataError(InputError):
+    """A data set, a row of it or a file it names is wrong.
+
+    Args:
+        message: What was wrong and what to do.
+        file: URI of the file at fault.
+        row: 1-based row (line) in that file.
+        field: Path of the field in the row, such as ``responses[2].text``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        row: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        place = ""
+        if file is not None:
+            place = file if row is None else f"{file}, row {row}"
+        if field is not None:
+            place = f"{place}, field {field}" if place else f"field {field}"
+        super().__init__(f"{place}: {message}" if place else message)
+        self.reason = message
+        self.file = file
+        self.row = row
+        self.field = field
+
+
+class ModelError(InputError):
+    """A model folder is missing, incomplete or of a kind that is not supported."""
+
+
+class SidecarError(InputError):
+    """A side-car does not belong to this job, or lacks values that it needs."""
+
+
+class RunError(JobError):
+    """The input was fine, the run failed."""
+
+
+class StorageError(RunError):
+    """Artifacts could not be read or written."""
+
+
+class TrainingError(RunError):
+    """The optimisation went wrong, for instance by a loss that is not finite."""

@@ -1,0 +1,109 @@
+"""Log-probabilities of target tokens without the matrix of all logits.
+
+Logits exist for one chunk of tokens at a time, in the forward pass and again in the backward pass;
+what is kept between them are the hidden states and one number per token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["token_log_probs"]
+
+
+def token_log_probs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, chunk_tokens: int
+) -> Tensor:
+    """Log-probability of each target under ``softmax(hidden @ weight.T + bias)``.
+
+    Args:
+        hidden: Hidden states ``[T, H]``.
+        weight: Output layer ``[V, H]``.
+        bias: Its bias ``[V]``, or None.
+        targets: Token ids ``[T]``.
+        chunk_tokens: Tokens whose logits exist at a time; the result does not depend on it.
+
+    Returns:
+        ``[T]``, float32, or float64 for float64 inputs.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        # Cast here, once: autocast is not active in the backward pass, which must see the very
+        # logits of the forward pass.
+        narrow = torch.get_autocast_dtype(device)
+        hidden, weight = hidden.to(narrow), weight.to(narrow)
+        bias = None if bias is None else bias.to(narrow)
+    with torch.autocast(device, enabled=False):
+        result: Tensor = _TokenLogProbs.apply(hidden, weight, bias, targets, chunk_tokens)
+    return result
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    """Chunked linear + log-softmax + gather, recomputed in the backward pass."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - torch passes by position
+        ctx: Any,  # noqa: ANN401 - torch's context takes any attribute
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        chunk_tokens: int,
+    ) -> Tensor:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        result = torch.empty(len(targets), dtype=wide, device=hidden.device)
+        normaliser = torch.empty_like(result)
+        for start in range(0, len(targets), chunk_tokens):
+            part = slice(start, start + chunk_tokens)
+            logits = _logits(hidden[part], weight, bias, wide)
+            normaliser[part] = torch.logsumexp(logits, dim=-1)
+            result[part] = logits.gather(1, targets[part, None])[:, 0] - normaliser[part]
+        ctx.save_for_backward(hidden, weight, bias, targets, normaliser)
+        ctx.chunk_tokens = chunk_tokens
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        upstream: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, normaliser = ctx.saved_tensors
+        wide = normaliser.dtype
+        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        # Sums over all chunks are kept wide: half precision would lose the small terms.
+        grad_weight = torch.zeros_like(weight, dtype=wide) if need_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=wide) if need_bias else None
+        for start in range(0, len(targets), ctx.chunk_tokens):
+            part = slice(start, start + ctx.chunk_tokens)
+            logits = _logits(hidden[part], weight, bias, wide)
+            # d log p(y) / d logits = onehot(y) - softmax(logits), in the memory of the logits.
+            slope = logits.sub_(normaliser[part, None]).exp_().neg_()
+            one = slope.new_ones(1, 1).expand(len(slope), 1)
+            slope.scatter_add_(1, targets[part, None], one).mul_(upstream[part, None])
+            narrow = slope.to(hidden.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = narrow @ weight
+            if grad_weight is not None:
+                if narrow.dtype == wide:
+                    grad_weight.addmm_(narrow.T, hidden[part])
+                else:
+                    grad_weight += narrow.T @ hidden[part]
+            if grad_bias is not None:
+                grad_bias += slope.sum(0)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+        )
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, wide: torch.dtype) -> Tensor:
+    return torch.nn.functional.linear(hidden, weight, bias).to(wide)

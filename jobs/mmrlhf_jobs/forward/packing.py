@@ -1,0 +1,104 @@
+"""Rows of token ids, positions and places for groups of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmrlhf_jobs.forward.attention import RowLayout
+from mmrlhf_jobs.models.adapter import EncodedGroup
+
+__all__ = ["PackedRows", "pack"]
+
+Positions = Callable[[EncodedGroup], Tensor]
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Tokens of several groups, laid out in rows.
+
+    Attributes:
+        input_ids: ``[rows, L]`` int64, padded on the right.
+        position_ids: ``[A, rows, L]`` int64; responses go on where their prompt ends.
+        layout: Where prompts and responses are.
+        copies: Rows per group: 1 with a shared prompt, else the number of responses.
+        sources: ``[T]`` flat indices into ``rows * L``: the hidden state that predicts each
+            response token. The first token of a response is predicted at the end of the prompt.
+        targets: ``[T]`` token ids of all responses, in order.
+        lengths: ``[N]`` number of tokens of each response; they sum to T.
+        real_tokens: Tokens in the rows without padding.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    layout: RowLayout
+    copies: tuple[int, ...]
+    sources: Tensor
+    targets: Tensor
+    lengths: Tensor
+    real_tokens: int
+
+
+def pack(
+    groups: Sequence[EncodedGroup],
+    positions: Positions,
+    *,
+    shared_prefix: bool,
+    padding_id: int = 0,
+) -> PackedRows:
+    """Lay out groups in rows, one per group or one per response.
+
+    Args:
+        groups: Encoded groups, at least one; every group has at least one response.
+        positions: Positions of a group's prompt, ``[A, P]``.
+        shared_prefix: One row ``[prompt | r1 | r2 | ...]`` per group instead of one
+            ``[prompt | r]`` per response.
+        padding_id: Token id of the padding; it influences nothing.
+    """
+    prompts: list[int] = []
+    members: list[tuple[int, ...]] = []
+    ids: list[Tensor] = []
+    places: list[Tensor] = []
+    for group in groups:
+        prompt_places = positions(group)
+        # Multimodal rotary positions end before the number of tokens: go on after the largest.
+        begin = int(prompt_places.max()) + 1
+        alone = [(response,) for response in group.responses]
+        rows = [group.responses] if shared_prefix else alone
+        for row in rows:
+            prompts.append(len(group.prompt_ids))
+            members.append(tuple(len(response) for response in row))
+            ids.append(torch.cat([group.prompt_ids, *row]))
+            own = [torch.arange(begin, begin + len(r)).expand(len(prompt_places), -1) for r in row]
+            places.append(torch.cat([prompt_places, *own], dim=1))
+    length = max(map(len, ids))
+    layout = RowLayout(prompts=tuple(prompts), responses=tuple(members), length=length)
+    input_ids = torch.full((len(ids), length), padding_id, dtype=torch.int64)
+    position_ids = torch.zeros(len(places[0]), len(ids), length, dtype=torch.int64)
+    for index, (row_ids, row_places) in enumerate(zip(ids, places, strict=True)):
+        input_ids[index, : len(row_ids)] = row_ids
+        position_ids[:, index, : len(row_ids)] = row_places
+    return PackedRows(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        layout=layout,
+        copies=tuple(1 if shared_prefix else len(group.responses) for group in groups),
+        sources=_sources(layout),
+        targets=torch.cat([response for group in groups for response in group.responses]),
+        lengths=torch.tensor([len(r) for group in groups for r in group.responses]),
+        real_tokens=sum(map(len, ids)),
+    )
+
+
+def _sources(layout: RowLayout) -> Tensor:
+    pieces = []
+    for row, (prompt, responses) in enumerate(zip(layout.prompts, layout.responses, strict=True)):
+        start = row * layout.length
+        place = start + prompt
+        for count in responses:
+            pieces += [torch.tensor([start + prompt - 1]), torch.arange(place, place + count - 1)]
+            place += count
+    return torch.cat(pieces)

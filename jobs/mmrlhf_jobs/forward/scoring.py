@@ -1,0 +1,165 @@
+"""Log-probabilities of all responses of several groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.attention import SHARED_PREFIX_SDPA, RowLayout, attention_name
+from mmrlhf_jobs.forward.logprobs import token_log_probs
+from mmrlhf_jobs.forward.packing import PackedRows, pack
+from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+
+__all__ = ["ResponseLogProbs", "ResponseScorer", "response_log_probs"]
+
+# 256 tokens of a vocabulary of 152k are 160 MB of float32 logits.
+DEFAULT_CHUNK_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class ResponseLogProbs:
+    """Log-probabilities of N responses, in the order of groups and responses.
+
+    Attributes:
+        sums: ``[N]`` sum over the tokens of each response, float32 (float64 for such a model).
+        lengths: ``[N]`` int64 number of tokens summed.
+        tokens_forwarded: Token places that went through the decoder, padding included.
+        real_tokens: The same without padding.
+    """
+
+    sums: Tensor
+    lengths: Tensor
+    tokens_forwarded: int
+    real_tokens: int
+
+
+def response_log_probs(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    *,
+    shared_prefix: bool,
+    chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+) -> ResponseLogProbs:
+    """Compute the log-probability of every response given its prompt.
+
+    Both forms give the same numbers and gradients. With a shared prefix a group of n responses
+    costs ``P + sum(R_i)`` tokens instead of ``sum(P + R_i)``. Media are encoded once per group in
+    both. The result for a group does not depend on padding or on the other groups.
+
+    Args:
+        model: The model, in the mode (train, eval) the caller wants.
+        adapter: Adapter of its family.
+        groups: Encoded groups, each with at least one response.
+        shared_prefix: Prompt once per group instead of once per response.
+        chunk_tokens: Response tokens whose logits exist at a time.
+
+    Raises:
+        ModelError: ``shared_prefix`` is asked for but the model cannot do it.
+    """
+    if shared_prefix and not adapter.supports_shared_prefix:
+        raise ModelError(
+            "this model or its attention takes no mask per response (sliding windows, or "
+            "attention flash_attention_2); set objective.sharedPrefix to auto or off"
+        )
+    rows = pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
+    output_layer = adapter.output_layer(model)
+    device = output_layer.weight.device
+    hidden = _hidden_states(model, adapter, groups, rows, device, shared_prefix=shared_prefix)
+    log_probs = token_log_probs(
+        hidden.flatten(0, 1).index_select(0, rows.sources.to(device)),
+        output_layer.weight,
+        output_layer.bias,
+        rows.targets.to(device),
+        chunk_tokens=chunk_tokens,
+    )
+    lengths = rows.lengths.to(device)
+    sums = torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())])
+    return ResponseLogProbs(
+        sums=sums,
+        lengths=lengths,
+        tokens_forwarded=rows.input_ids.numel(),
+        real_tokens=rows.real_tokens,
+    )
+
+
+class ResponseScorer(nn.Module):
+    """Module whose forward pass is :func:`response_log_probs`.
+
+    Engines that act on ``forward`` of the module they are given (DeepSpeed, DDP) wrap this one:
+    parameters that are read directly, such as the output layer's, are then gathered by ZeRO-3.
+
+    Args:
+        model: The model.
+        adapter: Adapter of its family.
+        shared_prefix: As in :func:`response_log_probs`.
+        chunk_tokens: As in :func:`response_log_probs`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        adapter: VLMAdapter,
+        *,
+        shared_prefix: bool,
+        chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.adapter = adapter
+        self.shared_prefix = shared_prefix
+        self.chunk_tokens = chunk_tokens
+
+    def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
+        """Score groups; see :func:`response_log_probs`."""
+        return response_log_probs(
+            self.model,
+            self.adapter,
+            groups,
+            shared_prefix=self.shared_prefix,
+            chunk_tokens=self.chunk_tokens,
+        )
+
+
+def _hidden_states(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    rows: PackedRows,
+    device: torch.device,
+    *,
+    shared_prefix: bool,
+) -> Tensor:
+    decoder = adapter.decoder(model)
+    attention = attention_name(decoder.config)
+    input_ids = rows.input_ids.to(device)
+    embeds = adapter.embed(model, input_ids, groups, rows.copies)
+    positions = rows.position_ids.to(device)
+    # Plain rotary models want [rows, L], multimodal ones [3, rows, L].
+    inputs: dict[str, Tensor | RowLayout] = {
+        "position_ids": positions[0] if len(positions) == 1 else positions
+    }
+    if not shared_prefix:
+        # Right padding under a causal mask is seen by no token that counts: a 2-D mask is enough.
+        used = torch.tensor(rows.layout.used, device=device)
+        places = torch.arange(rows.layout.length, device=device)
+        inputs["attention_mask"] = (places < used[:, None]).long()
+    elif attention == SHARED_PREFIX_SDPA:
+        inputs["attention_mask"] = rows.layout.response_mask().to(device)
+        inputs["row_layout"] = rows.layout
+    else:
+        mask = rows.layout.full_mask().to(device)
+        if attention == "eager":
+            lowest = torch.finfo(embeds.dtype).min
+            mask = torch.zeros_like(mask, dtype=embeds.dtype).masked_fill(~mask, lowest)
+        # A mask of four dimensions is taken as it is; without one, positions that restart would
+        # be read as independent documents and the responses would lose their prompt.
+        inputs["attention_mask"] = mask
+    output = decoder(inputs_embeds=embeds, use_cache=False, **inputs)
+    hidden: Tensor = output.last_hidden_state
+    return hidden

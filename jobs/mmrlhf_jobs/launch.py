@@ -1,0 +1,127 @@
+"""``python -m mmrlhf_jobs.launch <kind>``: one node of a job, as torchrun's agent.
+
+It is torchrun with two additions. Nodes other than the first wait until the first one listens, with
+a deadline and a message that says for what (a pod's DNS name lags behind its start by seconds). And
+the exit code is that of the first process that failed, 128 + n for signal n, where torchrun's is
+always 1: the failure policy of the operator decides by it.
+
+torchrun reads the rest from ``PET_*`` variables (see ``mmrlhf_jobs.components``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mmrlhf_api.constants import ENV_TERMINATION_FILE
+from mmrlhf_jobs.errors import RunError
+from mmrlhf_jobs.reporting.termination import write_termination
+
+__all__ = ["main", "wait_for_first_node"]
+
+_UNREACHABLE_EXIT_CODE = 128 + 13
+"""As if by SIGPIPE: the other side is gone, which another attempt may mend."""
+
+_WAIT_SECONDS = 600.0
+_TOLD_EVERY_SECONDS = 30.0
+
+
+def wait_for_first_node(
+    address: str,
+    port: int,
+    *,
+    deadline: float = _WAIT_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until the first node's port takes connections.
+
+    Args:
+        address: Host name of the first node.
+        port: Port of its agent.
+        deadline: Seconds to wait at most.
+        clock: Seconds, growing steadily.
+        sleep: Waits.
+
+    Raises:
+        RunError: It did not in time; says what the last try failed on.
+    """
+    start = told = clock()
+    while True:
+        try:
+            with socket.create_connection((address, port), timeout=5.0):
+                return
+        except socket.gaierror as error:
+            problem = f"its name does not resolve ({error.strerror})"
+        except OSError as error:
+            problem = f"it takes no connection ({error.strerror or error})"
+        now = clock()
+        if now - start >= deadline:
+            raise RunError(
+                f"node 0 at {address}:{port} was not ready within {deadline:.0f} s: {problem}. "
+                "Look at the state and logs of the pod with index 0"
+            )
+        if now - told >= _TOLD_EVERY_SECONDS:
+            sys.stderr.write(f"waiting for node 0 at {address}:{port}: {problem}\n")
+            told = now
+        sleep(0.5)
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run a node; return the exit code of the first process that failed, or 0."""
+    command = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if int(environ.get("PET_NODE_RANK", "0")) > 0:
+            wait_for_first_node(
+                environ["PET_MASTER_ADDR"],
+                int(environ["PET_MASTER_PORT"]),
+                deadline=float(environ.get("MMRLHF_GANG_TIMEOUT_SECONDS", _WAIT_SECONDS)),
+            )
+    except RunError as error:
+        message = str(error)
+        write_termination(exit_code=_UNREACHABLE_EXIT_CODE, reason="PeerLost", message=message)
+        sys.stderr.write(f"error: {message}\n")
+        return _UNREACHABLE_EXIT_CODE
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        torchrun.run(torchrun.parse_args(["-m", "mmrlhf_jobs", *command]))
+    except ChildFailedError as failed:
+        _, first = failed.get_first_failure()
+        sys.stderr.write(f"{failed}\n")
+        code = _told_exit_code(environ) or _shell_code(first.exitcode)
+        write_termination(
+            exit_code=code,
+            reason="ProcessFailed",
+            message=f"local process {first.local_rank} ended with exit code "
+            f"{_shell_code(first.exitcode)} and left no message; see its log",
+        )
+        return code
+    except SignalException as stopped:
+        return _told_exit_code(environ) or _shell_code(-stopped.sigval)
+    return 0
+
+
+def _told_exit_code(environ: Mapping[str, str]) -> int | None:
+    """Exit code in the termination file, if a process of this node wrote one."""
+    path = environ.get(ENV_TERMINATION_FILE)
+    try:
+        return int(json.loads(Path(path or "").read_text(encoding="utf-8"))["exitCode"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shell_code(exit_code: int) -> int:
+    """Exit code as a shell tells it: 128 + n for a process that signal n ended."""
+    return exit_code if exit_code >= 0 else 128 - exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

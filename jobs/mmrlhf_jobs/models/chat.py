@@ -1,0 +1,212 @@
+"""Questions and responses as token ids, by the tokenizer's own chat template.
+
+Prompt and response are tokenised apart and joined as ids, so the prompt has the same ids whatever
+follows it: that is what lets responses share it, and what TRL's DPOTrainer does as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from mmrlhf_jobs.errors import DataError, ModelError
+
+__all__ = ["ChatTemplate"]
+
+# Something that no template contains and no tokenizer treats specially.
+_PROBE = "probe 0d1c7"
+
+
+class ChatTemplate:
+    r"""Chat template of a tokenizer, with placeholders for media.
+
+    The user turn is one ``<placeholder>\n`` per medium, then the question (the format of the
+    MM-RLHF release). Templates that take a list of content parts get the same as parts.
+
+    Args:
+        tokenizer: The tokenizer; its ``chat_template`` is used.
+        placeholders: Kind of medium -> placeholder token, such as ``{"image": "<image>"}``.
+        part_types: Kind of medium -> ``type`` of the content part for templates that take parts.
+        chat_template: Template to use if the tokenizer has none.
+
+    Raises:
+        ModelError: There is no template, or it does not fit the assumptions above.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        placeholders: dict[str, str],
+        part_types: dict[str, str],
+        chat_template: str | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.placeholders = placeholders
+        self._part_types = part_types
+        self._template = tokenizer.chat_template or chat_template
+        if not self._template:
+            raise ModelError(
+                "the tokenizer has no chat template; add chat_template to tokenizer_config.json or "
+                "a chat_template.jinja file to the model folder"
+            )
+        self._placeholder_pattern = re.compile("|".join(map(re.escape, placeholders.values())))
+        kind = next(iter(placeholders))
+        # Templates that iterate over content parts silently render nothing for a plain string.
+        self._takes_parts = self._rendering_lacks_content(kind, parts=False)
+        if self._takes_parts and self._rendering_lacks_content(kind, parts=True):
+            raise ModelError(
+                "the chat template renders neither a text nor a list of content parts with an "
+                f"{kind}; see the template in the model folder"
+            )
+        self.terminal_token, self.terminal_id = self._find_terminal()
+
+    def prompt_text(self, question: str, kinds: Sequence[str]) -> str:
+        """Render the prompt up to the start of the assistant's turn, placeholders unexpanded.
+
+        Placeholders that the question itself holds are taken out: data sets of the LLaVA family
+        write them into the text.
+
+        Args:
+            question: Text of the user.
+            kinds: Kind of each medium, in order.
+
+        Raises:
+            DataError: The question holds the terminal token.
+        """
+        question = self._placeholder_pattern.sub("", question).strip("\n")
+        self._refuse(question, [self.terminal_token], "query.text")
+        return self._render(question, kinds, parts=self._takes_parts, generation=True)
+
+    def prompt_ids(self, question: str, kinds: Sequence[str], counts: Sequence[int]) -> Tensor:
+        """Tokenise a prompt with every placeholder expanded.
+
+        Args:
+            question: Text of the user.
+            kinds: Kind of each medium, in order.
+            counts: Number of tokens of each medium, in order.
+
+        Returns:
+            Token ids ``[P]``, int64.
+        """
+        text = self.prompt_text(question, kinds)
+        left = list(zip(kinds, counts, strict=True))
+        pieces, start = [], 0
+        for match in self._placeholder_pattern.finditer(text):
+            # A template may move images in front of videos: take the next medium of this kind.
+            place = next(
+                index
+                for index, (kind, _) in enumerate(left)
+                if self.placeholders[kind] == match.group()
+            )
+            pieces += [text[start : match.start()], match.group() * left.pop(place)[1]]
+            start = match.end()
+        pieces.append(text[start:])
+        return self._tokenise("".join(pieces))
+
+    def response_ids(self, text: str, place: str) -> Tensor:
+        """Tokenise a response and end it with the terminal token.
+
+        Args:
+            text: The response.
+            place: Field path for errors, such as ``responses[0].text``.
+
+        Returns:
+            Token ids ``[R]``, int64.
+
+        Raises:
+            DataError: The response holds a placeholder or the terminal token.
+        """
+        self._refuse(text, [*self.placeholders.values(), self.terminal_token], place)
+        return torch.cat([self._tokenise(text), torch.tensor([self.terminal_id])])
+
+    def digest(self) -> str:
+        """Digest of template, special tokens and placement of media."""
+        kinds = list(self.placeholders)
+        content = {
+            "template": self._template,
+            "special_tokens": {k: str(v) for k, v in self.tokenizer.special_tokens_map.items()},
+            "terminal": [self.terminal_token, self.terminal_id],
+            "placement": self.prompt_text(_PROBE, kinds),
+            "ids": self._tokenise(self.prompt_text(_PROBE, kinds)).tolist(),
+        }
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _tokenise(self, text: str) -> Tensor:
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids, dtype=torch.int64)
+
+    def _render(
+        self,
+        question: str,
+        kinds: Sequence[str],
+        *,
+        parts: bool,
+        generation: bool,
+        answer: str | None = None,
+    ) -> str:
+        content: str | list[dict[str, str]]
+        if parts:
+            media = [{"type": self._part_types[kind]} for kind in kinds]
+            content = [*media, {"type": "text", "text": question}]
+        else:
+            content = "".join(self.placeholders[kind] + "\n" for kind in kinds) + question
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if answer is not None:
+            reply = [{"type": "text", "text": answer}] if parts else answer
+            messages.append({"role": "assistant", "content": reply})
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=generation,
+            )
+        )
+
+    def _rendering_lacks_content(self, kind: str, *, parts: bool) -> bool:
+        try:
+            text = self._render(_PROBE, [kind], parts=parts, generation=True)
+        except (TemplateError, TypeError, ValueError):
+            return True
+        return text.count(_PROBE) != 1 or text.count(self.placeholders[kind]) != 1
+
+    def _find_terminal(self) -> tuple[str, int]:
+        answer = _PROBE + " answer"
+        whole = self._render(_PROBE, [], parts=self._takes_parts, generation=False, answer=answer)
+        if whole.count(answer) != 1:
+            raise ModelError("the chat template does not render the assistant's answer")
+        # Only what follows the answer counts. What precedes it may differ from the generation
+        # prompt (the LLaVA-OneVision conversions put a space there); training uses the latter.
+        after = self._tokenise(whole[whole.index(answer) + len(answer) :]).tolist()
+        terminal_id = after[0] if after else self.tokenizer.eos_token_id
+        if terminal_id is None:
+            raise ModelError(
+                "neither the chat template nor the tokenizer ends an answer with a token; set "
+                "eos_token in tokenizer_config.json"
+            )
+        token = str(self.tokenizer.convert_ids_to_tokens(terminal_id))
+        if token not in self.tokenizer.all_special_tokens:
+            raise ModelError(
+                f"the chat template ends an answer with {token!r}, which is not a special token of "
+                "the tokenizer; generation could not stop there"
+            )
+        return token, int(terminal_id)
+
+    @staticmethod
+    def _refuse(text: str, tokens: Sequence[str], field: str) -> None:
+        for token in tokens:
+            if token in text:
+                raise DataError(
+                    f"the text holds {token!r}, a special token of the model; remove it",
+                    field=field,
+                )

@@ -1,0 +1,85 @@
+"""Model folders: bringing them here, telling them apart, and writing new ones."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.storage.folders import list_files
+from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+
+__all__ = ["digest_folder", "fetch_model", "save_model"]
+
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".index.json", ".gguf")
+
+
+def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) -> Path:
+    """Bring a model folder to this machine, if it is not here already.
+
+    Raises:
+        ModelError: There is no such folder.
+    """
+    location = locate(uri, options)
+    if location.is_local:
+        folder = Path(location.path)
+        if not folder.is_dir():
+            raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
+        return folder
+    target = scratch / "model"
+    if not target.is_dir():
+        arriving = scratch / ".model.tmp"
+        shutil.rmtree(arriving, ignore_errors=True)
+        with storage_errors(uri, "read"):
+            if not location.fs.isdir(location.path):
+                raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
+            location.fs.get(location.path.rstrip("/") + "/", str(arriving) + "/", recursive=True)
+        arriving.rename(target)
+    return target
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files of a model folder.
+
+    It is the model's revision in side-cars and manifests: two folders with one digest are the
+    same model wherever they lie.
+    """
+    total = hashlib.sha256()
+    for name, path in list_files(folder):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{name}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def save_model(
+    model: PreTrainedModel,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    source: Path,
+    target: Path,
+) -> None:
+    """Write a model as a Hugging Face folder that ``from_pretrained`` loads.
+
+    Tokenizer, processor, chat template and generation settings are those of the source folder,
+    to the byte: training does not change them.
+
+    Args:
+        model: Tells the configuration and how weights are named on disk.
+        weights: All weights by their name in the model.
+        source: Folder that the training started from.
+        target: New folder.
+    """
+    target.mkdir(parents=True)
+    for name, path in list_files(source):
+        if not name.endswith(_WEIGHT_SUFFIXES):
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    # Written last: configuration and weights of the trained model win over the copies.
+    model.save_pretrained(target, state_dict=dict(weights))

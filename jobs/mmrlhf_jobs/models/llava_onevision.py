@@ -1,0 +1,226 @@
+"""LLaVA-OneVision: SigLIP tower, two-layer projector, Qwen2 decoder (arXiv 2408.03326).
+
+Media tokens, as the Hugging Face model makes them:
+
+- one image: base tile plus the tiles of the best resolution, unpadded, with a newline column
+  ("anyres"), at most about ``max_9`` tiles by interpolation;
+- several images: one padded tile each, plus one newline token;
+- frames: every frame pooled to half the patches a side, one newline token at the end of the video.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.attention import SHARED_PREFIX_SDPA, attention_name
+from mmrlhf_jobs.models.adapter import EncodedGroup, TrainableParts
+from mmrlhf_jobs.models.chat import ChatTemplate
+from mmrlhf_jobs.models.processing import frame_pixels, image_pixels
+
+if TYPE_CHECKING:
+    from mmrlhf_jobs.data.media import LoadedMedia
+
+__all__ = ["LlavaOnevisionAdapter"]
+
+# What decides about pixels; the rest of the image processor's config is bookkeeping.
+_PIXEL_SETTINGS = (
+    "crop_size",
+    "default_to_square",
+    "do_center_crop",
+    "do_convert_rgb",
+    "do_normalize",
+    "do_pad",
+    "do_rescale",
+    "do_resize",
+    "image_grid_pinpoints",
+    "image_mean",
+    "image_std",
+    "resample",
+    "rescale_factor",
+    "size",
+)
+
+
+class LlavaOnevisionAdapter:
+    """Adapter of ``llava_onevision``; see :class:`mmrlhf_jobs.models.adapter.VLMAdapter`.
+
+    Args:
+        config: The model's configuration.
+        processor: The model's processor.
+
+    Raises:
+        ModelError: Tokenizer and model disagree about the media tokens.
+    """
+
+    processor_class = "LlavaOnevisionProcessor"
+
+    def __init__(self, config: PretrainedConfig, processor: ProcessorMixin) -> None:
+        self.config = config
+        self.processor = processor
+        self._media_ids = {"image": config.image_token_id, "frames": config.video_token_id}
+        placeholders = {"image": processor.image_token, "frames": processor.video_token}
+        for kind, token in placeholders.items():
+            token_id = processor.tokenizer.convert_tokens_to_ids(token)
+            if token_id != self._media_ids[kind]:
+                raise ModelError(
+                    f"the tokenizer gives {token!r} the id {token_id}, config.json says "
+                    f"{self._media_ids[kind]}; tokenizer and model do not belong together"
+                )
+        self.chat = ChatTemplate(
+            processor.tokenizer,
+            placeholders=placeholders,
+            part_types={"image": "image", "frames": "video"},
+            chat_template=getattr(processor, "chat_template", None),
+        )
+
+    @property
+    def supports_shared_prefix(self) -> bool:
+        """True unless a layer has a sliding window or the attention takes no custom mask."""
+        text = self.config.text_config
+        full = all(kind == "full_attention" for kind in getattr(text, "layer_types", None) or ())
+        return full and attention_name(text) in (SHARED_PREFIX_SDPA, "sdpa", "eager")
+
+    def encode(
+        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+    ) -> EncodedGroup:
+        """Tokenise a query and its responses, and process its media.
+
+        Raises:
+            DataError: A text holds a placeholder or the terminal token.
+        """
+        images = [item.frames[0] for item in media if item.kind == "image"]
+        videos = [item.frames for item in media if item.kind == "frames"]
+        inputs: dict[str, Tensor] = {}
+        if images:
+            inputs.update(image_pixels(self.processor, images))
+        for index, frames in enumerate(videos):
+            # One entry per video: their numbers of frames may differ.
+            inputs[f"pixel_values_videos.{index}"] = frame_pixels(self.processor, frames)
+        counts = {
+            "image": iter([self._image_tokens(inputs, index) for index in range(len(images))]),
+            "frames": iter([self._video_tokens(len(frames)) for frames in videos]),
+        }
+        kinds = [item.kind for item in media]
+        return EncodedGroup(
+            prompt_ids=self.chat.prompt_ids(question, kinds, [next(counts[k]) for k in kinds]),
+            responses=tuple(
+                self.chat.response_ids(text, f"responses[{index}].text")
+                for index, text in enumerate(responses)
+            ),
+            media_inputs=inputs,
+        )
+
+    def prompt_positions(self, group: EncodedGroup) -> Tensor:
+        """Plain rotary positions, ``[1, P]``."""
+        return torch.arange(len(group.prompt_ids))[None]
+
+    def embed(
+        self,
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        groups: Sequence[EncodedGroup],
+        copies: Sequence[int],
+    ) -> Tensor:
+        """Embed rows of tokens and put the media features in their places, ``[rows, L, H]``."""
+        backbone = model.model
+        embeds = cast("Tensor", model.get_input_embeddings()(input_ids))
+        for kind, encode in (("image", self._image_features), ("frames", self._video_features)):
+            features = [encode(backbone, group) for group in groups]
+            # Row-major order of the rows: each group's features once per copy.
+            repeated = [
+                feature
+                for feature, rows in zip(features, copies, strict=True)
+                if feature is not None
+                for _ in range(rows)
+            ]
+            places = input_ids == self._media_ids[kind]
+            found = sum(len(feature) for feature in repeated)
+            if int(places.sum()) != found:
+                raise ModelError(
+                    f"{int(places.sum())} {kind} tokens in the prompts, {found} features from the "
+                    "model: the processor's settings do not fit config.json"
+                )
+            if repeated:
+                joined = torch.cat(repeated).to(embeds.dtype)
+                embeds = embeds.masked_scatter(places[..., None], joined)
+        return embeds
+
+    def decoder(self, model: PreTrainedModel) -> nn.Module:
+        """The Qwen2 decoder."""
+        return cast("nn.Module", model.model.language_model)
+
+    def output_layer(self, model: PreTrainedModel) -> nn.Linear:
+        """The layer from hidden states to the vocabulary."""
+        return cast("nn.Linear", model.get_output_embeddings())
+
+    def freeze(self, model: PreTrainedModel, trainable: TrainableParts) -> None:
+        """Set ``requires_grad`` by part; the newline embedding belongs to the projector."""
+        for name, parameter in model.named_parameters():
+            if ".vision_tower." in f".{name}":
+                wanted = trainable.vision_tower
+            elif "multi_modal_projector." in name or name.endswith("image_newline"):
+                wanted = trainable.projector
+            else:
+                wanted = trainable.language_model
+            parameter.requires_grad_(wanted)
+
+    def template_digest(self) -> str:
+        """Digest of chat template, special tokens and media placement."""
+        return self.chat.digest()
+
+    def image_settings(self) -> str:
+        """Digest of the settings that decide about pixels and numbers of media tokens."""
+        settings = self.processor.image_processor.to_dict()
+        content = {name: settings.get(name) for name in _PIXEL_SETTINGS}
+        for name in ("num_image_tokens", "vision_feature_select_strategy", "vision_aspect_ratio"):
+            content[name] = getattr(self.processor, name)
+        canonical = json.dumps(content, sort_keys=True, default=dict)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _image_tokens(self, inputs: dict[str, Tensor], index: int) -> int:
+        # Only the processor knows how anyres tiles become tokens; it answers with a text.
+        text = self.processor.replace_image_token(inputs, index)
+        return len(text) // len(self.processor.image_token)
+
+    def _video_tokens(self, frames: int) -> int:
+        side = math.isqrt(self.processor.num_image_tokens)
+        return frames * math.ceil(side / 2) ** 2 + 1
+
+    def _image_features(self, backbone: PreTrainedModel, group: EncodedGroup) -> Tensor | None:
+        inputs = group.media_inputs
+        if "pixel_values" not in inputs:
+            return None
+        weight = next(backbone.vision_tower.parameters())
+        # A frozen tower builds no graph: neither its weights nor the pixels ask for gradients.
+        output = backbone.get_image_features(
+            pixel_values=inputs["pixel_values"].to(weight.device, weight.dtype),
+            image_sizes=inputs["image_sizes"],
+            batch_num_images=inputs["batch_num_images"],
+        )
+        return torch.cat(list(getattr(output, "pooler_output", output)))
+
+    def _video_features(self, backbone: PreTrainedModel, group: EncodedGroup) -> Tensor | None:
+        weight = next(backbone.vision_tower.parameters())
+        features = []
+        for pixels in _videos(group):
+            output = backbone.get_video_features(
+                pixel_values_videos=pixels.to(weight.device, weight.dtype)
+            )
+            features.append(getattr(output, "pooler_output", output).flatten(0, 1))
+        return torch.cat(features) if features else None
+
+
+def _videos(group: EncodedGroup) -> Iterator[Tensor]:
+    index = 0
+    while (pixels := group.media_inputs.get(f"pixel_values_videos.{index}")) is not None:
+        yield pixels
+        index += 1

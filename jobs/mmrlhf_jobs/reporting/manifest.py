@@ -1,0 +1,108 @@
+"""manifest.json and attempts.json: the reproducible record of a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mmrlhf_jobs.errors import StorageError
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+
+__all__ = ["SCHEMA", "Attempts", "Clock", "environment", "utc_now"]
+
+SCHEMA = "mmrlhf.io/manifest/v1"
+_PACKAGES = ("mmrlhf", "torch", "transformers", "deepspeed", "torchx-nightly", "numpy", "pyarrow")
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock of production."""
+    return datetime.now(UTC)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and image that this process runs on."""
+    versions: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "image": os.environ.get("MMRLHF_IMAGE"),
+        "packages": versions,
+    }
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Every start of a run and how it ended, kept across starts.
+
+    An attempt without an end was killed: nothing was left to write it down.
+
+    Args:
+        store: Artifacts of the run.
+        key: Key of the record.
+        clock: Tells the time.
+    """
+
+    store: ArtifactStore
+    key: str
+    clock: Clock
+
+    def read(self) -> list[dict[str, Any]]:
+        """All attempts so far, oldest first.
+
+        Raises:
+            StorageError: The record is not what `begin` and `end` wrote.
+        """
+        text = self.store.read_text(self.key)
+        if text is None:
+            return []
+        try:
+            attempts = json.loads(text)
+        except ValueError as error:
+            raise StorageError(
+                f"{self.store.uri}/{self.key} is damaged ({error}); remove it to go on"
+            ) from error
+        return list(attempts)
+
+    def begin(self, *, processes: int) -> int:
+        """Note a new attempt; return its 1-based number."""
+        attempts = self.read()
+        for attempt in attempts:
+            attempt.setdefault("endedAt", None)
+            attempt.setdefault("exit", "Killed")
+        attempts.append(
+            {
+                "attempt": len(attempts) + 1,
+                "startedAt": self.clock().isoformat(),
+                "processes": processes,
+            }
+        )
+        self._write(attempts)
+        return len(attempts)
+
+    def end(self, *, exit_name: str, step: int) -> list[dict[str, Any]]:
+        """Note how the current attempt ended; return all attempts."""
+        attempts = self.read()
+        if attempts:
+            attempts[-1] |= {
+                "endedAt": self.clock().isoformat(),
+                "exit": exit_name,
+                "toStep": step,
+            }
+            self._write(attempts)
+        return attempts
+
+    def _write(self, attempts: list[dict[str, Any]]) -> None:
+        self.store.write_text(self.key, json.dumps(attempts, indent=2) + "\n")

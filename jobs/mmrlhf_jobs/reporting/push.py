@@ -1,0 +1,101 @@
+"""Live progress pushed to the operator.
+
+The operator knows the sender by a service-account token of its own audience, bound to this pod.
+Training goes on when the operator is away: events wait in a bounded buffer, the newest step
+replaces older ones, and what could not be told is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+__all__ = ["PushProgress"]
+
+_TIMEOUT_SECONDS = 5.0
+_BUFFER = 64
+
+
+class PushProgress:
+    """Sends events from a thread of its own, at most one request an interval.
+
+    Args:
+        url: Where to POST ``{"events": [...]}``.
+        token_file: Bearer token; read anew for each request, because the kubelet renews it.
+        interval: Seconds between requests.
+    """
+
+    def __init__(self, url: str, token_file: Path, *, interval: float = 1.0) -> None:
+        self._url = url
+        self._token_file = token_file
+        self._interval = interval
+        self._events: list[dict[str, object]] = []
+        self._lost = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread.start()
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Hand over an event; returns at once."""
+        with self._changed:
+            if event == "step" and self._events and self._events[-1]["event"] == "step":
+                # Only the newest step tells anything new.
+                self._events.pop()
+            self._events.append({"event": event, **fields})
+            if len(self._events) > _BUFFER:
+                self._lost += 1
+                del self._events[0]
+            self._changed.notify()
+
+    def close(self, *, timeout: float = 10.0) -> int:
+        """Send what is left, for at most `timeout` seconds; return the number of lost events."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        with self._changed:
+            lost = self._lost + len(self._events)
+        if lost:
+            sys.stderr.write(f"progress: {lost} events could not be delivered to {self._url}\n")
+        return lost
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._events or self._closed)
+                if not self._events:
+                    return
+                batch, self._events = self._events, []
+            delivered = self._send(batch)
+            with self._changed:
+                if not delivered:
+                    self._events = [*batch, *self._events][-_BUFFER:]
+                if self._closed and not delivered:
+                    return
+                self._changed.wait_for(lambda: self._closed, timeout=self._interval)
+
+    def _send(self, batch: list[dict[str, object]]) -> bool:
+        """Whether the events are done with: told, or refused for good."""
+        try:
+            token = self._token_file.read_text(encoding="utf-8").strip()
+            request = urllib.request.Request(  # noqa: S310 - the operator gives the URL
+                self._url,
+                data=json.dumps({"events": batch}).encode(),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                method="POST",
+            )
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
+                return True
+        except urllib.error.HTTPError as error:
+            if error.code in {408, 425, 429} or error.code >= 500:
+                return False
+            with self._changed:
+                self._lost += len(batch)
+            return True
+        except OSError:
+            return False

@@ -1,0 +1,280 @@
+"""Artifacts: folders of files that a reader sees whole or not at all.
+
+An artifact is a folder with the file ``COMMITTED``, which lists every other file with its size
+and digest. On a local file system the files are written into a hidden folder beside the final
+one, made durable, and renamed into place. An object store has no rename: the files are uploaded
+under the key, and ``COMMITTED`` last. Until that is there, the artifact does not exist for
+readers.
+
+One key has one writer at a time; different keys may be written by different processes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from mmrlhf_jobs.errors import InputError, StorageError
+from mmrlhf_jobs.storage.folders import (
+    FileEntry,
+    copy_stream,
+    hidden,
+    list_files,
+    remove_tree,
+    sync_file,
+    sync_folder,
+    write_durably,
+)
+from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+
+__all__ = ["MARKER", "ArtifactStore"]
+
+MARKER: Final = "COMMITTED"
+"""Name of the commit marker, written last and removed first."""
+
+
+class ArtifactStore:
+    """Artifacts and small text files below one URI.
+
+    Keys are relative paths such as ``default/align/checkpoints/step-100``; no part of one may
+    start with a dot, because hidden names are files on their way.
+
+    Args:
+        uri: Folder: a path, ``file://``, ``s3://`` or another scheme of fsspec.
+        options: Where the object store is, for ``s3://``.
+    """
+
+    def __init__(self, uri: str, options: StorageOptions | None = None) -> None:
+        self.uri = uri.rstrip("/") or "/"
+        self._root = locate(self.uri, options)
+
+    def publish(self, local_dir: str | Path, key: str) -> None:
+        """Make the files of a local folder visible at a key, all at once.
+
+        Publishing the same content twice does nothing the second time.
+
+        Raises:
+            StorageError: The disk is full, the store fails, the folder is empty, or the key holds
+                another artifact. Nothing new is visible then, and temporary files are removed.
+            InputError: The store may not be written.
+        """
+        files = list(list_files(Path(local_dir)))
+        if not files:
+            raise StorageError(f"{local_dir}: holds no files to publish as {self._uri(key)}")
+        if markers := [str(path) for _, path in files if path.name == MARKER]:
+            raise StorageError(f"{markers[0]}: the name {MARKER} is taken by the commit marker")
+        if (committed := self._entries(key)) is not None:
+            if committed != _digests(files):
+                raise StorageError(
+                    f"{self._uri(key)} is already published with other content; remove it first"
+                )
+            return
+        if nested := self.list_committed(key):
+            raise StorageError(
+                f"{self._uri(key)} cannot be an artifact, because it holds {nested[0]}"
+            )
+        with storage_errors(self._uri(key), "write"):
+            if self._root.is_local:
+                self._publish_locally(files, Path(self._path(key)))
+            else:
+                self._upload(files, self._path(key))
+
+    def fetch(self, key: str, local_dir: str | Path) -> None:
+        """Copy an artifact to a local folder, checking every size and digest.
+
+        Args:
+            key: A committed artifact.
+            local_dir: New or empty folder; it appears whole or not at all.
+
+        Raises:
+            StorageError: There is no such artifact, it is damaged, or the folder is not empty.
+        """
+        entries = self._entries(key)
+        if entries is None:
+            raise StorageError(f"{self._uri(key)}: no complete artifact is there")
+        target = Path(local_dir)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise StorageError(f"{target}: is not an empty folder, nothing was fetched into it")
+        arriving = target.parent / f".{target.name}.tmp"
+        shutil.rmtree(arriving, ignore_errors=True)
+        try:
+            with storage_errors(f"{self._uri(key)} to {target}", "copy"):
+                for entry in entries:
+                    self._fetch_file(key, entry, arriving / entry.path)
+                if target.exists():
+                    target.rmdir()
+                arriving.rename(target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+    def is_committed(self, key: str) -> bool:
+        """Whether a whole artifact is at the key."""
+        return self._entries(key) is not None
+
+    def list_committed(self, prefix: str = "") -> list[str]:
+        """Keys of all artifacts at or below a prefix (a folder), sorted."""
+        found = [path for path in self._find(prefix) if path.rpartition("/")[2] == MARKER]
+        keys = [self._key(path.rpartition("/")[0]) for path in found]
+        return sorted(key for key in keys if not any(p.startswith(".") for p in key.split("/")))
+
+    def remove(self, key: str) -> None:
+        """Remove what is at the key and below it, commit markers first; nothing there is fine."""
+        path = self._path(key)
+        with storage_errors(self._uri(key), "remove"):
+            markers = [file for file in self._find(key) if file.endswith(f"/{MARKER}")]
+            for marker in markers:
+                self._root.fs.rm_file(marker)
+            if self._root.is_local:
+                remove_tree(hidden(Path(path)))
+                remove_tree(Path(path))
+            elif self._root.fs.exists(path):
+                self._root.fs.rm(path, recursive=True)
+
+    def check_writable(self) -> None:
+        """Write and remove a small file, to fail before any work is done.
+
+        Raises:
+            InputError: The store may not be written or does not exist.
+            StorageError: The disk is full or the server does not answer.
+        """
+        probe = self._path("writable-check")
+        try:
+            with storage_errors(self.uri, "write"):
+                if self._root.is_local:
+                    Path(probe).parent.mkdir(parents=True, exist_ok=True)
+                self._root.fs.pipe_file(probe, b"mmrlhf")
+                self._root.fs.rm_file(probe)
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, FileNotFoundError | NotADirectoryError | FileExistsError):
+                raise InputError(
+                    f"{self.uri}: cannot be used as a folder for artifacts ({cause}); create it,"
+                    " or choose another artifacts.uri"
+                ) from error
+            raise
+
+    def write_text(self, key: str, text: str) -> None:
+        """Write or replace a small text file at once: readers see the old or the new text.
+
+        Raises:
+            StorageError: The disk is full or the store fails; the old text stays.
+            InputError: The store may not be written.
+        """
+        path = self._path(key)
+        with storage_errors(self._uri(key), "write"):
+            if self._root.is_local:
+                write_durably(Path(path), text.encode())
+            else:
+                self._root.fs.pipe_file(path, text.encode())
+
+    def read_text(self, key: str) -> str | None:
+        """Text at a key, or None if there is none."""
+        with storage_errors(self._uri(key), "read"):
+            try:
+                content: bytes = self._root.fs.cat_file(self._path(key))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return content.decode()
+
+    def _publish_locally(self, files: Sequence[tuple[str, Path]], target: Path) -> None:
+        arriving = hidden(target)
+        # Both can only be left over by a writer that was killed.
+        remove_tree(arriving)
+        remove_tree(target)
+        try:
+            entries = []
+            for name, path in files:
+                copy = arriving / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("rb") as source, copy.open("wb") as file:
+                    entries.append(copy_stream(source, file, name))
+                    sync_file(file)
+            write_durably(arriving / MARKER, _marker(entries))
+            for folder in (arriving, *(path for path in arriving.rglob("*") if path.is_dir())):
+                sync_folder(folder)
+            arriving.rename(target)
+        except BaseException:
+            remove_tree(arriving)
+            raise
+        sync_folder(target.parent)
+
+    def _upload(self, files: Sequence[tuple[str, Path]], path: str) -> None:
+        fs = self._root.fs
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+        try:
+            for name, file in files:
+                fs.put_file(str(file), f"{path}/{name}")
+            fs.pipe_file(f"{path}/{MARKER}", _marker(_digests(files)))
+        except BaseException:
+            # Without its marker the artifact is invisible; removing the rest only saves space.
+            with suppress(OSError):
+                fs.rm(path, recursive=True)
+            raise
+
+    def _fetch_file(self, key: str, entry: FileEntry, target: Path) -> None:
+        uri = self._uri(f"{key}/{entry.path}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remote = self._root.fs.open(f"{self._path(key)}/{entry.path}", "rb")
+        with remote as source, target.open("wb") as file:
+            found = copy_stream(source, file, entry.path)
+        if found != entry:
+            raise StorageError(
+                f"{uri} is damaged: {found.size} bytes with sha256 {found.sha256}, but"
+                f" {entry.size} bytes with {entry.sha256} were published"
+            )
+
+    def _entries(self, key: str) -> list[FileEntry] | None:
+        text = self.read_text(f"{key}/{MARKER}")
+        if text is None:
+            return None
+        try:
+            return [FileEntry(**entry) for entry in json.loads(text)["files"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(
+                f"{self._uri(key)}/{MARKER} is damaged ({error}); remove the artifact"
+            ) from error
+
+    def _find(self, prefix: str) -> list[str]:
+        path = self._path(prefix)
+        with storage_errors(self._uri(prefix), "list"):
+            try:
+                return [str(found) for found in self._root.fs.find(path)]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.path.rstrip('/')}/{_checked(key)}".rstrip("/")
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(self._root.path.rstrip("/")).strip("/")
+
+    def _uri(self, key: str) -> str:
+        return f"{self.uri.rstrip('/')}/{key}" if key else self.uri
+
+
+def _checked(key: str) -> str:
+    parts = key.split("/") if key else []
+    if any(part == "" or part.startswith(".") for part in parts):
+        raise StorageError(
+            f"{key!r} is no key: it must be a relative path without empty or hidden parts"
+        )
+    return key
+
+
+def _digests(files: Sequence[tuple[str, Path]]) -> list[FileEntry]:
+    entries = []
+    for name, path in files:
+        with path.open("rb") as source:
+            entries.append(copy_stream(source, None, name))
+    return entries
+
+
+def _marker(entries: Sequence[FileEntry]) -> bytes:
+    content = {"version": 1, "files": [asdict(entry) for entry in entries]}
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -1,0 +1,1 @@
+"""Trainers: what turns objectives, data and a model into an artifact."""

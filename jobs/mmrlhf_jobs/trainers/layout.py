@@ -1,0 +1,61 @@
+"""Where a run keeps its things.
+
+::
+
+    <artifacts>/<namespace>/<name>/<uid>/
+        model/                   the aligned model, a Hugging Face folder
+        metrics.jsonl            one row a step
+        manifest.json            the record of the run, written last
+        attempts.json            every start of the run and how it ended
+        checkpoints/step-.../
+    <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmrlhf_api import Job, spec_digest
+
+__all__ = ["RunLayout"]
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Keys of one run in its artifact store."""
+
+    prefix: str
+
+    @classmethod
+    def of(cls, job: Job) -> RunLayout:
+        """Layout of a job: its UID in a cluster, a digest of its spec on a laptop.
+
+        The digest makes the same job file go on where it stopped, and a changed one start anew.
+        """
+        uid = job.metadata.uid or spec_digest(job)[:12]
+        return cls(f"{job.metadata.namespace}/{job.metadata.name}/{uid}")
+
+    @property
+    def model(self) -> str:
+        """The aligned model."""
+        return f"{self.prefix}/model"
+
+    @property
+    def manifest(self) -> str:
+        """The record of the run."""
+        return f"{self.prefix}/manifest.json"
+
+    @property
+    def metrics(self) -> str:
+        """The time series."""
+        return f"{self.prefix}/metrics.jsonl"
+
+    @property
+    def attempts(self) -> str:
+        """Every start of the run."""
+        return f"{self.prefix}/attempts.json"
+
+    @staticmethod
+    def reference_cache(digest: str) -> str:
+        """Reference log-probabilities of one model, template and data set."""
+        return f"cache/reference/{digest}"

@@ -1,0 +1,23 @@
+"""Telling a lost peer from a fault of one's own."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+
+__all__ = ["PEER_LOST_EXIT_CODE", "is_peer_loss"]
+
+PEER_LOST_EXIT_CODE = 128 + 13
+"""As if by SIGPIPE: the other side is gone. Retryable, where 1 would blame this process."""
+
+_SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
+
+
+def is_peer_loss(error: BaseException) -> bool:
+    """Whether a collective failed because another process is gone.
+
+    The process that really failed tells its own story; the others must not drown it.
+    """
+    if isinstance(error, dist.DistNetworkError | dist.DistBackendError):
+        return True
+    # Gloo raises a bare RuntimeError from C++ with the place of the failure in its text.
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)

@@ -1,0 +1,189 @@
+"""The MM-DPO objective of one micro-batch: betas, preference loss, supervised term, figures.
+
+``L = mean over pairs of -log sigmoid(beta_ij (h_i - h_j)) + sftWeight * L_SFT`` with ``h = log pi
+- log pi_ref`` (paper 4.2 and 5.1). Means are over the whole optimizer step on all processes, so the
+counts come in from outside and the result is a share of the step's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mmrlhf_api import PreferenceObjective as Settings
+from mmrlhf_jobs.forward.scoring import ResponseLogProbs
+from mmrlhf_jobs.objectives.metrics import preference_metrics
+from mmrlhf_jobs.objectives.preference import index_pairs, preference_loss
+from mmrlhf_jobs.objectives.scaling import (
+    ImplicitState,
+    beta_dynamic,
+    beta_fixed,
+    implicit_beta,
+)
+from mmrlhf_jobs.objectives.supervised import supervised_loss
+from mmrlhf_jobs.trainers.queries import Query
+from mmrlhf_jobs.trainers.runtime import Runtime
+
+__all__ = ["MicroLoss", "PreferenceObjective", "StepCounts", "step_counts"]
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What the sums of an optimizer step are divided by, over all processes.
+
+    Attributes:
+        pairs: Pairs.
+        chosen_tokens: Tokens of the chosen responses, each as often as it wins.
+    """
+
+    pairs: float
+    chosen_tokens: float
+
+
+def step_counts(queries: Sequence[Query]) -> StepCounts:
+    """Counts of one process's queries; known before any forward pass."""
+    return StepCounts(
+        pairs=float(sum(len(query.pairs) for query in queries)),
+        chosen_tokens=float(
+            sum(
+                int(wins) * len(response)
+                for query in queries
+                for wins, response in zip(query.wins, query.encoded.responses, strict=True)
+            )
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class MicroLoss:
+    """Loss of a micro-batch and its figures.
+
+    Attributes:
+        loss: Scalar with gradient, this micro-batch's share of the step's loss.
+        sums: Sums that add up over micro-batches and processes, by name.
+    """
+
+    loss: torch.Tensor
+    sums: dict[str, float]
+
+
+class PreferenceObjective:
+    """MM-DPO with the settings of a job.
+
+    Args:
+        settings: ``spec.objective``.
+        seed: Seed of the sampling in beta-DPO's filter.
+        runtime: Process group; implicit beta looks at the micro-batches of all processes.
+    """
+
+    SUMS = (
+        "preference", "supervised", "gap", "correct", "beta", "beta_square",
+        "pairs", "disagreements", "tokens",
+    )  # fmt: skip
+
+    def __init__(self, settings: Settings, *, seed: int, runtime: Runtime) -> None:
+        self._settings = settings
+        self._seed = seed
+        self._runtime = runtime
+        self._implicit = ImplicitState()
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint must keep."""
+        return {"mean": self._implicit.mean, "spread": self._implicit.spread}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self._implicit = ImplicitState(**state)
+
+    def loss(
+        self,
+        queries: Sequence[Query],
+        log_probs: ResponseLogProbs,
+        *,
+        counts: StepCounts,
+        draw: int,
+        counted: bool = True,
+    ) -> MicroLoss:
+        """Share of the step's loss that these queries make.
+
+        Args:
+            queries: Queries of the micro-batch.
+            log_probs: Log-probabilities of their responses under the policy.
+            counts: Counts of the whole step.
+            draw: Number of this micro-batch in the job, for the sampling of implicit beta.
+            counted: False for a spare micro-batch, whose loss is 0.
+        """
+        pair_lists = [query.pairs if counted else () for query in queries]
+        pairs = index_pairs(pair_lists, [len(query.encoded.responses) for query in queries])
+        reference = torch.cat([query.reference for query in queries])
+        margins = _reward_margins(queries, pairs)
+        betas, keep = self._betas(log_probs.sums, reference, pairs, margins, draw)
+        preference = preference_loss(log_probs.sums, reference, pairs, betas, keep=keep)
+        supervised = supervised_loss(log_probs.sums, log_probs.lengths, pairs)
+        loss = preference.total / max(counts.pairs, 1.0)
+        if self._settings.sft_weight > 0:
+            share = supervised.numerator / max(counts.chosen_tokens, 1.0)
+            loss = loss + self._settings.sft_weight * share
+        figures = preference_metrics(preference, betas, margins)
+        return MicroLoss(
+            loss=loss,
+            sums={
+                "preference": float(preference.losses.sum()),
+                "supervised": float(supervised.numerator.detach()),
+                "gap": figures.gap_sum,
+                "correct": figures.correct,
+                "beta": figures.beta_sum,
+                "beta_square": float((betas.double() ** 2).sum()),
+                "pairs": figures.pairs,
+                "disagreements": figures.disagreements,
+                "tokens": log_probs.real_tokens if counted else 0,
+            },
+        )
+
+    def _betas(
+        self,
+        policy: torch.Tensor,
+        reference: torch.Tensor,
+        pairs: torch.Tensor,
+        margins: torch.Tensor | None,
+        draw: int,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Beta of each pair, float64[K], and which pairs take part (None is all)."""
+        beta = self._settings.beta
+        if beta.strategy == "dynamic":
+            # The API refuses strategy dynamic without a reward.
+            assert margins is not None
+            return beta_dynamic(margins, initial=beta.initial, w=beta.w, k=beta.k), None
+        flat = torch.zeros(len(pairs), dtype=torch.float64)
+        if beta.strategy == "fixed":
+            return beta_fixed(flat, initial=beta.initial), None
+        gains = policy.detach().double().cpu() - reference
+        gaps = gains[pairs[:, 0]] - gains[pairs[:, 1]]
+        parts = self._runtime.gather(gaps)
+        everywhere = torch.cat(parts)
+        if len(everywhere) == 0:
+            return flat, None
+        before = sum(map(len, parts[: self._runtime.rank]))
+        generator = torch.Generator().manual_seed((self._seed << 32) ^ draw)
+        result = implicit_beta(
+            everywhere,
+            self._implicit,
+            initial=beta.initial,
+            alpha=beta.implicit_alpha,
+            momentum=beta.implicit_momentum,
+            keep_fraction=beta.implicit_keep_fraction,
+            uniforms=torch.rand(len(everywhere), generator=generator, dtype=torch.float64),
+        )
+        self._implicit = result.state
+        return flat + result.beta, result.keep[before : before + len(gaps)]
+
+
+def _reward_margins(queries: Sequence[Query], pairs: torch.Tensor) -> torch.Tensor | None:
+    """``delta = r(y_w) - r(y_l)`` of each pair (paper 4.2), float64[K]."""
+    rewards = [query.rewards for query in queries if query.rewards is not None]
+    if len(rewards) != len(queries):
+        return None
+    scores = torch.cat(rewards)
+    return scores[pairs[:, 0]] - scores[pairs[:, 1]]

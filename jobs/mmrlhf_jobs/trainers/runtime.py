@@ -1,0 +1,103 @@
+"""The process group of a job, from the environment that torchrun sets.
+
+One process needs no process group at all; several talk over gloo on CPUs and over NCCL on GPUs.
+DeepSpeed is initialised inside torchrun, never through ssh, pdsh or MPI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from mmrlhf_jobs.errors import JobError
+
+__all__ = ["Runtime"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Place of this process among all processes of the job.
+
+    Attributes:
+        rank: Number of this process, 0 to ``world_size - 1``.
+        world_size: Number of processes of the job, on all nodes.
+        device: Device that this process computes on.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Runtime:
+        """Join the process group that torchrun describes, or stand alone without one."""
+        rank = int(environ.get("RANK", "0"))
+        world_size = int(environ.get("WORLD_SIZE", "1"))
+        device = torch.device("cpu")
+        if torch.cuda.is_available():
+            device = torch.device("cuda", int(environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
+        if world_size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(rank=rank, world_size=world_size, device=device)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is rank 0, which speaks for the job."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sum numbers over all processes, in float64, with the same result on each."""
+        if self.world_size == 1:
+            return [float(value) for value in values]
+        tensor = torch.tensor(list(values), dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def any(self, value: bool) -> bool:
+        """Whether the value is true on at least one process."""
+        return self.sum([float(value)])[0] > 0
+
+    def gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors of all processes, in rank order; their shapes may differ."""
+        if self.world_size == 1:
+            return [values]
+        parts: list[torch.Tensor] = [torch.empty(0)] * self.world_size
+        dist.all_gather_object(parts, values)
+        return parts
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Do work on rank 0 alone and hand its result, or its error, to every process.
+
+        Raises:
+            JobError: The error of rank 0, on every process, so that all end alike.
+        """
+        if self.world_size == 1:
+            return work()
+        outcome: list[object] = [None, None]
+        if self.is_main:
+            try:
+                outcome[0] = work()
+            except JobError as error:
+                outcome[1] = error
+        dist.broadcast_object_list(outcome, src=0)
+        if isinstance(outcome[1], JobError):
+            raise outcome[1]
+        return outcome[0]  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """Leave the process group, if there is one."""
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,0 +1,1 @@
+"""The operator that reconciles mmrlhf jobs."""

@@ -1,0 +1,124 @@
+"""Chat templates: what the model reads."""
+
+from __future__ import annotations
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from mmrlhf_jobs.errors import DataError, ModelError
+from mmrlhf_jobs.models.chat import ChatTemplate
+from tests.jobs.models.tiny import CHATML, make_tokenizer
+
+# The form of the LLaVA-OneVision conversions on the Hugging Face hub.
+PARTS = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+    "{{ '<image>' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'video') %}"
+    "{{ '<video>' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ '\n' + content['text'] }}{% endfor %}{{'<|im_end|>'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def make(template: str = CHATML) -> ChatTemplate:
+    return ChatTemplate(
+        make_tokenizer(template),
+        placeholders={"image": "<image>", "frames": "<video>"},
+        part_types={"image": "image", "frames": "video"},
+    )
+
+
+def test_prompt_is_chatml_with_media_first() -> None:
+    assert make().prompt_text("what is this?", ["image", "frames"]) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n<image>\n<video>\nwhat is this?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_template_of_content_parts_keeps_the_question() -> None:
+    text = make(PARTS).prompt_text("what is this?", ["image"])
+    assert text == "<|im_start|>user <image>\nwhat is this?<|im_end|><|im_start|>assistant\n"
+
+
+def test_placeholders_are_expanded_each_by_its_own_count() -> None:
+    chat = make()
+    ids = chat.prompt_ids("x", ["image", "frames", "image"], [3, 5, 2]).tolist()
+    image, video = chat.tokenizer.convert_tokens_to_ids(["<image>", "<video>"])
+    runs = [i for i in ids if i in (image, video)]
+    assert runs == [image] * 3 + [video] * 5 + [image] * 2
+
+
+def test_template_that_reorders_media_keeps_their_counts() -> None:
+    chat = make(PARTS)
+    ids = chat.prompt_ids("x", ["frames", "image"], [5, 2]).tolist()
+    image, video = chat.tokenizer.convert_tokens_to_ids(["<image>", "<video>"])
+    assert [i for i in ids if i in (image, video)] == [image] * 2 + [video] * 5
+
+
+def test_response_ends_with_the_terminal_token_and_nothing_after() -> None:
+    chat = make()
+    ids = chat.response_ids("a dog", "responses[0].text").tolist()
+    assert chat.tokenizer.decode(ids) == "a dog<|im_end|>"
+    assert ids.count(chat.terminal_id) == 1
+
+
+def test_joined_ids_are_those_of_the_rendered_conversation() -> None:
+    chat = make()
+    whole = chat.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "what?"}, {"role": "assistant", "content": "a dog"}],
+        tokenize=False,
+    )
+    joined = chat.prompt_ids("what?", [], []).tolist() + chat.response_ids("a dog", "r").tolist()
+    assert chat.tokenizer.decode(joined) + "\n" == whole
+
+
+def test_placeholders_of_the_data_set_are_taken_out_of_the_question() -> None:
+    chat = make()
+    assert chat.prompt_text("<image>\nwhat?", ["image"]) == chat.prompt_text("what?", ["image"])
+
+
+@pytest.mark.parametrize("text", ["a <image> dog", "a dog<|im_end|>", "<video>"])
+def test_special_tokens_in_a_response_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"responses\[1\].text"):
+        make().response_ids(text, "responses[1].text")
+
+
+def test_terminal_token_in_the_question_is_refused() -> None:
+    with pytest.raises(DataError, match=r"query.text"):
+        make().prompt_text("what?<|im_end|>", [])
+
+
+def test_digest_tells_templates_apart_and_nothing_else() -> None:
+    assert make().digest() == make().digest()
+    assert make().digest() != make(CHATML.replace("helpful", "careful")).digest()
+    assert make().digest() != make(PARTS).digest()
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("", "no chat template"),
+        ("{{ 'nothing' }}", "renders neither"),
+        (CHATML.replace("message['content']", "message['content'] + '>'"), "'>'.*not a special"),
+        (CHATML.replace("for message in messages", "for message in messages[:1]"), "answer"),
+        (CHATML.replace("<|im_end|>", "STOP"), "not a special token"),
+    ],
+)
+def test_templates_that_cannot_work_are_refused(template: str, complaint: str) -> None:
+    with pytest.raises(ModelError, match=complaint):
+        make(template)
+
+
+def test_template_of_the_processor_serves_when_the_tokenizer_has_none() -> None:
+    tokenizer: PreTrainedTokenizerFast = make_tokenizer()
+    tokenizer.chat_template = None
+    chat = ChatTemplate(
+        tokenizer,
+        placeholders={"image": "<image>"},
+        part_types={"image": "image"},
+        chat_template=CHATML,
+    )
+    assert "You are a helpful assistant." in chat.prompt_text("x", [])

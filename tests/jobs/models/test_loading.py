@@ -1,0 +1,126 @@
+"""Loading model folders, whole and broken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.models import load_model
+from tests.jobs.models.tiny import save_tiny
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_model(folder, dtype="float32", attention="sdpa")
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_loads_what_was_saved(tiny: Path, dtype: str, attention: str) -> None:
+    loaded = load_model(f"file://{tiny}", dtype=dtype, attention=attention)  # type: ignore[arg-type]
+    saved = load_file(tiny / "model.safetensors")
+    weights = loaded.model.state_dict()
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    (stored,) = [
+        value for key, value in saved.items() if key.endswith("layers.0.mlp.up_proj.weight")
+    ]
+    assert weights[name].dtype == getattr(torch, dtype)
+    torch.testing.assert_close(weights[name], stored.to(weights[name].dtype), rtol=0, atol=0)
+    assert loaded.adapter.supports_shared_prefix
+
+
+def test_own_attention_leaves_no_trace_in_saved_config(tiny: Path, tmp_path: Path) -> None:
+    loaded = load_model(tiny, dtype="float32", attention="sdpa")
+    loaded.model.save_pretrained(tmp_path)
+    assert "mmrlhf" not in (tmp_path / "config.json").read_text()
+    ours = set(json.loads((tmp_path / "config.json").read_text())) - {"transformers_version"}
+    assert ours == set(json.loads((tiny / "config.json").read_text())) - {"transformers_version"}
+
+
+def test_dropout_is_off_but_stays_in_the_config(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "dropout", attention_dropout=0.5)
+    loaded = load_model(folder, dtype="float32", attention="eager")
+    loaded.model.train()
+    ids = torch.arange(10, 40)[None]
+    first, second = (loaded.model(input_ids=ids).logits for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert loaded.model.config.text_config.attention_dropout == 0.5
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "nothing")
+    assert str(tmp_path / "nothing") in message
+    assert "model.uri" in message
+
+
+def test_missing_config(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    assert "config.json" in refusal(copy)
+
+
+def test_config_that_is_no_json(copy: Path) -> None:
+    (copy / "config.json").write_text("{")
+    assert "config.json cannot be used" in refusal(copy)
+
+
+def test_unsupported_family(copy: Path) -> None:
+    (copy / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    message = refusal(copy)
+    assert "'llava'" in message
+    assert "llava_onevision" in message
+
+
+def test_missing_weights(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    assert "no weights" in refusal(copy)
+
+
+def test_missing_shard(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    index = {
+        "weight_map": {
+            "a": "model-00001-of-00002.safetensors",
+            "b": "model-00002-of-00002.safetensors",
+        }
+    }
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "model-00002-of-00002.safetensors" in refusal(copy)
+
+
+@pytest.mark.parametrize("damage", ["absent", "reshaped"])
+def test_incomplete_weights_are_refused_not_made_up(copy: Path, damage: str) -> None:
+    weights = load_file(copy / "model.safetensors")
+    (name,) = [key for key in weights if key.endswith("layers.1.mlp.up_proj.weight")]
+    if damage == "absent":
+        del weights[name]
+    else:
+        weights[name] = weights[name][:-1].contiguous()
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert "layers.1.mlp.up_proj.weight" in refusal(copy)
+
+
+def test_missing_tokenizer(copy: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (copy / name).unlink()
+    assert "tokenizer" in refusal(copy)
+
+
+def test_tokenizer_of_another_model(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    key = "image_token_id" if "image_token_id" in config else "image_token_index"
+    config[key] = 7
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "do not belong together" in refusal(copy)

@@ -1,0 +1,24 @@
+"""Fixtures of the trainer tests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.trainers.world import World
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world that nobody changes."""
+    return World.make(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    """A world of the test's own."""
+    folder = tmp_path / "world"
+    shutil.copytree(template.folder, folder)
+    return World(folder)
