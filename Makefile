@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 export DS_ACCELERATOR ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports crds crds-check format unit jobs clean
+.PHONY: help setup run test check lint types imports crds crds-check format unit cli jobs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup ## Align a small model on scanned digits, from nothing to a table
 	$(PY) -m examples.digits.run
 
-test: check unit jobs ## Everything that CI checks
+test: check unit cli jobs ## Everything that CI checks
 
 check: lint types imports crds-check ## Style, types, import directions, generated files
 
@@ -54,7 +54,10 @@ format: setup ## Format the code
 	$(VENV)/bin/ruff check --fix .
 
 unit: setup ## The quick tests
-	$(PY) -m pytest tests/unit tests/cli
+	$(PY) -m pytest tests/unit
+
+cli: setup ## The tests of the command line
+	$(PY) -m pytest tests/cli
 
 jobs: setup ## The tests that train
 	$(PY) -m pytest tests/jobs

@@ -77,7 +77,7 @@ def component(job: Job) -> AppDef:
         name=kind.subcommand,
         image=job.spec.image or "",
         entrypoint="python",
-        args=["-m", "torch.distributed.run", "-m", "mmrlhf_jobs", kind.subcommand],
+        args=["-m", "mmrlhf_jobs.launch", kind.subcommand],
         env=_environment(job),
         num_replicas=resources.nodes,
         max_retries=job.spec.run_policy.max_restarts,

@@ -1,0 +1,40 @@
+"""Entry point of ``mmrlhfctl``; also installed as ``kubectl-mmrlhf``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mmrlhfctl.app import run_app
+from mmrlhfctl.errors import CliError
+from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.terminal import error
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        return run_app(sys.argv[1:] if arguments is None else list(arguments))
+    except CliError as failure:
+        for line in failure.lines:
+            error(line)
+        return failure.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as failure:
+        if os.environ.get("MMRLHF_DEBUG"):
+            raise
+        error(f"this is a bug in mmrlhfctl: {type(failure).__name__}: {failure}")
+        error("set MMRLHF_DEBUG=1 to see where")
+        return ExitCode.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

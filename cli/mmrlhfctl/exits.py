@@ -1,0 +1,28 @@
+"""Exit codes of the command line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    """Everything was done."""
+    FAILED = 1
+    """The job failed."""
+    USAGE = 2
+    """The command line or the input is wrong."""
+    NOT_FOUND = 3
+    """There is no such object."""
+    TIMEOUT = 4
+    """A wait took too long."""
+    UNREACHABLE = 5
+    """The cluster cannot be reached."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+    TERMINATED = 143
+    """SIGTERM."""

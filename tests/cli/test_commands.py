@@ -1,0 +1,151 @@
+"""Commands that run nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmrlhf_api import KINDS
+from tests.unit.api.specimens import changed
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+HEAVY = {"kubernetes", "mmrlhf_api", "rich", "torch", "torchx", "transformers", "yaml"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["completion", "bash"]])
+def test_help_imports_nothing_heavy(arguments: list[str], record_property: object) -> None:
+    code = (
+        "import sys; from mmrlhfctl.__main__ import main; code = main(sys.argv[1:]);"
+        "print(sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    record_property("seconds", time.perf_counter() - started)  # type: ignore[operator]
+    loaded = set(json.loads(done.stderr.splitlines()[-1].replace("'", '"')))
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+    if arguments == ["--help"]:  # typer itself reads options with pydantic, but not these
+        assert "pydantic" not in loaded
+
+
+def test_help_lists_the_commands(command: Command) -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    for name in ("run", "validate", "explain", "version", "completion"):
+        assert f"\n  {name} " in done.stdout
+    assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off
+
+
+@pytest.mark.parametrize(
+    "arguments", [["frobnicate"], ["run"], ["run", "-f"], ["version", "-o", "xml"], []]
+)
+def test_wrong_usage_exits_2_on_standard_error(command: Command, arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_valid_file_is_said_to_be_valid(command: Command, kind: str) -> None:
+    done = command("validate", "-", stdin=json.dumps(changed(kind)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{kind} default/demo: valid\n"
+
+
+def test_every_problem_is_listed_on_standard_error(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(changed(training__epochs=0, objective__beta__w=-1), indent=2))
+    done = command("validate", "job.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: job.yaml:") for line in lines)
+
+
+def test_a_missing_file_is_an_input_error(command: Command) -> None:
+    done = command("validate", "nowhere.yaml")
+    assert done.returncode == 2
+    assert done.stderr == "error: nowhere.yaml: cannot be read: No such file or directory\n"
+
+
+def test_explain_describes_a_field(command: Command) -> None:
+    done = command("explain", "mmdpo.spec.objective.beta")
+    assert done.returncode == 0
+    assert "KIND:     MMDPOJob" in done.stdout
+    assert "w <number>  (>= 0, default 0.5)" in done.stdout
+    assert "F.2" in done.stdout
+    deeper = command("explain", "csj.spec.sources.weight")
+    assert "FIELD:    spec.sources.weight <number>  (> 0, default 1)" in deeper.stdout
+
+
+def test_explain_lists_a_tree(command: Command) -> None:
+    done = command("explain", "-r", "RewardTrainJob.spec.objective")
+    assert "  critique <string>  (enhanced | raw | none, default enhanced)" in done.stdout
+    assert "paper" not in done.stdout.split("FIELDS:")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("mmdop", "did you mean mmdpo?"),
+        ("mmdpo.spec.objektive", "MMDPOJob.spec has no field objektive; did you mean objective?"),
+        ("mmdpo.spec.model.uri.x", "MMDPOJob.spec.model.uri has no fields, so no x"),
+    ],
+)
+def test_explain_suggests(command: Command, path: str, message: str) -> None:
+    done = command("explain", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_version_is_machine_readable(command: Command) -> None:
+    versions = json.loads(command("version", "-o", "json").stdout)
+    assert versions["api"] == "mmrlhf.io/v1alpha1"
+    assert versions["mmrlhf"] in command("version").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_program(command: Command, shell: str) -> None:
+    done = command("completion", shell)
+    assert done.returncode == 0
+    assert "_MMRLHFCTL_COMPLETE" in done.stdout
+
+
+def test_a_shell_gets_completions(command: Command) -> None:
+    done = command(_MMRLHFCTL_COMPLETE="complete_bash", COMP_WORDS="mmrlhfctl val", COMP_CWORD="1")
+    assert done.stdout.split() == ["validate"]
+
+
+def test_a_bash_shell_completes(tmp_path: Path) -> None:
+    """The printed script works in a real bash."""
+    program = tmp_path / "mmrlhfctl"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mmrlhfctl "$@"\n')
+    program.chmod(0o755)
+    script = (
+        f'PATH="{tmp_path}:$PATH"; source <(mmrlhfctl completion bash);'
+        "COMP_WORDS=(mmrlhfctl exp); COMP_CWORD=1; _mmrlhfctl_completion mmrlhfctl;"
+        'echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["explain"]
+
+
+def test_a_reader_may_stop_reading(tmp_path: Path) -> None:
+    script = f'set -o pipefail; "{sys.executable}" -m mmrlhfctl explain -r mmdpo | head -1'
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout.startswith("KIND:")
+    assert done.stderr == ""

@@ -1,0 +1,59 @@
+"""Smallest valid job files, and the means to change one field."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mmrlhf_api import parse_job
+
+__all__ = ["MINIMAL", "changed", "job"]
+
+_TRAINING = {
+    "artifacts": {"uri": "s3://bucket/runs"},
+    "model": {"uri": "models/tiny"},
+    "data": {"train": {"uri": "train.jsonl"}},
+}
+
+MINIMAL: dict[str, dict[str, Any]] = {
+    "MMDPOJob": {**_TRAINING, "reward": {"scoresUri": "scores.parquet"}},
+    "RewardTrainJob": dict(_TRAINING),
+    "ClusterSampleJob": {
+        "artifacts": {"uri": "/data/out"},
+        "sources": [{"name": "web", "uri": "corpora/web"}],
+        "target": 1000,
+        "embedding": {"model": {"uri": "models/clip"}},
+    },
+}
+"""Required fields of each kind's spec."""
+
+
+def changed(kind: str = "MMDPOJob", /, **changes: Any) -> dict[str, Any]:
+    """Return a minimal job file with some fields changed.
+
+    Keys are paths below spec (or metadata) with `__` between the parts; None removes a field.
+    """
+    data: dict[str, Any] = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "demo"},
+        "spec": copy.deepcopy(MINIMAL[kind]),
+    }
+    for path, value in changes.items():
+        parts = path.split("__")
+        holder = data if parts[0] == "metadata" else data["spec"]
+        for part in parts[:-1]:
+            holder = holder.setdefault(part, {})
+        if value is None:
+            del holder[parts[-1]]
+        else:
+            holder[parts[-1]] = value
+    return data
+
+
+def job(kind: str = "MMDPOJob", /, **changes: Any) -> Any:
+    """Return the job of `changed`, which must be valid.
+
+    Typed loosely: its spec is of the kind that the caller named.
+    """
+    return parse_job(changed(kind, **changes), source="<test>")
