@@ -14,7 +14,9 @@ __all__ = [
     "ENV_FRESH",
     "ENV_JOB",
     "ENV_PROGRESS_FILE",
+    "ENV_PROGRESS_URL",
     "ENV_TERMINATION_FILE",
+    "ENV_TOKEN_FILE",
     "FINALIZER",
     "GROUP",
     "LABEL_ATTEMPT",
@@ -62,6 +64,10 @@ DEFAULT_JOB_PATH = "/etc/mmrlhf/job.json"
 """Where the job file is mounted in a pod."""
 ENV_PROGRESS_FILE = "MMRLHF_PROGRESS_FILE"
 """File to which rank 0 appends its progress, one JSON object a line."""
+ENV_PROGRESS_URL = "MMRLHF_PROGRESS_URL"
+"""Where rank 0 posts its progress, in a cluster."""
+ENV_TOKEN_FILE = "MMRLHF_TOKEN_FILE"
+"""File with the token that rank 0 shows when it posts."""
 ENV_TERMINATION_FILE = "MMRLHF_TERMINATION_FILE"
 """File to which the first failing rank writes why the job failed, as one JSON object:
 ``{"exitCode": 2, "reason": "InvalidInput", "message": "..."}``; the first writer wins."""

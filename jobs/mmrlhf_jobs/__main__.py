@@ -96,6 +96,7 @@ def _run(kind: str, job_file: Path) -> int:
                 PEER_LOST_EXIT_CODE, "PeerLost", f"another process of the job is gone: {error}"
             )
         finally:
+            context.progress.close()
             runtime.leave()
     return 0
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmrlhf_jobs.data.records import Media, RankedResponse
 from mmrlhf_jobs.errors import DataError, InputError
@@ -100,6 +100,10 @@ def load_image(
                     f" {MAX_PIXELS}; scale it down"
                 )
             return _upright_rgb(image)
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"media file {full} is not a readable image: its format is not known"
+        ) from error
     except _UNREADABLE as error:
         raise DataError(f"media file {full} is not a readable image: {error}") from error
 

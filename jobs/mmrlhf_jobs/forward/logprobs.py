@@ -106,4 +106,6 @@ class _TokenLogProbs(torch.autograd.Function):
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, wide: torch.dtype) -> Tensor:
-    return torch.nn.functional.linear(hidden, weight, bias).to(wide)
+    # Not F.linear: DeepSpeed's ZeRO-3 replaces it by an autograd function of its own.
+    product = hidden @ weight.T if bias is None else torch.addmm(bias, hidden, weight.T)
+    return product.to(wide)

@@ -62,37 +62,15 @@ def response_log_probs(
     Raises:
         ModelError: ``shared_prefix`` is asked for but the model cannot do it.
     """
-    if shared_prefix and not adapter.supports_shared_prefix:
-        raise ModelError(
-            "this model or its attention takes no mask per response (sliding windows, or "
-            "attention flash_attention_2); set objective.sharedPrefix to auto or off"
-        )
-    rows = pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
-    output_layer = adapter.output_layer(model)
-    device = output_layer.weight.device
-    hidden = _hidden_states(model, adapter, groups, rows, device, shared_prefix=shared_prefix)
-    log_probs = token_log_probs(
-        hidden.flatten(0, 1).index_select(0, rows.sources.to(device)),
-        output_layer.weight,
-        output_layer.bias,
-        rows.targets.to(device),
-        chunk_tokens=chunk_tokens,
-    )
-    lengths = rows.lengths.to(device)
-    sums = torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())])
-    return ResponseLogProbs(
-        sums=sums,
-        lengths=lengths,
-        tokens_forwarded=rows.input_ids.numel(),
-        real_tokens=rows.real_tokens,
-    )
+    head = _LogProbHead(model, adapter, chunk_tokens)
+    return _score(model, adapter, groups, head, shared_prefix=shared_prefix)
 
 
 class ResponseScorer(nn.Module):
     """Module whose forward pass is :func:`response_log_probs`.
 
-    Engines that act on ``forward`` of the module they are given (DeepSpeed, DDP) wrap this one:
-    parameters that are read directly, such as the output layer's, are then gathered by ZeRO-3.
+    Engines that act on ``forward`` of the module they are given (DeepSpeed, DDP) wrap this one.
+    Under ZeRO-3 it also has the output layer's weights gathered where they are read.
 
     Args:
         model: The model.
@@ -113,17 +91,61 @@ class ResponseScorer(nn.Module):
         self.model = model
         self.adapter = adapter
         self.shared_prefix = shared_prefix
-        self.chunk_tokens = chunk_tokens
+        self._head = _LogProbHead(model, adapter, chunk_tokens)
 
     def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
         """Score groups; see :func:`response_log_probs`."""
-        return response_log_probs(
-            self.model,
-            self.adapter,
-            groups,
-            shared_prefix=self.shared_prefix,
-            chunk_tokens=self.chunk_tokens,
+        return _score(
+            self.model, self.adapter, groups, self._head, shared_prefix=self.shared_prefix
         )
+
+
+class _LogProbHead(nn.Module):
+    """Hidden states to log-probabilities, as a module of its own without parameters of its own.
+
+    ZeRO-3 gathers the weights that a module reads before its forward pass and, by a hook on the
+    tensors it returns, before its backward pass.
+    """
+
+    def __init__(self, model: PreTrainedModel, adapter: VLMAdapter, chunk_tokens: int) -> None:
+        super().__init__()
+        # In a tuple, or the model would be registered as a child a second time.
+        self._owner = (model, adapter)
+        self._chunk_tokens = chunk_tokens
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Log-probability ``[T]`` of each target after the hidden states ``[T, H]``."""
+        model, adapter = self._owner
+        layer = adapter.output_layer(model)
+        return token_log_probs(
+            hidden, layer.weight, layer.bias, targets, chunk_tokens=self._chunk_tokens
+        )
+
+
+def _score(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    head: _LogProbHead,
+    *,
+    shared_prefix: bool,
+) -> ResponseLogProbs:
+    if shared_prefix and not adapter.supports_shared_prefix:
+        raise ModelError(
+            "this model or its attention takes no mask per response (sliding windows, or "
+            "attention flash_attention_2); set objective.sharedPrefix to auto or off"
+        )
+    rows = pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
+    device = next(model.parameters()).device
+    hidden = _hidden_states(model, adapter, groups, rows, device, shared_prefix=shared_prefix)
+    predicting = hidden.flatten(0, 1).index_select(0, rows.sources.to(device))
+    log_probs = head(predicting, rows.targets.to(device))
+    return ResponseLogProbs(
+        sums=torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())]),
+        lengths=rows.lengths.to(device),
+        tokens_forwarded=rows.input_ids.numel(),
+        real_tokens=rows.real_tokens,
+    )
 
 
 def _hidden_states(

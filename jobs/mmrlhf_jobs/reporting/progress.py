@@ -1,7 +1,8 @@
 """Live progress of a job as JSON lines, written by rank 0.
 
-The file is named by ``MMRLHF_PROGRESS_FILE``; without it, progress goes nowhere and training goes
-on. One object a line::
+The file is named by ``MMRLHF_PROGRESS_FILE``; in a cluster, events are pushed to the operator at
+``MMRLHF_PROGRESS_URL`` instead. Without either, progress goes nowhere and training goes on. One
+object a line::
 
     {"event": "phase", "phase": "reference", "message": "..."}
     {"event": "step", "step": 3, "totalSteps": 100, "loss": 0.61, "margin": 0.4, ...}
@@ -18,9 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from mmrlhf_api.constants import ENV_PROGRESS_FILE
+from mmrlhf_api.constants import ENV_PROGRESS_FILE, ENV_PROGRESS_URL, ENV_TOKEN_FILE
 
-__all__ = ["FileProgress", "NoProgress", "Progress", "progress_from_environment"]
+__all__ = ["FileProgress", "NoProgress", "Progress", "event_object", "progress_from_environment"]
 
 
 class Progress(Protocol):
@@ -29,12 +30,18 @@ class Progress(Protocol):
     def emit(self, event: str, **fields: object) -> None:
         """Tell one event. Never fails the job."""
 
+    def close(self) -> None:
+        """Tell what is left to tell, for a few seconds at most."""
+
 
 class NoProgress:
     """Nobody listens."""
 
     def emit(self, event: str, **fields: object) -> None:
         """Drop the event."""
+
+    def close(self) -> None:
+        """Nothing is left."""
 
 
 class FileProgress:
@@ -49,21 +56,35 @@ class FileProgress:
         A full disk must not end a training that would otherwise go on, so write errors stop here:
         progress is a courtesy, the artifacts are the record.
         """
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in fields.items()
-        }
-        line = json.dumps({"event": event, **finite}, separators=(",", ":")) + "\n"
+        line = json.dumps(event_object(event, fields), separators=(",", ":")) + "\n"
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError:
             return
 
+    def close(self) -> None:
+        """Every event is in the file already."""
+
+
+def event_object(event: str, fields: Mapping[str, object]) -> dict[str, object]:
+    """An event as JSON can say it: numbers that are not finite become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in fields.items()
+    }
+    return {"event": event, **finite}
+
 
 def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progress:
-    """The progress file that the launcher named, for rank 0; nobody for the other ranks."""
-    path = environ.get(ENV_PROGRESS_FILE)
-    if path and environ.get("RANK", "0") == "0":
+    """Where the launcher wants the progress of rank 0; nobody listens to the other ranks."""
+    if environ.get("RANK", "0") != "0":
+        return NoProgress()
+    if path := environ.get(ENV_PROGRESS_FILE):
         return FileProgress(Path(path))
+    url, token = environ.get(ENV_PROGRESS_URL), environ.get(ENV_TOKEN_FILE)
+    if url and token:
+        from mmrlhf_jobs.reporting.push import PushProgress
+
+        return PushProgress(url, Path(token))
     return NoProgress()

@@ -14,6 +14,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from mmrlhf_jobs.reporting.progress import event_object
+
 __all__ = ["PushProgress"]
 
 _TIMEOUT_SECONDS = 5.0
@@ -46,14 +48,14 @@ class PushProgress:
             if event == "step" and self._events and self._events[-1]["event"] == "step":
                 # Only the newest step tells anything new.
                 self._events.pop()
-            self._events.append({"event": event, **fields})
+            self._events.append(event_object(event, fields))
             if len(self._events) > _BUFFER:
                 self._lost += 1
                 del self._events[0]
             self._changed.notify()
 
-    def close(self, *, timeout: float = 10.0) -> int:
-        """Send what is left, for at most `timeout` seconds; return the number of lost events."""
+    def close(self, *, timeout: float = 10.0) -> None:
+        """Send what is left, for at most `timeout` seconds, and say what could not be told."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -62,7 +64,6 @@ class PushProgress:
             lost = self._lost + len(self._events)
         if lost:
             sys.stderr.write(f"progress: {lost} events could not be delivered to {self._url}\n")
-        return lost
 
     def _run(self) -> None:
         while True:

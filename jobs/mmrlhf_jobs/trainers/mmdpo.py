@@ -278,7 +278,7 @@ class MMDPOTrainer:
             evaluation=evaluation,
             rewards=summary,
             digests=RunInputs(
-                train_data=train.records.digest,
+                train_data=f"{train.records.digest}-{train.records.index.selection_digest}",
                 model=policy.digest,
                 template=identity.template or "",
                 image_settings=identity.image_settings or "",

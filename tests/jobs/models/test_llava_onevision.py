@@ -85,6 +85,7 @@ def test_prompt_does_not_depend_on_the_responses(loaded: LoadedModel) -> None:
     [
         (Parts(False, True, True), {"projector", "language_model"}),
         (Parts(False, True, False), {"projector"}),
+        (Parts(False, False, True), {"language_model"}),
         (Parts(True, False, False), {"vision_tower"}),
     ],
 )

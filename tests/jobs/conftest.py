@@ -1,4 +1,4 @@
-"""Fixtures of the trainer tests."""
+"""Fixtures that several kinds of job tests share."""
 
 from __future__ import annotations
 

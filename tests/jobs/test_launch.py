@@ -1,0 +1,104 @@
+"""The launcher of a node: waiting for the first one, exit codes of what failed first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmrlhf_jobs.errors import RunError
+from mmrlhf_jobs.launch import wait_for_first_node
+from tests.jobs.trainers.world import World
+
+
+def test_a_listening_node_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        wait_for_first_node("127.0.0.1", server.getsockname()[1], deadline=5)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("127.0.0.1", "takes no connection"), ("node-0.invalid", "does not resolve")],
+)
+def test_a_node_that_does_not_come_is_named_with_the_reason(address: str, says: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    times = iter([0.0, 5.0, 11.0])
+    with pytest.raises(RunError, match=says) as caught:
+        wait_for_first_node(
+            address, port, deadline=10, clock=lambda: next(times), sleep=lambda _: None
+        )
+    assert f"{address}:{port}" in str(caught.value)
+    assert "pod with index 0" in str(caught.value)
+
+
+def launch(world: World, job: Path, *, rank: int = 0, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmrlhf_jobs.launch", "mmdpo"],
+        env={
+            **os.environ,
+            "MMRLHF_JOB": str(job),
+            "MMRLHF_TERMINATION_FILE": str(world.folder / f"end-{rank}.json"),
+            "MMRLHF_PROGRESS_FILE": str(world.folder / "progress.jsonl"),
+            "OMP_NUM_THREADS": "1",
+            "DS_ACCELERATOR": "cpu",
+            "GLOO_SOCKET_IFNAME": "lo",
+            "PET_NNODES": "1",
+            "PET_NODE_RANK": str(rank),
+            "PET_NPROC_PER_NODE": "1",
+            "PET_RDZV_BACKEND": "static",
+            "PET_RDZV_ID": "test",
+            "PET_MASTER_ADDR": "127.0.0.1",
+            "PET_MASTER_PORT": str(free_port()),
+            "PET_MAX_RESTARTS": "0",
+            **env,
+        },
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_bad_input_ends_with_the_jobs_own_exit_code(world: World) -> None:
+    job = world.write_job(world.job(data__train__uri="/nowhere.jsonl"))
+    assert launch(world, job).wait(timeout=120) == 2
+    end = json.loads((world.folder / "end-0.json").read_text())
+    assert end["exitCode"] == 2
+    assert "/nowhere.jsonl" in end["message"]
+
+
+def test_a_killed_process_ends_with_the_code_of_its_signal(world: World) -> None:
+    job = world.write_job(world.job(training__epochs=1000))
+    agent = launch(world, job)
+    try:
+        deadline = time.monotonic() + 120
+        while not any(event["event"] == "step" for event in world.events()):
+            assert agent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (child,) = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        assert agent.wait(timeout=60) == 128 + signal.SIGKILL
+    finally:
+        agent.kill()
+        agent.wait()
+    end = json.loads((world.folder / "end-0.json").read_text())
+    assert end["exitCode"] == 137
+
+
+def test_a_node_whose_first_node_never_comes_ends_with_a_retryable_code(world: World) -> None:
+    job = world.write_job(world.job())
+    agent = launch(world, job, rank=1, PET_NNODES="2", MMRLHF_GANG_TIMEOUT_SECONDS="1")
+    assert agent.wait(timeout=60) == 141
+    assert json.loads((world.folder / "end-1.json").read_text())["reason"] == "PeerLost"

@@ -1,0 +1,126 @@
+"""Pushing progress to a real HTTP server that refuses, fails, and comes back."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmrlhf_jobs.reporting.push import PushProgress
+
+
+class Operator:
+    """Answers with the codes it is given, then with 204."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.batches: list[list[dict[str, Any]]] = []
+        self.tokens: list[str | None] = []
+        operator = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                code = operator.codes.pop(0) if operator.codes else 204
+                operator.tokens.append(self.headers["Authorization"])
+                if code < 300:
+                    operator.batches.append(json.loads(body)["events"])
+                self.send_response(code)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/v1/progress"
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [event for batch in self.batches for event in batch]
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    server = Operator()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text("secret\n")
+    return path
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_events_arrive_with_the_token_of_the_moment(operator: Operator, token: Path) -> None:
+    progress = PushProgress(operator.url, token, interval=0.01)
+    progress.emit("phase", phase="train")
+    wait_until(lambda: len(operator.events) == 1)
+    token.write_text("renewed")
+    progress.emit("done", metrics={"x": float("nan")})
+    progress.close()
+    assert [event["event"] for event in operator.events] == ["phase", "done"]
+    assert operator.tokens == ["Bearer secret", "Bearer renewed"]
+
+
+def test_steps_that_nobody_has_seen_are_replaced_by_newer_ones(
+    operator: Operator, token: Path
+) -> None:
+    progress = PushProgress(operator.url, token, interval=3600)
+    progress.emit("phase", phase="train")
+    wait_until(lambda: len(operator.events) == 1)
+    for step in range(1000):
+        progress.emit("step", step=step)
+    progress.close()
+    assert operator.events[1:] == [{"event": "step", "step": 999}]
+
+
+def test_events_wait_for_an_operator_that_is_away(
+    operator: Operator, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator.codes = [503, 429, 500]
+    progress = PushProgress(operator.url, token, interval=0.01)
+    progress.emit("notice", message="hello")
+    wait_until(lambda: len(operator.events) == 1)
+    progress.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_refused_for_good_is_counted(
+    operator: Operator, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator.codes = [403]
+    progress = PushProgress(operator.url, token, interval=0.01)
+    progress.emit("notice", message="hello")
+    wait_until(lambda: len(operator.tokens) == 1)
+    progress.emit("notice", message="again")
+    progress.close()
+    assert [event["message"] for event in operator.events] == ["again"]
+    assert "1 events could not be delivered" in capsys.readouterr().err
+
+
+def test_nobody_there_never_stops_the_job(token: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PushProgress("http://127.0.0.1:9/v1/progress", token, interval=0.01)
+    for _ in range(100):
+        progress.emit("notice", message="hello")
+    progress.close(timeout=5)
+    assert "100 events could not be delivered" in capsys.readouterr().err
