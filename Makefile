@@ -8,9 +8,12 @@ export TORCH_EXTENSIONS_DIR ?= $(CACHE)/torch_extensions
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export DS_ACCELERATOR ?= cpu
+# Threads that spin while they wait make a busy machine six times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports crds crds-check format unit cli jobs clean
+.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs clean cluster cluster-install \
+	cluster-up cluster-down
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,7 +32,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup ## Align a small model on scanned digits, from nothing to a table
 	$(PY) -m examples.digits.run
 
-test: check unit cli jobs ## Everything that CI checks
+readme: setup ## The same, and write the table into README.md
+	$(PY) -m examples.digits.run --readme
+
+test: check cluster-install unit cli jobs cluster ## Everything that CI checks
 
 check: lint types imports crds-check ## Style, types, import directions, generated files
 
@@ -57,10 +63,23 @@ unit: setup ## The quick tests
 	$(PY) -m pytest tests/unit
 
 cli: setup ## The tests of the command line
-	$(PY) -m pytest tests/cli
+	$(PY) -m pytest -m "not cluster" tests/cli
 
 jobs: setup ## The tests that train
 	$(PY) -m pytest tests/jobs
+
+cluster-install: setup ## Install the test cluster's parts (root; builds Kubernetes once)
+	$(PY) -m tests.cluster install
+
+cluster: cluster-install ## The tests that need a real Kubernetes
+	$(PY) -m pytest -m cluster tests
+	$(PY) -m pytest -m "not cluster" tests/cluster
+
+cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
+	$(PY) -m tests.cluster up --background
+
+cluster-down: setup ## Take it down and remove all that is left of it
+	$(PY) -m tests.cluster down
 
 clean: ## Remove what make run made
 	rm -rf out

@@ -142,4 +142,6 @@ def _environment(job: Job) -> dict[str, str]:
     defaults = {"OMP_NUM_THREADS": str(threads)}
     if resources.gpus_per_node == 0:
         defaults["DS_ACCELERATOR"] = "cpu"
+        # Threads that spin while they wait make a busy machine six times slower.
+        defaults["OMP_WAIT_POLICY"] = "PASSIVE"
     return {**defaults, **theirs, **ours}

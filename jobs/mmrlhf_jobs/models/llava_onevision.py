@@ -14,10 +14,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from mmrlhf_jobs.errors import ModelError
@@ -131,19 +133,22 @@ class LlavaOnevisionAdapter:
         copies: Sequence[int],
     ) -> Tensor:
         """Embed rows of tokens and put the media features in their places, ``[rows, L, H]``."""
-        backbone = model.model
         embeds = cast("Tensor", model.get_input_embeddings()(input_ids))
-        for kind, encode in (("image", self._image_features), ("frames", self._video_features)):
-            features = [encode(backbone, group) for group in groups]
+        for kind, encode in (("image", _image_features), ("frames", _video_features)):
+            features = encode(model.model, groups)
+            if features is None:
+                if _is_sharded(model):
+                    embeds = embeds + 0.0 * _idle_features(model).sum().to(embeds.dtype)
+                features = [[] for _ in groups]
             # Row-major order of the rows: each group's features once per copy.
             repeated = [
                 feature
-                for feature, rows in zip(features, copies, strict=True)
-                if feature is not None
+                for group, rows in zip(features, copies, strict=True)
                 for _ in range(rows)
+                for feature in group
             ]
             places = input_ids == self._media_ids[kind]
-            found = sum(len(feature) for feature in repeated)
+            found = sum(map(len, repeated))
             if int(places.sum()) != found:
                 raise ModelError(
                     f"{int(places.sum())} {kind} tokens in the prompts, {found} features from the "
@@ -195,28 +200,77 @@ class LlavaOnevisionAdapter:
         side = math.isqrt(self.processor.num_image_tokens)
         return frames * math.ceil(side / 2) ** 2 + 1
 
-    def _image_features(self, backbone: PreTrainedModel, group: EncodedGroup) -> Tensor | None:
-        inputs = group.media_inputs
-        if "pixel_values" not in inputs:
-            return None
-        weight = next(backbone.vision_tower.parameters())
-        # A frozen tower builds no graph: neither its weights nor the pixels ask for gradients.
-        output = backbone.get_image_features(
-            pixel_values=inputs["pixel_values"].to(weight.device, weight.dtype),
-            image_sizes=inputs["image_sizes"],
-            batch_num_images=inputs["batch_num_images"],
-        )
-        return torch.cat(list(getattr(output, "pooler_output", output)))
 
-    def _video_features(self, backbone: PreTrainedModel, group: EncodedGroup) -> Tensor | None:
-        weight = next(backbone.vision_tower.parameters())
-        features = []
-        for pixels in _videos(group):
-            output = backbone.get_video_features(
-                pixel_values_videos=pixels.to(weight.device, weight.dtype)
-            )
-            features.append(getattr(output, "pooler_output", output).flatten(0, 1))
-        return torch.cat(features) if features else None
+# The functions below return per group one tensor [tokens, H] for each of its media, or None if no
+# group has media of the kind. A frozen tower builds no graph in them: neither its weights nor the
+# pixels ask for gradients.
+
+
+def _image_features(
+    backbone: PreTrainedModel, groups: Sequence[EncodedGroup]
+) -> list[list[Tensor]] | None:
+    """Encode the images of all groups in one call."""
+    inputs = [group.media_inputs for group in groups if "pixel_values" in group.media_inputs]
+    if not inputs:
+        return None
+    tiles = max(entry["pixel_values"].shape[1] for entry in inputs)
+    # Images of fewer tiles are filled up with empty ones, which the model cuts off again.
+    pixels = [
+        F.pad(value, (0, 0) * 3 + (0, tiles - value.shape[1]))
+        for value in (entry["pixel_values"] for entry in inputs)
+    ]
+    output = backbone.get_image_features(
+        pixel_values=_like_tower(backbone, torch.cat(pixels)),
+        image_sizes=torch.cat([entry["image_sizes"] for entry in inputs]),
+        batch_num_images=torch.cat([entry["batch_num_images"] for entry in inputs]),
+    )
+    features = iter(getattr(output, "pooler_output", output))
+    return [
+        list(islice(features, len(group.media_inputs.get("pixel_values", ())))) for group in groups
+    ]
+
+
+def _video_features(
+    backbone: PreTrainedModel, groups: Sequence[EncodedGroup]
+) -> list[list[Tensor]] | None:
+    """Encode the frames of all videos in one call, each frame as a video of its own.
+
+    Frames know nothing of each other in this family, and videos may differ in length; only the
+    newline token at the end is per video.
+    """
+    videos = [list(_videos(group)) for group in groups]
+    frames = [video[0] for group in videos for video in group]
+    if not frames:
+        return None
+    pooled = _encode_frames(backbone, torch.cat(frames)[:, None])
+    newline = pooled[0, -1:]
+    pieces = iter(pooled[:, :-1].split([len(video) for video in frames]))
+    return [[torch.cat([next(pieces).flatten(0, 1), newline]) for _ in group] for group in videos]
+
+
+def _encode_frames(backbone: PreTrainedModel, pixels: Tensor) -> Tensor:
+    output = backbone.get_video_features(pixel_values_videos=_like_tower(backbone, pixels))
+    return cast("Tensor", getattr(output, "pooler_output", output))
+
+
+def _idle_features(model: PreTrainedModel) -> Tensor:
+    """Run tower and projector on an empty frame.
+
+    Under ZeRO-3 all processes must gather the same parameters in the same order, also where one
+    has no media and the others do; without this they wait for each other for ever.
+    """
+    side = model.config.vision_config.image_size
+    return _encode_frames(model.model, torch.zeros(1, 1, 3, side, side))
+
+
+def _is_sharded(model: PreTrainedModel) -> bool:
+    # DeepSpeed marks the parameters that it has split over processes.
+    return hasattr(next(model.parameters()), "ds_id")
+
+
+def _like_tower(backbone: PreTrainedModel, pixels: Tensor) -> Tensor:
+    weight = next(backbone.vision_tower.parameters())
+    return pixels.to(weight.device, weight.dtype)
 
 
 def _videos(group: EncodedGroup) -> Iterator[Tensor]:

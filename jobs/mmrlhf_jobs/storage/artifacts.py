@@ -213,7 +213,8 @@ class ArtifactStore:
             fs.pipe_file(f"{path}/{MARKER}", _marker(_digests(files)))
         except BaseException:
             # Without its marker the artifact is invisible; removing the rest only saves space.
-            with suppress(OSError):
+            # A store that fails now as well must not hide the first error.
+            with suppress(Exception):
                 fs.rm(path, recursive=True)
             raise
 

@@ -19,6 +19,8 @@ __all__ = ["Location", "StorageOptions", "join_uri", "locate", "parent_uri", "st
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _CLIENT_PACKAGES = frozenset({"aiobotocore", "aiohttp", "botocore"})
+# By name: the client is loaded with the first s3:// URI, and not all jobs have one.
+_CREDENTIALS_MISSING = frozenset({"NoCredentialsError", "PartialCredentialsError"})
 
 
 @dataclass(frozen=True)
@@ -113,22 +115,36 @@ def storage_errors(uri: str, action: str) -> Iterator[None]:
         yield
     except JobError:
         raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageError(
-                f"disk full: cannot {action} {uri}; free space there or choose another place"
-            ) from error
-        if isinstance(error, PermissionError) or error.errno in _REFUSED:
-            raise InputError(
-                f"{uri}: no permission to {action} it ({error}); check its owner, mount and"
-                " credentials"
-            ) from error
-        if isinstance(error, FileNotFoundError):
-            raise StorageError(f"{uri}: does not exist ({error})") from error
-        raise StorageError(f"cannot {action} {uri}: {error}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _CLIENT_PACKAGES:
-            raise
-        raise StorageError(
-            f"cannot {action} {uri}: {error}; check the endpoint, region and credentials"
-        ) from error
+        # The client first: some of its errors are of the system's classes as well.
+        if type(error).__module__.partition(".")[0] in _CLIENT_PACKAGES:
+            raise _client_error(error, uri, action) from error
+        if isinstance(error, OSError):
+            raise _system_error(error, uri, action) from error
+        raise
+
+
+def _client_error(error: Exception, uri: str, action: str) -> JobError:
+    if type(error).__name__ in _CREDENTIALS_MISSING:
+        return InputError(
+            f"{uri}: cannot {action} it without credentials ({error}); set AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY, in a cluster by spec.artifacts.credentialsSecret"
+        )
+    return StorageError(
+        f"cannot {action} {uri}: {error}; check the endpoint, region and credentials, and that the"
+        " server's certificate is trusted"
+    )
+
+
+def _system_error(error: OSError, uri: str, action: str) -> JobError:
+    if error.errno in _FULL:
+        return StorageError(
+            f"disk full: cannot {action} {uri}; free space there or choose another place"
+        )
+    if isinstance(error, PermissionError) or error.errno in _REFUSED:
+        return InputError(
+            f"{uri}: no permission to {action} it ({error}); check its owner, mount and credentials"
+        )
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"{uri}: does not exist ({error})")
+    return StorageError(f"cannot {action} {uri}: {error}")

@@ -1,0 +1,32 @@
+"""Waiting for something to come true, with a deadline and a message that says for what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tests.cluster.errors import WaitTimeoutError
+
+T = TypeVar("T")
+
+
+def wait_until(probe: Callable[[], T], *, timeout: float, what: str, interval: float = 0.05) -> T:
+    """Call `probe` until it returns something true, and return that.
+
+    Args:
+        probe: is called at once and then every `interval` seconds.
+        timeout: seconds until `WaitTimeoutError`.
+        what: names the thing waited for, in the error.
+        interval: seconds between two calls.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise WaitTimeoutError(
+                f"{what} did not come within {timeout:g} s; last seen: {value!r}"
+            )
+        time.sleep(interval)
