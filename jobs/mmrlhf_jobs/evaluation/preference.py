@@ -34,14 +34,15 @@ class PreferenceScores:
     reward_accuracy: float
     reward_margin: float
 
-    def named(self, prefix: str) -> dict[str, float]:
-        """Figures by wire name, such as ``heldOutPreferenceAccuracy``."""
-        return {
-            prefix + "".join(word.capitalize() for word in item.name.split("_")): float(
-                getattr(self, item.name)
-            )
-            for item in fields(self)
-        }
+    def named(self, prefix: str = "") -> dict[str, float]:
+        """Figures by wire name: ``preferenceAccuracy``, or ``afterPreferenceAccuracy``."""
+        named = {}
+        for item in fields(self):
+            words = item.name.split("_")
+            name = "".join(word.capitalize() for word in words)
+            name = prefix + name if prefix else name[0].lower() + name[1:]
+            named[name] = float(getattr(self, item.name))
+        return named
 
 
 class PreferenceTally:

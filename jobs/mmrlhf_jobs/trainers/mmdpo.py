@@ -8,16 +8,13 @@ before it, so that a mistake in the input costs no training.
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from dataclasses import dataclass
 
-from mmrlhf_api import DataSource, MMDPOJob, job_dict, spec_digest
+from mmrlhf_api import MMDPOJob
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.runner import EvaluationResult, PreferenceEvaluation
 from mmrlhf_jobs.forward.scoring import ResponseScorer
-from mmrlhf_jobs.models.folders import save_model
-from mmrlhf_jobs.reporting.manifest import SCHEMA, Attempts, environment
+from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.reporting.metrics import MetricsLog
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.trainers.checkpoints import Checkpoints, CheckpointState, RunInputs
@@ -25,10 +22,7 @@ from mmrlhf_jobs.trainers.context import TrainingContext
 from mmrlhf_jobs.trainers.deepspeed_engine import DeepSpeedEngine
 from mmrlhf_jobs.trainers.engine import Engine, TorchEngine
 from mmrlhf_jobs.trainers.inputs import (
-    OpenDataset,
     Policy,
-    open_dataset,
-    open_rewards,
     storage_options,
     torch_dtype,
     use_shared_prefix,
@@ -38,26 +32,11 @@ from mmrlhf_jobs.trainers.layout import RunLayout
 from mmrlhf_jobs.trainers.optimization import PreferenceLoop, StepFigures
 from mmrlhf_jobs.trainers.pace import Pace
 from mmrlhf_jobs.trainers.preference_objective import PreferenceObjective
-from mmrlhf_jobs.trainers.queries import QueryBuilder
-from mmrlhf_jobs.trainers.reference import ReferencePass
-from mmrlhf_jobs.trainers.rewards import RewardSummary, summarise_rewards
+from mmrlhf_jobs.trainers.preparation import Preparation, PreparedRun
+from mmrlhf_jobs.trainers.publication import make_manifest, named_metrics, publish_model
 from mmrlhf_jobs.trainers.steps import StepPlan
 
 __all__ = ["MMDPOTrainer"]
-
-_EVALUATION_BATCH = 8
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """Data of a run, ready for the first step."""
-
-    train: OpenDataset
-    held_out: OpenDataset | None
-    builder: QueryBuilder
-    evaluation: PreferenceEvaluation | None
-    rewards: RewardSummary | None
-    digests: RunInputs
 
 
 class MMDPOTrainer:
@@ -112,15 +91,16 @@ class MMDPOTrainer:
 
     def _train(self) -> None:
         spec, context = self._job.spec, self._context
-        train, held_out = self._open_data()
-        policy = self._load_policy()
+        preparation = Preparation(self._job, context, self._store, self._options)
+        train, held_out = preparation.open_data()
+        policy = preparation.load_policy(deepspeed=self._uses_deepspeed)
         scorer = ResponseScorer(
             policy.loaded.model,
             policy.loaded.adapter,
             shared_prefix=use_shared_prefix(spec.objective.shared_prefix, policy.loaded.adapter),
         )
         # Before the engine: the policy is still the reference, and its weights are in one place.
-        inputs = self._prepare(policy, scorer, train, held_out)
+        prepared = preparation.prepare(policy, scorer, train, held_out)
         if spec.training.gradient_checkpointing:
             policy.loaded.model.gradient_checkpointing_enable()
         policy.loaded.model.train()
@@ -135,7 +115,7 @@ class MMDPOTrainer:
             keep=spec.checkpoint.keep,
             runtime=self._runtime,
         )
-        state = self._resume(checkpoints, engine, objective, inputs.digests)
+        state = self._resume(checkpoints, engine, objective, prepared.digests)
         log = MetricsLog(
             context.scratch / f"metrics-{self._runtime.rank}.jsonl",
             restored=state.metrics if state else "",
@@ -162,130 +142,29 @@ class MMDPOTrainer:
             "phase", phase="train", message=f"step {self._step} of {plan.total_steps}"
         )
         pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
-        for figures in loop.run(train.records, inputs.builder, start=self._step):
+        for figures in loop.run(train.records, prepared.builder, start=self._step):
             self._step = figures.step
             self._log(figures, plan.total_steps, log, pace)
             if figures.step == plan.total_steps:
                 break
             if figures.step % spec.checkpoint.every_steps == 0 or figures.interrupted:
-                checkpoints.save(engine, self._state(inputs, objective, log))
+                checkpoints.save(engine, self._state(prepared, objective, log))
             if figures.interrupted:
                 raise Interrupted(
                     f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
                     "checkpoint is saved, run the same job again to go on"
                 )
             every = spec.training.evaluate_every_steps
-            if inputs.evaluation and every and figures.step % every == 0:
-                result = self._evaluate(inputs.evaluation, engine)
+            if prepared.evaluation and every and figures.step % every == 0:
+                result = self._evaluate(prepared.evaluation, engine)
                 log.append({"step": self._step, **result.overall.named("heldOut")})
-        self._publish(policy, engine, inputs, log)
+        self._publish(policy, engine, prepared, log)
         self._runtime.on_main(checkpoints.clear)
 
     def _forget(self) -> None:
         """Remove the run, its completeness first. Reference log-probabilities stay."""
         self._store.remove(self._layout.manifest)
         self._store.remove(self._layout.prefix)
-
-    def _open_data(self) -> tuple[OpenDataset, OpenDataset | None]:
-        data = self._job.spec.data
-        train = self._open(data.train)
-        return train, None if data.evaluation is None else self._open(data.evaluation)
-
-    def _open(self, source: DataSource) -> OpenDataset:
-        self._context.progress.emit("phase", phase="validate", message=f"checking {source.uri}")
-        dataset = open_dataset(
-            source,
-            max_invalid_fraction=self._job.spec.data.max_invalid_fraction,
-            seed=self._job.spec.training.seed,
-            runtime=self._runtime,
-            options=self._options,
-        )
-        report = dataset.report
-        if report.num_invalid:
-            self._context.progress.emit(
-                "notice",
-                message=f"{report.num_invalid} of {report.rows} rows of {source.uri} are invalid "
-                "and left out; the manifest lists them",
-            )
-        return dataset
-
-    def _load_policy(self) -> Policy:
-        spec = self._job.spec
-        self._context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
-        return Policy.load(
-            spec.model,
-            spec.trainable,
-            # Without DeepSpeed, half precision is autocast over float32 weights.
-            weights=spec.model.dtype if self._uses_deepspeed else "float32",
-            scratch=self._context.scratch,
-            runtime=self._runtime,
-            options=self._options,
-        )
-
-    def _prepare(
-        self,
-        policy: Policy,
-        scorer: ResponseScorer,
-        train: OpenDataset,
-        held_out: OpenDataset | None,
-    ) -> _Inputs:
-        """Side-cars, and queries made with them."""
-        spec, context = self._job.spec, self._context
-        rewards = open_rewards(spec, self._options)
-        references = ReferencePass(
-            self._store,
-            given=spec.reference.log_probs_uri,
-            scorer=scorer,
-            identity=policy.reference_identity(),
-            scratch=context.scratch / f"rank-{self._runtime.rank}",
-            runtime=self._runtime,
-            queries_per_batch=_EVALUATION_BATCH,
-            storage=self._options,
-        )
-
-        def builder(dataset: OpenDataset) -> QueryBuilder:
-            return QueryBuilder(
-                policy.loaded.adapter,
-                media_root=dataset.records.media_root,
-                mode=spec.objective.pairs,
-                reference=references.sidecar(
-                    dataset.records, progress=context.progress, interruption=context.interruption
-                ),
-                rewards=rewards if dataset is train else None,
-                storage=self._options,
-            )
-
-        train_builder = builder(train)
-        evaluation = None
-        if held_out is not None:
-            evaluation = PreferenceEvaluation(
-                dataset=held_out.records,
-                builder=builder(held_out),
-                runtime=self._runtime,
-                queries_per_batch=_EVALUATION_BATCH,
-            )
-        summary = None
-        if rewards is not None:
-            summary = summarise_rewards(
-                train.records, rewards, spec.objective, runtime=self._runtime
-            )
-            context.progress.emit("notice", message=summary.sentence())
-        identity = policy.reference_identity()
-        return _Inputs(
-            train=train,
-            held_out=held_out,
-            builder=train_builder,
-            evaluation=evaluation,
-            rewards=summary,
-            digests=RunInputs(
-                train_data=f"{train.records.digest}-{train.records.index.selection_digest}",
-                model=policy.digest,
-                template=identity.template or "",
-                image_settings=identity.image_settings or "",
-                rewards=rewards.digest if rewards else "",
-                spec=spec_digest(self._job),
-            ),
-        )
 
     def _engine(self, scorer: ResponseScorer) -> Engine:
         spec = self._job.spec
@@ -331,13 +210,13 @@ class MMDPOTrainer:
         return state
 
     def _state(
-        self, inputs: _Inputs, objective: PreferenceObjective, log: MetricsLog
+        self, prepared: PreparedRun, objective: PreferenceObjective, log: MetricsLog
     ) -> CheckpointState:
         return CheckpointState(
             step=self._step,
             world_size=self._runtime.world_size,
             engine=self._engine_name,
-            inputs=inputs.digests,
+            inputs=prepared.digests,
             objective=objective.state(),
             metrics=log.text(),
         )
@@ -363,57 +242,42 @@ class MMDPOTrainer:
         )
         return evaluation.run(engine.score, spare=self._uses_deepspeed)
 
-    def _publish(self, policy: Policy, engine: Engine, inputs: _Inputs, log: MetricsLog) -> None:
+    def _publish(
+        self, policy: Policy, engine: Engine, prepared: PreparedRun, log: MetricsLog
+    ) -> None:
         """Write model, metrics and manifest, the manifest last: it makes the run complete."""
-        metrics: dict[str, float] = {}
-        evaluation: dict[str, object] = {}
-        if inputs.evaluation is not None:
-            for name, result in (
-                ("before", inputs.evaluation.before()),
-                ("after", self._evaluate(inputs.evaluation, engine)),
-            ):
-                metrics |= result.overall.named(name)
-                evaluation[name] = {
-                    "overall": result.overall.named(""),
-                    **{key: value.named("") for key, value in result.by_category.items()},
-                }
+        results: dict[str, EvaluationResult] = {}
+        if prepared.evaluation is not None:
+            results = {
+                "before": prepared.evaluation.before(),
+                "after": self._evaluate(prepared.evaluation, engine),
+            }
         self._context.progress.emit("phase", phase="publish", message="writing the model")
+        # Every process takes part in gathering the weights; rank 0 writes them.
         weights = engine.weights()
         if self._runtime.is_main:
-            local = self._context.scratch / "publish"
-            shutil.rmtree(local, ignore_errors=True)
-            save_model(
-                policy.loaded.model,
-                {name.removeprefix("model."): value for name, value in weights.items()},
-                source=policy.folder,
-                target=local,
+            publish_model(
+                policy,
+                weights,
+                store=self._store,
+                key=self._layout.model,
+                scratch=self._context.scratch / "publish",
             )
-            self._store.remove(self._layout.model)
-            self._store.publish(local, self._layout.model)
-            shutil.rmtree(local)
             self._store.write_text(self._layout.metrics, log.text())
-            attempts = self._attempts.end(exit_name="Succeeded", step=self._step)
-            manifest = {
-                "schema": SCHEMA,
-                "job": job_dict(self._job),
-                "specDigest": spec_digest(self._job),
-                "inputs": inputs.digests.__dict__,
-                "data": inputs.train.report.to_dict(),
-                "seed": self._job.spec.training.seed,
-                "processes": self._runtime.world_size,
-                "engine": self._engine_name,
-                "steps": self._step,
-                "rewards": inputs.rewards.as_dict() if inputs.rewards else None,
-                "metrics": metrics,
-                "evaluation": evaluation,
-                "environment": environment(),
-                "attempts": attempts,
-            }
+            manifest = make_manifest(
+                self._job,
+                prepared,
+                results,
+                processes=self._runtime.world_size,
+                engine=self._engine_name,
+                steps=self._step,
+                attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
+            )
             self._store.write_text(
                 self._layout.manifest, json.dumps(manifest, indent=2, sort_keys=True) + "\n"
             )
         self._runtime.wait()
-        self._announce(metrics)
+        self._announce(named_metrics(results))
 
     def _announce(self, metrics: dict[str, float]) -> None:
         self._context.progress.emit(

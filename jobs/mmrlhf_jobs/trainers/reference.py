@@ -43,7 +43,6 @@ class ReferencePass:
 
     Args:
         store: Artifacts; the cache is shared by all runs in it.
-        given: Side-car of the user, used instead of computing.
         scorer: The model before training.
         identity: Model, template and image settings that the values belong to.
         scratch: Local folder of this process.
@@ -56,7 +55,6 @@ class ReferencePass:
         self,
         store: ArtifactStore,
         *,
-        given: str | None,
         scorer: ResponseScorer,
         identity: SidecarIdentity,
         scratch: Path,
@@ -65,7 +63,6 @@ class ReferencePass:
         storage: StorageOptions | None,
     ) -> None:
         self._store = store
-        self._given = given
         self._scorer = scorer
         self._identity = identity
         self._scratch = scratch
@@ -74,16 +71,27 @@ class ReferencePass:
         self._storage = storage
 
     def sidecar(
-        self, dataset: RankedDataset, *, progress: Progress, interruption: Interruption
+        self,
+        dataset: RankedDataset,
+        *,
+        given: str | None,
+        progress: Progress,
+        interruption: Interruption,
     ) -> Sidecar:
-        """The side-car of a data set, from the cache or computed now.
+        """The side-car of a data set: the user's, from the cache, or computed now.
+
+        Args:
+            dataset: Records.
+            given: Side-car of the user, used instead of computing.
+            progress: Where live events go.
+            interruption: Whether this process was asked to stop.
 
         Raises:
             Interrupted: The job was asked to stop; the pass starts over next time.
             SidecarError: The side-car of the user belongs to another model or template.
         """
-        if self._given is not None:
-            return Sidecar.open(self._given, self._identity, storage=self._storage)
+        if given is not None:
+            return Sidecar.open(given, self._identity, storage=self._storage)
         key = RunLayout.reference_cache(self._cache_digest(dataset))
         if not self._runtime.on_main(lambda: self._store.is_committed(key)):
             progress.emit(
