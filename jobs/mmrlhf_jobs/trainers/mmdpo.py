@@ -102,7 +102,7 @@ class MMDPOTrainer:
         # Before the engine: the policy is still the reference, and its weights are in one place.
         prepared = preparation.prepare(policy, scorer, train, held_out)
         if spec.training.gradient_checkpointing:
-            policy.loaded.model.gradient_checkpointing_enable()
+            policy.loaded.model.activation_checkpointing_enable()
         policy.loaded.model.train()
         engine = self._engine(scorer)
         objective = PreferenceObjective(

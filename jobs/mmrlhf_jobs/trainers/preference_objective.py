@@ -119,10 +119,10 @@ class PreferenceObjective:
         pairs = index_pairs(pair_lists, [len(query.encoded.responses) for query in queries])
         reference = torch.cat([query.reference for query in queries])
         margins = _reward_margins(queries, pairs)
-        betas, keep = self._betas(log_probs.sums, reference, pairs, margins, draw)
+        betas, keep, weight = self._betas(log_probs.sums, reference, pairs, margins, draw)
         preference = preference_loss(log_probs.sums, reference, pairs, betas, keep=keep)
         supervised = supervised_loss(log_probs.sums, log_probs.lengths, pairs)
-        loss = preference.total / max(counts.pairs, 1.0)
+        loss = weight * preference.total / max(counts.pairs, 1.0)
         if self._settings.sft_weight > 0:
             share = supervised.numerator / max(counts.chosen_tokens, 1.0)
             loss = loss + self._settings.sft_weight * share
@@ -130,7 +130,7 @@ class PreferenceObjective:
         return MicroLoss(
             loss=loss,
             sums={
-                "preference": float(preference.losses.sum()),
+                "preference": weight * float(preference.losses.sum()),
                 "supervised": float(supervised.numerator.detach()),
                 "gap": figures.gap_sum,
                 "correct": figures.correct,
@@ -149,22 +149,25 @@ class PreferenceObjective:
         pairs: torch.Tensor,
         margins: torch.Tensor | None,
         draw: int,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Beta of each pair, float64[K], and which pairs take part (None is all)."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None, float]:
+        """Betas of the pairs, float64[K], which take part (None is all), and their weight.
+
+        The weight makes up for pairs left out: beta-DPO takes the mean over those it keeps.
+        """
         beta = self._settings.beta
         if beta.strategy == "dynamic":
             # The API refuses strategy dynamic without a reward.
             assert margins is not None
-            return beta_dynamic(margins, initial=beta.initial, w=beta.w, k=beta.k), None
+            return beta_dynamic(margins, initial=beta.initial, w=beta.w, k=beta.k), None, 1.0
         flat = torch.zeros(len(pairs), dtype=torch.float64)
         if beta.strategy == "fixed":
-            return beta_fixed(flat, initial=beta.initial), None
+            return beta_fixed(flat, initial=beta.initial), None, 1.0
         gains = policy.detach().double().cpu() - reference
         gaps = gains[pairs[:, 0]] - gains[pairs[:, 1]]
         parts = self._runtime.gather(gaps)
         everywhere = torch.cat(parts)
         if len(everywhere) == 0:
-            return flat, None
+            return flat, None, 1.0
         before = sum(map(len, parts[: self._runtime.rank]))
         generator = torch.Generator().manual_seed((self._seed << 32) ^ draw)
         result = implicit_beta(
@@ -177,7 +180,8 @@ class PreferenceObjective:
             uniforms=torch.rand(len(everywhere), generator=generator, dtype=torch.float64),
         )
         self._implicit = result.state
-        return flat + result.beta, result.keep[before : before + len(gaps)]
+        kept = result.keep[before : before + len(gaps)]
+        return flat + result.beta, kept, len(everywhere) / int(result.keep.sum())
 
 
 def _reward_margins(queries: Sequence[Query], pairs: torch.Tensor) -> torch.Tensor | None:

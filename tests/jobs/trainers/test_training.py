@@ -79,7 +79,7 @@ def test_running_a_finished_job_again_changes_nothing(finished: World) -> None:
     assert (finished.results() / "manifest.json").read_bytes() == manifest
 
 
-@pytest.mark.parametrize(("processes", "stage"), [(2, 2), (3, 2), (2, 1)])
+@pytest.mark.parametrize(("processes", "stage"), [(2, 2), (3, 2), (2, 1), (2, 3)])
 def test_several_processes_train_the_same_model(
     finished: World, world: World, processes: int, stage: int
 ) -> None:
@@ -97,8 +97,11 @@ def test_several_processes_train_the_same_model(
         torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5)
 
 
-def test_micro_batch_size_changes_nothing(finished: World, world: World) -> None:
-    run = world.run(world.job(training__queriesPerMicroBatch=3))
+@pytest.mark.parametrize("change", [{"queriesPerMicroBatch": 3}, {"gradientCheckpointing": True}])
+def test_how_memory_is_saved_changes_nothing(
+    finished: World, world: World, change: dict[str, Any]
+) -> None:
+    run = world.run(world.job(**{f"training__{key}": value for key, value in change.items()}))
     assert run.code == 0, run.stderr
     for one, other in zip(series(finished), series(world), strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)

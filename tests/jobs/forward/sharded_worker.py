@@ -1,0 +1,98 @@
+"""One of two processes of the ZeRO-3 test; writes its losses to ``OUTPUT_FOLDER/RANK.json``.
+
+Usage: ``torchrun --nproc-per-node 2 sharded_worker.py MODEL_FOLDER OUTPUT_FOLDER``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["DS_ACCELERATOR"] = "cpu"
+
+import deepspeed
+import torch
+
+from mmrlhf_jobs.data.media import LoadedMedia
+from mmrlhf_jobs.forward.scoring import ResponseScorer
+from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
+from tests.jobs.models.tiny import picture
+
+
+@dataclass(frozen=True)
+class Parts:
+    vision_tower: bool = False
+    projector: bool = True
+    language_model: bool = True
+
+
+def groups(loaded: LoadedModel) -> list[EncodedGroup]:
+    """What rank 0 sees, with media of both kinds, and rank 1, without media."""
+    media = [
+        LoadedMedia("image", (picture(50, 30, 1),)),
+        LoadedMedia("frames", (picture(40, 30, 2), picture(40, 30, 3))),
+    ]
+    return [
+        loaded.adapter.encode("what is this?", media, ["a dog", "a red square and", "blue"]),
+        loaded.adapter.encode("what?", [], ["a circle", "a red"]),
+    ]
+
+
+def sgd(scorer: ResponseScorer) -> torch.optim.Optimizer:
+    """Plain SGD: Adam would blow up the rounding of gradients that are zero in theory."""
+    return torch.optim.SGD([p for p in scorer.parameters() if p.requires_grad], lr=1e-4)
+
+
+def losses_alone(folder: Path, steps: int) -> list[list[float]]:
+    """Losses of both groups, step by step, when one process trains on both."""
+    loaded = load_model(folder, dtype="float32", attention="sdpa")
+    loaded.adapter.freeze(loaded.model, Parts())
+    scorer = ResponseScorer(loaded.model, loaded.adapter, shared_prefix=True)
+    optimizer = sgd(scorer)
+    series = []
+    for _ in range(steps):
+        losses = [-scorer([group]).sums.sum() for group in groups(loaded)]
+        torch.stack(losses).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        series.append([loss.item() for loss in losses])
+    return series
+
+
+def main() -> None:
+    """Train two steps and look at the third, with every parameter split over the processes."""
+    loaded = load_model(sys.argv[1], dtype="float32", attention="sdpa")
+    loaded.adapter.freeze(loaded.model, Parts())
+    mine = groups(loaded)[int(os.environ["RANK"])]
+    scorer = ResponseScorer(loaded.model, loaded.adapter, shared_prefix=True)
+    deepspeed.init_distributed(dist_backend="gloo", verbose=False)
+    engine, *_ = deepspeed.initialize(
+        model=scorer,
+        optimizer=sgd(scorer),
+        config={
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_clipping": 0.0,
+            # Threshold 0: small parameters are split as well.
+            "zero_optimization": {
+                "stage": 3,
+                "overlap_comm": False,
+                "stage3_param_persistence_threshold": 0,
+            },
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+        },
+    )
+    losses = []
+    for _ in range(3):
+        loss = -engine([mine]).sums.sum()
+        engine.backward(loss)
+        engine.step()
+        losses.append(loss.item())
+    (Path(sys.argv[2]) / f"{os.environ['RANK']}.json").write_text(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main()
