@@ -1,0 +1,76 @@
+"""How many held-out questions a model answers rightly: ``evaluate(model, data)``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.digits.answers import judge
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.evaluation.generation import generate_answers
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel, load_model
+
+__all__ = ["AnswerScores", "evaluate"]
+
+_BATCH = 50
+_MAX_NEW_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """Right answers by category.
+
+    Attributes:
+        right: Questions answered rightly, by category.
+        asked: Questions asked, by category.
+    """
+
+    right: dict[str, int]
+    asked: dict[str, int]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all questions answered rightly."""
+        return sum(self.right.values()) / sum(self.asked.values())
+
+
+def evaluate(model: Path, data: Path) -> AnswerScores:
+    """Asks every held-out question once, greedily, and judges what the model says.
+
+    Args:
+        model: Hugging Face model folder.
+        data: Folder that ``generate`` wrote.
+    """
+    loaded = load_model(model, dtype="float32", attention="sdpa")
+    dataset = RankedDataset.open(Source(str(data / "heldout.jsonl")))
+    asked = [
+        (record, loaded.adapter.encode(record.query.text, load_media(record, str(data)), ()))
+        for records in dataset.batches(seed=0, epoch=0, batch_size=_BATCH)
+        for record in records
+    ]
+    # Alike in length, alike in the time they take.
+    asked.sort(key=lambda item: len(item[1].prompt_ids))
+    right: Counter[str] = Counter()
+    for record, text in _answer(loaded, asked):
+        reference = record.query.reference_answer
+        assert reference is not None, "every record of the example has a reference answer"
+        right[record.category] += judge(question=record.query.text, reference=reference, text=text)
+    return AnswerScores(
+        right=dict(right), asked=dict(Counter(record.category for record, _ in asked))
+    )
+
+
+def _answer(
+    loaded: LoadedModel, asked: list[tuple[RankedResponse, EncodedGroup]]
+) -> Iterable[tuple[RankedResponse, str]]:
+    for start in range(0, len(asked), _BATCH):
+        batch = asked[start : start + _BATCH]
+        prompts = [group for _, group in batch]
+        texts = generate_answers(loaded, prompts, max_new_tokens=_MAX_NEW_TOKENS)
+        for (record, _), text in zip(batch, texts, strict=True):
+            yield record, text

@@ -1,0 +1,204 @@
+"""What ``make run`` does: ``python -m examples.digits.run``.
+
+Makes the data, supervises the base model, aligns it twice by ``mmrlhfctl run --local`` (fixed beta
+and dynamic beta), asks all three models the held-out questions, and prints what came out. Every
+figure of the table is measured by this run. A stage that was done with the same code is not done
+again; one that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from examples.digits.evaluate import AnswerScores, evaluate
+from examples.digits.generate import generate
+from examples.digits.supervise import supervise
+
+__all__ = ["main"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_STRATEGIES = ("fixed", "dynamic")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=_ROOT / "out" / "digits")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    options = parser.parse_args(arguments)
+    out: Path = options.out.resolve()
+    console = Console()
+    started = time.monotonic()
+
+    stamp = _code_digest()
+    data, base = out / "data", out / "base"
+    _stage(
+        console,
+        "1/4 data: scanned digits, 2000 training and 400 held-out queries",
+        out / "data.done",
+        stamp,
+        lambda: generate(data, train=2000, heldout=400, seed=options.seed),
+    )
+    _stage(
+        console,
+        "2/4 base model: a small LLaVA-OneVision, supervised on the training split",
+        out / "base.done",
+        stamp,
+        lambda: supervise(data, base, seed=options.seed),
+    )
+    runs: dict[str, dict[str, Any]] = {}
+    for strategy in _STRATEGIES:
+        console.rule(f"3/4 align with {strategy} beta", align="left", style="none")
+        code, run = _align(strategy, out, stamp, seed=options.seed)
+        if code != 0:
+            return code
+        runs[strategy] = run
+    console.rule("4/4 ask the held-out questions", align="left", style="none")
+    answers = {
+        name: evaluate(folder, data)
+        for name, folder in {
+            "before": base,
+            **{name: Path(run["folder"]) / "model" for name, run in runs.items()},
+        }.items()
+    }
+    report = _report(runs, answers, minutes=(time.monotonic() - started) / 60)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _show(console, report, out)
+    if options.readme:
+        _write_readme(report)
+    return 0
+
+
+def _stage(console: Console, title: str, done: Path, stamp: str, work: Callable[[], None]) -> None:
+    console.rule(title, align="left", style="none")
+    if done.is_file() and done.read_text() == stamp:
+        console.print("done before, with the same code")
+        return
+    began = time.monotonic()
+    done.unlink(missing_ok=True)
+    work()
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text(stamp)
+    console.print(f"took {time.monotonic() - began:.0f} s")
+
+
+def _align(strategy: str, out: Path, stamp: str, *, seed: int) -> tuple[int, dict[str, Any]]:
+    """Run a job file; returns the exit code and the manifest with the run's folder."""
+    mark = out / f"{strategy}.started"
+    fresh = not (mark.is_file() and mark.read_text() == stamp)
+    mark.write_text(stamp)
+    job = Path(__file__).with_name(f"job-{strategy}.yaml")
+    settings = {
+        "spec.model.uri": out / "base",
+        "spec.data.train.uri": out / "data" / "train.jsonl",
+        "spec.data.evaluation.uri": out / "data" / "heldout.jsonl",
+        "spec.artifacts.uri": out / "artifacts",
+        "spec.training.seed": seed,
+    }
+    if strategy == "dynamic":
+        settings["spec.reward.scoresUri"] = out / "data" / "rewards" / "train.parquet"
+    command = [sys.executable, "-m", "mmrlhfctl", "run", "-f", str(job), "--local"]
+    for path, value in settings.items():
+        command += ["--set", f"{path}={value}"]
+    if fresh:
+        command.append("--fresh")
+    code = subprocess.run(command, check=False, cwd=_ROOT).returncode
+    if code != 0:
+        return code, {}
+    runs = (out / "artifacts" / "default" / f"digits-{strategy}").glob("*/manifest.json")
+    newest = max(runs, key=lambda path: path.stat().st_mtime)
+    return 0, {**json.loads(newest.read_text()), "folder": str(newest.parent)}
+
+
+def _report(
+    runs: dict[str, dict[str, Any]], answers: dict[str, AnswerScores], *, minutes: float
+) -> dict[str, Any]:
+    metrics = {name: run["metrics"] for name, run in runs.items()}
+    columns: dict[str, dict[str, float]] = {}
+    for name, scores in answers.items():
+        prefix, run = ("before", "fixed") if name == "before" else ("after", name)
+        columns[name] = {
+            "answerAccuracy": scores.accuracy,
+            "preferenceAccuracy": metrics[run][f"{prefix}PreferenceAccuracy"],
+            "meanMargin": metrics[run][f"{prefix}PreferenceMargin"],
+        }
+    return {
+        "figures": columns,
+        "answersByCategory": {
+            name: {
+                category: scores.right.get(category, 0) / asked
+                for category, asked in sorted(scores.asked.items())
+            }
+            for name, scores in answers.items()
+        },
+        "questions": sum(answers["before"].asked.values()),
+        "pairs": int(metrics["fixed"]["beforePairs"]),
+        "artifacts": {name: run["folder"] for name, run in runs.items()},
+        "minutes": minutes,
+    }
+
+
+def _show(console: Console, report: dict[str, Any], out: Path) -> None:
+    table = Table(
+        title=f"Held-out data: {report['questions']} questions, {report['pairs']} ranked pairs",
+        title_justify="left",
+    )
+    table.add_column("")
+    for title in ("before", "fixed beta", "dynamic beta"):
+        table.add_column(title, justify="right")
+    for row in _rows(report):
+        table.add_row(*row)
+    console.print(table)
+    for name, folder in report["artifacts"].items():
+        console.print(f"{name:>8}: {folder}", soft_wrap=True)
+    console.print(f"  report: {out / 'report.json'}", soft_wrap=True)
+    console.print(f"    time: {report['minutes']:.1f} min")
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    columns = [report["figures"][name] for name in ("before", *_STRATEGIES)]
+    return [
+        ("answer accuracy", *[f"{column['answerAccuracy']:.1%}" for column in columns]),
+        ("preference accuracy", *[f"{column['preferenceAccuracy']:.1%}" for column in columns]),
+        ("mean margin (nats)", *[f"{column['meanMargin']:.2f}" for column in columns]),
+    ]
+
+
+def _write_readme(report: dict[str, Any]) -> None:
+    """Put the table between its marks in README.md."""
+    begin, end = "<!-- digits:begin -->\n", "<!-- digits:end -->"
+    lines = [
+        "| held-out data | before | fixed beta | dynamic beta |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in _rows(report)]
+    path = _ROOT / "README.md"
+    head, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, tail = rest.partition(end)
+    path.write_text(head + begin + "\n".join(lines) + "\n" + end + tail, encoding="utf-8")
+
+
+def _code_digest() -> str:
+    """Digest of the code that the results depend on."""
+    total = hashlib.sha256()
+    for folder in ("examples/digits", "jobs/mmrlhf_jobs", "crds/mmrlhf_api"):
+        for path in sorted((_ROOT / folder).rglob("*")):
+            if path.suffix in {".py", ".yaml"}:
+                total.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
