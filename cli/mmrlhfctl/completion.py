@@ -6,7 +6,8 @@ from __future__ import annotations
 from typer._completion_classes import completion_init
 from typer._completion_shared import get_completion_script
 
-from mmrlhfctl.app import COMPLETE_VARIABLE, PROGRAM
+from mmrlhfctl.app import COMPLETE_VARIABLE
+from mmrlhfctl.program import PROGRAM
 
 __all__ = ["completion_script", "teach_shells"]
 

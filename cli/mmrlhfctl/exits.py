@@ -15,13 +15,14 @@ class ExitCode(IntEnum):
     FAILED = 1
     """The job failed."""
     USAGE = 2
-    """The command line or the input is wrong."""
+    """The command line or the input is wrong, or the cluster rejects the input."""
     NOT_FOUND = 3
     """There is no such object."""
     TIMEOUT = 4
     """A wait took too long."""
     UNREACHABLE = 5
-    """The cluster cannot be reached."""
+    """The cluster cannot be reached or used: no answer, refused credentials, no permission, no
+    mmrlhf installed."""
     INTERRUPTED = 130
     """Ctrl-C."""
     TERMINATED = 143

@@ -25,6 +25,7 @@ from mmrlhfctl.errors import CliError
 from mmrlhfctl.events import Done, EventTail
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.outcome import Outcome, failure_outcome
+from mmrlhfctl.program import program_name
 from mmrlhfctl.runs import RunFolder, default_state_dir, prepare_run
 from mmrlhfctl.terminal import out
 from mmrlhfctl.validation import invalid
@@ -54,7 +55,7 @@ def run_job(
 
     Args:
         file: Job file; ``-`` for standard input.
-        local: Run on this machine, the only place so far.
+        local: Run on this machine; there is `submit` for a cluster.
         assignments: Changes to the file, such as ``spec.training.epochs=2``.
         fresh: Start over instead of going on from a checkpoint.
         state_dir: Folder for logs and progress.
@@ -69,8 +70,8 @@ def run_job(
         raise invalid(error) from error
     if not local:
         raise CliError(
-            "run works on this machine only so far: add --local "
-            "(submitting to a cluster comes with the submit command)",
+            "run works on this machine: add --local; to run the job on a cluster, use "
+            f"{program_name()} submit -f {file}",
             code=ExitCode.USAGE,
         )
     _check_machine(job)

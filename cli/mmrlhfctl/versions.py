@@ -8,14 +8,14 @@ from importlib import metadata
 
 from mmrlhf_api.constants import API_VERSION
 
-__all__ = ["versions_json", "versions_text"]
+__all__ = ["own_version", "versions_json", "versions_text"]
 
 _PARTS = ("torch", "torchx-nightly", "transformers", "deepspeed", "kubernetes")
 """Distributions whose version matters to a run; shown where they are installed."""
 
 
 def _versions() -> dict[str, str]:
-    found = {"mmrlhf": _version("mmrlhf") or "unknown", "api": API_VERSION}
+    found = {"mmrlhf": own_version(), "api": API_VERSION}
     found["python"] = platform.python_version()
     for name in _PARTS:
         version = _version(name)
@@ -29,6 +29,11 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def own_version() -> str:
+    """Return the version of this distribution."""
+    return _version("mmrlhf") or "unknown"
 
 
 def versions_text() -> str:

@@ -19,7 +19,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = {"kubernetes", "mmrlhf_api", "rich", "torch", "torchx", "transformers", "yaml"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["completion", "bash"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["logs", "--help"], ["completion", "bash"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str], record_property: object) -> None:
     code = (
         "import sys; from mmrlhfctl.__main__ import main; code = main(sys.argv[1:]);"
@@ -41,7 +43,10 @@ def test_help_imports_nothing_heavy(arguments: list[str], record_property: objec
 def test_help_lists_the_commands(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    for name in ("run", "validate", "explain", "version", "completion"):
+    for name in (
+        *("run", "submit", "get", "status", "logs", "describe", "events", "wait", "suspend"),
+        *("resume", "cancel", "delete", "doctor", "validate", "explain", "version", "completion"),
+    ):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off
 

@@ -197,7 +197,7 @@ def test_without_local_the_way_to_run_is_said(command: Command, tmp_path: Path) 
     done = command("run", "-f", "-", stdin=stub_job_text(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert "add --local" in done.stderr
-    assert "submit" in done.stderr
+    assert "use mmrlhfctl submit -f -" in done.stderr
 
 
 def test_a_wrong_job_is_not_started(command: Command, tmp_path: Path) -> None:
