@@ -66,7 +66,7 @@ ENV_PROGRESS_FILE = "MMRLHF_PROGRESS_FILE"
 """File to which rank 0 appends its progress, one JSON object a line."""
 ENV_PROGRESS_URL = "MMRLHF_PROGRESS_URL"
 """Where rank 0 posts its progress, in a cluster."""
-ENV_TOKEN_FILE = "MMRLHF_TOKEN_FILE"
+ENV_TOKEN_FILE = "MMRLHF_TOKEN_FILE"  # noqa: S105 - the name of a file
 """File with the token that rank 0 shows when it posts."""
 ENV_TERMINATION_FILE = "MMRLHF_TERMINATION_FILE"
 """File to which the first failing rank writes why the job failed, as one JSON object:

@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from transformers.utils import logging
 
 from examples.digits.evaluate import AnswerScores, evaluate
 from examples.digits.generate import generate
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     out: Path = options.out.resolve()
     console = Console()
+    logging.disable_progress_bar()  # ours are the ones that are shown
     started = time.monotonic()
 
     stamp = _code_digest()

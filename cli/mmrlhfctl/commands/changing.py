@@ -1,0 +1,155 @@
+"""Commands that change jobs, and those that wait for them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from mmrlhfctl.commands.options import (
+    FileOption,
+    JobsArgument,
+    SetOption,
+    TimeoutOption,
+    with_connection,
+)
+from mmrlhfctl.remote.connection import Connection
+
+__all__ = ["cancel", "delete", "resume", "submit", "suspend", "wait"]
+
+
+class DryRun(StrEnum):
+    """Who checks a job that is not submitted."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class SubmitFormat(StrEnum):
+    """Forms of what was submitted."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+@with_connection
+def submit(
+    *,
+    connection: Connection,
+    file: FileOption,
+    assignments: SetOption = None,
+    generate_name: Annotated[
+        bool, typer.Option("--generate-name", help="Add random characters to the name.")
+    ] = False,
+    dry_run: Annotated[
+        DryRun | None,
+        typer.Option(
+            "--dry-run", help="Only check: here (client), or by the cluster too (server)."
+        ),
+    ] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what would change, and change nothing.")
+    ] = False,
+    force_conflicts: Annotated[
+        bool, typer.Option("--force-conflicts", help="Take over fields that others have set.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the job.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the logs to the end of the job.")
+    ] = False,
+    timeout: TimeoutOption = None,
+    output: Annotated[
+        SubmitFormat, typer.Option("--output", "-o", help="Form of what was submitted.")
+    ] = SubmitFormat.TEXT,
+) -> None:
+    """Submit a job file to the cluster.
+
+    Checks the file first, then applies it: the same file again changes nothing. With --wait or
+    --follow the exit code is 0 when the job succeeded, 1 when it failed, 4 after --timeout.
+    """
+    from mmrlhfctl.remote.submitting import SubmitOptions, submit_file
+
+    options = SubmitOptions(
+        assignments=assignments or [],
+        generate_name=generate_name,
+        dry_run=None if dry_run is None else dry_run.value,
+        diff=diff,
+        force=force_conflicts,
+        wait=wait,
+        follow=follow,
+        seconds=timeout,
+        form=output.value,
+    )
+    submit_file(connection, file, options)
+
+
+@with_connection
+def wait(
+    *,
+    connection: Connection,
+    jobs: JobsArgument,
+    purpose: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="WHAT", help="condition=TYPE, condition=TYPE=STATUS, or delete."
+        ),
+    ] = "condition=Succeeded",
+    timeout: TimeoutOption = None,
+) -> None:
+    """Wait until jobs have a condition, or are gone.
+
+    Exits 0 when it came, 1 when it cannot come any more, such as Succeeded of a job that failed, 3
+    when there is no such job, 4 after --timeout.
+    """
+    from mmrlhfctl.remote.waiting import wait_for_jobs
+
+    wait_for_jobs(connection, jobs, purpose=purpose, seconds=timeout)
+
+
+@with_connection
+def suspend(*, connection: Connection, jobs: JobsArgument) -> None:
+    """Stop the pods of jobs and keep the jobs.
+
+    They go on from their latest checkpoint when they are resumed.
+    """
+    from mmrlhfctl.remote.changing import set_suspended
+
+    set_suspended(connection, jobs, suspend=True)
+
+
+@with_connection
+def resume(*, connection: Connection, jobs: JobsArgument) -> None:
+    """Let suspended jobs go on."""
+    from mmrlhfctl.remote.changing import set_suspended
+
+    set_suspended(connection, jobs, suspend=False)
+
+
+@with_connection
+def cancel(*, connection: Connection, jobs: JobsArgument) -> None:
+    """Stop jobs for good, and keep them to look at."""
+    from mmrlhfctl.remote.changing import cancel_jobs
+
+    cancel_jobs(connection, jobs)
+
+
+@with_connection
+def delete(
+    *,
+    connection: Connection,
+    jobs: JobsArgument,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Return when jobs and pods are gone.")
+    ] = True,
+    timeout: TimeoutOption = None,
+    ignore_not_found: Annotated[
+        bool, typer.Option("--ignore-not-found", help="Jobs that are not there are no error.")
+    ] = False,
+) -> None:
+    """Delete jobs and their pods; artifacts stay."""
+    from mmrlhfctl.remote.changing import delete_jobs
+
+    delete_jobs(connection, jobs, wait=wait, seconds=timeout, ignore_missing=ignore_not_found)

@@ -1,0 +1,104 @@
+"""Commands that need no cluster."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmrlhfctl.commands.options import FileOption, Format, OutputOption, SetOption
+
+__all__ = ["completion", "explain", "run", "validate", "version"]
+
+
+class Shell(StrEnum):
+    """Shells with completion."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def run(
+    *,
+    file: FileOption,
+    local: Annotated[bool, typer.Option("--local", help="Run on this machine.")] = False,
+    assignments: SetOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over instead of going on from a checkpoint.")
+    ] = False,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--state-dir",
+            help="Folder for logs and progress of local runs (default: ~/.local/state/mmrlhf).",
+        ),
+    ] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Run a job file on this machine, to its end.
+
+    Exit code 0 means that the job succeeded; other codes are the job's own: 1 when it failed, 2
+    when the job file, data or model is wrong, 130 after Ctrl-C.
+    """
+    from mmrlhfctl.running import run_job
+
+    code = run_job(
+        file,
+        local=local,
+        assignments=assignments or [],
+        fresh=fresh,
+        state_dir=state_dir,
+        as_json=output is Format.JSON,
+    )
+    raise typer.Exit(code)
+
+
+def validate(
+    file: Annotated[str, typer.Argument(help="Job file in YAML or JSON; - reads standard input.")],
+) -> None:
+    """Check a job file without running it.
+
+    Lists every problem; exits 2 when there is one.
+    """
+    from mmrlhfctl.validation import validate_file
+
+    validate_file(file)
+
+
+def explain(
+    path: Annotated[
+        str, typer.Argument(metavar="KIND[.FIELD...]", help="Such as mmdpo.spec.objective.beta.")
+    ],
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Show the names of all fields below.")
+    ] = False,
+) -> None:
+    """Describe a kind or one of its fields."""
+    from mmrlhfctl.explanation import explain_path
+    from mmrlhfctl.terminal import out
+
+    out(explain_path(path, recursive=recursive))
+
+
+def version(output: OutputOption = Format.TEXT) -> None:
+    """Show the versions of this program and of the API."""
+    from mmrlhfctl.terminal import out
+    from mmrlhfctl.versions import versions_json, versions_text
+
+    out(versions_json() if output is Format.JSON else versions_text())
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="Shell to complete for.")],
+) -> None:
+    """Print the completion script of a shell.
+
+    For instance: source <(mmrlhfctl completion bash)
+    """
+    from mmrlhfctl.completion import completion_script
+    from mmrlhfctl.terminal import out
+
+    out(completion_script(shell.value))

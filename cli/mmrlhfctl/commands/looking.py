@@ -1,0 +1,178 @@
+"""Commands that look at a cluster and change nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmrlhfctl.commands.options import (
+    Format,
+    JobArgument,
+    JobsArgument,
+    ObjectFormat,
+    OutputOption,
+    span,
+    with_connection,
+)
+from mmrlhfctl.remote.connection import Connection
+
+__all__ = ["describe", "doctor", "events", "get", "logs", "status"]
+
+TargetsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KIND|JOB", help="A kind, jobs, or both; also KIND/NAME."),
+]
+ObjectOption = Annotated[ObjectFormat, typer.Option("--output", "-o", help="Form of the result.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes.")]
+EverywhereOption = Annotated[
+    bool, typer.Option("--all-namespaces", "-A", help="List the jobs of all namespaces.")
+]
+SelectorOption = Annotated[
+    str | None, typer.Option("--selector", "-l", help="Labels to select by, such as team=vision.")
+]
+
+
+@with_connection
+def get(
+    *,
+    connection: Connection,
+    targets: TargetsArgument = None,
+    output: ObjectOption = ObjectFormat.TEXT,
+    watch: WatchOption = False,
+    all_namespaces: EverywhereOption = False,
+    selector: SelectorOption = None,
+) -> None:
+    """List jobs of all kinds, of one kind, or by name."""
+    from mmrlhfctl.remote.getting import get_jobs
+
+    get_jobs(
+        connection,
+        targets or [],
+        form=output.value,
+        watch=watch,
+        all_namespaces=all_namespaces,
+        selector=selector,
+        detail=False,
+    )
+
+
+@with_connection
+def status(
+    *,
+    connection: Connection,
+    targets: TargetsArgument = None,
+    output: ObjectOption = ObjectFormat.TEXT,
+    watch: WatchOption = False,
+    all_namespaces: EverywhereOption = False,
+    selector: SelectorOption = None,
+) -> None:
+    """Show where jobs are, why, and how far.
+
+    Without names it lists jobs as `get` does.
+    """
+    from mmrlhfctl.remote.getting import get_jobs
+
+    get_jobs(
+        connection,
+        targets or [],
+        form=output.value,
+        watch=watch,
+        all_namespaces=all_namespaces,
+        selector=selector,
+        detail=True,
+    )
+
+
+@with_connection
+def logs(
+    *,
+    connection: Connection,
+    job: JobArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on to the end of the job, over restarts.")
+    ] = False,
+    rank: Annotated[
+        str, typer.Option("--rank", metavar="RANKS", help="Nodes: all, last, 0, or 0,3.")
+    ] = "all",
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", metavar="N", min=0, help="Attempt, from 0 (default: current)."),
+    ] = None,
+    previous: Annotated[
+        bool, typer.Option("--previous", help="The attempt before the current one.")
+    ] = False,
+    since: Annotated[
+        float | None,
+        typer.Option("--since", metavar="DURATION", parser=span, help="Only the last, such as 5m."),
+    ] = None,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", metavar="N", min=0, help="Only so many lines of each node."),
+    ] = None,
+    prefix: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefix/--no-prefix", help="Name the pod on each line (default: with several)."
+        ),
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Begin each line with its time.")
+    ] = False,
+) -> None:
+    """Show the logs of a job's nodes.
+
+    With --follow it waits for pods, goes on with the next attempt after a restart, and ends with
+    the job: exit code 0 when it succeeded, 1 when it failed. Ctrl-C leaves the job alone.
+    """
+    from mmrlhfctl.remote.following import show_logs
+    from mmrlhfctl.remote.selection import LogOptions, parse_ranks
+
+    options = LogOptions(
+        follow=follow,
+        ranks=parse_ranks(rank),
+        attempt=attempt,
+        previous=previous,
+        since=since,
+        tail=tail,
+        prefix=prefix,
+        timestamps=timestamps,
+    )
+    show_logs(connection, job, options)
+
+
+@with_connection
+def describe(*, connection: Connection, jobs: JobsArgument) -> None:
+    """Show all about jobs: conditions, pods, events, results."""
+    from mmrlhfctl.remote.describing import describe_jobs
+
+    describe_jobs(connection, jobs)
+
+
+@with_connection
+def events(
+    *,
+    connection: Connection,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME (default: all jobs)."),
+    ] = None,
+    watch: WatchOption = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Show the events of jobs and their pods."""
+    from mmrlhfctl.remote.describing import show_events
+
+    show_events(connection, jobs or [], watch=watch, form=output.value)
+
+
+@with_connection
+def doctor(*, connection: Connection, output: OutputOption = Format.TEXT) -> None:
+    """Check that the cluster can run jobs.
+
+    Looks at the API server, CRDs, permissions, operator, gang providers and nodes. Exits 1 when
+    jobs will not run, 5 when the cluster cannot be reached.
+    """
+    from mmrlhfctl.remote.doctor import check_cluster
+
+    check_cluster(connection, as_json=output is Format.JSON)

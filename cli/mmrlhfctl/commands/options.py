@@ -1,0 +1,138 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from mmrlhfctl.durations import parse_span
+from mmrlhfctl.remote.connection import Connection
+
+__all__ = [
+    "ContextOption",
+    "FileOption",
+    "Format",
+    "JobArgument",
+    "JobsArgument",
+    "KubeconfigOption",
+    "NamespaceOption",
+    "ObjectFormat",
+    "OutputOption",
+    "RequestTimeoutOption",
+    "SetOption",
+    "TimeoutOption",
+    "span",
+    "with_connection",
+]
+
+
+class Format(StrEnum):
+    """Forms of a result."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ObjectFormat(StrEnum):
+    """Forms of objects."""
+
+    TEXT = "text"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+def span(text: str) -> float:
+    """Return the seconds of a duration; for typer, which reports what is wrong."""
+    try:
+        return parse_span(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+FileOption = Annotated[
+    str,
+    typer.Option("--file", "-f", help="Job file in YAML or JSON; - reads standard input."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a field of the file, such as spec.training.epochs=2; repeatable.",
+    ),
+]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Form of the result.")]
+JobArgument = Annotated[
+    list[str], typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME.")
+]
+JobsArgument = Annotated[
+    list[str], typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME, one or more.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", metavar="DURATION", parser=span, help="Give up after this time, such as 10m."
+    ),
+]
+
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the jobs.")
+]
+ContextOption = Annotated[
+    str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig.")
+]
+KubeconfigOption = Annotated[
+    str | None, typer.Option("--kubeconfig", metavar="PATH", help="Path of the kubeconfig.")
+]
+RequestTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--request-timeout",
+        metavar="DURATION",
+        parser=span,
+        help="Longest time for one request, such as 30s; 0 waits for ever.",
+    ),
+]
+_CONNECTION: dict[str, Any] = {
+    "namespace": NamespaceOption,
+    "context": ContextOption,
+    "kubeconfig": KubeconfigOption,
+    "request_timeout": RequestTimeoutOption,
+}
+
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which cluster is meant.
+
+    Its parameter ``connection`` gets them as one value. They may also stand before the command's
+    name; those after it win.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    parameters = [one for name, one in own.items() if name != "connection"]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _CONNECTION.items()
+    ]
+
+    click_context = inspect.Parameter(
+        "click_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+    )
+    parameters.append(click_context)
+
+    def wrapper(*, click_context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - checked
+        connection = Connection(**{name: given.pop(name) for name in _CONNECTION})
+        before = click_context.find_root().obj or Connection()
+        command(connection=connection.over(before), **given)
+
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    # typer reads both.
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+    return wrapper

@@ -1,0 +1,58 @@
+"""How a job ended, as a message and an exit code."""
+
+from __future__ import annotations
+
+from mmrlhf_api.constants import ConditionType, Phase
+from mmrlhfctl.errors import CliError, NotFoundError
+from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.program import program_name
+from mmrlhfctl.remote.views import JobView
+from mmrlhfctl.terminal import note
+
+__all__ = ["deleted", "detached", "failure", "state_line", "success_lines"]
+
+
+def success_lines(job: JobView) -> list[str]:
+    """Return what to tell about a job that succeeded; the same as after a local run."""
+    lines = [f"{job.title} succeeded"]
+    artifacts = (job.status.get("artifacts") or {}).get("uri")
+    if artifacts:
+        lines.append(f"artifacts: {artifacts}")
+    metrics = job.status.get("metrics") or {}
+    return lines + [f"{name}: {value:g}" for name, value in sorted(metrics.items())]
+
+
+def failure(job: JobView) -> CliError | None:
+    """Return the error of a job that failed; None for any other."""
+    if job.phase != Phase.FAILED and not job.holds(ConditionType.FAILED):
+        return None
+    why = f" ({job.reason})" if job.reason else ""
+    message = f": {job.message}" if job.message else ""
+    return CliError(
+        f"{job.title} failed{why}{message}",
+        f"more about it: {program_name()} describe {job.argument} -n {job.namespace}",
+        code=ExitCode.FAILED,
+    )
+
+
+def deleted(job: JobView) -> NotFoundError:
+    """Return the error of a job that went away while it was waited for."""
+    return NotFoundError(f"{job.title} was deleted")
+
+
+def detached(job: JobView) -> CliError:
+    """Tell that the job goes on although the user has pressed Ctrl-C; return how to end."""
+    name = program_name()
+    where = f"{job.argument} -n {job.namespace}"
+    note(
+        f"detached; {job.title} is kept and goes on: `{name} logs -f {where}` attaches again, "
+        f"`{name} cancel {where}` stops it"
+    )
+    return CliError(code=ExitCode.INTERRUPTED)
+
+
+def state_line(job: JobView) -> str:
+    """Return a job's state in one line; equal lines mean that nothing new happened."""
+    phase = job.phase or "not seen by an operator yet"
+    why = f" ({job.reason})" if job.reason else ""
+    return f"{phase}{why}: {job.message}" if job.message else f"{phase}{why}"

@@ -1,0 +1,82 @@
+"""Tables of text: stable columns, no blank cells, colours only where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Cell", "Style", "Table", "paint"]
+
+_GAP = "   "
+_RESET = "\x1b[0m"
+
+
+class Style(Enum):
+    """What a cell means to the eye."""
+
+    NONE = ""
+    GOOD = "\x1b[32m"
+    BAD = "\x1b[31m"
+    BUSY = "\x1b[36m"
+    IDLE = "\x1b[33m"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table; an empty one is shown as a dash, so that awk can count columns."""
+
+    text: str
+    style: Style = Style.NONE
+
+    def __str__(self) -> str:
+        return self.text or "-"
+
+
+Row = Sequence[str | Cell]
+
+
+def paint(text: str, style: Style, *, colours: bool) -> str:
+    """Return text in the colour of its style."""
+    return f"{style.value}{text}{_RESET}" if colours and style is not Style.NONE else text
+
+
+class Table:
+    """Lays out rows; later rows keep the columns of earlier ones as far as they fit.
+
+    Args:
+        headers: Names of the columns.
+        colours: Whether to use colours.
+    """
+
+    def __init__(self, headers: Sequence[str], *, colours: bool = False) -> None:
+        self._headers = headers
+        self._colours = colours
+        self._widths = [len(header) for header in headers]
+
+    def lines(self, rows: Sequence[Row], *, header: bool = True) -> list[str]:
+        """Return the rows as lines.
+
+        Args:
+            rows: Cells by row.
+            header: Whether the names of the columns come first.
+        """
+        for row in rows:
+            self._widths = [
+                max(width, len(_text(cell))) for width, cell in zip(self._widths, row, strict=True)
+            ]
+        return [self._line(row) for row in ([self._headers, *rows] if header else rows)]
+
+    def _line(self, row: Row) -> str:
+        parts = []
+        for position, (cell, width) in enumerate(zip(row, self._widths, strict=True)):
+            text = _text(cell)
+            style = cell.style if isinstance(cell, Cell) else Style.NONE
+            last = position == len(self._widths) - 1
+            padding = "" if last else " " * (width - len(text)) + _GAP
+            parts.append(paint(text, style, colours=self._colours) + padding)
+        return "".join(parts).rstrip()
+
+
+def _text(cell: str | Cell) -> str:
+    return str(cell) or "-"

@@ -1,0 +1,1 @@
+"""Container images: their Dockerfiles, and building them without a Docker engine."""

@@ -1,0 +1,121 @@
+"""``python -m mmrlhf_operator``: run the operator, in a cluster or out of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmrlhf_operator.api import Api
+from mmrlhf_operator.config import OperatorConfig, load_config
+from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorError
+from mmrlhf_operator.leader import Lease, lead
+from mmrlhf_operator.runtime import Operator
+from mmrlhf_operator.transport import ApiTransport, load_configuration
+
+__all__ = ["main"]
+
+_LOG = logging.getLogger("mmrlhf_operator")
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the operator; returns 2 for a wrong configuration, 1 when a part died."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        config = load_config(options.config)
+        if options.namespace:
+            config = config.model_copy(update={"namespaces": tuple(options.namespace)})
+        asyncio.run(_serve(config, options))
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OperatorError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except BaseExceptionGroup:
+        _LOG.exception("a part of the operator died")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrlhf_operator", description="Run jobs of mmrlhf on Kubernetes."
+    )
+    parser.add_argument("--config", type=Path, help="YAML file with the configuration")
+    parser.add_argument(
+        "--namespace", action="append", help="namespace to serve (repeatable); default all"
+    )
+    parser.add_argument("--kubeconfig", type=Path, help="default: KUBECONFIG, or the pod's own")
+    parser.add_argument(
+        "--leader-elect",
+        action="store_true",
+        help="wait for a Lease, so that replicas can stand by",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every decision")
+    return parser
+
+
+async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
+    configuration = await load_configuration(options.kubeconfig)
+    task = asyncio.current_task()
+    assert task is not None  # asyncio.run made one
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+
+    async def work() -> None:
+        await Operator(configuration, config).run()
+
+    with contextlib.suppress(asyncio.CancelledError):
+        if not options.leader_elect:
+            await work()
+            return
+        election = config.leader_election
+        api = Api(ApiTransport(configuration), timeout=election.duration / 3)
+        lease = Lease(
+            api,
+            namespace=election.namespace or _own_namespace(),
+            name=election.name,
+            identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            duration=election.duration,
+        )
+        try:
+            await lead(lease, work, duration=election.duration, retry=election.retry)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OperatorError):
+                await lease.release()
+            raise
+        except LeadershipLostError:
+            _LOG.error("leadership lost: ending, to start anew as a follower")
+            raise
+        finally:
+            await api.close()
+
+
+def _own_namespace() -> str:
+    try:
+        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            "leaderElection.namespace: name one; this process runs in no pod"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a plan asks to be done, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmrlhf_api import Job, JobStatus
+
+__all__ = ["Action", "Check", "Create", "DeleteJob", "DeletePod", "Note", "Plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create:
+    """Create an object; one that exists and is ours is as good."""
+
+    manifest: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        kind: str = self.manifest["kind"]
+        return kind
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        name: str = self.manifest["metadata"]["name"]
+        return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletePod:
+    """Delete a pod, unless another one bears its name by now.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+        force: Whether to forget it without waiting for its kubelet, which is gone.
+    """
+
+    name: str
+    uid: str
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteJob:
+    """Delete the job itself, whose time to live is over."""
+
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Look up what the spec names."""
+
+    job: Job
+
+
+Action = Create | DeletePod | DeleteJob | Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A Kubernetes event to emit once the status has been written.
+
+    Attributes:
+        type: Normal or Warning.
+        reason: One CamelCase word.
+        message: For people.
+        key: What makes two notes the same one.
+    """
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to do about a job: write its status, emit notes, then act, in this order.
+
+    The status goes first as it records the decision while what it was made from still exists.
+
+    Attributes:
+        status: Status to write, if it differs from that of the job.
+        actions: What to do.
+        notes: Events to emit.
+        requeue_after: Seconds until time alone may change the plan; None when it cannot.
+    """
+
+    status: JobStatus
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+    requeue_after: float | None = None

@@ -1,0 +1,164 @@
+"""Configuration of the operator: a YAML file, and ``MMRLHF_*`` variables over it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import Field, Strict, ValidationError
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.quantities import Quantity
+from mmrlhf_api.scalars import DnsLabel, DnsName, Seconds, Word
+from mmrlhf_operator.errors import ConfigError
+from mmrlhf_operator.nodepools import NodePool
+
+__all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "OperatorConfig", "load_config"]
+
+ENV_PREFIX = "MMRLHF_"
+_FIELDS_FROM_ENV = ("namespaces", "progressUrl", "livenessUrl", "workers", "clusterDomain")
+
+Duration = Annotated[float, Gt(0.0)]
+
+
+class Deadlines(ApiModel):
+    """How long the operator waits for what, in seconds."""
+
+    image_pull: Seconds = 300
+    """For an image that cannot be pulled, from the moment the pod has a node."""
+    config_error: Seconds = 120
+    """For a container that cannot be configured, from the moment the pod has a node."""
+    settle: Seconds = 60
+    """For the other pods to show how they ended, before the first failure is judged: the peers of a
+    pod on a lost node fail long before the cluster notices that the node is lost."""
+    lost_node: Seconds = 60
+    """For pods on an unreachable node: before they are evicted, and again, once they should have
+    ended, before they are deleted by force."""
+    unknown_node: Seconds = 600
+    """For a pod that should have ended on a node whose state the operator may not read."""
+    rendezvous: Seconds = 7200
+    """For node 0 to listen, from the moment another pod of the job starts."""
+    reconcile: Duration = 120.0
+    """For one reconcile of one job."""
+    preflight: Duration = 30.0
+    """For the checks of one job."""
+    request: Duration = 30.0
+    """For one request to the API server."""
+
+
+class LeaderElection(ApiModel):
+    """A Lease that keeps all replicas but one waiting."""
+
+    name: DnsName = "mmrlhf-operator"
+    """Name of the Lease."""
+    namespace: DnsLabel | None = None
+    """Its namespace; without it, that of the operator's own pod."""
+    duration: Duration = 15.0
+    """Seconds after which a Lease that was not renewed may be taken."""
+    retry: Duration = 2.0
+    """Seconds between attempts to take or renew it."""
+
+
+class OperatorConfig(ApiModel):
+    """Everything that the operator is told."""
+
+    images: Annotated[dict[Word, Word], MaxLen(16)] = Field(default_factory=dict)
+    """Default image of the pods by kind, such as MMDPOJob."""
+    node_pools: Annotated[dict[DnsLabel, NodePool], MaxLen(256)] = Field(default_factory=dict)
+    """Node-pool profiles by name."""
+    namespaces: Annotated[tuple[DnsLabel, ...], Strict(strict=False)] = ()
+    """Namespaces to serve; none means the whole cluster, which needs a ClusterRole."""
+    progress_url: Annotated[str, MaxLen(2048)] | None = None
+    """URL at which pods reach the operator, such as http://mmrlhf-operator.mmrlhf:8081; without it,
+    jobs report no live progress and stallTimeoutSeconds is not watched."""
+    progress_address: Annotated[str, MaxLen(256)] = "0.0.0.0:8081"
+    """Address and port at which the operator listens for progress."""
+    liveness_url: Annotated[str, MaxLen(256)] | None = None
+    """URL of the liveness endpoint to serve, such as http://0.0.0.0:8080/healthz."""
+    cluster_domain: DnsName | None = None
+    """Domain of the cluster, such as cluster.local; without it, resolvers add it."""
+    pull_policy: Annotated[str, MaxLen(16)] | None = None
+    """imagePullPolicy of the pods; without it, Kubernetes' default."""
+    run_as_user: Annotated[int, Ge(1), Le(2**31 - 1)] = 10001
+    """User and group that the processes in the pods have."""
+    scratch_size: Quantity = "200Gi"
+    """Limit of /tmp in the pods, where checkpoints are written before they are uploaded."""
+    progress_seconds: Duration = 10.0
+    """Least seconds between two writes of a job's progress to its status."""
+    resync_seconds: Duration = 300.0
+    """Seconds between two reconciles of all jobs, in case an event was missed."""
+    workers: Annotated[int, Ge(1), Le(256)] = 8
+    """Jobs that are reconciled at the same time."""
+    deadlines: Deadlines = Deadlines()
+    """How long the operator waits for what."""
+    leader_election: LeaderElection = LeaderElection()
+    """How replicas agree on who works."""
+
+    def image_of(self, kind: str, wanted: str | None) -> str | None:
+        """Return the image of a job's pods; None when nobody named one."""
+        return wanted or self.images.get(kind)
+
+
+def load_config(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> OperatorConfig:
+    """Read the configuration.
+
+    Args:
+        path: YAML file; None takes the defaults.
+        environ: Variables such as MMRLHF_PROGRESS_URL override fields of the file; lists are
+            separated by commas.
+
+    Raises:
+        ConfigError: The file cannot be read or a field is wrong.
+    """
+    data: dict[str, Any] = {}
+    source = "environment" if path is None else str(path)
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        if not isinstance(loaded, dict | None):
+            raise ConfigError(f"{path}: must be a mapping of fields")
+        data = loaded or {}
+    data |= _from_environment(environ)
+    try:
+        config = OperatorConfig.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        lines = [
+            f"{source}: {'.'.join(map(str, entry['loc']))}: {entry['msg']}"
+            for entry in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from error
+    unknown = sorted(set(config.images) - set(KINDS))
+    if unknown:
+        raise ConfigError(
+            f"{source}: images: unknown kind {', '.join(unknown)}; there are {', '.join(KINDS)}"
+        )
+    return config
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    fields = {field.alias: field for field in OperatorConfig.model_fields.values()}
+    found: dict[str, Any] = {}
+    for alias in _FIELDS_FROM_ENV:
+        snake = "".join(f"_{c}" if c.isupper() else c.upper() for c in alias)
+        text = environ.get(ENV_PREFIX + snake)
+        if text is None:
+            continue
+        kind = fields[alias].annotation
+        if alias == "namespaces":
+            found[alias] = [part.strip() for part in text.split(",") if part.strip()]
+        elif kind is int:
+            try:
+                found[alias] = json.loads(text)
+            except ValueError as error:
+                raise ConfigError(f"{ENV_PREFIX}{snake}: must be a number, not {text!r}") from error
+        else:
+            found[alias] = text
+    return found

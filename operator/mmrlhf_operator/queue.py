@@ -1,0 +1,166 @@
+"""A work queue of keys: what was added twice is done once, and one key at a time.
+
+The semantics are those of controller-runtime's queue: a key that is added while it is worked on is
+worked on again afterwards; one whose work failed comes back after a growing delay with jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from mmrlhf_operator.errors import PostponeError, ServerError
+
+__all__ = ["WorkQueue"]
+
+_LOG = logging.getLogger(__name__)
+_FIRST_SECONDS = 0.25
+_MOST_SECONDS = 120.0
+_JITTER = 0.25
+
+K = TypeVar("K", bound=Hashable)
+Work = Callable[[K], Awaitable[float | None]]
+
+
+class WorkQueue(Generic[K]):
+    """Keys that want work, and the workers that do it.
+
+    Args:
+        work: Does the work of a key; returns after how many seconds it wants to be called again,
+            or None.
+        deadline: Seconds after which the work of a key is broken off.
+        rng: Source of jitter.
+    """
+
+    def __init__(
+        self,
+        work: Work[K],
+        *,
+        deadline: float,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._work = work
+        self._deadline = deadline
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._ready: dict[K, None] = {}
+        self._busy: set[K] = set()
+        self._again: set[K] = set()
+        self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._numbers = itertools.count()
+        self._wanted = asyncio.Event()
+        self._postponed = asyncio.Event()
+        self.done = 0
+        """Keys that were worked on so far."""
+
+    def add(self, key: K) -> None:
+        """Ask for work on a key."""
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._ready:
+            self._ready[key] = None
+            self._wanted.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Ask for work on a key at a later time; the earliest wish counts."""
+        due = self._now() + seconds
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._later, (due, next(self._numbers), key))
+            self._postponed.set()
+
+    def forget(self, key: K) -> None:
+        """Drop what is kept about a key that does not exist any more."""
+        self._failures.pop(key, None)
+        self._due.pop(key, None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no key wants work now or is worked on."""
+        return not self._ready and not self._busy
+
+    async def run(self, workers: int) -> None:
+        """Work until cancelled; a worker that dies takes all down, so that it is noticed."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._wake_later(), name="queue-timer")
+            for number in range(workers):
+                group.create_task(self._worker(), name=f"queue-worker-{number}")
+
+    async def _worker(self) -> None:
+        while True:
+            key = await self._take()
+            try:
+                delay = await self._attempt(key)
+            finally:
+                self._busy.discard(key)
+                self.done += 1
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+            if delay is not None:
+                self.add_after(key, delay)
+
+    async def _take(self) -> K:
+        while not self._ready:
+            self._wanted.clear()
+            await self._wanted.wait()
+        key = next(iter(self._ready))
+        del self._ready[key]
+        self._busy.add(key)
+        self._due.pop(key, None)  # this is the call that was wished for
+        return key
+
+    async def _attempt(self, key: K) -> float | None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                delay = await self._work(key)
+        except PostponeError as error:
+            _LOG.info("%s: %s", key, error)
+            return error.seconds
+        except Exception as error:  # noqa: BLE001 - any job may fail, the others go on
+            return self._retry(key, error)
+        self._failures.pop(key, None)
+        return delay
+
+    def _retry(self, key: K, error: Exception) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        seconds = min(_FIRST_SECONDS * 2.0 ** min(failures - 1, 16), _MOST_SECONDS)
+        seconds *= 1 + _JITTER * self._rng.random()
+        if isinstance(error, ServerError) and error.retry_after is not None:
+            seconds = max(seconds, error.retry_after)
+        if isinstance(error, ServerError) and error.is_conflict:
+            _LOG.debug("%s: changed meanwhile, again in %.2f s", key, seconds)
+        else:
+            _LOG.warning(
+                "%s: failed %d times, again in %.1f s: %s",
+                key,
+                failures,
+                seconds,
+                error or type(error).__name__,
+                exc_info=not isinstance(error, ServerError | OSError | TimeoutError),
+            )
+        return seconds
+
+    async def _wake_later(self) -> None:
+        while True:
+            now = self._now()
+            while self._later and self._later[0][0] <= now:
+                due, _, key = heapq.heappop(self._later)
+                if self._due.get(key) == due:
+                    del self._due[key]
+                    self.add(key)
+            self._postponed.clear()
+            pause = max(0.0, self._later[0][0] - now) if self._later else None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._postponed.wait(), pause)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,42 @@
+"""Reasons of conditions that only the operator gives, besides those of ``mmrlhf_api.constants``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["OperatorReason"]
+
+
+class OperatorReason(StrEnum):
+    """Why a job is not accepted, or not under way; the set is closed."""
+
+    CHECKING = "Checking"
+    """Secrets, buckets, data and model are being looked up, before a GPU is taken."""
+    NODE_POOL_UNKNOWN = "NodePoolUnknown"
+    """The operator's configuration has no such node pool."""
+    NAME_TOO_LONG = "NameTooLong"
+    """The names of the pods would be longer than Kubernetes allows."""
+    NAME_CONFLICT = "NameConflict"
+    """An object of a name that the job needs belongs to someone else."""
+    SPEC_CHANGED = "SpecChanged"
+    """The spec was changed after the job had started; it goes on as it was accepted."""
+    IMAGE_UNSET = "ImageUnset"
+    """Neither the spec nor the operator's configuration names an image."""
+    GANG_UNAVAILABLE = "GangUnavailable"
+    """The gang provider or queue that the spec names is not supported here."""
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, no secret
+    """A Secret that the spec names does not exist."""
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, no secret
+    """A Secret lacks a key that the job needs."""
+    STORAGE_DENIED = "StorageDenied"
+    """The object store refuses the job's credentials."""
+    STORAGE_UNREACHABLE = "StorageUnreachable"
+    """The object store does not answer."""
+    BUCKET_MISSING = "BucketMissing"
+    """The bucket for the artifacts does not exist."""
+    DATA_MISSING = "DataMissing"
+    """A data set or side-car that the spec names does not exist."""
+    MODEL_INCOMPLETE = "ModelIncomplete"
+    """The model's folder lacks config.json."""
+    CREATION_REFUSED = "CreationRefused"
+    """The API server refuses to create an object of the job, for instance for a quota."""

@@ -1,0 +1,124 @@
+"""The parts of a running operator, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from kubernetes.aio import client
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import API_VERSION
+from mmrlhf_operator.api import Api
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import ConfigError
+from mmrlhf_operator.preflight import Preflight
+from mmrlhf_operator.progress import ProgressBoard
+from mmrlhf_operator.progress_server import ProgressServer
+from mmrlhf_operator.pump import Pump
+from mmrlhf_operator.queue import WorkQueue
+from mmrlhf_operator.reconciler import Checker, Reconciler
+from mmrlhf_operator.store import Key
+from mmrlhf_operator.transport import ApiTransport, Transport
+from mmrlhf_operator.watchdog import Watchdog
+
+__all__ = ["Operator"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Operator:
+    """A whole operator, as it runs in a pod, on a laptop and in tests.
+
+    Args:
+        configuration: How to reach the API server.
+        config: The operator's configuration.
+        transport: Carries the operator's own requests; by default the client library.
+        checker: Looks up what specs name; by default `Preflight`.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        config: OperatorConfig,
+        *,
+        transport: Transport | None = None,
+        checker: Checker | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        limits = config.deadlines
+        self.api = Api(transport or ApiTransport(configuration), timeout=limits.request)
+        self.board = ProgressBoard()
+        self.queue: WorkQueue[Key] = WorkQueue(self._reconcile, deadline=limits.reconcile)
+        self._watchdog = Watchdog(self.api, namespaces=config.namespaces)
+        self._pump = Pump(
+            configuration,
+            enqueue=self.queue.add,
+            namespaces=config.namespaces,
+            liveness_url=config.liveness_url,
+            probe=self._watchdog.problem,
+        )
+        self._reconciler = Reconciler(
+            self.api,
+            self._pump.store,
+            config=config,
+            checker=checker or Preflight(self.api, seconds=limits.preflight),
+            board=self.board,
+            clock=clock,
+        )
+        self._clock = clock
+
+    async def run(self, *, ready: asyncio.Event | None = None) -> None:
+        """Serve until cancelled.
+
+        Args:
+            ready: Set once kopf has started.
+
+        Raises:
+            ConfigError: The API server does not know the kinds.
+            ExceptionGroup: A part died; the process should end, to be started anew.
+        """
+        await self._check_kinds()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.queue.run(self.config.workers), name="queue")
+                group.create_task(self._pump.run(ready=ready), name="pump")
+                group.create_task(self._resync(), name="resync")
+                if self.config.progress_url is not None:
+                    server = ProgressServer(
+                        self.api,
+                        self.board,
+                        address=self.config.progress_address,
+                        changed=self.queue.add,
+                        clock=self._clock,
+                    )
+                    group.create_task(server.run(), name="progress")
+        finally:
+            await self.api.close()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconciler.reconcile(key)
+
+    async def _resync(self) -> None:
+        """Reconcile everything now and then, and see whether the watches still hear anything."""
+        while True:
+            # Spread, so that operators that started together do not ask together.
+            await asyncio.sleep(self.config.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311
+            for key in self._pump.store.keys():  # noqa: SIM118 - no mapping
+                self.queue.add(key)
+            await self._watchdog.look(self._pump.store)
+
+    async def _check_kinds(self) -> None:
+        known = await self.api.find(f"/apis/{API_VERSION}")
+        served = {entry["kind"] for entry in (known or {}).get("resources", ())}
+        missing = [kind.name for kind in KINDS.values() if kind.name not in served]
+        if missing:
+            raise ConfigError(
+                f"the API server does not know {', '.join(missing)}: apply the"
+                " CustomResourceDefinitions in crds/ first"
+            )

@@ -1,0 +1,139 @@
+"""HTTP to the API server: the one place that knows the client library.
+
+Everything above speaks in plain dicts; tests put failing transports in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from mmrlhf_operator.errors import ConfigError, UnreachableError
+
+__all__ = [
+    "ApiTransport",
+    "Request",
+    "Response",
+    "Transport",
+    "load_configuration",
+]
+
+_POOL = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: HTTP method.
+        path: Path on the API server.
+        query: Query parameters.
+        body: JSON body.
+        content_type: Its type.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change anything."""
+        return self.method != "GET"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """The answer to a request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Carries requests to an API server."""
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        """Send a request and return the answer, whatever its status.
+
+        Raises:
+            UnreachableError: There was no whole answer within ``seconds``.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+async def load_configuration(kubeconfig: Path | None = None) -> client.Configuration:
+    """Return how to reach the API server: from within a pod, or by a kubeconfig.
+
+    Args:
+        kubeconfig: The file; None takes that of ``KUBECONFIG``, or the pod's own.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    configuration = client.Configuration()
+    try:
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            path = None if kubeconfig is None else str(kubeconfig)
+            await config.load_kube_config(
+                config_file=path, client_configuration=configuration, persist_config=False
+            )
+    except config.ConfigException as error:
+        raise ConfigError(f"the API server cannot be found: {error}; set KUBECONFIG") from error
+    configuration.connection_pool_maxsize = _POOL
+    return configuration
+
+
+class ApiTransport:
+    """Carries requests with the client of the Kubernetes project.
+
+    Args:
+        configuration: How to reach the API server; tokens are renewed through it.
+    """
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        self._client = client.ApiClient(configuration)
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        """See `Transport`."""
+        headers = {"Accept": "application/json", "Content-Type": request.content_type}
+        try:
+            async with asyncio.timeout(seconds):
+                method, url, headers, _, _ = await self._client.param_serialize(
+                    request.method,
+                    request.path,
+                    query_params=list(request.query.items()),
+                    header_params=headers,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._client.call_api(
+                    method, url, headers, request.body, _request_timeout=seconds
+                )
+                content = await answer.read()
+        except TimeoutError as error:
+            raise UnreachableError(f"{request}: no answer within {seconds:.0f} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"{request}: {error or type(error).__name__}") from error
+        return Response(status=answer.status, headers=dict(answer.getheaders()), body=content)
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        await self._client.close()

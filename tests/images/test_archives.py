@@ -1,0 +1,151 @@
+"""What is in the images: no root, no secrets, our code in a thin layer of its own."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from images.package_index import PackageIndex
+from images.recipes import REPOSITORY, version
+from tests.images.archives import Archive
+from tests.images.conftest import Image, build_image
+
+MIB = 2**20
+
+
+@pytest.fixture(params=["operator", "train"])
+def archive(request: pytest.FixtureRequest) -> Archive:
+    found: Archive = request.getfixturevalue(f"{request.param}_archive")
+    return found
+
+
+def test_containers_are_not_root_and_write_below_tmp(archive: Archive) -> None:
+    assert archive.config["User"] == "65532:65532"
+    variables = dict(entry.split("=", 1) for entry in archive.config["Env"])
+    assert variables["PATH"].startswith("/opt/mmrlhf/bin:")
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        assert variables[name].startswith("/tmp")
+    assert b"mmrlhf:x:65532:65532:" in archive.read("etc/passwd")
+    assert archive.read("etc/passwd").startswith(b"root:")
+
+
+def test_labels_say_what_it_was_built_from(archive: Archive) -> None:
+    labels = archive.config["Labels"]
+    assert labels["org.opencontainers.image.version"] == version()
+    assert labels["org.opencontainers.image.revision"] == "tests"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_only_a_thin_layer_holds_our_code(archive: Archive) -> None:
+    *lower, top = archive.layers
+    ours = "opt/mmrlhf/lib/python3.11/site-packages/mmrlhf_jobs/launch.py"
+    assert ours in top.getnames()
+    assert not any("mmrlhf_jobs" in name for layer in lower for name in layer.getnames())
+    assert sum(member.size for member in top.getmembers()) < 10 * MIB
+    for name in (ours, "opt/mmrlhf/bin/mmrlhfctl", "opt/mmrlhf/bin/kubectl-mmrlhf"):
+        assert archive.read(name)
+    assert archive.read("opt/mmrlhf/bin/mmrlhfctl").startswith(b"#!/opt/mmrlhf/bin/python")
+
+
+def test_modules_are_compiled_and_not_compiled_again(archive: Archive) -> None:
+    names = set(archive.names())
+    prefix = "opt/mmrlhf/lib/python3.11/site-packages"
+    for module in ("mmrlhf_api/__pycache__/kinds", "yaml/__pycache__/loader"):
+        compiled = f"{prefix}/{module}.cpython-311.pyc"
+        assert compiled in names
+        # PEP 552: hash-based, and not checked against the source.
+        assert archive.read(compiled)[4:8] == b"\x01\x00\x00\x00"
+
+
+def test_versions_are_those_of_the_constraints(archive: Archive) -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines)
+    pinned = {name.lower().replace("-", "_"): wanted for name, wanted in pinned.items()}
+    found = {}
+    for name in archive.names():
+        path = Path(name)
+        if path.match("opt/mmrlhf/lib/*/site-packages/*.dist-info/METADATA"):
+            package, _, installed = path.parent.stem.rpartition("-")
+            found[package.lower().replace("-", "_")] = installed.partition("+")[0]
+    assert {"pydantic", "torchx_nightly"} < found.keys()
+    differing = {
+        name: (installed, pinned.get(name))
+        for name, installed in found.items()
+        # pip freeze, which writes the constraints, leaves setuptools out.
+        if name not in ("mmrlhf", "setuptools") and installed != pinned.get(name)
+    }
+    assert not differing
+
+
+def test_the_operator_has_no_torch_and_train_no_kubernetes(
+    operator_archive: Archive, train_archive: Archive
+) -> None:
+    prefix = "opt/mmrlhf/lib/python3.11/site-packages"
+    operator, train = set(operator_archive.names()), set(train_archive.names())
+    assert f"{prefix}/kopf/__init__.py" in operator
+    assert not any(name.startswith(f"{prefix}/torch/") for name in operator)
+    assert f"{prefix}/torch/__init__.py" in train
+    assert f"{prefix}/deepspeed/__init__.py" in train
+    assert not any(name.startswith((f"{prefix}/kubernetes/", f"{prefix}/kopf/")) for name in train)
+
+
+def test_the_sample_image_is_the_train_image_under_another_name(
+    train_archive: Archive, built: Callable[[str], Image]
+) -> None:
+    with Archive.open(built("sample").archive) as sample:
+        layers = [one.whole["rootfs"]["diff_ids"][:-1] for one in (sample, train_archive)]
+        assert layers[0] == layers[1]
+        assert sorted(sample.layers[-1].getnames()) == sorted(train_archive.layers[-1].getnames())
+        theirs, ours = dict(train_archive.config), dict(sample.config)
+        assert theirs.pop("Labels") != ours.pop("Labels")
+        assert ours == theirs
+
+
+def test_nothing_for_compilers_and_no_cache_is_in_it(archive: Archive) -> None:
+    for name in archive.names():
+        path = f"/{name}"
+        assert "/root/.cache/" not in path
+        assert "/torch/include/" not in path
+        assert not path.startswith(("/tmp/", "/var/lib/apt/lists/", "/opt/build", "/wheels/"))
+        assert not path.endswith((".deb", ".whl")) or path.startswith("/usr/share/python-wheels/")
+
+
+def test_no_trace_of_the_machine_is_in_it(archive: Archive, built: Callable[[str], Image]) -> None:
+    index = PackageIndex.of_this_machine()
+    secrets = {str(REPOSITORY), str(built("operator").archive.parents[1])}
+    secrets |= {value for name, values in index.settings.items() if name != "timeout"
+                for value in values.split()}  # fmt: skip
+    if index.wheels is not None:
+        secrets.add(str(index.wheels))
+    if index.certificates is not None:
+        theirs = archive.read("etc/ssl/certs/ca-certificates.crt").decode()
+        for block in index.certificates.read_text().split("-----BEGIN CERTIFICATE-----")[1:]:
+            body = block.partition("-----END")[0].strip()
+            if body not in theirs:
+                secrets.add(body.splitlines()[2])
+    found = {secret for secret in secrets if archive.holds(secret.encode())}
+    assert not found
+    names = {name.rpartition("/")[2] for name in archive.names()}
+    assert not names & {"pip.conf", "ca.crt", ".netrc"}
+    assert archive.read("etc/hostname") == b"localhost\n"
+    assert archive.read("etc/resolv.conf") == b""
+
+
+def test_no_program_runs_as_someone_else_unless_debian_says_so(archive: Archive) -> None:
+    ours = [layer for layer in archive.layers if "opt/mmrlhf" in layer.getnames()]
+    assert ours
+    for layer in ours:
+        for member in layer.getmembers():
+            assert not member.mode & (stat.S_ISUID | stat.S_ISGID), member.name
+            assert not (member.isfile() and member.mode & stat.S_IWOTH), member.name
+
+
+def test_an_image_is_not_built_twice() -> None:
+    # Not the session's own: someone may have edited the code since that was built.
+    first = build_image("operator")
+    before = first.archive.stat()
+    assert build_image("operator") == first
+    assert first.archive.stat().st_ino == before.st_ino

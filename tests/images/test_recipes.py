@@ -1,0 +1,181 @@
+"""The Dockerfiles, and the parts of the build that need no buildah."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from images import recipes
+from images.commands import run
+from images.errors import BuildError
+from images.package_index import PackageIndex
+from images.recipes import DOCKERFILES, REPOSITORY, source_digest
+from images.requirements import requirements
+from images.trim import compile_all, trim
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    program = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run(
+        [program, "--config", ".hadolint.yaml", dockerfile],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def stages(image: str) -> dict[str, str]:
+    """Text of each stage of a Dockerfile, without comments."""
+    text = re.sub(r"(?m)^#.*\n", "", (REPOSITORY / DOCKERFILES[image]).read_text())
+    parts = re.split(r"(?m)^FROM \S+ AS (\w+)\n", text)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+def test_all_images_share_their_build_stages() -> None:
+    operator, train, sample = (stages(name) for name in DOCKERFILES)
+    for stage in ("wheels", "dependencies", "code"):
+        assert operator[stage] == train[stage] == sample[stage]
+    assert train["requirements"] == sample["requirements"]
+    assert operator["requirements"] != train["requirements"]
+
+
+@pytest.mark.parametrize("image", DOCKERFILES)
+def test_the_base_is_an_argument_with_a_pinned_default(image: str) -> None:
+    text = (REPOSITORY / DOCKERFILES[image]).read_text()
+    (default,) = re.findall(r"(?m)^ARG BASE=(\S+)$", text)
+    assert re.fullmatch(r"docker\.io/\S+:\d\S+", default)
+    sources = set(re.findall(r"(?m)^FROM (\S+)", text))
+    assert sources == {"scratch", "${BASE}", "dependencies"}
+
+
+@pytest.mark.parametrize("image", DOCKERFILES)
+def test_the_last_stage_runs_nothing_and_is_not_root(image: str) -> None:
+    last = stages(image)[image]
+    assert "\nUSER 65532:65532" in last
+    assert not re.search(r"(?m)^(RUN|ADD) ", last)
+
+
+def test_the_context_is_what_the_digest_covers() -> None:
+    ignore = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert allowed == set(recipes._COPIED) - {".dockerignore"}
+
+
+def test_the_digest_follows_what_is_copied_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*recipes._COPIED, "images/build.py", *map(str, DOCKERFILES.values())):
+        source, target = REPOSITORY / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    monkeypatch.setattr(recipes, "REPOSITORY", tmp_path)
+
+    def digests() -> list[str]:
+        return [source_digest(name, base="b", revision="r") for name in DOCKERFILES]
+
+    first = digests()
+    assert len(set(first)) == 3
+    assert source_digest("train", base="other", revision="r") not in first
+    assert source_digest("train", base="b", revision="other") not in first
+    (tmp_path / "jobs/mmrlhf_jobs/__pycache__").mkdir(exist_ok=True)
+    (tmp_path / "jobs/mmrlhf_jobs/__pycache__/x.pyc").write_bytes(b"x")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/new.md").write_text("x")
+    assert digests() == first
+    (tmp_path / "images/train/Dockerfile").write_text("FROM scratch\n")
+    operator, train, sample = digests()
+    assert (operator, sample) == (first[0], first[2])
+    assert train != first[1]
+    (tmp_path / "jobs/mmrlhf_jobs/new.py").write_text("x")
+    assert not set(digests()) & set(first)
+
+
+def test_requirements_are_those_of_the_extras() -> None:
+    text = """
+        [project]
+        dependencies = ["base>=1"]
+        [project.optional-dependencies]
+        jobs = ["torch>=2", "base>=1"]
+        cli = ["typer"]
+    """
+    assert requirements(text, ["jobs", "cli"]) == ["base>=1", "torch>=2", "typer"]
+    assert requirements(text, []) == ["base>=1"]
+    with pytest.raises(KeyError):
+        requirements(text, ["nothing"])
+
+
+def test_pip_settings_are_carried_and_local_indexes_are_not(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("certificate")
+    listed = "\n".join(
+        [
+            ":env:.timeout='30'",
+            f"global.cert='{bundle}'",
+            "global.extra-index-url='file:///somewhere/simple https://index.test/simple'",
+            f"global.find-links='{tmp_path}/missing {tmp_path}'",
+            "global.index-url='https://user:word%20@index.test/simple'",
+            "global.no-cache-dir='true'",
+        ]
+    )
+    index = PackageIndex.parse(listed, {})
+    assert index == PackageIndex(
+        settings={
+            "extra-index-url": "https://index.test/simple",
+            "index-url": "https://user:word%20@index.test/simple",
+            "timeout": "30",
+        },
+        certificates=bundle,
+        wheels=tmp_path,
+    )
+    secrets = index.write(tmp_path)
+    assert secrets == {"pip": tmp_path / "pip.conf", "ca": bundle}
+    text = secrets["pip"].read_text()
+    assert "index-url = https://user:word%20@index.test/simple\n" in text
+    assert "cert = /run/secrets/ca.crt\n" in text
+    assert str(tmp_path) not in text
+
+
+def test_without_pip_settings_nothing_is_carried(tmp_path: Path) -> None:
+    index = PackageIndex.parse("", {"SSL_CERT_FILE": str(tmp_path / "missing")})
+    assert index == PackageIndex({}, None, None)
+    assert index.write(tmp_path)["pip"].read_text().strip() == "[global]"
+
+
+def test_trimming_keeps_what_runs(tmp_path: Path) -> None:
+    kept = ("torch/nn/a.py", "torch/bin/torch_shm_manager", "numpy/testing/a.py", "torch/lib/a.so")
+    gone = ("torch/test/a.py", "torch/include/a.h", "torch/bin/test_jit", "numpy/linalg/tests/a.py",
+            "pyarrow/tests/a.py", "pyarrow/lib.pxd")  # fmt: skip
+    for name in (*kept, *gone):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    trim(tmp_path)
+    assert all((tmp_path / name).exists() for name in kept)
+    assert not any((tmp_path / name).exists() for name in gone)
+    assert compile_all(tmp_path)
+    (compiled,) = (tmp_path / "torch/nn/__pycache__").iterdir()
+    assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00"
+
+
+def test_a_command_that_fails_shows_the_end_of_what_it_said(tmp_path: Path) -> None:
+    script = "for i in $(seq 100); do echo line $i; done; exit 3"
+    log = tmp_path / "log"
+    log.write_text("earlier\n")
+    with pytest.raises(BuildError, match=r"could not count \(sh ended with 3\)") as caught:
+        run(["sh", "-c", script], what="count", log=log)
+    assert "line 100" in str(caught.value)
+    assert "line 1\n" not in str(caught.value)
+    assert str(log) in str(caught.value)
+    assert log.read_text().startswith("earlier\nline 1\n")
+    with pytest.raises(BuildError, match="no-such-program is not installed"):
+        run(["no-such-program"], what="begin")

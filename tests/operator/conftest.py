@@ -1,0 +1,81 @@
+"""The operator on a real API server, whose pods do what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.crd import crd
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.runtime import Operator
+from mmrlhf_operator.transport import ApiTransport, Transport, load_configuration
+from tests.cluster import gpu_nodes
+from tests.cluster.access import Access
+from tests.operator.driver import CONFIG, Driver, Running
+
+StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture(scope="session")
+def kinds(control_plane: Access) -> None:
+    """All kinds are known to the API server."""
+    version = control_plane.api.get("/version")
+    cel = int(version["minor"].rstrip("+")) >= 25
+    for kind in KINDS.values():
+        body = crd(kind, cel=cel)
+        name = body["metadata"]["name"]
+        control_plane.api.apply(
+            f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}", body
+        )
+    for kind in KINDS.values():
+        name = crd(kind)["metadata"]["name"]
+        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+
+
+@pytest.fixture
+def driver(control_plane: Access, kinds: None, kube_namespace: str) -> Iterator[Driver]:
+    """A namespace, a node, and hands to move what is in them."""
+    api = control_plane.api
+    name = f"node-{kube_namespace}"
+    with gpu_nodes.gpu_nodes(api, [name], labels={}, heartbeat=not control_plane.is_ours):
+        yield Driver(api, kube_namespace, node=name)
+
+
+@pytest.fixture
+def start_operator(control_plane: Access, kube_namespace: str) -> StartOperator:
+    """Starts an operator for the test's namespace; several may run."""
+
+    @asynccontextmanager
+    async def start(
+        wrap: Callable[[Transport], Transport] = lambda transport: transport,
+        *,
+        config: OperatorConfig = CONFIG,
+        **parts: Any,
+    ) -> AsyncIterator[Running]:
+        configuration = await load_configuration(control_plane.kubeconfig)
+        operator = Operator(
+            configuration,
+            config.model_copy(update={"namespaces": (kube_namespace,)}),
+            transport=wrap(ApiTransport(configuration)),
+            **parts,
+        )
+        ready = asyncio.Event()
+        task = asyncio.create_task(operator.run(ready=ready))
+        first = asyncio.create_task(ready.wait())
+        await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+        try:
+            yield Running(operator, task)
+        finally:
+            task.cancel()
+            results = await asyncio.gather(task, return_exceptions=True)
+            error = results[0]
+            if isinstance(error, Exception):
+                raise error
+
+    return start

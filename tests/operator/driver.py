@@ -1,0 +1,178 @@
+"""What a test does to jobs, and what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import API_VERSION, LABEL_JOB
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.runtime import Operator
+from tests.cluster import scripted_pods
+from tests.cluster.api import Api
+from tests.cluster.wait import wait_until
+from tests.unit.api.specimens import changed
+
+CONFIG = OperatorConfig.model_validate(
+    {
+        "images": dict.fromkeys(KINDS, "example.test/train:1"),
+        "nodePools": {"h800": {"nodeSelector": {"pool": "h800"}}},
+        "resyncSeconds": 2.0,
+        "progressSeconds": 0.5,
+        "deadlines": {"settle": 2, "lostNode": 1, "preflight": 10.0, "request": 5.0},
+    }
+)
+
+
+@dataclass
+class Running:
+    """An operator that runs."""
+
+    operator: Operator
+    task: asyncio.Task[None]
+
+    async def idle(self) -> None:
+        """Wait until the operator has nothing to do just now."""
+        await until(lambda: self.operator.queue.is_idle, what="an idle queue")
+
+
+class Driver:
+    """Does things in one namespace."""
+
+    def __init__(self, api: Api, namespace: str, *, node: str) -> None:
+        self.api = api
+        self.node = node
+        self.namespace = namespace
+
+    def path(self, kind: str = "MMDPOJob", name: str = "demo") -> str:
+        plural = KINDS[kind].plural
+        return f"/apis/{API_VERSION}/namespaces/{self.namespace}/{plural}/{name}"
+
+    def submit(self, kind: str = "MMDPOJob", /, **changes: Any) -> dict[str, Any]:
+        body = changed(
+            kind,
+            **{
+                "artifacts__uri": "/shared/runs",
+                "resources": {"nodes": 2, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"},
+                **changes,
+            },
+        )
+        return self.api.create(self.path(kind, "").rstrip("/"), body)
+
+    def edit(self, kind: str = "MMDPOJob", /, **spec: Any) -> None:
+        self.api.patch(self.path(kind), {"spec": spec})
+
+    def job(self, kind: str = "MMDPOJob", name: str = "demo") -> dict[str, Any]:
+        return self.api.get(self.path(kind, name))
+
+    def status(self, kind: str = "MMDPOJob", name: str = "demo") -> dict[str, Any]:
+        status: dict[str, Any] = self.job(kind, name).get("status", {})
+        return status
+
+    def condition(self, type_: str, kind: str = "MMDPOJob", name: str = "demo") -> dict[str, Any]:
+        conditions = self.status(kind, name).get("conditions", ())
+        return next((entry for entry in conditions if entry["type"] == type_), {})
+
+    def pods(self) -> list[str]:
+        return self._names("/api/v1", "pods")
+
+    def objects(self) -> list[str]:
+        """Everything that operators made here, as kind and name."""
+        found = [
+            f"{plural}/{name}"
+            for plural in ("pods", "services", "configmaps")
+            for name in self._names("/api/v1", plural)
+        ]
+        return sorted(found)
+
+    def owners(self, plural: str) -> set[str]:
+        path = f"/api/v1/namespaces/{self.namespace}/{plural}"
+        items = self.api.get(path, labelSelector=LABEL_JOB)["items"]
+        return {item["metadata"]["ownerReferences"][0]["uid"] for item in items}
+
+    def ended(self, pod: str) -> bool:
+        """Whether a pod is gone or on its way."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}"
+        return not self.api.exists(path) or "deletionTimestamp" in self.api.get(path)["metadata"]
+
+    def events(self) -> list[tuple[str, str]]:
+        listed = self.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        ours = [e for e in listed if e["involvedObject"]["kind"] in KINDS]
+        return [(e["type"], e["reason"]) for e in sorted(ours, key=_created)]
+
+    def run(self, *names: str) -> None:
+        for name in names or tuple(self.pods()):
+            self.bind(name)
+            scripted_pods.run(self.api, self.namespace, name)
+
+    def bind(self, name: str) -> None:
+        """Wait for the scheduler."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
+        wait_until(
+            lambda: self.api.get(path)["spec"].get("nodeName"), timeout=15, what=f"{name}'s node"
+        )
+
+    def finish(self, name: str, exit_code: int = 0, **how: Any) -> None:
+        scripted_pods.finish(self.api, self.namespace, name, exit_code=exit_code, **how)
+
+    def vanish(self) -> None:
+        """Kubelets finish what is being deleted."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        for pod in self.api.get(path)["items"]:
+            if "deletionTimestamp" in pod["metadata"]:
+                scripted_pods.vanish(self.api, self.namespace, pod["metadata"]["name"])
+
+    def left(self) -> list[str]:
+        """Pods that there are once kubelets have finished what is being deleted."""
+        self.vanish()
+        return self.pods()
+
+    async def phase(
+        self,
+        phase: str,
+        kind: str = "MMDPOJob",
+        *,
+        reason: str | None = None,
+        seconds: float = 15.0,
+    ) -> None:
+        def there() -> bool:
+            status = self.status(kind)
+            return status.get("phase") == phase and reason in {None, status.get("reason")}
+
+        await until(
+            there,
+            what=lambda: f"{phase} {reason or ''}, not {self.status(kind)}",
+            seconds=seconds,
+        )
+
+    async def pods_are(self, *names: str) -> None:
+        await until(
+            lambda: self.pods() == sorted(names), what=lambda: f"pods {names}, not {self.pods()}"
+        )
+
+    def _names(self, root: str, plural: str) -> list[str]:
+        path = f"{root}/namespaces/{self.namespace}/{plural}"
+        return sorted(
+            item["metadata"]["name"]
+            for item in self.api.get(path, labelSelector=LABEL_JOB)["items"]
+        )
+
+
+async def until(
+    condition: Callable[[], object], *, what: str | Callable[[], str], seconds: float = 15.0
+) -> None:
+    """Wait for something that the operator, in this very event loop, brings about."""
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what if isinstance(what, str) else what()}")
+        await asyncio.sleep(0.05)
+
+
+def _created(event: dict[str, Any]) -> tuple[str, str]:
+    metadata = event["metadata"]
+    return metadata["creationTimestamp"], metadata["resourceVersion"].zfill(20)

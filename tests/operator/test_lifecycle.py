@@ -1,0 +1,129 @@
+"""Jobs from their creation to their end, on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from mmrlhf_api import KINDS
+from mmrlhf_operator.store import Key
+from tests.cluster.access import Access
+from tests.operator.conftest import StartOperator
+from tests.operator.driver import Driver, until
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_runs_to_its_end(
+    kind: str, driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(kind)
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        short = KINDS[kind].short_name
+        assert driver.objects() == [
+            f"configmaps/{short}-demo",
+            "pods/demo-0-0",
+            "pods/demo-0-1",
+            f"services/{short}-demo",
+        ]
+        driver.run("demo-0-0")
+        await driver.phase("Starting", kind)
+        driver.run("demo-0-1")
+        await driver.phase("Running", kind)
+        assert driver.status(kind)["pods"]["summary"] == "2/2"
+        driver.finish("demo-0-0")
+        driver.finish("demo-0-1")
+        await driver.phase("Succeeded", kind)
+    assert ("Normal", "Completed") in driver.events()
+
+
+async def test_deletion_leaves_nothing_behind(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit()
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        driver.api.delete(driver.path())
+
+        await until(
+            lambda: not driver.left() and not driver.objects(),
+            what=lambda: f"nothing, not {driver.objects()}",
+            seconds=60,
+        )
+        assert not driver.api.exists(driver.path())
+
+
+async def test_a_job_of_the_same_name_waits_for_the_one_before(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    async with start_operator():
+        first = driver.submit()["metadata"]["uid"]
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.api.delete(driver.path())
+        second = driver.submit()["metadata"]["uid"]
+
+        def replaced() -> bool:
+            return len(driver.left()) == 2 and driver.owners("pods") == {second}
+
+        await until(replaced, what=lambda: f"pods of {second}, not {first}", seconds=60)
+        assert driver.owners("configmaps") == {second}
+        assert driver.condition("Accepted")["status"] == "True"
+
+
+async def test_suspension_is_seen_while_pods_are_still_pending(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(runPolicy={"suspend": True})
+    async with start_operator():
+        await driver.phase("Suspended")
+        assert driver.objects() == []
+        driver.edit(runPolicy={"suspend": False})
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.edit(runPolicy={"suspend": True})
+        await driver.phase("Suspended")
+        await until(lambda: not driver.left(), what="no pods")
+        driver.edit(runPolicy={"suspend": False})
+        await driver.pods_are("demo-1-0", "demo-1-1")
+
+
+async def test_a_finished_job_is_deleted_after_its_time_to_live(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(runPolicy={"ttlSecondsAfterFinished": 1})
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        driver.finish("demo-0-0")
+        driver.finish("demo-0-1")
+        await until(lambda: not driver.api.exists(driver.path()), what="the deletion of the job")
+
+
+async def test_printer_columns_tell_the_state(
+    driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    driver.submit()
+    async with start_operator() as running:
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        job = driver.job()
+        running.operator.board.post(
+            Key("MMDPOJob", driver.namespace, "demo"),
+            job["metadata"]["uid"],
+            attempt=0,
+            events=[{"event": "step", "step": 7, "totalSteps": 9, "margin": 0.25, "loss": 0.5}],
+            at=datetime.now(UTC),
+        )
+        await until(lambda: driver.status().get("progress"), what="progress")
+        rows = await asyncio.to_thread(
+            control_plane.kubectl, "get", "mmdpo", f"--namespace={driver.namespace}"
+        )
+        head, row = rows.stdout.splitlines()
+        assert head.split() == ["NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "AGE"]
+        assert row.split()[:6] == ["demo", "Running", "2/2", "0", "7", "0.25"]

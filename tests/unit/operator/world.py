@@ -1,0 +1,255 @@
+"""A small model of a cluster: what the API server, scheduler and kubelets do to a job's pods."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.base import wire_dict
+from mmrlhf_operator.actions import Check, Create, DeleteJob, DeletePod, Plan
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.observation import (
+    CheckResult,
+    ConfigMapView,
+    JobView,
+    Observed,
+    ProgressReport,
+    ServiceView,
+)
+from mmrlhf_operator.planning import plan
+from mmrlhf_operator.pods import PodView
+from mmrlhf_operator.timestamps import format_time
+from tests.unit.api.specimens import changed
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+CONFIG = OperatorConfig.model_validate(
+    {"images": dict.fromkeys(KINDS, "example.org/train:1"), "nodePools": {"h800": {}}}
+)
+
+
+def job_body(kind: str = "MMDPOJob", /, **changes: Any) -> dict[str, Any]:
+    """A job as the API server returns it."""
+    body = changed(kind, artifacts__uri="/shared/runs", **changes)
+    body["metadata"] |= {
+        "namespace": "default",
+        "uid": "uid-1",
+        "generation": 1,
+        "resourceVersion": "1",
+        "creationTimestamp": format_time(START),
+    }
+    return body
+
+
+@dataclass
+class World:
+    """One job, its pods, and the time."""
+
+    body: dict[str, Any] = field(default_factory=job_body)
+    config: OperatorConfig = CONFIG
+    now: datetime = START
+    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    service: dict[str, Any] | None = None
+    config_map: dict[str, Any] | None = None
+    check: CheckResult | None = None
+    progress: ProgressReport | None = None
+    listening_since: datetime | None = None
+    lost_nodes: set[str] = field(default_factory=set)
+    deleted: bool = False
+    history: list[Plan] = field(default_factory=list)
+    _uid: int = 0
+
+    @property
+    def job(self) -> JobView:
+        return JobView.read(KINDS[self.body["kind"]], copy.deepcopy(self.body))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.body.get("status", {})
+        return status
+
+    @property
+    def conditions(self) -> dict[str, dict[str, Any]]:
+        return {entry["type"]: entry for entry in self.status.get("conditions", ())}
+
+    @property
+    def observed(self) -> Observed:
+        nodes = {p["spec"]["nodeName"] for p in self.pods.values() if "nodeName" in p["spec"]}
+        views = (PodView.read(pod) for pod in self.pods.values())
+        return Observed(
+            pods=tuple(view for view in views if view is not None),
+            service=None if self.service is None else ServiceView.read(self.service),
+            config_map=None if self.config_map is None else ConfigMapView.read(self.config_map),
+            check=self.check,
+            progress=self.progress,
+            listening_since=self.listening_since,
+            lost_nodes=frozenset(self.lost_nodes),
+            known_nodes=frozenset(nodes),
+        )
+
+    def plan(self) -> Plan:
+        return plan(self.job, self.observed, now=self.now, config=self.config)
+
+    def reconcile(self, *, steps: int | None = None) -> Plan:
+        """Carry out a plan; only its first `steps` steps, when the operator crashes after them."""
+        made = self.plan()
+        self.history.append(made)
+        work: list[Any] = [made.status] if made.status != self.job.status else []
+        work.extend(made.actions)
+        for step in work[:steps]:
+            self._apply(step)
+        return made
+
+    def settle(self, limit: int = 20) -> Plan:
+        """Reconcile until there is nothing to do."""
+        for _ in range(limit):
+            self.reconcile()
+            again = self.plan()
+            if self.deleted:
+                return again
+            if not again.actions and again.status == self.job.status:
+                return again
+        raise AssertionError(f"does not settle: {self.history[-2:]}")
+
+    def tick(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def edit(self, **spec: Any) -> None:
+        """Change the spec, as a user does."""
+        for path, value in spec.items():
+            holder = self.body["spec"]
+            *parts, last = path.split("__")
+            for part in parts:
+                holder = holder.setdefault(part, {})
+            if holder.get(last) != value:
+                holder[last] = value
+                self.body["metadata"]["generation"] += 1
+
+    def bind(self, name: str, node: str = "") -> None:
+        pod = self.pods[name]
+        pod["spec"].setdefault("nodeName", node or f"node-{name}")
+        self._condition(pod, "PodScheduled", "True")
+
+    def unschedulable(self, name: str, message: str) -> None:
+        self._condition(self.pods[name], "PodScheduled", "False", "Unschedulable", message)
+
+    def run(self, *names: str) -> None:
+        for name in names or tuple(self.pods):
+            self.bind(name)
+            pod = self.pods[name]
+            if pod["status"]["phase"] in {"Succeeded", "Failed"}:
+                continue
+            pod["status"]["phase"] = "Running"
+            self._condition(pod, "Ready", "True")
+            self._state(pod, {"running": {"startedAt": format_time(self.now)}})
+
+    def wait(self, name: str, reason: str, message: str = "") -> None:
+        self.bind(name)
+        self._state(self.pods[name], {"waiting": {"reason": reason, "message": message}})
+
+    def finish(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "") -> None:
+        pod = self.pods[name]
+        if pod["status"]["phase"] in {"Succeeded", "Failed"}:
+            return
+        self.bind(name)
+        pod["status"]["phase"] = "Failed" if exit_code else "Succeeded"
+        self._condition(pod, "Ready", "False")
+        ended = {
+            "exitCode": exit_code,
+            "reason": reason or ("Error" if exit_code else "Completed"),
+            "message": message,
+            "finishedAt": format_time(self.now),
+            "startedAt": format_time(self.now),
+        }
+        self._state(pod, {"terminated": ended})
+
+    def disrupt(self, name: str, reason: str = "PreemptionByScheduler") -> None:
+        self._condition(self.pods[name], "DisruptionTarget", "True", reason, "made room")
+
+    def delete(self, name: str) -> None:
+        """Somebody deletes a pod."""
+        self._apply(DeletePod(name=name, uid=self.pods[name]["metadata"]["uid"]))
+
+    def vanish(self, name: str | None = None) -> None:
+        """The kubelet is done with the pods that are being deleted, or a pod is simply gone."""
+        for key, pod in list(self.pods.items()):
+            if key == name or (name is None and "deletionTimestamp" in pod["metadata"]):
+                del self.pods[key]
+
+    def attempts_alive(self) -> set[int]:
+        """Attempts with pods that have not finished."""
+        views = [PodView.read(pod) for pod in self.pods.values()]
+        return {view.attempt for view in views if view is not None and not view.finished}
+
+    def _apply(self, step: Any) -> None:
+        if isinstance(step, Create):
+            self._create(step.manifest)
+        elif isinstance(step, DeletePod):
+            pod = self.pods.get(step.name)
+            if pod is None or pod["metadata"]["uid"] != step.uid:
+                return
+            if step.force or "nodeName" not in pod["spec"] or self._is_done(pod):
+                del self.pods[step.name]
+            elif "deletionTimestamp" not in pod["metadata"]:
+                grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
+                pod["metadata"]["deletionTimestamp"] = format_time(
+                    self.now + timedelta(seconds=grace)
+                )
+                pod["metadata"]["deletionGracePeriodSeconds"] = grace
+        elif isinstance(step, DeleteJob):
+            self.deleted = True
+        elif isinstance(step, Check):
+            pass
+        else:
+            self.body["status"] = wire_dict(step)
+
+    def _is_done(self, pod: dict[str, Any]) -> bool:
+        return pod["status"]["phase"] in {"Succeeded", "Failed"}
+
+    def _create(self, manifest: dict[str, Any]) -> None:
+        body = copy.deepcopy(manifest)
+        self._uid += 1
+        body["metadata"] |= {
+            "uid": f"child-{self._uid}",
+            "creationTimestamp": format_time(self.now),
+        }
+        if body["kind"] == "Pod":
+            if body["metadata"]["name"] not in self.pods:
+                self.pods[body["metadata"]["name"]] = {**body, "status": {"phase": "Pending"}}
+        elif body["kind"] == "Service":
+            self.service = self.service or body
+        else:
+            self.config_map = self.config_map or body
+
+    def _condition(
+        self, pod: dict[str, Any], kind: str, status: str, reason: str = "", message: str = ""
+    ) -> None:
+        kept = [c for c in pod["status"].get("conditions", ()) if c["type"] != kind]
+        entry = {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": format_time(self.now),
+        }
+        pod["status"]["conditions"] = [*kept, entry]
+
+    def _state(self, pod: dict[str, Any], state: dict[str, Any]) -> None:
+        pod["status"]["containerStatuses"] = [{"name": "job", "state": state}]
+
+
+def world(kind: str = "MMDPOJob", /, **changes: Any) -> World:
+    """A cluster with a new job of two nodes."""
+    return World(job_body(kind, **{"resources__nodes": 2, **changes}))
+
+
+def running(**changes: Any) -> World:
+    """A cluster whose job runs."""
+    there = world(**changes)
+    there.reconcile()
+    there.run()
+    there.settle()
+    return there
