@@ -67,15 +67,15 @@ def start_operator(control_plane: Access, kube_namespace: str) -> StartOperator:
         ready = asyncio.Event()
         task = asyncio.create_task(operator.run(ready=ready))
         first = asyncio.create_task(ready.wait())
-        await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
-        first.cancel()
         try:
+            await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
             yield Running(operator, task)
         finally:
+            first.cancel()
             task.cancel()
             results = await asyncio.gather(task, return_exceptions=True)
             error = results[0]
-            if isinstance(error, Exception):
+            if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error
 
     return start

@@ -79,13 +79,14 @@ def _checks(cluster: Cluster) -> Iterator[Finding]:
     if isinstance(deployments, Finding):
         yield deployments
     else:
-        yield judge_deployment(deployments[0] if deployments else None)
+        # Operators may serve namespaces of their own; one that lives will do.
+        yield judge_deployment(max(deployments, key=_ready_replicas, default=None))
     leases = _seek(cluster, "operator lease", "/apis/coordination.k8s.io/v1", "leases")
     if isinstance(leases, Finding):
         yield leases
     else:
         now = cluster.server_time or datetime.now(UTC)
-        yield judge_lease(leases[0] if leases else None, now)
+        yield judge_lease(max(leases, key=_renewed, default=None), now)
     groups = [group["name"] for group in cluster.get("/apis").get("groups") or ()]
     yield gang_providers(groups)
     yield from _nodes(cluster, deployments if isinstance(deployments, list) else [])
@@ -170,6 +171,14 @@ def _seek(cluster: Cluster, check: str, api: str, plural: str) -> list[Manifest]
     except ForbiddenError:
         found = []
     return found or Finding(check, State.INFO, f"not checked: you may not list {plural} elsewhere")
+
+
+def _ready_replicas(deployment: Manifest) -> int:
+    return int((deployment.get("status") or {}).get("readyReplicas") or 0)
+
+
+def _renewed(lease: Manifest) -> str:
+    return str((lease.get("spec") or {}).get("renewTime") or "")
 
 
 def _nodes(cluster: Cluster, deployments: list[Manifest]) -> Iterator[Finding]:

@@ -225,16 +225,13 @@ def _word(
     metadata: Mapping[str, Any], status: Mapping[str, Any], state: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return state and message, the most telling first."""
-    held = _held_by_init(status)
-    if held is not None:
+    if (held := _held_by_init(status)) is not None:
         return held
     if (ended := state.get("terminated")) is not None:
         word = status.get("reason") or ended.get("reason") or "Ended"
         return word, _brief(ended.get("message") or status.get("message"))
-    if "deletionTimestamp" in metadata:
-        return "Terminating", ""
-    if "running" in state:
-        return "Running", ""
+    if "deletionTimestamp" in metadata or "running" in state:
+        return "Terminating" if "deletionTimestamp" in metadata else "Running", ""
     if (waiting := state.get("waiting") or {}).get("reason"):
         return waiting["reason"], _brief(waiting.get("message"))
     for condition in status.get("conditions") or ():
