@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs clean cluster cluster-install \
+.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images clean cluster cluster-install \
 	cluster-up cluster-down
 
 help: ## Show the targets
@@ -35,7 +35,7 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
 
-test: check cluster-install unit cli jobs cluster ## Everything that CI checks
+test: check cluster-install unit cli jobs s3 cluster ## Everything that CI checks
 
 check: lint types imports crds-check ## Style, types, import directions, generated files
 
@@ -68,12 +68,20 @@ cli: setup ## The tests of the command line
 jobs: setup ## The tests that train
 	$(PY) -m pytest tests/jobs
 
+s3: setup ## The tests against a real S3 server
+	$(PY) -m pytest tests/s3
+
+images: setup ## Build the container images (root; Debian base)
+	$(PY) -m images.build --image operator
+	$(PY) -m images.build --image train
+	$(PY) -m images.build --image sample
+
 cluster-install: setup ## Install the test cluster's parts (root; builds Kubernetes once)
 	$(PY) -m tests.cluster install
 
 cluster: cluster-install ## The tests that need a real Kubernetes
 	$(PY) -m pytest -m cluster tests
-	$(PY) -m pytest -m "not cluster" tests/cluster
+	$(PY) -m pytest -m "not cluster" tests/cluster tests/images tests/operator
 
 cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
 	$(PY) -m tests.cluster up --background

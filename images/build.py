@@ -97,6 +97,8 @@ class Workshop:
     def _build(self, image: str, *, base: Base, revision: str, name: str, archive: Path) -> None:
         log = self._cache / f"{image}.log"
         log.write_bytes(b"")
+        # Only a build that was killed leaves containers behind, and this is the only build.
+        self._buildah("rm", "--all", what="remove what an earlier build left")
         arguments = {"VERSION": version(), "REVISION": revision}
         if base == "debian":
             arguments["BASE"] = self._debian(log)
@@ -111,6 +113,7 @@ class Workshop:
             self._buildah(
                 "build",
                 *("--layers", "--isolation", "chroot", "--network", "host", "--format", "oci"),
+                "--force-rm",
                 *("--pull=never" if base == "debian" else "--pull=missing",),
                 *("--file", str(REPOSITORY / DOCKERFILES[image]), "--tag", name),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),

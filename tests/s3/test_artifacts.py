@@ -60,7 +60,7 @@ def make_folder(folder: Path, *, big: int = 0) -> Path:
     (folder / "sub").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "empty").write_bytes(b"")
-    (folder / "sub" / "name with spaces + ü%.bin").write_bytes(bytes(range(256)))
+    (folder / "sub" / "name with spaces + \u00fc%.bin").write_bytes(bytes(range(256)))
     if big:
         (folder / "weights.bin").write_bytes(random.Random(1).randbytes(big))
     return folder

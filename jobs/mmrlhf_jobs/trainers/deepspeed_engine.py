@@ -76,7 +76,11 @@ class DeepSpeedEngine:
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         warnings.filterwarnings("ignore", category=FutureWarning, module="deepspeed")
         import deepspeed
+        import deepspeed.ops
 
+        # Its all-reduce over shared memory would be compiled at the first start, which takes a
+        # compiler, and would sum in another order on one node than between nodes.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
         optimizer = torch.optim.AdamW(
