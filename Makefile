@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images faults clean cluster cluster-install \
+.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images images-test operator clean cluster cluster-install \
 	cluster-up cluster-down
 
 help: ## Show the targets
@@ -80,11 +80,14 @@ cluster-install: setup ## Install the test cluster's parts (root; builds Kuberne
 	$(PY) -m tests.cluster install
 
 cluster: cluster-install ## The tests that need a real Kubernetes
-	$(PY) -m pytest -m cluster --ignore tests/operator/test_robustness.py tests
-	$(PY) -m pytest -m "not cluster" tests/cluster tests/images tests/operator
+	$(PY) -m pytest -m cluster tests/cluster tests/cli
+	$(PY) -m pytest -m "not cluster" tests/cluster tests/images/test_recipes.py
 
-faults: cluster-install ## The operator with a fault at every call (slow; not part of make test yet)
-	$(PY) -m pytest tests/operator/test_robustness.py
+operator: cluster-install ## The operator against a real API server (not part of make test yet)
+	$(PY) -m pytest tests/operator
+
+images-test: cluster-install ## Build the images and run them as pods (not part of make test yet)
+	$(PY) -m pytest tests/images
 
 cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
 	$(PY) -m tests.cluster up --background

@@ -103,5 +103,5 @@ async def test_a_pod_without_a_node_says_which_resource_lacks(
     driver.submit(resources={"nodes": 1, "cpu": "4000"})
     async with start_operator():
         await driver.phase("Pending", reason="Unschedulable")
-    assert "Insufficient cpu" in driver.condition("Scheduled")["message"]
-    assert ("Warning", "Unschedulable") in driver.events()
+        assert "Insufficient cpu" in driver.condition("Scheduled")["message"]
+        await until(lambda: ("Warning", "Unschedulable") in driver.events(), what="the event")

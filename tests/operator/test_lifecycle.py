@@ -38,7 +38,7 @@ async def test_a_job_runs_to_its_end(
         driver.finish("demo-0-0")
         driver.finish("demo-0-1")
         await driver.phase("Succeeded", kind)
-    assert ("Normal", "Completed") in driver.events()
+        await until(lambda: ("Normal", "Completed") in driver.events(), what="the event")
 
 
 async def test_deletion_leaves_nothing_behind(

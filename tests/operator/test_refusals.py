@@ -65,7 +65,7 @@ async def test_the_operator_refuses(
         assert words in accepted["message"]
         assert driver.status()["phase"] == "Pending"
         assert driver.objects() == []
-    assert ("Warning", reason) in driver.events()
+        await until(lambda: ("Warning", reason) in driver.events(), what="the event")
 
 
 async def test_a_secret_that_arrives_late_is_enough(
