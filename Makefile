@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images images-test operator clean cluster cluster-install \
+.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images images-test operator clean kubernetes cluster cluster-install \
 	cluster-up cluster-down
 
 help: ## Show the targets
@@ -35,7 +35,7 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
 
-test: check cluster-install unit cli jobs s3 cluster ## Everything that CI checks
+test: check cluster-install unit cli jobs s3 kubernetes ## Everything that CI checks
 
 check: lint types imports crds-check ## Style, types, import directions, generated files
 
@@ -79,9 +79,11 @@ images: setup ## Build the container images (root; Debian base)
 cluster-install: setup ## Install the test cluster's parts (root; builds Kubernetes once)
 	$(PY) -m tests.cluster install
 
-cluster: cluster-install ## The tests that need a real Kubernetes
-	$(PY) -m pytest -m cluster tests/cluster tests/cli
-	$(PY) -m pytest -m "not cluster" tests/cluster tests/images/test_recipes.py
+kubernetes: cluster-install ## The test cluster's own acceptance tests
+	$(PY) -m pytest tests/cluster tests/images/test_recipes.py
+
+cluster: cluster-install ## Everything else that needs a real Kubernetes (not part of make test yet)
+	$(PY) -m pytest -m cluster tests/cli tests/operator tests/images
 
 operator: cluster-install ## The operator against a real API server (not part of make test yet)
 	$(PY) -m pytest tests/operator

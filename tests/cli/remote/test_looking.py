@@ -262,7 +262,8 @@ def test_events_are_those_of_the_jobs(ctl: Ctl) -> None:
     assert "NotMine" not in running.out
     listed = ctl("events", "digits")
     reasons = [line.split()[2] for line in listed.stdout.splitlines()]
-    assert list(dict.fromkeys(reasons)) == ["REASON", "FailedScheduling", "Restarting"]
+    # The scheduler tells again and again, so that its event may well be the latest.
+    assert set(reasons) == {"REASON", "FailedScheduling", "Restarting"}
     assert "NotMine" in ctl("events").stdout
     data = json.loads(ctl("events", "digits", "-o", "json").stdout)
     assert {item["involvedObject"]["name"] for item in data["items"]} == {"digits", "digits-0-0"}
