@@ -6,7 +6,6 @@ name the UID, and the status is written only on top of the version that the plan
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,6 +16,7 @@ from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import API_VERSION, MANAGER
 from mmrlhf_operator.actions import Action, Create, DeleteJob, DeletePod, Note
 from mmrlhf_operator.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.concurrency import run_all
 from mmrlhf_operator.errors import PostponeError, ServerError
 from mmrlhf_operator.observation import Finding, JobView, owner_uid
 from mmrlhf_operator.reasons import OperatorReason
@@ -100,18 +100,11 @@ async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Findin
         found.extend(await _create(api, job, creation.manifest))
     if found:
         return tuple(found)  # pods without their Service or job file would only fail
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def create(action: Create) -> list[Finding]:
-        async with limit:
-            return await _create(api, job, action.manifest)
-
     # All are tried before the first error is raised: none may be left half sent.
-    results = await asyncio.gather(*(create(pod) for pod in pods), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        found.extend(result)
+    for findings in await run_all(
+        (_create(api, job, creation.manifest) for creation in pods), at_once=_AT_ONCE
+    ):
+        found.extend(findings)
     for action in actions:
         if isinstance(action, DeletePod):
             await api.delete(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from mmrlhf_api.constants import Phase
 from mmrlhf_operator import effects
 from mmrlhf_operator.actions import Check, Create, Note, Plan
 from mmrlhf_operator.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.concurrency import run_all
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.deadlines import nodes_in_question
 from mmrlhf_operator.errors import ServerError
@@ -33,6 +33,7 @@ __all__ = ["Checker", "Reconciler"]
 
 _LOG = logging.getLogger(__name__)
 _STUCK_SECONDS = 20.0
+_AT_ONCE = 16
 
 
 class Checker(Protocol):
@@ -224,13 +225,8 @@ class Reconciler:
                 for index in range(total)
             }
         path = collection("Pod", job.namespace)
-        limit = asyncio.Semaphore(16)
-
-        async def read(name: str) -> Manifest | None:
-            async with limit:
-                return await self._api.find(f"{path}/{name}")
-
-        found = await asyncio.gather(*(read(name) for name in sorted(names)))
+        reads = (self._api.find(f"{path}/{name}") for name in sorted(names))
+        found = await run_all(reads, at_once=_AT_ONCE)
         views = (PodView.read(body) for body in found if body is not None)
         return tuple(view for view in views if view is not None and view.owner == job.uid)
 

@@ -83,8 +83,8 @@ class Operator:
             ConfigError: The API server does not know the kinds.
             ExceptionGroup: A part died; the process should end, to be started anew.
         """
-        await self._check_kinds()
         try:
+            await self._check_kinds()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(self.config.workers), name="queue")
                 group.create_task(self._pump.run(ready=ready), name="pump")

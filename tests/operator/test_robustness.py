@@ -87,7 +87,7 @@ async def test_the_operator_dies_at_every_write(
 
     async def supervise() -> None:
         nonlocal deaths
-        while True:
+        while not over.is_set():
             try:
                 async with start_operator(mortal) as running:
                     # Not `await running.task`: that would pass a cancellation on, and kopf does not
@@ -98,11 +98,13 @@ async def test_the_operator_dies_at_every_write(
                     raise
             deaths += 1
 
+    over = asyncio.Event()
     supervisor = asyncio.create_task(supervise())
     try:
         _same(await live(driver))
     finally:
-        supervisor.cancel()
+        over.set()
+        supervisor.cancel()  # which is lost if a crash is on its way out
         await asyncio.gather(supervisor, return_exceptions=True)
     assert deaths >= 15
     assert set(_created_pods(log).values()) == {1}

@@ -1,0 +1,32 @@
+"""Several requests at once, none of which outlives the call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+__all__ = ["run_all"]
+
+T = TypeVar("T")
+
+
+async def run_all(coroutines: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> list[T]:
+    """Run all to their end, a few at once, and return what they return, in order.
+
+    Raises:
+        BaseException: The first error, once all others have ended too.
+    """
+    limit = asyncio.Semaphore(at_once)
+
+    async def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        async with limit:
+            return await coroutine
+
+    results = await asyncio.gather(*(run(entry) for entry in coroutines), return_exceptions=True)
+    found: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        found.append(result)
+    return found
