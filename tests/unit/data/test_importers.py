@@ -119,10 +119,14 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
         "rows": 7,
         "records": 2,
         "responses": 6,
+        "pairs": 6,
         "repeated_pairs": 1,
+        "implied_pairs": 0,
         "inferred_pairs": 0,
         "differing_reasons": 1,
         "ignored_fields": {"reference_chosen_logp": 1},
+        "guessed_categories": {},
+        "ids_of_several_queries": 0,
     }
 
 

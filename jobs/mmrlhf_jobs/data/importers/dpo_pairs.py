@@ -1,10 +1,10 @@
 """Importer of the official ``dpo_pairs.jsonl`` of MM-RLHF.
 
 A row is ``{"id", "image" | "video", "prompt", "chosen", "rejected", "chosen_reason",
-"rejected_reason"}``; a video is a folder of frames. The category is not a field there: it is the
-folder ``long``, ``mcq``, ``safety``, ``short`` or ``video`` that the media path goes through,
-taken as a whole part of the path. The upstream code takes the first of these words anywhere in the
-path, so that ``shortcuts/long/1.jpg`` is short there.
+"rejected_reason"}``; a video is a folder of frames. The category is the field ``category`` or,
+since the release has none, the folder ``long``, ``mcq``, ``safety``, ``short`` or ``video`` that
+the media path goes through, taken as a whole part of the path. The upstream code takes the first
+of these words anywhere in the path, so that ``shortcuts/long/1.jpg`` is short there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from mmrlhf_jobs.data.parts import Media
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
 
-__all__ = ["import_dpo_pairs"]
+__all__ = ["CATEGORIES", "import_dpo_pairs", "read_pair_rows"]
 
-_CATEGORIES: Final = ("mcq", "long", "short", "safety", "video")
+CATEGORIES: Final = ("mcq", "long", "short", "safety", "video")
+"""Folders of the release, in the order in which its scripts look for them."""
 _REASONS: Final = ("chosen_reason", "rejected_reason")
-_USED: Final = frozenset({"id", "image", "video", "prompt", "chosen", "rejected", *_REASONS})
+_USED: Final = frozenset(
+    {"id", "image", "video", "prompt", "category", "chosen", "rejected", *_REASONS}
+)
 # What upstream's own precomputation adds to rows.
 _IGNORED: Final = frozenset(
     {
@@ -59,14 +62,19 @@ def import_dpo_pairs(
     """
     report = ImportReport(media_root or parent_uri(source))
     media = MediaFiles(report.media_root, storage)
-    rows = _pair_rows(source, media, report, storage)
+    rows = read_pair_rows(source, media, report, storage)
     write_records(group_pairs(rows, report, incomplete=incomplete), out, storage=storage)
     return report
 
 
-def _pair_rows(
+def read_pair_rows(
     source: str, media: MediaFiles, report: ImportReport, storage: StorageOptions | None
 ) -> Iterator[PairRow]:
+    """Read the rows of a release file as a stream.
+
+    Raises:
+        DataError: A row is wrong or names missing media; with file and row.
+    """
     for row in read_rows(source, storage):
         for name in row.fields:
             if name in _IGNORED:
@@ -84,7 +92,7 @@ def _pair_rows(
             chosen=row.text("chosen"),
             rejected=row.text("rejected"),
             reasons=(row.optional_text(_REASONS[0]), row.optional_text(_REASONS[1])),
-            category=_category(items),
+            category=_category(row, items),
         )
 
 
@@ -101,6 +109,11 @@ def _media(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
     return tuple(load(path, row, name) for path in paths)
 
 
-def _category(media: tuple[Media, ...]) -> str | None:
-    folders = (media[0].uri or "").split("/")
-    return next((folder for folder in folders if folder in _CATEGORIES), None)
+def _category(row: RawPairRow, media: tuple[Media, ...]) -> str | None:
+    given = row.optional_text("category")
+    if given is None:
+        folders = (media[0].uri or "").split("/")
+        return next((folder for folder in folders if folder in CATEGORIES), None)
+    if given not in CATEGORIES:
+        raise row.error("category", f"{given!r} is none of {', '.join(CATEGORIES)}")
+    return given

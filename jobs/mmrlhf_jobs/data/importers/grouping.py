@@ -49,6 +49,8 @@ class PairRow:
         reasons: Why, for the chosen and the rejected text.
         category: ``mcq``, ``long``, ``short``, ``safety`` or ``video``; None where the format does
             not say.
+        dataset: Name of the data set, for the records' ``source``.
+        split: Part of it, for the same.
     """
 
     file: str
@@ -60,6 +62,8 @@ class PairRow:
     rejected: str
     reasons: tuple[str | None, str | None] = (None, None)
     category: str | None = None
+    dataset: str | None = None
+    split: str | None = None
 
 
 @dataclass
@@ -71,20 +75,28 @@ class ImportReport:
         rows: Pair rows read.
         records: Records written.
         responses: Responses in them.
+        pairs: Pairs that the ranks of the records form.
         repeated_pairs: Rows that said what an earlier row of their group had said.
-        inferred_pairs: Pairs that the ranks form beyond the given ones.
+        implied_pairs: Pairs among them that were not given but follow from two that were.
+        inferred_pairs: Pairs among them that neither were given nor follow.
         differing_reasons: Responses with several reasons, of which the first was kept.
         ignored_fields: Fields that have no place in a record, with their number of rows.
+        guessed_categories: Rows by category whose category is a guess; see the importer.
+        ids_of_several_queries: Ids that several prompts or media share.
     """
 
     media_root: str
     rows: int = 0
     records: int = 0
     responses: int = 0
+    pairs: int = 0
     repeated_pairs: int = 0
+    implied_pairs: int = 0
     inferred_pairs: int = 0
     differing_reasons: int = 0
     ignored_fields: dict[str, int] = field(default_factory=dict)
+    guessed_categories: dict[str, int] = field(default_factory=dict)
+    ids_of_several_queries: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -172,7 +184,10 @@ def _record(group: _Group, report: ImportReport, incomplete: Incomplete) -> Rank
             f" {len(inferred)} pairs of their ranks open; choose incomplete=infer to rank those"
             " responses by the number of better ones",
         )
+    formed = sum(mine < other for mine in ranks for other in ranks)
+    report.pairs += formed
     report.inferred_pairs += len(inferred)
+    report.implied_pairs += formed - len(inferred) - len(group.pairs)
     identifier = record_id(
         row.prompt, [medium.content_sha256 for medium in row.media], parent_id=row.source_id
     )
@@ -184,7 +199,11 @@ def _record(group: _Group, report: ImportReport, incomplete: Incomplete) -> Rank
             record_id=identifier,
             domain=_domain(row),
             type=_type(row.category, best),
-            source=Origin(row_id=row.source_id or f"{row.file.rpartition('/')[2]}:{row.row}"),
+            source=Origin(
+                row_id=row.source_id or f"{row.file.rpartition('/')[2]}:{row.row}",
+                dataset=row.dataset,
+                split=row.split,
+            ),
             query=Query(text=row.prompt),
             media=row.media,
             responses=tuple(

@@ -12,7 +12,7 @@ from mmrlhf_jobs.data.parts import Frame, Media
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 
-__all__ = ["MediaFiles"]
+__all__ = ["MediaFiles", "row_images"]
 
 _IMAGES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -87,6 +87,31 @@ class MediaFiles:
             raise DataError(f"{full} must be a folder of frame images, and it holds none")
         uris = [f"{path.rstrip('/')}/{name}" for name in images]
         return tuple(Frame(uri=uri, sha256=self._digest(uri)) for uri in uris)
+
+
+def row_images(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
+    """The images of a row: paths, or ``{"path", "bytes"}`` as ``datasets`` writes them.
+
+    Raises:
+        DataError: There are none, or one of them is something else or does not exist.
+    """
+    name = "images" if "images" in row.fields else "image"
+    value = row.fields.get(name)
+    images = value if isinstance(value, list) else [value]
+    if not any(images):
+        raise row.error(name, "a record needs at least one image")
+    found = []
+    for position, image in enumerate(images):
+        field = f"{name}[{position}]"
+        if isinstance(image, str):
+            found.append(media.image(image, row, field))
+        elif isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
+            found.append(media.embedded(image["bytes"], image.get("path")))
+        elif isinstance(image, dict) and isinstance(image.get("path"), str):
+            found.append(media.image(image["path"], row, field))
+        else:
+            raise row.error(field, "must be a path or {path, bytes}")
+    return tuple(found)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -80,7 +80,7 @@ def read_rows(uri: str, storage: StorageOptions | None = None) -> Iterator[RawPa
                     yield RawPairRow(file.uri, row, _json_object(line, file.uri, row))
 
 
-def strip_placeholders(prompt: str, row: RawPairRow) -> str:
+def strip_placeholders(prompt: str, row: RawPairRow, field: str = "prompt") -> str:
     """A prompt without ``<image>`` and ``<video>`` around it; the model's template adds its own.
 
     Raises:
@@ -91,9 +91,9 @@ def strip_placeholders(prompt: str, row: RawPairRow) -> str:
     while match := (_PLACEHOLDER.match(text) or re.search(r"<(?:image|video)>$", text)):
         text = (text[: match.start()] + text[match.end() :]).strip()
     if _PLACEHOLDER.search(text):
-        raise row.error("prompt", "media placeholders within the text are not supported")
+        raise row.error(field, "media placeholders within the text are not supported")
     if not text:
-        raise row.error("prompt", "is empty")
+        raise row.error(field, "is empty")
     return text
 
 

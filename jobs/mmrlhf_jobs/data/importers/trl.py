@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow, group_pairs
-from mmrlhf_jobs.data.importers.media_files import MediaFiles
+from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, read_rows, strip_placeholders
-from mmrlhf_jobs.data.parts import Media
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
 
@@ -66,7 +65,7 @@ def _pair_rows(
             row=row.row,
             source_id=None,
             prompt=strip_placeholders(prompt, row),
-            media=_images(row, media),
+            media=row_images(row, media),
             chosen=chosen,
             rejected=rejected,
         )
@@ -121,23 +120,3 @@ def _content(content: Any) -> str | None:  # noqa: ANN401 - any JSON
     if any(part.get("type") not in parts for part in content):
         return None
     return "".join(parts[part["type"]] or str(part.get("text") or "") for part in content)
-
-
-def _images(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
-    name = "images" if "images" in row.fields else "image"
-    value = row.fields.get(name)
-    images = value if isinstance(value, list) else [value]
-    if not any(images):
-        raise row.error(name, "a record needs at least one image")
-    found = []
-    for position, image in enumerate(images):
-        field = f"{name}[{position}]"
-        if isinstance(image, str):
-            found.append(media.image(image, row, field))
-        elif isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
-            found.append(media.embedded(image["bytes"], image.get("path")))
-        elif isinstance(image, dict) and isinstance(image.get("path"), str):
-            found.append(media.image(image["path"], row, field))
-        else:
-            raise row.error(field, "must be a path or {path, bytes}")
-    return tuple(found)

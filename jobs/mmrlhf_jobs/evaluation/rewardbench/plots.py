@@ -1,0 +1,153 @@
+"""Two plots as inline SVG; colours and fonts come from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Final
+
+from mmrlhf_jobs.evaluation.rewardbench.measures import CategoryResult, RewardBenchReport
+from mmrlhf_jobs.evaluation.rewardbench.rates import Interval, Rate
+
+__all__ = ["SERIES", "plot_margins", "plot_rates"]
+
+SERIES: Final = 6
+"""Number of colours for models; further ones start again."""
+
+_LABELS: Final = 88
+_PANEL: Final = 290
+_GAP: Final = 44
+_TOP: Final = 34
+_LINE: Final = 17
+
+
+def plot_rates(reports: Mapping[str, RewardBenchReport]) -> str:
+    """ACC and ACC+ with 95 % intervals, a row a category and a dot a model.
+
+    The intervals of ACC allow for pairs of one query to hang together.
+    """
+    categories: dict[str, None] = {}
+    for report in reports.values():
+        categories |= dict.fromkeys(report.by_category)
+    rows = ["overall", *categories]
+    height = _LINE * len(reports) + 12
+    bottom = _TOP + height * len(rows)
+    width = _LABELS + 2 * _PANEL + _GAP + 46
+    parts = []
+    for row, category in enumerate(rows):
+        top = _TOP + row * height
+        if row % 2 == 0:
+            parts.append(f'<rect class="band" x="0" y="{top}" width="{width}" height="{height}"/>')
+        weight = " strong" if category == "overall" else ""
+        parts.append(_text(8, top + height / 2 + 4, category, f"label{weight}"))
+    for panel, heading in enumerate(("ACC: right pairs", "ACC+: queries with all pairs right")):
+        left = _LABELS + panel * (_PANEL + _GAP)
+        parts.append(_text(left, 14, heading, "heading"))
+        parts += _axis(left, bottom, chance=panel == 0)
+        for row, category in enumerate(rows):
+            for place, (name, report) in enumerate(reports.items()):
+                result = report.overall if row == 0 else report.by_category.get(category)
+                if result is not None:
+                    y = _TOP + row * height + 6 + _LINE * (place + 0.5)
+                    rate, interval = _figures(result, panel)
+                    parts.append(
+                        _dot(left, y, place=place, name=name, rate=rate, interval=interval)
+                    )
+    label = "ACC and ACC+ by category with 95 % intervals"
+    return _svg(width, bottom + 26, label, parts)
+
+
+def plot_margins(report: RewardBenchReport, *, bins: int = 12) -> str:
+    """Histogram of the margins: wrong pairs left of zero, right ones right of it.
+
+    Args:
+        report: One model's report, with at least one judged pair.
+        bins: Bins on each side of zero.
+    """
+    margins = [pair.margin for pair in report.judged]
+    reach = max(map(abs, margins)) or 1.0
+    counts = [0] * (2 * bins)
+    for margin in margins:
+        # A bin holds its upper edge: a tie is wrong and falls left of zero.
+        counts[min(2 * bins, max(1, math.ceil(margin / reach * bins) + bins)) - 1] += 1
+    width, height, left = _LABELS + 2 * _PANEL + _GAP + 46, 190, 40
+    step = (width - left - 20) / (2 * bins)
+    tallest = max(counts)
+    base = height - 36
+    scale = (base - 16) / tallest
+    parts = []
+    for value in _ticks(tallest):
+        y = base - value * scale
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{width - 20}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(_text(left - 6, y + 4, str(value), "tick end"))
+    for place, count in enumerate(counts):
+        side = "right" if place >= bins else "wrong"
+        low, high = ((place + end - bins) * reach / bins for end in (0, 1))
+        parts.append(
+            f'<rect class="{side}" x="{left + place * step + 1:.1f}" y="{base - count * scale:.1f}"'
+            f' width="{step - 2:.1f}" height="{count * scale:.1f}">'
+            f"<title>{count} pairs with a margin above {low:.3g} up to {high:.3g}</title></rect>"
+        )
+    middle = left + bins * step
+    parts.append(f'<line class="axis" x1="{middle:.1f}" x2="{middle:.1f}" y1="8" y2="{base}"/>')
+    for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        x = middle + share * bins * step
+        parts.append(_text(x, base + 16, f"{share * reach:.3g}", "tick middle"))
+    parts.append(
+        _text(middle, height - 4, "score of the preferred response minus the other", "tick middle")
+    )
+    wrong = sum(not pair.right for pair in report.judged)
+    return _svg(width, height, f"{wrong} of {len(margins)} margins are not above 0", parts)
+
+
+def _figures(result: CategoryResult, panel: int) -> tuple[Rate, Interval | None]:
+    if panel == 0:
+        return result.acc, result.acc_clustered
+    return result.acc_plus, result.acc_plus.interval
+
+
+def _axis(left: float, bottom: float, *, chance: bool) -> list[str]:
+    parts = []
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = left + value * _PANEL
+        style = "chance" if chance and value == 0.5 else "grid"
+        parts.append(f'<line class="{style}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(_text(x, bottom + 16, f"{value:g}", "tick middle"))
+    return parts
+
+
+def _dot(
+    left: float, y: float, *, place: int, name: str, rate: Rate, interval: Interval | None
+) -> str:
+    if rate.value is None or interval is None:
+        return _text(left, y + 4, "no judgement", "tick")
+    low, x, high = (left + share * _PANEL for share in (interval[0], rate.value, interval[1]))
+    tip = f"{name}: {rate.correct} of {rate.n}, {interval[0]:.3f} to {interval[1]:.3f}"
+    return (
+        f'<g class="s{place % SERIES}"><title>{escape(tip)}</title>'
+        f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+        f'<circle cx="{x:.1f}" cy="{y}" r="4.5"/>'
+        f"{_text(left + _PANEL + 8, y + 4, f'{rate.value:.2f}', 'value')}</g>"
+    )
+
+
+def _ticks(tallest: int) -> Sequence[int]:
+    """Up to five whole numbers from 0 on."""
+    rough = max(1.0, tallest / 4)
+    power = 10 ** math.floor(math.log10(rough))
+    step = int(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
+    return range(0, tallest + 1, step)
+
+
+def _text(x: float, y: float, content: str, style: str) -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(content)}</text>'
+
+
+def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )
