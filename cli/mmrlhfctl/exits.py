@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Everything was done."""
     FAILED = 1
-    """The job failed."""
+    """The job failed, or was cancelled."""
     USAGE = 2
     """The command line or the input is wrong, or the cluster rejects the input."""
     NOT_FOUND = 3

@@ -8,6 +8,7 @@ __all__ = [
     "ANNOTATION_ATTEMPT",
     "API_VERSION",
     "CATEGORY",
+    "CONTAINER",
     "DEFAULT_JOB_PATH",
     "DEFAULT_TERMINATION_PATH",
     "ENV_ATTEMPT",
@@ -57,6 +58,8 @@ LABEL_INDEX = f"{GROUP}/index"
 """Index of a pod in its attempt, from 0; it is the node rank."""
 ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
 """Attempt that a shared object, such as the Service, was last applied for."""
+CONTAINER = "job"
+"""Name of the container that runs the job in a pod."""
 
 ENV_JOB = "MMRLHF_JOB"
 """Path of the job file that a process reads; ``--job`` overrides it."""
@@ -103,12 +106,8 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     """The spec is valid and understood."""
-    QUOTA_RESERVED = "QuotaReserved"
-    """The queue admitted the job."""
     SCHEDULED = "Scheduled"
     """All pods have nodes."""
-    INITIALIZED = "Initialized"
-    """All pods pulled their image and found rank 0."""
     RUNNING = "Running"
     """All pods run."""
     PROGRESSING = "Progressing"
@@ -165,10 +164,6 @@ class Reason(StrEnum):
     """The spec breaks a rule that the API server did not check."""
     QUEUED = "Queued"
     """The job waits in its queue."""
-    ADMITTED = "Admitted"
-    """The queue admitted the job."""
-    NO_QUEUE = "NoQueue"
-    """The job names no queue."""
     UNSCHEDULABLE = "Unschedulable"
     """No node fits a pod; the message says which resource or taint is in the way."""
     WAITING_FOR_PODS = "WaitingForPods"
@@ -181,10 +176,6 @@ class Reason(StrEnum):
     """All pods run."""
     STEPS_ADVANCE = "StepsAdvance"
     """Steps finish."""
-    NO_PROGRESS_YET = "NoProgressYet"
-    """No step was reported so far."""
-    BACKING_OFF = "BackingOff"
-    """The next attempt waits for its time."""
     RESTART_BUDGET_EXHAUSTED = "RestartBudgetExhausted"
     """The last attempt failed and maxRestarts is used up."""
     SUSPENDED_BY_USER = "SuspendedByUser"
@@ -193,3 +184,5 @@ class Reason(StrEnum):
     """runPolicy.suspend is false again."""
     COMPLETED = "Completed"
     """The job finished and its artifacts are whole."""
+    CANCELLED = "Cancelled"
+    """runPolicy.cancel is true: the job was given up for good."""

@@ -61,6 +61,9 @@ class RunPolicy(ApiModel):
 
     suspend: bool = False
     """Stop the pods and keep the job; it goes on from its latest checkpoint once this is false."""
+    cancel: bool = False
+    """Give the job up for good: its pods stop, once they have saved a checkpoint, and the job fails
+    with reason Cancelled. It cannot be taken back; suspend can."""
     max_restarts: Annotated[int, Ge(0), Le(1000)] = 3
     """Restarts of the whole gang before the job fails; preemption, eviction and node loss are
     free."""
@@ -77,7 +80,8 @@ class RunPolicy(ApiModel):
     ttl_seconds_after_finished: Seconds | None = None
     """Seconds after its end when the job is deleted with its pods; artifacts stay."""
     clean_pod_policy: CleanPodPolicy = "Running"
-    """Pods to delete when the job has ended: those still running, all, or none."""
+    """Pods to delete when the job has ended: those still running, all, or none. Those of a job that
+    was cancelled never go on running."""
     failure_rules: Annotated[
         tuple[FailureRule, ...], Strict(strict=False), MaxLen(32), ListOf("atomic")
     ] = ()
@@ -90,6 +94,7 @@ class RunPolicy(ApiModel):
             "self.maxBackoffSeconds >= self.backoffSeconds",
             "maxBackoffSeconds must be at least backoffSeconds",
         ),
+        Rule("self.cancel || !oldSelf.cancel", "cancel cannot be taken back; create a new job"),
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,8 @@ __all__ = ["ListOf", "Rule"]
 class Rule:
     """A CEL rule that the API server (1.25 and later) checks where pydantic has a validator.
 
+    A rule that names ``oldSelf`` is about changes, which only the server sees.
+
     Attributes:
         rule: CEL expression over ``self``.
         message: What the user reads when it does not hold.

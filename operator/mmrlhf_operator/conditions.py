@@ -20,6 +20,7 @@ _WORDS: Mapping[str, str] = {
     Reason.SUSPENDED_BY_USER: "runPolicy.suspend is true",
     Reason.RESUMED: "runPolicy.suspend is false again",
     Reason.COMPLETED: "the job has succeeded",
+    Reason.CANCELLED: "runPolicy.cancel is true",
 }
 _ORDER = {kind: position for position, kind in enumerate(ConditionType)}
 

@@ -7,11 +7,15 @@ from typing import Any
 from torchx.specs import Role
 
 from mmrlhf_api import Job
-from mmrlhf_api.constants import DEFAULT_TERMINATION_PATH, ENV_PROGRESS_URL, ENV_TOKEN_FILE
+from mmrlhf_api.constants import (
+    CONTAINER,
+    DEFAULT_TERMINATION_PATH,
+    ENV_PROGRESS_URL,
+    ENV_TOKEN_FILE,
+)
 from mmrlhf_jobs.components import SHUTDOWN_SECONDS
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.nodepools import NodePool
-from mmrlhf_operator.pods import CONTAINER
 from mmrlhf_operator.volumes import CA_FILE, TOKEN_FILE, mounts
 
 __all__ = [

@@ -67,7 +67,6 @@ class Draft:
         """Say that what held for the attempt's pods does not hold any more."""
         for kind in (
             ConditionType.SCHEDULED,
-            ConditionType.INITIALIZED,
             ConditionType.RUNNING,
             ConditionType.PROGRESSING,
         ):

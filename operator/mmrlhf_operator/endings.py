@@ -14,7 +14,7 @@ from mmrlhf_operator.failures import Failure, action_for, backoff
 from mmrlhf_operator.observation import Observed, after
 from mmrlhf_operator.removal import remove
 
-__all__ = ["clean_up", "fail", "restart_due", "succeed", "succeeded"]
+__all__ = ["cancel", "clean_up", "fail", "restart_due", "succeed", "succeeded"]
 
 _JOB_DEADLINES = frozenset(
     {FailureReason.ACTIVE_DEADLINE_EXCEEDED, FailureReason.PENDING_DEADLINE_EXCEEDED}
@@ -31,14 +31,12 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     """End a job whose pods have all succeeded."""
     status = draft.status
     draft.report(observed.progress, seconds=0)
-    pods = observed.pods_of(status.attempt)
-    began = [entry.started_at for entry in pods if entry.started_at is not None]
     uri = _artifacts(job)
     draft.change(
         artifacts=ArtifactStatus(uri=uri, manifest=f"{uri}/manifest.json"),
         completion_time=draft.moment,
         metrics=_metrics(observed, status.attempt) or status.metrics,
-        start_time=status.start_time or min(began, default=None),
+        start_time=_start_time(draft, observed),
     )
     _close(draft, Reason.COMPLETED)
     draft.conditions.set(
@@ -79,6 +77,18 @@ def fail(
     draft.wake(restart_due(draft, job))
 
 
+def cancel(draft: Draft, job: Job | None, observed: Observed) -> None:
+    """End a job that was given up; its pods save a checkpoint while `clean_up` stops them.
+
+    Args:
+        draft: The plan in the making.
+        job: The job; None when its spec is not valid, and so it never ran or nobody knows how.
+        observed: What there is besides.
+    """
+    message = "runPolicy.cancel is true; pods that run are stopped and save a checkpoint first"
+    _end_in_failure(draft, job, Reason.CANCELLED, message, observed)
+
+
 def restart_due(draft: Draft, job: Job) -> datetime | None:
     """Return when the next attempt may start; None when none is due."""
     restarting = draft.conditions.find(ConditionType.RESTARTING)
@@ -97,16 +107,17 @@ def restart_due(draft: Draft, job: Job) -> datetime | None:
 def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
     """Clean up; the status stays as it is, and nothing is ever created again."""
     job = draft.view.job
-    if job is None:
-        return  # nobody can say what its policy is
-    policy = job.spec.run_policy
+    policy = None if job is None else job.spec.run_policy  # None: nobody can say what it is
+    which = "None" if policy is None else policy.clean_pod_policy
+    if which == "None" and draft.view.status.reason == Reason.CANCELLED:
+        which = "Running"  # that is what the user asked for
     doomed = {
         "All": observed.pods,
         "Running": tuple(entry for entry in observed.pods if not entry.finished),
         "None": (),
-    }[policy.clean_pod_policy]
+    }[which]
     remove(draft, doomed, observed, config)
-    expires = expiry(policy, draft.view.status)
+    expires = None if policy is None else expiry(policy, draft.view.status)
     if expires is None:
         return
     if draft.now >= expires:
@@ -115,13 +126,26 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
         draft.wake(expires)
 
 
-def _end_in_failure(draft: Draft, job: Job, reason: str, message: str, observed: Observed) -> None:
+def _end_in_failure(
+    draft: Draft, job: Job | None, reason: str, message: str, observed: Observed
+) -> None:
     draft.report(observed.progress, seconds=0)
-    draft.change(completion_time=draft.moment, artifacts=ArtifactStatus(uri=_artifacts(job)))
+    began = _start_time(draft, observed)
+    draft.change(completion_time=draft.moment, start_time=began)
+    if job is not None:
+        draft.count((), total=job.spec.resources.nodes)
+        if began is not None:
+            draft.change(artifacts=ArtifactStatus(uri=_artifacts(job)))
     _close(draft, reason)
     draft.conditions.set(ConditionType.FAILED, "True", reason, message)
     draft.enter(Phase.FAILED, reason)
-    draft.count((), total=job.spec.resources.nodes)
+
+
+def _start_time(draft: Draft, observed: Observed) -> datetime | None:
+    """When the first pod ran; None when none did. One may have run since it was last told."""
+    pods = observed.pods_of(draft.status.attempt)
+    began = [entry.started_at for entry in pods if entry.started_at is not None]
+    return draft.status.start_time or min(began, default=None)
 
 
 def _close(draft: Draft, reason: str) -> None:

@@ -21,9 +21,9 @@ from mmrlhf_api.policy import FailureAction
 from mmrlhf_operator.observation import Observed, after
 from mmrlhf_operator.pods import PodView
 
-__all__ = ["Failure", "Verdict", "action_for", "backoff", "judge"]
+__all__ = ["BUILT_IN", "Failure", "Verdict", "action_for", "backoff", "judge"]
 
-_BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
+BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
     {
         FailureReason.INVALID_INPUT: "FailJob",
         FailureReason.APPLICATION_ERROR: "FailJob",
@@ -41,11 +41,12 @@ _BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
         FailureReason.POD_DELETED: "RestartJobFree",
     }
 )
+"""What is done about a failure that no rule of the job's own fits."""
 _OWN_FAULT = frozenset(
     {FailureReason.INVALID_INPUT, FailureReason.OUT_OF_MEMORY, FailureReason.STORAGE_FULL}
 )
 """Failures that no peer's end can cause."""
-_FREE = frozenset(reason for reason, action in _BUILT_IN.items() if action == "RestartJobFree")
+_FREE = frozenset(reason for reason, action in BUILT_IN.items() if action == "RestartJobFree")
 _PEER_LOST = "PeerLost"
 _SAID = {
     "InvalidInput": FailureReason.INVALID_INPUT,
@@ -158,7 +159,7 @@ def action_for(failure: Failure, policy: RunPolicy) -> FailureAction:
         reasons_fit = not rule.reasons or failure.reason in rule.reasons
         if codes_fit and reasons_fit:
             return rule.action
-    return _BUILT_IN[failure.reason]
+    return BUILT_IN[failure.reason]
 
 
 def backoff(policy: RunPolicy, *, uid: str, attempt: int, restarts: int) -> float:

@@ -61,6 +61,7 @@ class JobView:
         job: The job, None when it is not valid.
         problem: Why it is not valid.
         suspend: What ``runPolicy.suspend`` says, valid or not.
+        cancel: What ``runPolicy.cancel`` says, valid or not.
         status: Its status.
     """
 
@@ -75,6 +76,7 @@ class JobView:
     job: Job | None
     problem: str | None
     suspend: bool
+    cancel: bool
     status: JobStatus
 
     @classmethod
@@ -109,6 +111,7 @@ class JobView:
             job=job,
             problem=problem,
             suspend=policy.get("suspend") is True,
+            cancel=policy.get("cancel") is True,
             status=status,
         )
 

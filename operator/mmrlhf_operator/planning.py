@@ -16,7 +16,7 @@ from mmrlhf_operator.attempts import create_missing, describe, make_way
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.deadlines import next_deadline
 from mmrlhf_operator.draft import Draft
-from mmrlhf_operator.endings import clean_up, fail, succeed, succeeded
+from mmrlhf_operator.endings import cancel, clean_up, fail, succeed, succeeded
 from mmrlhf_operator.failures import Failure, judge
 from mmrlhf_operator.names import pod_name
 from mmrlhf_operator.observation import JobView, Observed, after
@@ -46,6 +46,9 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
         clean_up(draft, observed, config)
         return draft.plan()
     acceptance = accept(job, observed, now=now, config=config)
+    if job.cancel:
+        _cancel(draft, acceptance, observed)
+        return draft.plan()
     _tell_acceptance(draft, acceptance)
     if job.suspend:
         _suspend(draft, acceptance, observed, config)
@@ -83,13 +86,25 @@ def _wait(draft: Draft, observed: Observed) -> None:
     draft.enter(phase, told.reason)
 
 
+def _cancel(draft: Draft, acceptance: Acceptance, observed: Observed) -> None:
+    job = acceptance.job or draft.view.job
+    if job is not None and _has_succeeded(draft, job, observed):
+        succeed(draft, job, observed)  # the user was too late
+    else:
+        cancel(draft, job, observed)
+
+
+def _has_succeeded(draft: Draft, job: Job, observed: Observed) -> bool:
+    return succeeded(observed, attempt=draft.status.attempt, total=job.spec.resources.nodes)
+
+
 def _suspend(
     draft: Draft, acceptance: Acceptance, observed: Observed, config: OperatorConfig
 ) -> None:
     status = draft.view.status
     job = acceptance.job or draft.view.job
     total = job.spec.resources.nodes if job is not None else 0
-    if job is not None and succeeded(observed, attempt=status.attempt, total=total):
+    if job is not None and _has_succeeded(draft, job, observed):
         succeed(draft, job, observed)
         return
     if observed.pods_of(status.attempt):
@@ -118,7 +133,7 @@ def _run(
     draft: Draft, acceptance: Acceptance, job: Job, observed: Observed, config: OperatorConfig
 ) -> None:
     total = job.spec.resources.nodes
-    if succeeded(observed, attempt=draft.status.attempt, total=total):
+    if _has_succeeded(draft, job, observed):
         succeed(draft, job, observed)
         return
     failure = _find_failure(draft, job, observed, config)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX
+from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX
 from mmrlhf_operator.timestamps import parse_time
 
-__all__ = ["CONTAINER", "Disruption", "End", "PodView", "Waiting"]
-
-CONTAINER = "job"
-"""Name of the container that runs the job."""
+__all__ = ["Disruption", "End", "PodView", "Waiting"]
 
 
 @dataclass(frozen=True, kw_only=True)

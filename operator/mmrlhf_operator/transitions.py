@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmrlhf_api import Condition, JobStatus
-from mmrlhf_api.constants import ConditionType
+from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.actions import Note
 from mmrlhf_operator.conditions import find
 from mmrlhf_operator.timestamps import format_time
@@ -13,7 +13,6 @@ __all__ = ["notes"]
 _GOOD = frozenset(
     {
         ConditionType.ACCEPTED,
-        ConditionType.QUOTA_RESERVED,
         ConditionType.SCHEDULED,
         ConditionType.RUNNING,
         ConditionType.SUSPENDED,
@@ -21,7 +20,6 @@ _GOOD = frozenset(
     }
 )
 _BAD = frozenset({ConditionType.RESTARTING, ConditionType.FAILED})
-_TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.SUSPENDED})
 
 
 def notes(before: JobStatus, after: JobStatus) -> tuple[Note, ...]:
@@ -41,10 +39,10 @@ def _note(old: Condition | None, new: Condition) -> Note | None:
         return None
     flipped = old is None or old.status != new.status
     if new.status == "True" and flipped and kind in _GOOD | _BAD:
-        return _write(new, warning=kind in _BAD)
+        return _write(new, warning=kind in _BAD and new.reason != Reason.CANCELLED)
     if new.status == "False" and kind is ConditionType.ACCEPTED:
         return _write(new, warning=True)
-    if new.status == "False" and flipped and old is not None and kind in _TOLD_WHEN_FALSE:
+    if new.status == "False" and flipped and old is not None and new.reason == Reason.RESUMED:
         return _write(new, warning=False)
     if new.status == "False" and kind is ConditionType.SCHEDULED and new.reason == "Unschedulable":
         return _write(new, warning=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mmrlhf_api import KINDS
+from mmrlhf_operator.containers import GRACE_SECONDS
 from mmrlhf_operator.store import Key
 from tests.cluster.access import Access
 from tests.operator.conftest import StartOperator
@@ -90,6 +91,33 @@ async def test_suspension_is_seen_while_pods_are_still_pending(
         await until(lambda: not driver.left(), what="no pods")
         driver.edit(runPolicy={"suspend": False})
         await driver.pods_are("demo-1-0", "demo-1-1")
+
+
+async def test_a_cancelled_job_stops_its_pods_and_stays(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(runPolicy={"cleanPodPolicy": "None"})
+    async with start_operator() as running:
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        driver.edit(runPolicy={"cancel": True})
+        await driver.phase("Failed", reason="Cancelled")
+        await until(
+            lambda: driver.ended("demo-0-0") and driver.ended("demo-0-1"),
+            what="the deletion of the pods that ran",
+        )
+        # Gently: their processes get the signal and the time to save a checkpoint.
+        path = f"/api/v1/namespaces/{driver.namespace}/pods/demo-0-0"
+        metadata = driver.api.get(path)["metadata"]
+        assert metadata["deletionGracePeriodSeconds"] == GRACE_SECONDS
+        await until(lambda: not driver.left(), what="no pods")
+        await until(lambda: ("Normal", "Cancelled") in driver.events(), what="the event")
+        before = driver.status()
+        await running.idle()
+        assert driver.status() == before
+        assert driver.events().count(("Normal", "Cancelled")) == 1
+        assert driver.api.exists(driver.path())
 
 
 async def test_a_finished_job_is_deleted_after_its_time_to_live(

@@ -68,7 +68,8 @@ def submit(
     """Submit a job file to the cluster.
 
     Checks the file first, then applies it: the same file again changes nothing. With --wait or
-    --follow the exit code is 0 when the job succeeded, 1 when it failed, 4 after --timeout.
+    --follow the exit code is 0 when the job succeeded, 1 when it failed or was cancelled, 4 after
+    --timeout.
     """
     from mmrlhfctl.remote.submitting import SubmitOptions, submit_file
 
@@ -101,8 +102,8 @@ def wait(
 ) -> None:
     """Wait until jobs have a condition, or are gone.
 
-    Exits 0 when it came, 1 when it cannot come any more, such as Succeeded of a job that failed, 3
-    when there is no such job, 4 after --timeout.
+    Exits 0 when it came, 1 when it cannot come any more, such as Succeeded of a job that failed or
+    was cancelled, 3 when there is no such job, 4 after --timeout.
     """
     from mmrlhfctl.remote.waiting import wait_for_jobs
 
@@ -130,7 +131,11 @@ def resume(*, connection: Connection, jobs: JobsArgument) -> None:
 
 @with_connection
 def cancel(*, connection: Connection, jobs: JobsArgument) -> None:
-    """Stop jobs for good, and keep them to look at."""
+    """Stop jobs for good, and keep them to look at.
+
+    Pods save a checkpoint before they end, and the jobs fail with reason Cancelled. It cannot be
+    taken back: `suspend` is for jobs that are to go on later, `delete` removes them.
+    """
     from mmrlhfctl.remote.changing import cancel_jobs
 
     cancel_jobs(connection, jobs)

@@ -123,7 +123,8 @@ def logs(
     """Show the logs of a job's nodes.
 
     With --follow it waits for pods, goes on with the next attempt after a restart, and ends with
-    the job: exit code 0 when it succeeded, 1 when it failed. Ctrl-C leaves the job alone.
+    the job: exit code 0 when it succeeded, 1 when it failed or was cancelled. Ctrl-C leaves the job
+    alone.
     """
     from mmrlhfctl.remote.following import show_logs
     from mmrlhfctl.remote.selection import LogOptions, parse_ranks

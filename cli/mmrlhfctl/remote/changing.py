@@ -32,12 +32,10 @@ def set_suspended(connection: Connection, words: Sequence[str], *, suspend: bool
     jobs = find_jobs(cluster, parse_job_names(words))
     word = "suspended" if suspend else "resumed"
     for job in jobs:
-        if job.ended:
+        if job.ended or job.cancelled:
             verb = "suspend" if suspend else "resume"
-            raise CliError(
-                f"{job.title} has ended ({job.phase}); there is nothing to {verb}",
-                code=ExitCode.USAGE,
-            )
+            state = f"has ended ({job.phase})" if job.ended else "is being cancelled"
+            raise CliError(f"{job.title} {state}; there is nothing to {verb}", code=ExitCode.USAGE)
     for job in jobs:
         if job.suspended is suspend:
             state = "suspended already" if suspend else "not suspended"
@@ -51,13 +49,18 @@ def set_suspended(connection: Connection, words: Sequence[str], *, suspend: bool
 def cancel_jobs(connection: Connection, words: Sequence[str]) -> None:
     """Stop jobs for good and keep them, with their record and artifacts.
 
+    One that has ended is left as it is, which is no error: it runs no more.
+
     Raises:
-        CliError: A job is not there, or has ended.
+        CliError: A job is not there, or the cluster does not know how to cancel one.
     """
     cluster = open_cluster(connection)
     for job in find_jobs(cluster, parse_job_names(words)):
         if job.ended:
             note(f"{job.title} has ended already ({job.phase})")
+            continue
+        if job.cancelled:
+            note(f"{job.title} is being cancelled already")
             continue
         _set_policy(cluster, job, "cancel", True, manager="mmrlhfctl-cancel")
         out(f"{job.resource} cancelled")

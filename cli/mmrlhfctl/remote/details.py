@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mmrlhf_api.constants import ConditionType
+from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhfctl.durations import format_age, format_span, parse_time
 from mmrlhfctl.program import program_name
 from mmrlhfctl.remote.happenings import EVENT_HEADERS, event_row
@@ -140,7 +140,9 @@ def _state(job: JobView, now: datetime, *, colours: bool) -> Iterator[str]:
     generation = job.metadata.get("generation")
     if job.phase and generation is not None and observed is not None and observed < generation:
         yield _field("Note", f"this is about spec version {observed}; the latest is {generation}")
-    if job.suspended and not job.ended and job.phase != "Suspended":
+    if job.cancelled and not job.ended:
+        yield _field("Note", "to be cancelled")
+    elif job.suspended and not job.ended and job.phase != Phase.SUSPENDED:
         yield _field("Note", "to be suspended")
     pods = job.status.get("pods") or {}
     if pods:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmrlhf_api.constants import ConditionType, Phase
+from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhfctl.errors import CliError, NotFoundError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -23,9 +23,11 @@ def success_lines(job: JobView) -> list[str]:
 
 
 def failure(job: JobView) -> CliError | None:
-    """Return the error of a job that failed; None for any other."""
+    """Return the error of a job that failed or was cancelled; None for any other."""
     if job.phase != Phase.FAILED and not job.holds(ConditionType.FAILED):
         return None
+    if job.reason == Reason.CANCELLED:
+        return CliError(f"{job.title} was cancelled", code=ExitCode.FAILED)
     why = f" ({job.reason})" if job.reason else ""
     message = f": {job.message}" if job.message else ""
     return CliError(

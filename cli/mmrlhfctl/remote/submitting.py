@@ -162,9 +162,21 @@ def _submit(cluster: Cluster, body: Manifest, job: Job, options: SubmitOptions) 
     else:
         how = "unchanged"
     _print([answer], options, how=how)
-    if JobView.read(answer).suspended and not dry:
-        note(f"{resource_name(answer)} is suspended; {program_name()} resume lets it run")
+    if not dry:
+        _say_what_stops(JobView.read(answer))
     return answer
+
+
+def _say_what_stops(job: JobView) -> None:
+    """Tell of a job that will not run although it was submitted."""
+    if job.ended or job.cancelled:
+        state = f"has ended ({job.phase})" if job.ended else "is being cancelled"
+        note(
+            f"{job.resource} {state} and does not run again; submit it with --generate-name, or "
+            "delete it first"
+        )
+    elif job.suspended:
+        note(f"{job.resource} is suspended; {program_name()} resume lets it run")
 
 
 def _apply(

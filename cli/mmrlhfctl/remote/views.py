@@ -12,14 +12,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, ConditionType, Phase
+from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX, ConditionType, Phase
 from mmrlhf_api.kinds import KINDS, Kind
 from mmrlhfctl.durations import parse_time
 
-__all__ = ["CONTAINER", "JobView", "PodView"]
-
-CONTAINER = "job"
-"""Name of the container that runs the job; the operator's pods have it."""
+__all__ = ["JobView", "PodView"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +97,11 @@ class JobView:
     def suspended(self) -> bool:
         """Whether its spec says to suspend it."""
         return (self.spec.get("runPolicy") or {}).get("suspend") is True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its spec says to give it up."""
+        return (self.spec.get("runPolicy") or {}).get("cancel") is True
 
     @property
     def attempt(self) -> int:

@@ -99,20 +99,17 @@ def test_a_job_that_has_ended_is_left_alone(ctl: Ctl, verb: str) -> None:
     assert not ctl.suspended()
 
 
-def with_cancel(known: bool) -> dict[str, Any]:
-    """The CRD with or without spec.runPolicy.cancel."""
+def without_cancel() -> dict[str, Any]:
+    """The CRD of a version that had no spec.runPolicy.cancel."""
     body = copy.deepcopy(crd(KINDS["MMDPOJob"], cel=False))
     schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    policy = schema["properties"]["spec"]["properties"]["runPolicy"]["properties"]
-    policy.pop("cancel", None)
-    if known:
-        policy["cancel"] = {"type": "boolean", "default": False}
+    del schema["properties"]["spec"]["properties"]["runPolicy"]["properties"]["cancel"]
     return body
 
 
 def test_cancel_says_when_the_cluster_does_not_know_it(ctl: Ctl) -> None:
     ctl.job()
-    install(ctl.cluster, with_cancel(known=False))
+    install(ctl.cluster, without_cancel())
 
     def refused() -> Result | None:  # a new schema takes a moment
         done = ctl("cancel", "digits")
@@ -127,14 +124,38 @@ def test_cancel_says_when_the_cluster_does_not_know_it(ctl: Ctl) -> None:
 
 def test_jobs_are_cancelled_for_good(ctl: Ctl) -> None:
     ctl.job()
-    install(ctl.cluster, with_cancel(known=True))
-    wait_until(lambda: ctl("cancel", "digits").returncode == 0, timeout=30, what="the new schema")
+
+    def cancelled() -> Result | None:  # the schema of the test before takes a moment to go
+        done = ctl("cancel", "digits")
+        return done if done.returncode == 0 else None
+
+    done = wait_until(cancelled, timeout=30, what="the schema")
+    assert done is not None
+    assert done.stdout == "mmdpojob.mmrlhf.io/digits cancelled\n"
     body = ctl.cluster.api.get(ctl.path("MMDPOJob", "digits"))
     assert body["spec"]["runPolicy"]["cancel"] is True
-    ctl.set_status("MMDPOJob", "digits", **FAILED)
+    again = ctl("cancel", "digits")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert "is being cancelled already" in again.stderr
+    assert "Note:        to be cancelled" in ctl("status", "digits").stdout
+    resumed = ctl("resume", "digits")
+    assert resumed.returncode == 2
+    assert "is being cancelled; there is nothing to resume" in resumed.stderr
+    waiting = ctl.start("wait", "digits")
+    reason = "Cancelled"
+    failed = {**FAILED["conditions"][0], "reason": reason, "message": "runPolicy.cancel is true"}
+    ctl.set_status("MMDPOJob", "digits", phase="Failed", reason=reason, conditions=[failed])
+    assert waiting.end() == 1
+    assert waiting.err == f"error: MMDPOJob {ctl.namespace}/digits was cancelled\n"
     ended = ctl("cancel", "digits")
     assert (ended.returncode, ended.stdout) == (0, "")
     assert "has ended already (Failed)" in ended.stderr
+    assert ctl("wait", "digits", "--for=condition=Failed").returncode == 0
+    followed = ctl("logs", "digits", "-f")
+    assert followed.returncode == 1
+    assert followed.stderr.endswith("digits was cancelled\n")
+    submitted = ctl("submit", "-f", "-", stdin=ctl("get", "digits", "-o", "json").stdout)
+    assert "has ended (Failed) and does not run again" in submitted.stderr
 
 
 def test_delete_returns_when_jobs_and_pods_are_gone(ctl: Ctl) -> None:

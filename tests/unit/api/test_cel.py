@@ -35,7 +35,7 @@ def broken(value: Any, node: dict[str, Any], old: Any = None) -> Iterator[str]:
     if isinstance(value, dict):
         for name, child in node.get("properties", {}).items():
             if name in value:
-                yield from broken(value[name], child)
+                yield from broken(value[name], child, None if old is None else old.get(name))
     elif isinstance(value, list):
         for entry in value:
             yield from broken(entry, node["items"])
@@ -91,3 +91,12 @@ def test_only_run_policy_may_change(change: dict[str, Any], allowed: bool) -> No
     new, _ = spec_of(changed(**change))
     assert (not list(broken(new, schema, old=old))) is allowed
     assert (not list(broken(old, schema, old=new))) is allowed
+
+
+def test_cancelling_is_for_good() -> None:
+    running, schema = spec_of(changed())
+    cancelled, _ = spec_of(changed(runPolicy__cancel=True))
+    assert not list(broken(cancelled, schema, old=running))
+    assert not list(broken(cancelled, schema, old=cancelled))
+    message = "cancel cannot be taken back; create a new job"
+    assert list(broken(running, schema, old=cancelled)) == [message]

@@ -52,11 +52,14 @@ _WAITING = st.sampled_from(["ImagePullBackOff", "CreateContainerConfigError", "C
 class History(RuleBasedStateMachine):
     """A cluster in which anything may happen between two plans, or in the middle of one."""
 
-    @initialize(nodes=st.integers(1, 3), policy=_POLICIES, progress=st.booleans())
-    def begin(self, nodes: int, policy: dict[str, Any], progress: bool) -> None:
+    @initialize(
+        nodes=st.integers(1, 3), policy=_POLICIES, progress=st.booleans(), cancels=st.booleans()
+    )
+    def begin(self, nodes: int, policy: dict[str, Any], progress: bool, cancels: bool) -> None:
         self.there = World(job_body(resources__nodes=nodes, runPolicy=policy))
         self.there.listening_since = self.there.now if progress else None
         self.nodes = nodes
+        self.cancels = cancels  # or else most histories would be short
         self.seen: list[dict[str, Any]] = []
         self.ended: dict[str, Any] | None = None
         self.objects_at_end: set[str] = set()
@@ -140,6 +143,23 @@ class History(RuleBasedStateMachine):
     @rule(suspend=st.booleans())
     def toggle(self, suspend: bool) -> None:
         self.there.edit(runPolicy__suspend=suspend)
+
+    @precondition(lambda self: self.cancels)
+    @rule(cancel=st.booleans())
+    def give_up(self, cancel: bool) -> None:
+        """API servers before 1.25 let a user take it back."""
+        self.there.edit(runPolicy__cancel=cancel)
+
+    @precondition(lambda self: self.cancels)
+    @rule()
+    def give_up_and_it_is_seen(self) -> None:
+        self.there.edit(runPolicy__cancel=True)
+        self.reconcile(None)
+        assert self.there.status["phase"] in TERMINAL
+        self.reconcile(None)
+        if self.there.status["reason"] == Reason.CANCELLED:
+            views = [PodView.read(pod) for pod in self.there.pods.values()]
+            assert all(view is not None and (view.finished or view.terminating) for view in views)
 
     @rule(rate=st.sampled_from([1e-6, 2e-6]))
     def edit_the_spec(self, rate: float) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mmrlhf_api import KINDS
 from mmrlhf_operator.actions import Create, DeleteJob, DeletePod
 from mmrlhf_operator.observation import ProgressReport, after
+from mmrlhf_operator.timestamps import format_time
 from tests.unit.operator.world import CONFIG, START, World, job_body, running, world
 
 
@@ -184,6 +185,21 @@ def test_restart_waits_for_back_off_and_for_the_old_pods_to_go() -> None:
 def _container(there: World, pod: str) -> dict[str, Any]:
     container: dict[str, Any] = there.pods[pod]["spec"]["containers"][0]
     return container
+
+
+def test_a_job_that_failed_between_two_looks_has_begun() -> None:
+    there = world()
+    there.reconcile()
+    there.tick(5)
+    there.run()
+    began = there.now
+    there.tick(5)
+    there.finish("demo-0-0", exit_code=1, message=_INVALID)
+    there.settle()
+    assert there.status["phase"] == "Failed"
+    assert began > START
+    assert there.status["startTime"] == format_time(began)
+    assert there.status["artifacts"]["uri"].endswith("/demo/uid-1")
 
 
 def test_the_budget_is_explicit() -> None:
@@ -456,6 +472,99 @@ def test_clean_pod_policy(policy: str, left: int) -> None:
     there.vanish()
     there.settle()
     assert len(there.pods) == left
+
+
+def test_cancel_ends_a_job_for_good() -> None:
+    there = running(runPolicy={"ttlSecondsAfterFinished": 60})
+    there.tick(60)
+    there.edit(runPolicy__cancel=True)
+    made = there.reconcile()
+    assert not made.actions  # the decision is written before anything is done about it
+    assert (there.status["phase"], there.status["reason"]) == ("Failed", "Cancelled")
+    assert "save a checkpoint" in there.conditions["Failed"]["message"]
+    assert there.conditions["Running"]["status"] == "False"
+    assert there.status["completionTime"] > there.status["startTime"]
+    assert there.status["artifacts"]["uri"].endswith("/default/demo/uid-1")
+    assert [(note.type, note.reason) for note in made.notes] == [("Normal", "Cancelled")]
+    stops = there.reconcile().actions
+    assert {
+        (type(stop), stop.name, stop.force) for stop in stops if isinstance(stop, DeletePod)
+    } == {
+        (DeletePod, "demo-0-0", False),
+        (DeletePod, "demo-0-1", False),
+    }
+    there.finish("demo-0-0", exit_code=143)
+    there.vanish("demo-0-1")
+    before = dict(there.status)
+    there.edit(runPolicy__cancel=False)  # API servers before 1.25 let it pass
+    there.settle()
+    assert there.status == before
+    assert not _created(there)
+    there.tick(60)
+    there.settle()
+    assert there.deleted
+
+
+@pytest.mark.parametrize(("policy", "left"), [("All", 0), ("Running", 1), ("None", 1)])
+def test_pods_of_a_cancelled_job_never_go_on(policy: str, left: int) -> None:
+    there = running(runPolicy={"cleanPodPolicy": policy})
+    there.finish("demo-0-0")
+    there.edit(runPolicy__cancel=True)
+    there.settle()
+    there.vanish()
+    there.settle()
+    assert there.status["reason"] == "Cancelled"
+    assert len(there.pods) == left
+
+
+def test_a_job_that_has_succeeded_is_not_cancelled_any_more() -> None:
+    there = running()
+    for name in list(there.pods):
+        there.finish(name)
+    there.edit(runPolicy__cancel=True)
+    there.settle()
+    assert there.status["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("before", ["new", "refused", "suspended", "restarting"])
+def test_any_job_that_has_not_ended_can_be_cancelled(before: str) -> None:
+    if before == "restarting":
+        there = running(runPolicy={"backoffSeconds": 10})
+        there.delete("demo-0-1")
+        there.reconcile()
+    else:
+        there = world(runPolicy={"suspend": before == "suspended"})
+        if before == "refused":
+            there.edit(training__epochs=0)
+        if before != "new":
+            there.settle()
+    there.edit(runPolicy__cancel=True)
+    told = [note.reason for note in there.reconcile().notes]
+    assert told == ["Cancelled"]
+    there.settle()
+    there.vanish()
+    there.tick(1000)
+    there.settle()
+    assert (there.status["phase"], there.status["reason"]) == ("Failed", "Cancelled")
+    assert {kind for kind, entry in there.conditions.items() if entry["status"] == "True"} <= {
+        "Accepted",
+        "Scheduled",
+        "Failed",
+    }
+    assert not there.pods
+    assert ("artifacts" in there.status) is (before == "restarting")  # the others never ran
+
+
+def test_a_job_whose_spec_broke_is_stopped_as_well() -> None:
+    there = running()
+    there.edit(training__epochs=0)
+    there.settle()
+    assert there.status["phase"] == "Running"
+    there.edit(runPolicy__cancel=True)
+    there.settle()
+    there.vanish()
+    assert there.status["reason"] == "Cancelled"
+    assert not there.pods
 
 
 def test_time_to_live() -> None:
