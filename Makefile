@@ -49,7 +49,7 @@ types: setup
 imports: setup
 	$(VENV)/bin/lint-imports --no-cache
 
-crds: setup ## Generate crds/*.yaml from the types
+crds: setup ## Generate crds/*.yaml and docs/reference from the types
 	$(PY) -m mmrlhf_api.generate
 
 crds-check: setup

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds import find_kind
+from mmrlhf_api.notation import default_text, element, limits, type_text
 from mmrlhf_api.schema import kind_schema
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
@@ -46,7 +46,7 @@ def explain_path(path: str, *, recursive: bool = False) -> str:
         walked += f".{field_name}"
     lines = [f"KIND:     {kind.name}", f"VERSION:  {API_VERSION}", ""]
     if fields:
-        lines += [f"FIELD:    {'.'.join(fields)} <{_type(node)}>{_notes(node)}", ""]
+        lines += [f"FIELD:    {'.'.join(fields)} <{type_text(node)}>{_notes(node)}", ""]
     lines += ["DESCRIPTION:", *_wrap(node.get("description", ""), "    "), ""]
     children = _children(node)
     if children:
@@ -56,60 +56,31 @@ def explain_path(path: str, *, recursive: bool = False) -> str:
 
 
 def _children(node: dict[str, Any]) -> dict[str, Any]:
-    children: dict[str, Any] = _object(node).get("properties", {})
+    children: dict[str, Any] = element(node).get("properties", {})
     return children
 
 
-def _object(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the object whose fields a list or a field of its own has."""
-    if node.get("type") == "array":
-        items: dict[str, Any] = node["items"]
-        return items
-    return node
-
-
-def _type(node: dict[str, Any]) -> str:
-    if node.get("x-kubernetes-int-or-string"):
-        return "quantity"
-    if node.get("type") == "array":
-        return f"[]{_type(node['items'])}"
-    if isinstance(node.get("additionalProperties"), dict):
-        return f"map[string]{_type(node['additionalProperties'])}"
-    return str(node.get("type", "object"))
-
-
 def _notes(node: dict[str, Any]) -> str:
-    notes: list[str] = []
-    if "enum" in node:
-        notes.append(" | ".join(node["enum"]))
-    if "minimum" in node:
-        notes.append(f"{'>' if node.get('exclusiveMinimum') else '>='} {node['minimum']:g}")
-    # Limits that only keep numbers inside 32 or 53 bits say nothing to a reader.
-    if "maximum" in node and node["maximum"] < 2**31 - 1:
-        notes.append(f"{'<' if node.get('exclusiveMaximum') else '<='} {node['maximum']:g}")
-    if "default" in node and node["default"] != {}:
-        notes.append(f"default {_default(node['default'])}")
+    notes = limits(node)
+    if (default := default_text(node)) is not None:
+        notes.append(f"default {default}")
     return f"  ({', '.join(notes)})" if notes else ""
 
 
-def _default(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
-
-
 def _list(node: dict[str, Any]) -> Iterator[str]:
-    required = _object(node).get("required", [])
+    required = element(node).get("required", [])
     for name, child in _children(node).items():
         mark = " -required-" if name in required else ""
-        yield f"  {name} <{_type(child)}>{mark}{_notes(child)}"
+        yield f"  {name} <{type_text(child)}>{mark}{_notes(child)}"
         yield from _wrap(child.get("description", ""), "      ")
         yield ""
 
 
 def _tree(node: dict[str, Any], indent: str) -> Iterator[str]:
-    required = _object(node).get("required", [])
+    required = element(node).get("required", [])
     for name, child in _children(node).items():
         mark = " -required-" if name in required else ""
-        yield f"{indent}{name} <{_type(child)}>{mark}{_notes(child)}"
+        yield f"{indent}{name} <{type_text(child)}>{mark}{_notes(child)}"
         yield from _tree(child, indent + "  ")
 
 

@@ -1,4 +1,4 @@
-"""Write the CustomResourceDefinitions, or check that they are up to date.
+"""Write the CustomResourceDefinitions and the job reference, or check that they are up to date.
 
 ::
 
@@ -14,10 +14,13 @@ from pathlib import Path
 
 from mmrlhf_api.crd import crd_file_name, render
 from mmrlhf_api.kinds import KINDS
+from mmrlhf_api.reference import pages
 
 __all__ = ["main"]
 
 _COMMAND = "python -m mmrlhf_api.generate"
+_CRDS = Path(__file__).resolve().parents[1]
+_REFERENCE = _CRDS.parent / "docs" / "reference"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,20 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="leave out CEL rules, for API servers before 1.25 (needs --output-dir)",
     )
-    parser.add_argument("--output-dir", type=Path, help="folder to write to (default: crds/)")
+    parser.add_argument(
+        "--output-dir", type=Path, help="folder for the CRDs alone (default: crds/)"
+    )
     options = parser.parse_args(arguments)
     if options.without_cel and options.output_dir is None:
         parser.error("--without-cel needs --output-dir: the files in crds/ have the rules")
-    folder: Path = options.output_dir or Path(__file__).resolve().parents[1]
     stale: list[Path] = []
-    for kind in KINDS.values():
-        path = folder / crd_file_name(kind)
-        text = render(kind, cel=not options.without_cel)
+    for path, text in _files(options.output_dir, cel=not options.without_cel).items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(path)
         if not options.check:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"wrote {path}\n")
     if options.check and stale:
@@ -50,6 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"not up to date: {names}\nRun: {_COMMAND}\n")
         return 1
     return 0
+
+
+def _files(folder: Path | None, *, cel: bool) -> dict[Path, str]:
+    """Return what the files must hold; a folder of the user's own gets the CRDs only."""
+    crds = folder or _CRDS
+    found = {crds / crd_file_name(kind): render(kind, cel=cel) for kind in KINDS.values()}
+    if folder is None:
+        found |= {_REFERENCE / name: text for name, text in pages().items()}
+    return found
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mmrlhf_api.kinds import Kind
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import MAX_JOB_NAME
 
-__all__ = ["MUTABLE_FIELDS", "Schema", "kind_schema"]
+__all__ = ["MUTABLE_FIELDS", "Schema", "immutability", "kind_schema"]
 
 Schema = dict[str, Any]
 
@@ -55,7 +55,7 @@ def kind_schema(kind: Kind, *, cel: bool = True) -> Schema:
     }
     if cel:
         rules = ordered["spec"].setdefault("x-kubernetes-validations", [])
-        rules.extend(_immutability(ordered["spec"]))
+        rules.extend(immutability(ordered["spec"]))
     return {
         "type": "object",
         "description": schema["description"],
@@ -187,7 +187,8 @@ def _without_defaults(node: Schema) -> Schema:
     return out
 
 
-def _immutability(spec: Schema) -> Iterator[dict[str, str]]:
+def immutability(spec: Schema) -> Iterator[dict[str, str]]:
+    """Yield the rules that keep the fields of a spec as they are."""
     for name, node in spec["properties"].items():
         if name in MUTABLE_FIELDS:
             continue
