@@ -8,6 +8,7 @@ import typer
 
 from mmrlhfctl.commands import changing, local, looking
 from mmrlhfctl.commands.options import (
+    ColourOption,
     ContextOption,
     KubeconfigOption,
     NamespaceOption,
@@ -61,7 +62,9 @@ def _before(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
     request_timeout: RequestTimeoutOption = None,
+    color: ColourOption = None,
 ) -> None:
+    del color  # its callback did it
     click_context.obj = Connection(
         namespace=namespace,
         context=context,

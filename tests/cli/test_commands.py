@@ -154,3 +154,16 @@ def test_a_reader_may_stop_reading(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("KIND:")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_colours_can_be_chosen(command: Command, where: str) -> None:
+    def told(choice: str) -> str:
+        options = (f"--color={choice}",)
+        arguments = (*options, "get") if where == "before" else ("get", *options)
+        return command(*arguments, KUBECONFIG="/nowhere", KUBERNETES_SERVICE_HOST="").stderr
+
+    assert told("always").startswith("\x1b[1;31merror:\x1b[0m no cluster is configured")
+    assert told("never").startswith("error: no cluster is configured")
+    assert told("auto") == told("never")  # this is no terminal
+    assert "'pink' is not one of" in told("pink")

@@ -11,8 +11,10 @@ import typer
 
 from mmrlhfctl.durations import parse_span
 from mmrlhfctl.remote.connection import Connection
+from mmrlhfctl.terminal import choose_colours
 
 __all__ = [
+    "ColourOption",
     "ContextOption",
     "FileOption",
     "Format",
@@ -37,6 +39,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Colour(StrEnum):
+    """When to use colours."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class ObjectFormat(StrEnum):
     """Forms of objects."""
 
@@ -53,6 +63,12 @@ def span(text: str) -> float:
         return parse_span(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def colour(value: Colour | None) -> None:
+    """Take in the option; for typer, which calls it as soon as it is read."""
+    if value is not None:
+        choose_colours(value.value)
 
 
 FileOption = Annotated[
@@ -99,6 +115,12 @@ RequestTimeoutOption = Annotated[
         help="Longest time for one request, such as 30s; 0 waits for ever.",
     ),
 ]
+ColourOption = Annotated[
+    Colour | None,
+    typer.Option(
+        "--color", callback=colour, help="Colours; auto is for terminals, without NO_COLOR."
+    ),
+]
 _CONNECTION: dict[str, Any] = {
     "namespace": NamespaceOption,
     "context": ContextOption,
@@ -117,15 +139,15 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [one for name, one in own.items() if name != "connection"]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in _CONNECTION.items()
+        for name, option in (_CONNECTION | {"color": ColourOption}).items()
     ]
-
     click_context = inspect.Parameter(
         "click_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
     )
     parameters.append(click_context)
 
     def wrapper(*, click_context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - checked
+        del given["color"]  # its callback did it
         connection = Connection(**{name: given.pop(name) for name in _CONNECTION})
         before = click_context.find_root().obj or Connection()
         command(connection=connection.over(before), **given)

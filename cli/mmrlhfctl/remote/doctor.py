@@ -29,6 +29,7 @@ from mmrlhfctl.remote.checkup import (
 )
 from mmrlhfctl.remote.cluster import Cluster, Manifest, open_cluster
 from mmrlhfctl.remote.connection import Connection
+from mmrlhfctl.remote.paths import core_path
 from mmrlhfctl.remote.tables import Style, paint
 from mmrlhfctl.terminal import colours_wanted, out
 from mmrlhfctl.versions import own_version
@@ -43,7 +44,6 @@ _OTHER_RIGHTS = {
     "events": ("", "events", ("list", "watch")),
 }
 _STYLES = {State.OK: Style.GOOD, State.WARNING: Style.IDLE, State.FAILED: Style.BAD}
-_CONFIG_KEYS = ("config.yaml", "operator.yaml")
 
 
 def check_cluster(connection: Connection, *, as_json: bool) -> None:
@@ -189,17 +189,23 @@ def _nodes(cluster: Cluster, deployments: list[Manifest]) -> Iterator[Finding]:
         return
     yield gpu_nodes(nodes)
     for deployment in deployments:
-        yield from node_pools(_pools(cluster, deployment["metadata"]["namespace"]), nodes)
+        yield from node_pools(_pools(cluster, deployment), nodes)
 
 
-def _pools(cluster: Cluster, namespace: str) -> Mapping[str, Mapping[str, Any]]:
+def _pools(cluster: Cluster, deployment: Manifest) -> Mapping[str, Mapping[str, Any]]:
     """Return the node-pool profiles of the operator's configuration, where it can be read."""
-    try:
-        data = cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/{MANAGER}").get("data") or {}
-        config = yaml.safe_load(next((data[key] for key in _CONFIG_KEYS if key in data), "")) or {}
-        pools: Mapping[str, Mapping[str, Any]] = config.get("nodePools") or {}
-    except (ClusterError, yaml.YAMLError, AttributeError):
-        return {}
+    namespace = deployment["metadata"]["namespace"]
+    pools: dict[str, Mapping[str, Any]] = {}
+    for volume in deployment["spec"]["template"]["spec"].get("volumes") or ():
+        name = (volume.get("configMap") or {}).get("name")  # kustomize adds a digest to it
+        if name is None:
+            continue
+        try:
+            config_map = cluster.get(core_path("configmaps", namespace, name))
+            for text in (config_map.get("data") or {}).values():
+                pools |= yaml.safe_load(text).get("nodePools") or {}
+        except (ClusterError, yaml.YAMLError, AttributeError, TypeError):
+            continue
     return pools
 
 

@@ -219,10 +219,14 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
     def leave(*, renewed: str, pools: dict[str, Any] | None = None) -> None:
         labels = {"app": "operator"}
         container = {"name": "operator", "image": "example.test/operator:1"}
+        volume = {"name": "config", "configMap": {"name": "mmrlhf-operator-7h2b9k"}}
         spec = {
             "replicas": 1,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [container], "volumes": [volume]},
+            },
         }
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
         api.create(path, {"metadata": {"name": "mmrlhf-operator"}, "spec": spec})
@@ -249,7 +253,7 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
         config = {"config.yaml": yaml.safe_dump({"nodePools": pools or {}})}
         api.create(
             f"/api/v1/namespaces/{namespace}/configmaps",
-            {"metadata": {"name": "mmrlhf-operator"}, "data": config},
+            {"metadata": {"name": "mmrlhf-operator-7h2b9k"}, "data": config},
         )
 
     return leave
