@@ -76,23 +76,29 @@ class Reference(ApiModel):
 
 
 class RewardSource(ApiModel):
-    """Where the reward of each response comes from: exactly one of the two."""
+    """Where the reward of each response comes from: a side-car, or a model that scores them."""
 
     scores_uri: Uri | None = None
     """Side-car with the reward score of every response."""
+    model_uri: Uri | None = None
+    """Reward model, the folder model/ of a RewardTrainJob's artifacts; it scores the responses
+    before training, once for all runs with the same data. The operator fills it in from jobName."""
     job_name: DnsName | None = None
-    """RewardTrainJob in the same namespace that has succeeded; its model scores the responses."""
+    """RewardTrainJob in the same namespace; the job waits for it to succeed, and its model scores
+    the responses."""
 
     rules = (
         Rule(
-            "has(self.scoresUri) != has(self.jobName)", "give exactly one of scoresUri and jobName"
+            "has(self.scoresUri) != (has(self.modelUri) || has(self.jobName))",
+            "give exactly one of scoresUri, modelUri and jobName",
         ),
     )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.scores_uri is None) == (self.job_name is None):
-            raise FieldError("", "give exactly one of scoresUri and jobName")
+        has_model = self.model_uri is not None or self.job_name is not None
+        if (self.scores_uri is not None) == has_model:
+            raise FieldError("", "give exactly one of scoresUri, modelUri and jobName")
         return self
 
 
@@ -110,8 +116,8 @@ class MMDPOSpec(TrainJobSpec):
         *TrainJobSpec.rules,
         Rule(
             "self.objective.beta.strategy != 'dynamic' || has(self.reward)",
-            "objective.beta.strategy dynamic needs reward.scoresUri or reward.jobName; "
-            "or set it to fixed (plain DPO)",
+            "objective.beta.strategy dynamic needs reward.scoresUri, reward.modelUri or "
+            "reward.jobName; or set it to fixed (plain DPO)",
         ),
     )
 
@@ -121,7 +127,8 @@ class MMDPOSpec(TrainJobSpec):
             raise FieldError(
                 "reward",
                 "objective.beta.strategy dynamic scales beta by reward margins and needs "
-                "reward.scoresUri or reward.jobName; or set the strategy to fixed (plain DPO)",
+                "reward.scoresUri, reward.modelUri or reward.jobName; or set the strategy to fixed "
+                "(plain DPO)",
             )
         return self
 

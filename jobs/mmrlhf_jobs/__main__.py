@@ -1,5 +1,7 @@
 """``python -m mmrlhf_jobs <kind> [--job FILE]``: run one job on the processes of torchrun.
 
+``python -m mmrlhf_jobs score --help``: score a data set with a reward model, on as many.
+
 Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 141 another process of the job is gone,
 143 stopped as asked with a checkpoint.
 Errors are one line on stderr and the termination file; tracebacks are for bugs alone.
@@ -12,31 +14,38 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmrlhf_api import KINDS, JobFileError, MMDPOJob, kind_of, load_job
+from mmrlhf_api import KINDS, ClusterSampleJob, JobFileError, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_FRESH, ENV_JOB
 from mmrlhf_jobs.errors import InputError, JobError, SpecError
 from mmrlhf_jobs.reporting.termination import write_termination
+
+if TYPE_CHECKING:
+    from mmrlhf_jobs.trainers.context import TrainingContext
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a job; return the exit code."""
-    parser = argparse.ArgumentParser(prog="mmrlhf_jobs", description=__doc__.splitlines()[0])
-    subcommands = [kind.subcommand for kind in KINDS.values()]
-    parser.add_argument("kind", choices=subcommands, help="kind of the job")
-    parser.add_argument(
-        "--job",
-        type=Path,
-        default=Path(os.environ.get(ENV_JOB, DEFAULT_JOB_PATH)),
-        help=f"job file, YAML or JSON (default: ${ENV_JOB} or {DEFAULT_JOB_PATH})",
-    )
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(options.kind, options.job)
+        if given[:1] == ["score"]:
+            return _run(_scoring(given[1:]))
+        parser = argparse.ArgumentParser(prog="mmrlhf_jobs", description=__doc__.splitlines()[0])
+        subcommands = [kind.subcommand for kind in KINDS.values()]
+        parser.add_argument("kind", choices=[*subcommands, "score"], help="kind of the job")
+        parser.add_argument(
+            "--job",
+            type=Path,
+            default=Path(os.environ.get(ENV_JOB, DEFAULT_JOB_PATH)),
+            help=f"job file, YAML or JSON (default: ${ENV_JOB} or {DEFAULT_JOB_PATH})",
+        )
+        options = parser.parse_args(given)
+        return _run(_training(options.kind, options.job))
     except JobFileError as error:
         return _fail(2, "InvalidJob", str(error))
     except InputError as error:
@@ -52,13 +61,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
 
-def _run(kind: str, job_file: Path) -> int:
+def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
     job = load_job(job_file)
     if kind_of(job).subcommand != kind:
         raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
-    if not isinstance(job, MMDPOJob):
+    if isinstance(job, ClusterSampleJob):
         raise SpecError(f"{job_file}: this version cannot run {job.kind} yet")
     # torch takes seconds to import: a mistake in the job file is told before that.
+    from mmrlhf_jobs.trainers.kinds import train
+
+    return lambda context: train(job, context)
+
+
+def _scoring(arguments: Sequence[str]) -> Callable[[TrainingContext], None]:
+    from mmrlhf_jobs.trainers.scoring_command import parse_scoring
+
+    return parse_scoring(arguments).run
+
+
+def _run(work: Callable[[TrainingContext], None]) -> int:
+    """Do work on the processes of torchrun, or on this one alone."""
     from transformers.utils import logging
 
     from mmrlhf_jobs.reporting.progress import progress_from_environment
@@ -68,7 +90,6 @@ def _run(kind: str, job_file: Path) -> int:
         Interrupted,
         Interruption,
     )
-    from mmrlhf_jobs.trainers.mmdpo import MMDPOTrainer
     from mmrlhf_jobs.trainers.peers import PEER_LOST_EXIT_CODE, is_peer_loss
     from mmrlhf_jobs.trainers.runtime import Runtime
 
@@ -77,7 +98,6 @@ def _run(kind: str, job_file: Path) -> int:
     interruption = Interruption()
     interruption.listen()
     runtime = Runtime.from_environment()
-    _say(f"rank {runtime.rank} of {runtime.world_size} begins on {runtime.device}")
     with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:
         context = TrainingContext(
             runtime=runtime,
@@ -87,7 +107,7 @@ def _run(kind: str, job_file: Path) -> int:
             fresh=bool(os.environ.get(ENV_FRESH)),
         )
         try:
-            MMDPOTrainer(job, context).run()
+            work(context)
         except Interrupted as stopped:
             return _fail(INTERRUPTED_EXIT_CODE, "Interrupted", str(stopped))
         except RuntimeError as error:
@@ -99,13 +119,7 @@ def _run(kind: str, job_file: Path) -> int:
         finally:
             context.progress.close()
             runtime.leave()
-    _say(f"rank {runtime.rank} of {runtime.world_size} has ended well")
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _fail(exit_code: int, reason: str, message: str) -> int:

@@ -148,7 +148,9 @@ def locations(job: Job) -> list[Location]:
         need("data.evaluation.uri", evaluation.uri if evaluation else None, data)
     if isinstance(job, MMDPOJob):
         need("reference.logProbsUri", job.spec.reference.log_probs_uri, data)
-        need("reward.scoresUri", job.spec.reward.scores_uri if job.spec.reward else None, data)
+        reward = job.spec.reward
+        need("reward.scoresUri", reward.scores_uri if reward else None, data)
+        need("reward.modelUri", reward.model_uri if reward else None, model, "reward_model.json")
     if isinstance(job, ClusterSampleJob):
         need("embedding.model.uri", job.spec.embedding.model.uri, model, "config.json")
         for index, source in enumerate(job.spec.sources):

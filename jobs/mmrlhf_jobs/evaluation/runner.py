@@ -1,20 +1,20 @@
-"""One pass over held-out data with a policy, shared among the processes."""
+"""How a policy ranks held-out data, measured on all processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.preference import PreferenceScores, PreferenceTally
 from mmrlhf_jobs.forward.scoring import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import EncodedGroup
-from mmrlhf_jobs.trainers.queries import Query, QueryBuilder
-from mmrlhf_jobs.trainers.runtime import Runtime
+from mmrlhf_jobs.trainers.queries import Query
 
-__all__ = ["CATEGORIES", "EvaluationResult", "PreferenceEvaluation"]
+__all__ = ["CATEGORIES", "PreferenceEvaluation", "PreferenceResult"]
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 """Categories of the paper's Table 4, in its order."""
@@ -23,11 +23,22 @@ Score = Callable[[Sequence[EncodedGroup]], ResponseLogProbs]
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class PreferenceResult:
     """Agreement with the ranks, overall and by category."""
 
     overall: PreferenceScores
     by_category: Mapping[str, PreferenceScores]
+
+    def named(self, prefix: str = "") -> dict[str, float]:
+        """Overall figures by wire name, such as ``afterPreferenceAccuracy``."""
+        return self.overall.named(prefix)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "overall": self.overall.named(),
+            **{category: scores.named() for category, scores in self.by_category.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -35,31 +46,18 @@ class PreferenceEvaluation:
     """Evaluates policies on the pairs of a held-out data set.
 
     Attributes:
-        dataset: Held-out records.
-        builder: Makes queries of them, with reference log-probabilities.
-        runtime: Process group.
-        queries_per_batch: Queries that go through the model at once.
+        held_out: Its records, with reference log-probabilities.
     """
 
-    dataset: RankedDataset
-    builder: QueryBuilder
-    runtime: Runtime
-    queries_per_batch: int
+    held_out: EvaluationPass[Query]
 
-    def before(self) -> EvaluationResult:
+    def before(self) -> PreferenceResult:
         """Result of the reference policy, from its log-probabilities alone."""
-        return self._tally(lambda queries: [query.reference for query in queries])
+        return self._tally(lambda queries: [query.reference for query in queries], spare=False)
 
-    def run(self, score: Score, *, spare: bool) -> EvaluationResult:
-        """Result of a policy.
+    def run(self, score: Score, *, spare: bool) -> PreferenceResult:
+        """Result of a policy; see `Evaluation.run`."""
 
-        Args:
-            score: The policy's forward pass.
-            spare: Processes without queries run a spare one, for engines whose forward pass is
-                collective.
-        """
-
-        @torch.no_grad()
         def policy(queries: Sequence[Query]) -> list[torch.Tensor]:
             log_probs = score([query.encoded for query in queries]).sums.double().cpu()
             return list(log_probs.split([len(query.encoded.responses) for query in queries]))
@@ -67,32 +65,13 @@ class PreferenceEvaluation:
         return self._tally(policy, spare=spare)
 
     def _tally(
-        self, policy: Callable[[Sequence[Query]], list[torch.Tensor]], *, spare: bool = False
-    ) -> EvaluationResult:
+        self, policy: Callable[[Sequence[Query]], list[torch.Tensor]], *, spare: bool
+    ) -> PreferenceResult:
         tally = PreferenceTally()
-        last: list[Query] = []
-        for records in self.dataset.batches(
-            seed=0,
-            epoch=0,
-            start=0,
-            batch_size=self.queries_per_batch * self.runtime.world_size,
-            rank=self.runtime.rank,
-            world_size=self.runtime.world_size,
-        ):
-            queries = [self.builder.build(record) for record in records]
-            if queries:
-                last = queries[:1]
-                for record, query, values in zip(records, queries, policy(queries), strict=True):
-                    tally.add(
-                        record.category,
-                        policy=values,
-                        reference=query.reference,
-                        pairs=query.pairs,
-                    )
-            elif spare and last:
-                policy(last)
-        sums = self.runtime.sum(tally.vector(CATEGORIES))
+        for record, query, values in self.held_out.run(policy, spare=spare):
+            tally.add(record.category, policy=values, reference=query.reference, pairs=query.pairs)
+        sums = self.held_out.runtime.sum(tally.vector(CATEGORIES))
         overall, by_category = PreferenceTally.scores(CATEGORIES, sums)
         # Validation refuses data sets without a pair.
         assert overall is not None
-        return EvaluationResult(overall, by_category)
+        return PreferenceResult(overall, by_category)

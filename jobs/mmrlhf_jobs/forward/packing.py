@@ -26,9 +26,10 @@ class PackedRows:
         layout: Where prompts and responses are.
         copies: Rows per group: 1 with a shared prompt, else the number of responses.
         sources: ``[T]`` flat indices into ``rows * L``: the hidden state that predicts each
-            response token. The first token of a response is predicted at the end of the prompt.
-        targets: ``[T]`` token ids of all responses, in order.
-        lengths: ``[N]`` number of tokens of each response; they sum to T.
+            predicted token. The first token of a response is predicted at the end of the prompt.
+        targets: ``[T]`` ids of the predicted tokens of all responses, in order.
+        lengths: ``[N]`` number of predicted tokens of each response; they sum to T.
+        ends: ``[N]`` flat indices of the last token of each response.
         real_tokens: Tokens in the rows without padding.
     """
 
@@ -39,6 +40,7 @@ class PackedRows:
     sources: Tensor
     targets: Tensor
     lengths: Tensor
+    ends: Tensor
     real_tokens: int
 
 
@@ -75,30 +77,41 @@ def pack(
             own = [torch.arange(begin, begin + len(r)).expand(len(prompt_places), -1) for r in row]
             places.append(torch.cat([prompt_places, *own], dim=1))
     length = max(map(len, ids))
+    predicted = [count for group in groups for count in group.predicted]
+    flat = [response for group in groups for response in group.responses]
     layout = RowLayout(prompts=tuple(prompts), responses=tuple(members), length=length)
     input_ids = torch.full((len(ids), length), padding_id, dtype=torch.int64)
     position_ids = torch.zeros(len(places[0]), len(ids), length, dtype=torch.int64)
     for index, (row_ids, row_places) in enumerate(zip(ids, places, strict=True)):
         input_ids[index, : len(row_ids)] = row_ids
         position_ids[:, index, : len(row_ids)] = row_places
+    sources, ends = _places(layout, predicted)
     return PackedRows(
         input_ids=input_ids,
         position_ids=position_ids,
         layout=layout,
         copies=tuple(1 if shared_prefix else len(group.responses) for group in groups),
-        sources=_sources(layout),
-        targets=torch.cat([response for group in groups for response in group.responses]),
-        lengths=torch.tensor([len(r) for group in groups for r in group.responses]),
+        sources=sources,
+        targets=torch.cat(
+            [one[len(one) - count :] for one, count in zip(flat, predicted, strict=True)]
+        ),
+        lengths=torch.tensor(predicted),
+        ends=ends,
         real_tokens=sum(map(len, ids)),
     )
 
 
-def _sources(layout: RowLayout) -> Tensor:
-    pieces = []
+def _places(layout: RowLayout, predicted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Where tokens are predicted, and where responses end."""
+    pieces, ends = [], []
+    counts = iter(predicted)
     for row, (prompt, responses) in enumerate(zip(layout.prompts, layout.responses, strict=True)):
         start = row * layout.length
         place = start + prompt
-        for count in responses:
-            pieces += [torch.tensor([start + prompt - 1]), torch.arange(place, place + count - 1)]
-            place += count
-    return torch.cat(pieces)
+        for length in responses:
+            before = torch.arange(place - 1, place + length - 1)
+            before[0] = start + prompt - 1
+            pieces.append(before[length - next(counts) :])
+            place += length
+            ends.append(place - 1)
+    return torch.cat(pieces), torch.tensor(ends)

@@ -15,7 +15,14 @@ from mmrlhf_jobs.forward.logprobs import token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
-__all__ = ["ResponseLogProbs", "ResponseScorer", "response_log_probs"]
+__all__ = [
+    "LogProbHead",
+    "ResponseLogProbs",
+    "ResponseScorer",
+    "hidden_states",
+    "pack_rows",
+    "response_log_probs",
+]
 
 # 256 tokens of a vocabulary of 152k are 160 MB of float32 logits.
 DEFAULT_CHUNK_TOKENS = 256
@@ -26,7 +33,8 @@ class ResponseLogProbs:
     """Log-probabilities of N responses, in the order of groups and responses.
 
     Attributes:
-        sums: ``[N]`` sum over the tokens of each response, float32 (float64 for such a model).
+        sums: ``[N]`` sum over the predicted tokens of each response, float32 (float64 for such a
+            model).
         lengths: ``[N]`` int64 number of tokens summed.
         tokens_forwarded: Token places that went through the decoder, padding included.
         real_tokens: The same without padding.
@@ -62,7 +70,7 @@ def response_log_probs(
     Raises:
         ModelError: ``shared_prefix`` is asked for but the model cannot do it.
     """
-    head = _LogProbHead(model, adapter, chunk_tokens)
+    head = LogProbHead(model, adapter, chunk_tokens)
     return _score(model, adapter, groups, head, shared_prefix=shared_prefix)
 
 
@@ -91,7 +99,7 @@ class ResponseScorer(nn.Module):
         self.model = model
         self.adapter = adapter
         self.shared_prefix = shared_prefix
-        self._head = _LogProbHead(model, adapter, chunk_tokens)
+        self._head = LogProbHead(model, adapter, chunk_tokens)
 
     def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
         """Score groups; see :func:`response_log_probs`."""
@@ -100,7 +108,7 @@ class ResponseScorer(nn.Module):
         )
 
 
-class _LogProbHead(nn.Module):
+class LogProbHead(nn.Module):
     """Hidden states to log-probabilities, as a module of its own without parameters of its own.
 
     ZeRO-3 gathers the weights that a module reads before its forward pass and, by a hook on the
@@ -122,22 +130,33 @@ class _LogProbHead(nn.Module):
         )
 
 
-def _score(
-    model: PreTrainedModel,
-    adapter: VLMAdapter,
-    groups: Sequence[EncodedGroup],
-    head: _LogProbHead,
-    *,
-    shared_prefix: bool,
-) -> ResponseLogProbs:
+def pack_rows(
+    adapter: VLMAdapter, groups: Sequence[EncodedGroup], *, shared_prefix: bool
+) -> PackedRows:
+    """Lay out groups in rows, if the model can take them.
+
+    Raises:
+        ModelError: ``shared_prefix`` is asked for but the model cannot do it.
+    """
     if shared_prefix and not adapter.supports_shared_prefix:
         raise ModelError(
             "this model or its attention takes no mask per response (sliding windows, or "
             "attention flash_attention_2); set objective.sharedPrefix to auto or off"
         )
-    rows = pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
-    device = next(model.parameters()).device
-    hidden = _hidden_states(model, adapter, groups, rows, device, shared_prefix=shared_prefix)
+    return pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
+
+
+def _score(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    head: LogProbHead,
+    *,
+    shared_prefix: bool,
+) -> ResponseLogProbs:
+    rows = pack_rows(adapter, groups, shared_prefix=shared_prefix)
+    hidden = hidden_states(model, adapter, groups, rows, shared_prefix=shared_prefix)
+    device = hidden.device
     predicting = hidden.flatten(0, 1).index_select(0, rows.sources.to(device))
     log_probs = head(predicting, rows.targets.to(device))
     return ResponseLogProbs(
@@ -148,15 +167,16 @@ def _score(
     )
 
 
-def _hidden_states(
+def hidden_states(
     model: PreTrainedModel,
     adapter: VLMAdapter,
     groups: Sequence[EncodedGroup],
     rows: PackedRows,
-    device: torch.device,
     *,
     shared_prefix: bool,
 ) -> Tensor:
+    """Hidden states after the decoder's final norm, ``[rows, L, H]``, from one forward pass."""
+    device = next(model.parameters()).device
     decoder = adapter.decoder(model)
     attention = attention_name(decoder.config)
     input_ids = rows.input_ids.to(device)

@@ -26,6 +26,7 @@ from transformers import (
 
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.attention import SHARED_PREFIX_SDPA, register_shared_prefix_attention
+from mmrlhf_jobs.models.chat import ChatTemplate
 from mmrlhf_jobs.models.processing import load_processor
 
 if TYPE_CHECKING:
@@ -60,11 +61,25 @@ class EncodedGroup:
         prompt_ids: ``[P]`` int64; media placeholders are expanded to one id per media token.
         responses: Per response ``[R_i]`` int64; each ends with the template's terminal token.
         media_inputs: Tensors of the processor for this query's media; empty without media.
+        given: Per response the number of tokens at its start that are read and not predicted;
+            empty if all of every response are predicted.
     """
 
     prompt_ids: Tensor
     responses: tuple[Tensor, ...]
     media_inputs: dict[str, Tensor]
+    given: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt and of all responses."""
+        return len(self.prompt_ids) + sum(map(len, self.responses))
+
+    @property
+    def predicted(self) -> tuple[int, ...]:
+        """Per response the number of tokens that are predicted."""
+        given = self.given or (0,) * len(self.responses)
+        return tuple(len(one) - skip for one, skip in zip(self.responses, given, strict=True))
 
 
 class TrainableParts(Protocol):
@@ -85,6 +100,10 @@ class TrainableParts(Protocol):
 
 class VLMAdapter(Protocol):
     """One family of vision-language models."""
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """Texts as token ids."""
 
     @property
     def supports_shared_prefix(self) -> bool:

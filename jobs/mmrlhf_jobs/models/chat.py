@@ -112,6 +112,44 @@ class ChatTemplate:
         pieces.append(text[start:])
         return self._tokenise("".join(pieces))
 
+    def text_ids(self, text: str, place: str) -> Tensor:
+        """Tokenise a piece of text that stands in a user's or an assistant's turn.
+
+        Args:
+            text: The text; nothing is added to it.
+            place: Field path for errors, such as ``responses[0].text``.
+
+        Returns:
+            Token ids ``[N]``, int64; empty for an empty text.
+
+        Raises:
+            DataError: The text holds a placeholder or the terminal token.
+        """
+        self._refuse(text, [*self.placeholders.values(), self.terminal_token], place)
+        return self._tokenise(text)
+
+    def closing_ids(self) -> Tensor:
+        """Token ids between the end of the user's text and the start of the assistant's answer.
+
+        They begin with a special token, which separates words, so a prompt has the same ids before
+        them whether it is tokenised with them or without.
+
+        Returns:
+            Token ids ``[N]``, int64, at least one.
+
+        Raises:
+            ModelError: The template ends the user's turn with ordinary text, or changes the text.
+        """
+        text = self.prompt_text(_PROBE, [])
+        ids = self._tokenise(text[text.index(_PROBE) + len(_PROBE) :])
+        special = set(self.tokenizer.all_special_ids)
+        if len(ids) == 0 or int(ids[0]) not in special:
+            raise ModelError(
+                "the chat template does not end the user's turn with a special token, so responses "
+                "to judge cannot be put at the end of a prompt that they share"
+            )
+        return ids
+
     def response_ids(self, text: str, place: str) -> Tensor:
         """Tokenise a response and end it with the terminal token.
 
@@ -125,8 +163,7 @@ class ChatTemplate:
         Raises:
             DataError: The response holds a placeholder or the terminal token.
         """
-        self._refuse(text, [*self.placeholders.values(), self.terminal_token], place)
-        return torch.cat([self._tokenise(text), torch.tensor([self.terminal_id])])
+        return torch.cat([self.text_ids(text, place), torch.tensor([self.terminal_id])])
 
     def digest(self) -> str:
         """Digest of template, special tokens and placement of media."""

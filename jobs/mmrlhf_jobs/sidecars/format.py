@@ -1,8 +1,8 @@
 """The file format of side-cars: Parquet with the identity in the schema's metadata.
 
-Columns: ``key`` (32 raw bytes), ``value`` (float64), and ``record_id`` and ``response_id`` for
-people and messages. The metadata key ``mmrlhf.sidecar`` holds JSON: ``{"version": 1, "identity":
-{...}}``.
+Columns: ``key`` (32 raw bytes), ``value`` (float64), and ``record_id``, ``response_id`` and maybe
+``critique`` for people and messages. The metadata key ``mmrlhf.sidecar`` holds JSON:
+``{"version": 1, "identity": {...}}``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ _COLUMNS: Final = [
     ("record_id", pa.string()),
     ("response_id", pa.string()),
 ]
+_CRITIQUE: Final = ("critique", pa.string())
+"""Text that a reward was read after; files without the column are fine."""
 
 
 def schema(identity: SidecarIdentity) -> pa.Schema:
     """Arrow schema of a side-car with this identity."""
     content = json.dumps({"version": 1, "identity": asdict(identity)}, sort_keys=True)
-    return pa.schema(_COLUMNS, metadata={_METADATA: content.encode()})
+    return pa.schema([*_COLUMNS, _CRITIQUE], metadata={_METADATA: content.encode()})
 
 
 def open_file(uri: str, storage: StorageOptions | None) -> tuple[pq.ParquetFile, SidecarIdentity]:
@@ -80,7 +82,7 @@ def _identity(found: pa.Schema, uri: str) -> SidecarIdentity:
     if content["version"] != 1:
         raise SidecarError(f"{uri}: version {content['version']!r} is not supported; expected 1")
     columns = [(field.name, field.type) for field in found]
-    if columns != _COLUMNS:
+    if columns not in (_COLUMNS, [*_COLUMNS, _CRITIQUE]):
         raise SidecarError(f"{uri}: its columns are {columns}; expected {_COLUMNS}")
     return SidecarIdentity.from_json(content["identity"], uri)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mmrlhf_jobs.errors import SidecarError
 from mmrlhf_jobs.sidecars.format import KeyArray, ValueArray, key_array, open_file
@@ -106,11 +107,7 @@ class Sidecar:
         Raises:
             SidecarError: A response has no value here.
         """
-        wanted = np.array(keys, _DTYPE)
-        places = np.searchsorted(self._keys, wanted)
-        found = np.zeros(len(wanted), bool)
-        inside = places < len(self._keys)
-        found[inside] = self._keys[places[inside]] == wanted[inside]
+        places, found = self._search(keys)
         if not found.all():
             absent = np.flatnonzero(~found)
             first = int(absent[0])
@@ -123,6 +120,19 @@ class Sidecar:
                 " it for this data set"
             )
         return self._values[places]
+
+    def lacking(self, keys: Sequence[bytes]) -> list[int]:
+        """Places of the keys that have no value here."""
+        return [int(place) for place in np.flatnonzero(~self._search(keys)[1])]
+
+    def _search(self, keys: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Places of keys, int64[N], and whether they are there, bool[N]."""
+        wanted = np.array(keys, _DTYPE)
+        places = np.asarray(np.searchsorted(self._keys, wanted), np.int64)
+        found = np.zeros(len(wanted), bool)
+        inside = places < len(self._keys)
+        found[inside] = self._keys[places[inside]] == wanted[inside]
+        return places, found
 
 
 def _hex(key: np.bytes_) -> str:

@@ -39,7 +39,7 @@ class SidecarWriter:
         self._schema = schema(identity)
         self._storage = storage
         self._resources = ExitStack()
-        self._rows: list[tuple[bytes, float, str, str]] = []
+        self._rows: list[tuple[bytes, float, str, str, str | None]] = []
 
     def __enter__(self) -> Self:
         with self._resources as resources:
@@ -55,6 +55,7 @@ class SidecarWriter:
         *,
         record_id: str,
         response_ids: Sequence[str],
+        critiques: Sequence[str | None] | None = None,
     ) -> None:
         """Add the values of one record's responses.
 
@@ -63,18 +64,20 @@ class SidecarWriter:
             values: One for each key.
             record_id: The record, for people and messages.
             response_ids: One for each key.
+            critiques: One for each key, where a reward was read after a critique.
 
         Raises:
             SidecarError: A value is not finite.
             StorageError: The disk is full or the store fails.
         """
-        for key, value, response_id in zip(keys, values, response_ids, strict=True):
+        texts = [None] * len(keys) if critiques is None else critiques
+        for key, value, response_id, text in zip(keys, values, response_ids, texts, strict=True):
             if not math.isfinite(value):
                 raise SidecarError(
                     f"{self._uri}: the value of record {record_id!r}, response {response_id!r} is"
                     f" {value}; the model gives no finite score for it"
                 )
-            self._rows.append((key, float(value), record_id, response_id))
+            self._rows.append((key, float(value), record_id, response_id, text))
         if len(self._rows) >= _GROUP_ROWS:
             self._flush()
 
@@ -136,7 +139,7 @@ def merge(
             tables.append(file.read())
     if identity is None:
         raise SidecarError(f"{out}: there are no side-cars to merge into it")
-    rows = pa.concat_tables(tables)
+    rows = pa.concat_tables(tables, promote_options="default")
     rows = rows.take(np.argsort(key_array(rows["key"]), kind="stable"))
     keys = key_array(rows["key"])
     first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: len(keys)])

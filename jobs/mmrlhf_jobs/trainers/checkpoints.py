@@ -87,7 +87,7 @@ class Checkpoints:
         found = (_KEY.search(key) for key in self._store.list_committed(self._prefix))
         return sorted(int(match.group(1)) for match in found if match)
 
-    def save(self, engine: Engine, state: CheckpointState) -> None:
+    def save(self, engine: Engine[Any], state: CheckpointState) -> None:
         """Save on every process, then make the checkpoint visible and drop the oldest ones.
 
         Raises:
@@ -141,7 +141,7 @@ class Checkpoints:
             )
         return state
 
-    def restore(self, engine: Engine, state: CheckpointState) -> None:
+    def restore(self, engine: Engine[Any], state: CheckpointState) -> None:
         """Load the parts of this process (and of rank 0, which DeepSpeed reads everywhere)."""
         local = self._fresh_scratch()
         for rank in sorted({0, self._runtime.rank}):

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.forward.scoring import ResponseLogProbs, ResponseScorer
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.trainers.engine import parameter_groups
 from mmrlhf_jobs.trainers.runtime import Runtime
@@ -20,6 +20,8 @@ from mmrlhf_jobs.trainers.runtime import Runtime
 __all__ = ["DeepSpeedEngine", "deepspeed_settings"]
 
 _TAG = "state"
+
+Out = TypeVar("Out")
 
 
 def deepspeed_settings(
@@ -50,11 +52,11 @@ def deepspeed_settings(
     }
 
 
-class DeepSpeedEngine:
+class DeepSpeedEngine(Generic[Out]):
     """ZeRO stages 0 to 3 of DeepSpeed.
 
     Args:
-        scorer: The policy, with `requires_grad` set as the job wants it.
+        module: What is trained, with `requires_grad` set as the job wants it.
         settings: Optimizer settings of the job.
         parallelism: The ZeRO stage.
         runtime: Process group, already joined.
@@ -63,7 +65,7 @@ class DeepSpeedEngine:
 
     def __init__(
         self,
-        scorer: ResponseScorer,
+        module: nn.Module,
         settings: Optimizer,
         *,
         parallelism: Parallelism,
@@ -84,7 +86,7 @@ class DeepSpeedEngine:
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
         optimizer = torch.optim.AdamW(
-            parameter_groups(scorer, weight_decay=settings.weight_decay),
+            parameter_groups(module, weight_decay=settings.weight_decay),
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
@@ -96,14 +98,14 @@ class DeepSpeedEngine:
             verbose=False,
         )
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=scorer,
+            model=module,
             optimizer=optimizer,
             config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
         )
 
-    def score(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
-        """Log-probabilities of all responses under the policy."""
-        result: ResponseLogProbs = self._engine(groups)
+    def score(self, groups: Sequence[EncodedGroup]) -> Out:
+        """What the module makes of several queries."""
+        result: Out = self._engine(groups)
         return result
 
     def backward(self, loss: torch.Tensor) -> None:

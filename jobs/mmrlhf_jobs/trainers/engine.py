@@ -7,26 +7,29 @@ processes alike. An engine therefore sums, where most libraries average.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.forward.scoring import ResponseLogProbs, ResponseScorer
 from mmrlhf_jobs.models.adapter import EncodedGroup
 
 __all__ = ["Engine", "TorchEngine", "parameter_groups"]
 
+Out = TypeVar("Out")
+Out_co = TypeVar("Out_co", covariant=True)
 
-class Engine(Protocol):
+
+class Engine(Protocol[Out_co]):
     """What the trainer needs of an engine."""
 
-    def score(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
-        """Log-probabilities of all responses under the policy."""
+    def score(self, groups: Sequence[EncodedGroup]) -> Out_co:
+        """What the module makes of several queries."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate the gradient of one micro-batch; the loss is a scalar."""
@@ -41,7 +44,7 @@ class Engine(Protocol):
         """Read back what `save` wrote."""
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """All weights of the scorer, frozen ones included; complete on rank 0."""
+        """All weights of the module, frozen ones included; complete on rank 0."""
 
 
 def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
@@ -54,14 +57,14 @@ def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str,
     return [group for group in groups if group["params"]]
 
 
-class TorchEngine:
+class TorchEngine(Generic[Out]):
     """Plain torch AdamW on one process.
 
     Weights and optimizer state are float32. A half-precision dtype runs the forward pass under
     autocast, because AdamW on bfloat16 weights loses updates smaller than 1/256 of a weight.
 
     Args:
-        scorer: The policy, with `requires_grad` set as the job wants it.
+        module: What is trained, with `requires_grad` set as the job wants it.
         settings: Optimizer settings of the job.
         device: Device of the weights.
         autocast: Dtype of the forward pass, if not float32.
@@ -69,18 +72,18 @@ class TorchEngine:
 
     def __init__(
         self,
-        scorer: ResponseScorer,
+        module: nn.Module,
         settings: Optimizer,
         *,
         device: torch.device,
         autocast: torch.dtype | None = None,
     ) -> None:
-        self._model = scorer
+        self._model = module
         self._device = device
         self._autocast = autocast
         self._max_norm = settings.max_grad_norm
         self._optimizer = torch.optim.AdamW(
-            parameter_groups(scorer, weight_decay=settings.weight_decay),
+            parameter_groups(module, weight_decay=settings.weight_decay),
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
@@ -89,11 +92,11 @@ class TorchEngine:
             parameter for group in self._optimizer.param_groups for parameter in group["params"]
         ]
 
-    def score(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
-        """Log-probabilities of all responses under the policy."""
+    def score(self, groups: Sequence[EncodedGroup]) -> Out:
+        """What the module makes of several queries."""
         enabled = self._autocast is not None
         with torch.autocast(self._device.type, dtype=self._autocast, enabled=enabled):
-            result: ResponseLogProbs = self._model(groups)
+            result: Out = self._model(groups)
         return result
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -101,8 +104,13 @@ class TorchEngine:
         loss.backward()
 
     def step(self, *, learning_rate: float) -> float:
-        """Clip, update, clear; return the norm before clipping."""
+        """Clip, update, clear; return the norm before clipping.
+
+        Nothing is updated by gradients that are not finite.
+        """
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
+        if not math.isfinite(norm):
+            return norm
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()

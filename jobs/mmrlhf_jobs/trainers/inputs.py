@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmrlhf_api import ArtifactStore as ArtifactSettings
-from mmrlhf_api import DataSource, MMDPOSpec, ModelSource, Trainable
+from mmrlhf_api import DataSource, ModelSource, Trainable
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
 from mmrlhf_jobs.data.report import ValidationReport
@@ -19,7 +19,6 @@ from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter, load_model
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.sidecars.keys import SidecarIdentity
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.trainers.runtime import Runtime
 
@@ -27,7 +26,6 @@ __all__ = [
     "OpenDataset",
     "Policy",
     "open_dataset",
-    "open_rewards",
     "storage_options",
     "torch_dtype",
     "use_shared_prefix",
@@ -129,23 +127,6 @@ def open_dataset(
 
     index, report = runtime.on_main(check)
     return OpenDataset(RankedDataset.open(location, index=index), report)
-
-
-def open_rewards(spec: MMDPOSpec, options: StorageOptions | None) -> Sidecar | None:
-    """The side-car of reward scores, where the objective scales by them.
-
-    Raises:
-        SpecError: The rewards come from a job, which only a cluster can wait for.
-        SidecarError: It is missing or of another kind.
-    """
-    if spec.reward is None:
-        return None
-    if spec.reward.scores_uri is None:
-        raise SpecError(
-            f"spec.reward.jobName: {spec.reward.job_name} runs in a cluster; a local run needs "
-            "spec.reward.scoresUri, the side-car of scores that such a job leaves behind"
-        )
-    return Sidecar.open(spec.reward.scores_uri, SidecarIdentity(kind="reward"), storage=options)
 
 
 def use_shared_prefix(setting: str, adapter: VLMAdapter) -> bool:

@@ -3,12 +3,13 @@
 ::
 
     <artifacts>/<namespace>/<name>/<uid>/
-        model/                   the aligned model, a Hugging Face folder
+        model/                   the trained model, a Hugging Face folder
         metrics.jsonl            one row a step
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
         checkpoints/step-.../
     <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
+    <artifacts>/cache/reward/    scores of a reward model, likewise
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class RunLayout:
 
     @property
     def model(self) -> str:
-        """The aligned model."""
+        """The trained model."""
         return f"{self.prefix}/model"
 
     @property
@@ -56,6 +57,6 @@ class RunLayout:
         return f"{self.prefix}/attempts.json"
 
     @staticmethod
-    def reference_cache(digest: str) -> str:
-        """Reference log-probabilities of one model, template and data set."""
-        return f"cache/reference/{digest}"
+    def cache(kind: str, digest: str) -> str:
+        """Values of one kind, of one model, template and data set."""
+        return f"cache/{kind}/{digest}"

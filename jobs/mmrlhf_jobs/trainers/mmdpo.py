@@ -1,293 +1,124 @@
-"""MM-DPO: align a model with ranked responses (paper section 4).
-
-The order of a run: validate the data, load the model, make the reference log-probabilities once,
-go on from the last checkpoint, train, evaluate, publish. Everything up to the first step is checked
-before it, so that a mistake in the input costs no training.
-"""
+"""MM-DPO: align a model with ranked responses (paper section 4)."""
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from mmrlhf_api import MMDPOJob
-from mmrlhf_jobs.errors import JobError
-from mmrlhf_jobs.evaluation.runner import EvaluationResult, PreferenceEvaluation
-from mmrlhf_jobs.forward.scoring import ResponseScorer
-from mmrlhf_jobs.reporting.manifest import Attempts
-from mmrlhf_jobs.reporting.metrics import MetricsLog
-from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.trainers.checkpoints import Checkpoints, CheckpointState, RunInputs
-from mmrlhf_jobs.trainers.context import TrainingContext
-from mmrlhf_jobs.trainers.deepspeed_engine import DeepSpeedEngine
-from mmrlhf_jobs.trainers.engine import Engine, TorchEngine
-from mmrlhf_jobs.trainers.inputs import (
-    Policy,
-    storage_options,
-    torch_dtype,
-    use_shared_prefix,
-)
-from mmrlhf_jobs.trainers.interruption import Interrupted
-from mmrlhf_jobs.trainers.layout import RunLayout
-from mmrlhf_jobs.trainers.optimization import PreferenceLoop, StepFigures
-from mmrlhf_jobs.trainers.pace import Pace
+from mmrlhf_jobs.evaluation.passes import EvaluationPass
+from mmrlhf_jobs.evaluation.results import EvaluationResult
+from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
+from mmrlhf_jobs.forward.scoring import ResponseLogProbs, ResponseScorer
+from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.trainers.inputs import OpenDataset, Policy, use_shared_prefix
 from mmrlhf_jobs.trainers.preference_objective import PreferenceObjective
-from mmrlhf_jobs.trainers.preparation import Preparation, PreparedRun
-from mmrlhf_jobs.trainers.publication import make_manifest, named_metrics, publish_model
-from mmrlhf_jobs.trainers.steps import StepPlan
+from mmrlhf_jobs.trainers.preparation import EVALUATION_BATCH, Preparation
+from mmrlhf_jobs.trainers.queries import Query, QueryBuilder
+from mmrlhf_jobs.trainers.recipe import PreparedRun
+from mmrlhf_jobs.trainers.reference import ReferencePass
+from mmrlhf_jobs.trainers.rewards import open_rewards, summarise_rewards
 
-__all__ = ["MMDPOTrainer"]
+__all__ = ["MMDPORecipe"]
 
 
-class MMDPOTrainer:
-    """Runs one MMDPOJob on the processes of a runtime.
+class MMDPORecipe:
+    """What is particular to an MMDPOJob.
 
     Args:
         job: What to do.
-        context: The world around it.
+        preparation: Opens and checks its inputs.
     """
 
-    def __init__(self, job: MMDPOJob, context: TrainingContext) -> None:
+    def __init__(self, job: MMDPOJob, preparation: Preparation) -> None:
         self._job = job
-        self._context = context
-        self._runtime = context.runtime
-        self._options = storage_options(job.spec.artifacts)
-        self._store = ArtifactStore(job.spec.artifacts.uri, self._options)
-        self._layout = RunLayout.of(job)
-        self._attempts = Attempts(self._store, self._layout.attempts, context.clock)
-        self._step = 0
-        parallelism = job.spec.parallelism
-        self._uses_deepspeed = parallelism.engine == "deepspeed" or (
-            parallelism.engine == "auto" and self._runtime.world_size > 1
-        )
-        self._engine_name = (
-            f"deepspeed-{parallelism.zero_stage}" if self._uses_deepspeed else "torch"
-        )
+        self._preparation = preparation
 
-    def run(self) -> None:
-        """Train and publish, or do nothing if the run is complete already.
+    def prepare(
+        self, policy: Policy, train: OpenDataset, held_out: OpenDataset | None
+    ) -> PreparedRun[Query, ResponseLogProbs]:
+        """Open or make the side-cars, and look up every reward before the first step.
 
         Raises:
-            JobError: The input is wrong or the run failed.
-            Interrupted: The job was asked to stop; a checkpoint was saved.
+            SidecarError: A side-car is of another kind, model or template, or lacks values.
+            Interrupted: The job was asked to stop in the reference pass.
         """
-        self._runtime.on_main(self._store.check_writable)
-        if self._context.fresh:
-            self._runtime.on_main(self._forget)
-        finished = self._runtime.on_main(lambda: self._store.read_text(self._layout.manifest))
-        if finished is not None:
-            self._context.progress.emit(
-                "notice",
-                message="this run is complete already; change the job or use --fresh to run anew",
-            )
-            self._announce(json.loads(finished)["metrics"])
-            return
-        self._runtime.on_main(lambda: self._attempts.begin(processes=self._runtime.world_size))
-        try:
-            self._train()
-        except (Interrupted, JobError) as error:
-            self._end_attempt(type(error).__name__)
-            raise
-
-    def _train(self) -> None:
-        spec, context = self._job.spec, self._context
-        preparation = Preparation(self._job, context, self._store, self._options)
-        train, held_out = preparation.open_data()
-        policy = preparation.load_policy(deepspeed=self._uses_deepspeed)
+        spec, preparation = self._job.spec, self._preparation
+        runtime, context = preparation.context.runtime, preparation.context
+        rewards = open_rewards(spec.reward, train, preparation)
         scorer = ResponseScorer(
             policy.loaded.model,
             policy.loaded.adapter,
             shared_prefix=use_shared_prefix(spec.objective.shared_prefix, policy.loaded.adapter),
         )
-        # Before the engine: the policy is still the reference, and its weights are in one place.
-        prepared = preparation.prepare(policy, scorer, train, held_out)
-        if spec.training.gradient_checkpointing:
-            policy.loaded.model.activation_checkpointing_enable()
-        policy.loaded.model.train()
-        engine = self._engine(scorer)
-        objective = PreferenceObjective(
-            spec.objective, seed=spec.training.seed, runtime=self._runtime
+        references = ReferencePass(
+            preparation.sidecar_cache(),
+            scorer=scorer,
+            identity=policy.reference_identity(),
+            queries_per_batch=EVALUATION_BATCH,
+            progress=context.progress,
         )
-        checkpoints = Checkpoints(
-            self._store,
-            prefix=self._layout.prefix,
-            scratch=context.scratch / f"checkpoint-{self._runtime.rank}",
-            keep=spec.checkpoint.keep,
-            runtime=self._runtime,
-        )
-        state = self._resume(checkpoints, engine, objective, prepared.digests)
-        log = MetricsLog(
-            context.scratch / f"metrics-{self._runtime.rank}.jsonl",
-            restored=state.metrics if state else "",
-        )
-        plan = StepPlan(
-            num_records=train.records.num_records,
-            queries_per_step=spec.training.queries_per_step,
-            queries_per_micro_batch=spec.training.queries_per_micro_batch,
-            epochs=spec.training.epochs,
-            max_steps=spec.training.max_steps,
-        )
-        loop = PreferenceLoop(
-            engine=engine,
-            objective=objective,
-            plan=plan,
-            optimizer=spec.optimizer,
-            beta=spec.objective.beta.initial,
-            sft_weight=spec.objective.sft_weight,
-            seed=spec.training.seed,
-            runtime=self._runtime,
-            interruption=context.interruption,
-        )
-        context.progress.emit(
-            "phase", phase="train", message=f"step {self._step} of {plan.total_steps}"
-        )
-        pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
-        for figures in loop.run(train.records, prepared.builder, start=self._step):
-            self._step = figures.step
-            self._log(figures, plan.total_steps, log, pace)
-            if figures.step == plan.total_steps:
-                break
-            if figures.step % spec.checkpoint.every_steps == 0 or figures.interrupted:
-                checkpoints.save(engine, self._state(prepared, objective, log))
-            if figures.interrupted:
-                raise Interrupted(
-                    f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
-                    "checkpoint is saved, run the same job again to go on"
+
+        def builder(dataset: OpenDataset) -> QueryBuilder:
+            return QueryBuilder(
+                policy.loaded.adapter,
+                media_root=dataset.records.media_root,
+                mode=spec.objective.pairs,
+                reference=references.sidecar(
+                    dataset.records,
+                    given=spec.reference.log_probs_uri if dataset is train else None,
+                ),
+                rewards=rewards if dataset is train else None,
+                storage=preparation.options,
+            )
+
+        train_builder = builder(train)
+        evaluation = None
+        if held_out is not None:
+            evaluation = PreferenceEvaluation(
+                EvaluationPass(
+                    dataset=held_out.records,
+                    builder=builder(held_out),
+                    runtime=runtime,
+                    queries_per_batch=EVALUATION_BATCH,
                 )
-            every = spec.training.evaluate_every_steps
-            if prepared.evaluation and every and figures.step % every == 0:
-                result = self._evaluate(prepared.evaluation, engine)
-                log.append({"step": self._step, **result.overall.named("heldOut")})
-        self._publish(policy, engine, prepared, log)
-        self._runtime.on_main(checkpoints.clear)
-
-    def _forget(self) -> None:
-        """Remove the run, its completeness first. Reference log-probabilities stay."""
-        self._store.remove(self._layout.manifest)
-        self._store.remove(self._layout.prefix)
-
-    def _engine(self, scorer: ResponseScorer) -> Engine:
-        spec = self._job.spec
-        dtype = torch_dtype(spec.model.dtype)
-        if self._uses_deepspeed:
-            return DeepSpeedEngine(
-                scorer,
-                spec.optimizer,
-                parallelism=spec.parallelism,
-                runtime=self._runtime,
-                dtype=dtype,
             )
-        return TorchEngine(
-            scorer,
-            spec.optimizer,
-            device=self._runtime.device,
-            autocast=None if spec.model.dtype == "float32" else dtype,
-        )
-
-    def _resume(
-        self,
-        checkpoints: Checkpoints,
-        engine: Engine,
-        objective: PreferenceObjective,
-        digests: RunInputs,
-    ) -> CheckpointState | None:
-        if self._job.spec.checkpoint.resume == "none":
-            self._runtime.on_main(checkpoints.clear)
-            return None
-        state = self._runtime.on_main(
-            lambda: checkpoints.latest(
-                world_size=self._runtime.world_size, engine=self._engine_name, inputs=digests
-            )
-        )
-        if state is None:
-            return None
-        checkpoints.restore(engine, state)
-        objective.restore(state.objective)
-        self._step = state.step
-        self._context.progress.emit(
-            "notice", message=f"going on from the checkpoint of step {state.step}"
-        )
-        return state
-
-    def _state(
-        self, prepared: PreparedRun, objective: PreferenceObjective, log: MetricsLog
-    ) -> CheckpointState:
-        return CheckpointState(
-            step=self._step,
-            world_size=self._runtime.world_size,
-            engine=self._engine_name,
-            inputs=prepared.digests,
-            objective=objective.state(),
-            metrics=log.text(),
-        )
-
-    def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
-        speed = pace.note(step=figures.step, tokens=figures.tokens)
-        if figures.step % self._job.spec.tracking.log_every_steps == 0:
-            log.append({**figures.row(), **speed})
-        self._context.progress.emit(
-            "step",
-            step=figures.step,
-            totalSteps=total_steps,
-            loss=figures.loss,
-            margin=figures.margin,
-            accuracy=figures.accuracy,
-            tokensPerSecond=speed["tokensPerSecond"],
-            etaSeconds=speed["etaSeconds"],
-        )
-
-    def _evaluate(self, evaluation: PreferenceEvaluation, engine: Engine) -> EvaluationResult:
-        self._context.progress.emit(
-            "phase", phase="evaluate", message=f"held-out data after step {self._step}"
-        )
-        return evaluation.run(engine.score, spare=self._uses_deepspeed)
-
-    def _publish(
-        self, policy: Policy, engine: Engine, prepared: PreparedRun, log: MetricsLog
-    ) -> None:
-        """Write model, metrics and manifest, the manifest last: it makes the run complete."""
-        results: dict[str, EvaluationResult] = {}
-        if prepared.evaluation is not None:
-            results = {
-                "before": prepared.evaluation.before(),
-                "after": self._evaluate(prepared.evaluation, engine),
-            }
-        self._context.progress.emit("phase", phase="publish", message="writing the model")
-        # Every process takes part in gathering the weights; rank 0 writes them.
-        weights = engine.weights()
-        if self._runtime.is_main:
-            publish_model(
+        record: dict[str, Any] = {"rewards": None}
+        metrics: dict[str, float] = {}
+        if rewards is not None:
+            summary = summarise_rewards(train.records, rewards, spec.objective, runtime=runtime)
+            context.progress.emit("notice", message=summary.sentence())
+            record["rewards"] = summary.as_dict()
+            metrics["rewardDisagreement"] = summary.disagreement
+        return PreparedRun(
+            module=scorer,
+            train=train,
+            builder=train_builder,
+            objective=PreferenceObjective(spec.objective, seed=spec.training.seed, runtime=runtime),
+            evaluation=evaluation,
+            digests=preparation.digests(
                 policy,
-                weights,
-                store=self._store,
-                key=self._layout.model,
-                scratch=self._context.scratch / "publish",
-            )
-            self._store.write_text(self._layout.metrics, log.text())
-            manifest = make_manifest(
-                self._job,
-                prepared,
-                results,
-                processes=self._runtime.world_size,
-                engine=self._engine_name,
-                steps=self._step,
-                attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
-            )
-            self._store.write_text(
-                self._layout.manifest, json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-            )
-        self._runtime.wait()
-        self._announce(named_metrics(results))
-
-    def _announce(self, metrics: dict[str, float]) -> None:
-        self._context.progress.emit(
-            "done", artifacts=f"{self._store.uri}/{self._layout.prefix}", metrics=metrics
+                train,
+                template=policy.loaded.adapter.template_digest(),
+                rewards=rewards.digest if rewards else "",
+            ),
+            record=record,
+            metrics=metrics,
         )
 
-    def _end_attempt(self, exit_name: str) -> None:
-        """Note the end; the record of a failure must not hide the failure itself."""
-        if self._runtime.is_main:
-            try:
-                self._attempts.end(exit_name=exit_name, step=self._step)
-            except JobError:
-                return
+    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """Write the aligned model as a Hugging Face folder."""
+        save_model(
+            policy.loaded.model,
+            {name.removeprefix("model."): value for name, value in weights.items()},
+            source=policy.folder,
+            target=folder,
+        )
+
+    def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:
+        """Nothing beyond the held-out pairs."""
+        del model_uri
+        return {}

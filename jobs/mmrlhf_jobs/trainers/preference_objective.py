@@ -7,8 +7,8 @@ counts come in from outside and the result is a share of the step's loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -24,49 +24,10 @@ from mmrlhf_jobs.objectives.scaling import (
 )
 from mmrlhf_jobs.objectives.supervised import supervised_loss
 from mmrlhf_jobs.trainers.queries import Query
+from mmrlhf_jobs.trainers.recipe import Figures, MicroLoss
 from mmrlhf_jobs.trainers.runtime import Runtime
 
-__all__ = ["MicroLoss", "PreferenceObjective", "StepCounts", "step_counts"]
-
-
-@dataclass(frozen=True)
-class StepCounts:
-    """What the sums of an optimizer step are divided by, over all processes.
-
-    Attributes:
-        pairs: Pairs.
-        chosen_tokens: Tokens of the chosen responses, each as often as it wins.
-    """
-
-    pairs: float
-    chosen_tokens: float
-
-
-def step_counts(queries: Sequence[Query]) -> StepCounts:
-    """Counts of one process's queries; known before any forward pass."""
-    return StepCounts(
-        pairs=float(sum(len(query.pairs) for query in queries)),
-        chosen_tokens=float(
-            sum(
-                int(wins) * len(response)
-                for query in queries
-                for wins, response in zip(query.wins, query.encoded.responses, strict=True)
-            )
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class MicroLoss:
-    """Loss of a micro-batch and its figures.
-
-    Attributes:
-        loss: Scalar with gradient, this micro-batch's share of the step's loss.
-        sums: Sums that add up over micro-batches and processes, by name.
-    """
-
-    loss: torch.Tensor
-    sums: dict[str, float]
+__all__ = ["PreferenceObjective"]
 
 
 class PreferenceObjective:
@@ -77,11 +38,6 @@ class PreferenceObjective:
         seed: Seed of the sampling in beta-DPO's filter.
         runtime: Process group; implicit beta looks at the micro-batches of all processes.
     """
-
-    SUMS = (
-        "preference", "supervised", "gap", "correct", "beta", "beta_square",
-        "pairs", "disagreements", "tokens",
-    )  # fmt: skip
 
     def __init__(self, settings: Settings, *, seed: int, runtime: Runtime) -> None:
         self._settings = settings
@@ -97,34 +53,39 @@ class PreferenceObjective:
         """Go on from a checkpoint."""
         self._implicit = ImplicitState(**state)
 
+    def counts(self, queries: Sequence[Query]) -> dict[str, float]:
+        """``pairs``, and ``chosen_tokens``: of each response as often as it wins."""
+        return {
+            "pairs": float(sum(len(query.pairs) for query in queries)),
+            "chosen_tokens": float(
+                sum(
+                    int(wins) * len(response)
+                    for query in queries
+                    for wins, response in zip(query.wins, query.encoded.responses, strict=True)
+                )
+            ),
+        }
+
     def loss(
         self,
         queries: Sequence[Query],
-        log_probs: ResponseLogProbs,
+        output: ResponseLogProbs,
         *,
-        counts: StepCounts,
+        counts: Mapping[str, float],
         draw: int,
         counted: bool = True,
     ) -> MicroLoss:
-        """Share of the step's loss that these queries make.
-
-        Args:
-            queries: Queries of the micro-batch.
-            log_probs: Log-probabilities of their responses under the policy.
-            counts: Counts of the whole step.
-            draw: Number of this micro-batch in the job, for the sampling of implicit beta.
-            counted: False for a spare micro-batch, whose loss is 0.
-        """
+        """Share of the step's loss that these queries make; see `Objective.loss`."""
         pair_lists = [query.pairs if counted else () for query in queries]
         pairs = index_pairs(pair_lists, [len(query.encoded.responses) for query in queries])
         reference = torch.cat([query.reference for query in queries])
         margins = _reward_margins(queries, pairs)
-        betas, keep, weight = self._betas(log_probs.sums, reference, pairs, margins, draw)
-        preference = preference_loss(log_probs.sums, reference, pairs, betas, keep=keep)
-        supervised = supervised_loss(log_probs.sums, log_probs.lengths, pairs)
-        loss = weight * preference.total / max(counts.pairs, 1.0)
+        betas, keep, weight = self._betas(output.sums, reference, pairs, margins, draw)
+        preference = preference_loss(output.sums, reference, pairs, betas, keep=keep)
+        supervised = supervised_loss(output.sums, output.lengths, pairs)
+        loss = weight * preference.total / max(counts["pairs"], 1.0)
         if self._settings.sft_weight > 0:
-            share = supervised.numerator / max(counts.chosen_tokens, 1.0)
+            share = supervised.numerator / max(counts["chosen_tokens"], 1.0)
             loss = loss + self._settings.sft_weight * share
         figures = preference_metrics(preference, betas, margins)
         return MicroLoss(
@@ -138,7 +99,37 @@ class PreferenceObjective:
                 "beta_square": float((betas.double() ** 2).sum()),
                 "pairs": figures.pairs,
                 "disagreements": figures.disagreements,
-                "tokens": log_probs.real_tokens if counted else 0,
+                "tokens": output.real_tokens if counted else 0,
+            },
+        )
+
+    def figures(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> Figures:
+        """Figures of a whole step.
+
+        The margin is that of the implicit reward with the initial beta, so that strategies compare.
+        """
+        settings = self._settings
+        pairs = max(counts["pairs"], 1.0)
+        preference = sums["preference"] / pairs
+        supervised = sums["supervised"] / max(counts["chosen_tokens"], 1.0)
+        mean_beta = sums["beta"] / pairs
+        loss = preference + settings.sft_weight * supervised
+        margin = settings.beta.initial * sums["gap"] / pairs
+        accuracy = sums["correct"] / pairs
+        return Figures(
+            loss=loss,
+            margin=margin,
+            accuracy=accuracy,
+            row={
+                "loss": loss,
+                "preferenceLoss": preference,
+                "supervisedLoss": supervised,
+                "margin": margin,
+                "accuracy": accuracy,
+                "beta": mean_beta,
+                "betaSpread": math.sqrt(max(sums["beta_square"] / pairs - mean_beta**2, 0.0)),
+                "disagreement": sums["disagreements"] / pairs,
+                "pairs": int(counts["pairs"]),
             },
         )
 

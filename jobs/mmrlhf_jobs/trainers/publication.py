@@ -3,65 +3,53 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mmrlhf_api import MMDPOJob, job_dict, spec_digest
-from mmrlhf_jobs.evaluation.runner import EvaluationResult
-from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_api import job_dict, spec_digest
+from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.trainers.inputs import Policy
-from mmrlhf_jobs.trainers.preparation import PreparedRun
+from mmrlhf_jobs.trainers.preparation import TrainJob
+from mmrlhf_jobs.trainers.recipe import Out, PreparedRun, Q
 
 __all__ = ["make_manifest", "named_metrics", "publish_model"]
 
 
 def publish_model(
-    policy: Policy,
-    weights: Mapping[str, torch.Tensor],
-    *,
-    store: ArtifactStore,
-    key: str,
-    scratch: Path,
+    save: Callable[[Path], None], *, store: ArtifactStore, key: str, scratch: Path
 ) -> None:
-    """Write the model as a Hugging Face folder and make it visible at once.
+    """Write the model as a folder and make it visible at once.
 
     Args:
-        policy: The model as it was loaded.
-        weights: Weights of the scorer around it.
+        save: Writes it into a folder that does not exist yet.
         store: Artifacts.
         key: Key of the model.
         scratch: Local folder for the files on their way.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    save_model(
-        policy.loaded.model,
-        {name.removeprefix("model."): value for name, value in weights.items()},
-        source=policy.folder,
-        target=scratch,
-    )
+    save(scratch)
     # Left over by a run that was killed before its manifest.
     store.remove(key)
     store.publish(scratch, key)
     shutil.rmtree(scratch)
 
 
-def named_metrics(results: Mapping[str, EvaluationResult]) -> dict[str, float]:
+def named_metrics(
+    prepared: PreparedRun[Q, Out], results: Mapping[str, EvaluationResult]
+) -> dict[str, float]:
     """Overall figures by wire name, such as ``afterPreferenceAccuracy``."""
-    metrics: dict[str, float] = {}
+    metrics = dict(prepared.metrics)
     for name, result in results.items():
-        metrics |= result.overall.named(name)
+        metrics |= result.named(name)
     return metrics
 
 
 def make_manifest(
-    job: MMDPOJob,
-    prepared: PreparedRun,
+    job: TrainJob,
+    prepared: PreparedRun[Q, Out],
     results: Mapping[str, EvaluationResult],
     *,
     processes: int,
@@ -90,15 +78,9 @@ def make_manifest(
         "processes": processes,
         "engine": engine,
         "steps": steps,
-        "rewards": prepared.rewards.as_dict() if prepared.rewards else None,
-        "metrics": named_metrics(results),
-        "evaluation": {
-            name: {
-                "overall": result.overall.named(),
-                **{category: scores.named() for category, scores in result.by_category.items()},
-            }
-            for name, result in results.items()
-        },
+        **prepared.record,
+        "metrics": named_metrics(prepared, results),
+        "evaluation": {name: result.to_dict() for name, result in results.items()},
         "environment": environment(),
         "attempts": attempts,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +11,13 @@ import torch
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.pairs import Pair, PairMode, form_pairs
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 from mmrlhf_jobs.sidecars.keys import record_keys
 from mmrlhf_jobs.sidecars.sidecar import Sidecar
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["Query", "QueryBuilder", "response_names"]
+__all__ = ["Query", "QueryBuilder", "located", "response_names", "used_responses"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,6 @@ class Query:
     rewards: torch.Tensor | None
 
     @property
-    def tokens(self) -> int:
-        """Tokens of the prompt and of all responses."""
-        return len(self.encoded.prompt_ids) + sum(map(len, self.encoded.responses))
-
-    @property
     def wins(self) -> tuple[int, ...]:
         """In how many pairs each response is the chosen one, R numbers."""
         chosen = [pair.chosen for pair in self.pairs]
@@ -56,6 +54,30 @@ def response_names(record: RankedResponse) -> list[str]:
         f"{place}record {record.record_id!r}, response {response.response_id!r}"
         for response in record.responses
     ]
+
+
+@contextmanager
+def located(record: RankedResponse) -> Iterator[None]:
+    """Name the record's file and row in errors about its data.
+
+    Raises:
+        DataError: As in the block, with its place.
+    """
+    try:
+        yield
+    except DataError as error:
+        if error.file is not None:
+            raise
+        place = record.location
+        raise DataError(error.reason, file=place.file, row=place.row, field=error.field) from error
+
+
+def used_responses(record: RankedResponse, mode: PairMode) -> tuple[list[int], tuple[Pair, ...]]:
+    """The responses of a record that are in a pair, and the pairs as indices into those."""
+    pairs = form_pairs(record.ranks, mode)
+    used = sorted({index for pair in pairs for index in pair})
+    place = {index: position for position, index in enumerate(used)}
+    return used, tuple(Pair(place[pair.chosen], place[pair.rejected]) for pair in pairs)
 
 
 class QueryBuilder:
@@ -96,15 +118,15 @@ class QueryBuilder:
             DataError: A media file cannot be read.
             SidecarError: A side-car lacks a response.
         """
-        pairs = form_pairs(record.ranks, self._mode)
-        used = sorted({index for pair in pairs for index in pair})
-        place = {index: position for position, index in enumerate(used)}
-        media = load_media(record, self._media_root, storage=self._storage)
+        used, pairs = used_responses(record, self._mode)
         texts = [record.responses[index].text for index in used]
+        with located(record):
+            media = load_media(record, self._media_root, storage=self._storage)
+            encoded = self._adapter.encode(record.query.text, media, texts)
         return Query(
             record_id=record.record_id,
-            encoded=self._adapter.encode(record.query.text, media, texts),
-            pairs=tuple(Pair(place[pair.chosen], place[pair.rejected]) for pair in pairs),
+            encoded=encoded,
+            pairs=pairs,
             reference=self._look_up(self._reference, record)[used],
             rewards=(None if self._rewards is None else self._look_up(self._rewards, record)[used]),
         )

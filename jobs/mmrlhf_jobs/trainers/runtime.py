@@ -65,12 +65,12 @@ class Runtime:
         """Whether the value is true on at least one process."""
         return self.sum([float(value)])[0] > 0
 
-    def gather(self, values: torch.Tensor) -> list[torch.Tensor]:
-        """The tensors of all processes, in rank order; their shapes may differ."""
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in rank order; tensors may differ in shape."""
         if self.world_size == 1:
-            return [values]
-        parts: list[torch.Tensor] = [torch.empty(0)] * self.world_size
-        dist.all_gather_object(parts, values)
+            return [value]
+        parts: list[T] = [value] * self.world_size
+        dist.all_gather_object(parts, value)
         return parts
 
     def on_main(self, work: Callable[[], T]) -> T:

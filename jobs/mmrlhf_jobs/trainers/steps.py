@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic
 
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.trainers.queries import Query, QueryBuilder
+from mmrlhf_jobs.trainers.recipe import Builder, Q
 from mmrlhf_jobs.trainers.runtime import Runtime
 
 __all__ = ["Step", "StepPlan", "micro_batches"]
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Q]):
     """One optimizer step's share of this process.
 
     Attributes:
@@ -27,7 +28,7 @@ class Step:
 
     index: int
     epoch: int
-    queries: tuple[Query, ...]
+    queries: tuple[Q, ...]
     micro_batches: int
 
 
@@ -73,15 +74,15 @@ class StepPlan:
     def steps(
         self,
         dataset: RankedDataset,
-        builder: QueryBuilder,
+        builder: Builder[Q],
         *,
         seed: int,
         start: int,
         runtime: Runtime,
-    ) -> Iterator[Step]:
+    ) -> Iterator[Step[Q]]:
         """Steps from `start` on; the next one is built while the model works on this one."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries") as pool:
-            pending: Future[Step] | None = None
+            pending: Future[Step[Q]] | None = None
             for index, records in self._records(dataset, seed=seed, start=start, runtime=runtime):
                 coming = pool.submit(self._build, builder, index, records, runtime.world_size)
                 if pending is not None:
@@ -110,8 +111,8 @@ class StepPlan:
                     return
 
     def _build(
-        self, builder: QueryBuilder, index: int, records: Sequence[RankedResponse], world_size: int
-    ) -> Step:
+        self, builder: Builder[Q], index: int, records: Sequence[RankedResponse], world_size: int
+    ) -> Step[Q]:
         return Step(
             index=index,
             epoch=index // self.steps_per_epoch,
@@ -121,8 +122,8 @@ class StepPlan:
 
 
 def micro_batches(
-    queries: Sequence[Query], *, size: int, count: int, spare: Query
-) -> list[tuple[tuple[Query, ...], bool]]:
+    queries: Sequence[Q], *, size: int, count: int, spare: Q
+) -> list[tuple[tuple[Q, ...], bool]]:
     """Split a step's queries into micro-batches of similar lengths.
 
     Sorting by length saves padding and changes nothing else: the step's gradient is a sum over
@@ -132,6 +133,6 @@ def micro_batches(
     Returns:
         `count` pairs of queries and whether they count.
     """
-    ordered = sorted(queries, key=lambda query: query.tokens, reverse=True)
+    ordered = sorted(queries, key=lambda query: query.encoded.tokens, reverse=True)
     batches = [(tuple(ordered[i : i + size]), True) for i in range(0, len(ordered), size)]
     return batches + [((spare,), False)] * (count - len(batches))

@@ -44,7 +44,7 @@ def test_prompt_is_that_of_the_processor_itself(loaded: LoadedModel) -> None:
     images = [picture(50, 30, 1), picture(20, 90, 2)]
     media = [LoadedMedia("image", (image,)) for image in images]
     group = loaded.adapter.encode("what?", media, ["a"])
-    text = loaded.adapter.chat.prompt_text("what?", ["image", "image"])  # type: ignore[attr-defined]
+    text = loaded.adapter.chat.prompt_text("what?", ["image", "image"])
     theirs = loaded.processor(images=[images], text=[text], return_tensors="pt")
     assert group.prompt_ids.tolist() == theirs["input_ids"][0].tolist()
     for name, value in group.media_inputs.items():

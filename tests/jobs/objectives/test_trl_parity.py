@@ -54,7 +54,7 @@ def trl_loss(
     folders: tuple[Path, Path], images: list[list[Any]], tmp_path: Path
 ) -> tuple[float, dict[str, torch.Tensor]]:
     policy, reference = (load_model(f, dtype="float32", attention="sdpa") for f in folders)
-    chat = policy.adapter.chat  # type: ignore[attr-defined]
+    chat = policy.adapter.chat
     rows = [
         {
             "prompt": chat.prompt_text(QUESTIONS[group], ["image"] * len(images[group])),

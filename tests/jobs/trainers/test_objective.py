@@ -12,7 +12,7 @@ from mmrlhf_api import PreferenceObjective as Settings
 from mmrlhf_jobs.data.pairs import Pair, form_pairs
 from mmrlhf_jobs.forward.scoring import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import EncodedGroup
-from mmrlhf_jobs.trainers.preference_objective import PreferenceObjective, step_counts
+from mmrlhf_jobs.trainers.preference_objective import PreferenceObjective
 from mmrlhf_jobs.trainers.queries import Query
 from mmrlhf_jobs.trainers.runtime import Runtime
 
@@ -77,7 +77,7 @@ def test_micro_batches_add_up_to_the_formula(size: int) -> None:
     settings = Settings(beta=BetaPolicy(strategy="dynamic"), sft_weight=0.25)
     queries = make_queries()
     objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
-    counts = step_counts(queries)
+    counts = objective.counts(queries)
     total = 0.0
     for start in range(0, len(queries), size):
         part = queries[start : start + size]
@@ -92,7 +92,7 @@ def test_a_spare_micro_batch_adds_nothing_but_takes_part() -> None:
     queries = make_queries()
     objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
     scored = log_probs(queries)
-    micro = objective.loss(queries, scored, counts=step_counts(queries), draw=0, counted=False)
+    micro = objective.loss(queries, scored, counts=objective.counts(queries), draw=0, counted=False)
     assert float(micro.loss.detach()) == 0.0
     assert set(micro.sums.values()) == {0.0}
     micro.loss.backward()
@@ -107,7 +107,7 @@ def test_implicit_beta_takes_the_mean_over_the_pairs_that_it_keeps() -> None:
     queries = make_queries()
     objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
     scored = log_probs(queries)
-    micro = objective.loss(queries, scored, counts=step_counts(queries), draw=0)
+    micro = objective.loss(queries, scored, counts=objective.counts(queries), draw=0)
     micro.loss.backward()
     assert scored.sums.grad is not None
     beta = micro.sums["beta"] / micro.sums["pairs"]

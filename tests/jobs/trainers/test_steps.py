@@ -79,4 +79,4 @@ def test_wins_count_pairs_by_their_chosen_response() -> None:
     group = EncodedGroup(torch.zeros(1), (torch.zeros(1),) * 3, {})
     one = Query("r", group, (Pair(0, 1), Pair(0, 2), Pair(1, 2)), torch.zeros(3), None)
     assert one.wins == (2, 1, 0)
-    assert one.tokens == 4
+    assert one.encoded.tokens == 4

@@ -26,6 +26,8 @@ _ANSWERS = (
     "there is a dog in this picture.",
     "no.",
 )
+_SUBCOMMANDS = {"MMDPOJob": "mmdpo", "RewardTrainJob": "reward"}
+_CRITIQUES = ("right", "a circle", "a dog, wrong", "no")
 _CATEGORIES = ("short", "long", "mcq")
 
 
@@ -51,8 +53,12 @@ def make_record(
         "query": {"text": f"what is in picture {index}?"},
         "media": [{"uri": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}],
         "responses": [
-            {"response_id": key, "text": f"{text} ({index})"}
-            for key, text in zip(ids, _ANSWERS, strict=False)
+            {
+                "response_id": key,
+                "text": f"{text} ({index})",
+                "critique": {"human": human, "augmented": f"the answer is {human} in picture."},
+            }
+            for key, text, human in zip(ids, _ANSWERS, _CRITIQUES, strict=False)
         ],
         "ranking": {"ranks": dict(zip(ids, ranks, strict=True))},
     }
@@ -125,6 +131,21 @@ class World:
                 "checkpoint": {"everySteps": 2},
             },
         }
+        return self.changed(job, changes)
+
+    def reward_job(self, **changes: Any) -> dict[str, Any]:
+        """A RewardTrainJob of 8 steps of 4 queries; `changes` as in `job`."""
+        job = self.job()
+        spec = job["spec"]
+        del spec["reward"]
+        spec["objective"] = {}
+        spec["inference"] = {"maxNewTokens": 4}
+        spec["benchmark"] = {"uri": str(self.folder / "data/heldout.jsonl")}
+        named = {**job, "kind": "RewardTrainJob", "metadata": {"name": "judge"}}
+        return self.changed(named, changes)
+
+    def changed(self, job: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """Set values by dotted path below spec."""
         for path, value in changes.items():
             node = job["spec"]
             *parents, last = path.split("__")
@@ -153,7 +174,7 @@ class World:
                 "--rdzv-endpoint=localhost:0",
                 "-m",
             ]
-        command += ["mmrlhf_jobs", "mmdpo", "--job", str(path)]
+        command += ["mmrlhf_jobs", _SUBCOMMANDS[job["kind"]], "--job", str(path)]
         self._progress.unlink(missing_ok=True)
         self._termination.unlink(missing_ok=True)
         return subprocess.Popen(
@@ -201,9 +222,9 @@ class World:
     def _termination(self) -> Path:
         return self.folder / "termination.json"
 
-    def results(self) -> Path:
-        """Folder of the only run in the artifacts."""
-        (folder,) = (self.folder / "artifacts/default/tiny").iterdir()
+    def results(self, name: str = "tiny") -> Path:
+        """Folder of the only run of a job in the artifacts."""
+        (folder,) = (self.folder / "artifacts/default" / name).iterdir()
         return folder
 
 

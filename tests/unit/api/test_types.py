@@ -152,13 +152,18 @@ def test_a_field_out_of_bounds_is_refused_by_name(
 
 
 CROSS = [
-    ("MMDPOJob", {"reward": None}, "spec.reward", "needs reward.scoresUri or reward.jobName"),
-    ("MMDPOJob", {"reward": {}}, "spec.reward", "exactly one of scoresUri and jobName"),
+    (
+        "MMDPOJob",
+        {"reward": None},
+        "spec.reward",
+        "needs reward.scoresUri, reward.modelUri or reward.jobName",
+    ),
+    ("MMDPOJob", {"reward": {}}, "spec.reward", "exactly one of scoresUri, modelUri and jobName"),
     (
         "MMDPOJob",
         {"reward": {"scoresUri": "a", "jobName": "b"}},
         "spec.reward",
-        "exactly one of scoresUri and jobName",
+        "exactly one of scoresUri, modelUri and jobName",
     ),
     (
         "MMDPOJob",

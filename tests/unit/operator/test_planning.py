@@ -322,7 +322,7 @@ def test_run_policy_may_change() -> None:
         ({"scheduling": {"gang": "volcano"}}, "GangUnavailable", "volcano"),
         ({"metadata__name": "a" * 53}, "InvalidSpec", "at most 52 characters"),
         ({"resources": {"nodes": 2, "memory": "8 GB"}}, "InvalidSpec", "spec.resources.memory"),
-        ({"reward": {}}, "InvalidSpec", "exactly one of scoresUri and jobName"),
+        ({"reward": {}}, "InvalidSpec", "exactly one of scoresUri, modelUri and jobName"),
     ],
 )
 def test_bad_specs_are_refused_and_no_pod_created(

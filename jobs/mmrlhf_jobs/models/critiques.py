@@ -1,0 +1,127 @@
+r"""The prompt of the reward model: how a response is critiqued, as token ids (paper 3.2).
+
+The wording is that of the MM-RLHF release. The user's turn ends with the response to judge, so all
+responses of a query share what comes before::
+
+    [media] instruction [Question]: question [LMM Response]:      the shared prompt
+     response \n\n [Evaluation]: <end of turn><assistant>         opens the critique
+    critique <terminal token>                                     the score is read at the last one
+
+Without a critique the terminal token follows at once; the place of the score is the same rule in
+training and in use (the release reads it at two different places).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+
+if TYPE_CHECKING:
+    from mmrlhf_jobs.data.media import LoadedMedia
+
+__all__ = ["INSTRUCTION", "CritiqueTemplate"]
+
+INSTRUCTION = (
+    "You are an unbiased and fair evaluator tasked with assessing the quality of answers provided "
+    "by a Large Multimodal Model (LMM). Given the following question and the LMM's response, "
+    "please evaluate the correctness, clarity, and completeness of the answer. Provide a detailed "
+    "explanation of your assessment, including specific points of strength and areas for "
+    "improvement.\n\n[Question]: {question}\n[LMM Response]:"
+)
+# The space belongs to the response: byte-level vocabularies join it to the word that follows.
+_RESPONSE = " {response}\n\n[Evaluation]:"
+
+
+class CritiqueTemplate:
+    """Turns queries, responses and critiques into groups for a reward model.
+
+    Args:
+        adapter: Tokenises and processes media.
+        max_tokens: Longest sequence that the model takes; longer ones are refused.
+
+    Raises:
+        ModelError: The model's chat template does not let responses share a prompt.
+    """
+
+    def __init__(self, adapter: VLMAdapter, *, max_tokens: int) -> None:
+        self._adapter = adapter
+        self._max_tokens = max_tokens
+        self._closing = adapter.chat.closing_ids()
+        self.terminal_id = adapter.chat.terminal_id
+
+    def encode(
+        self,
+        question: str,
+        media: Sequence[LoadedMedia],
+        responses: Sequence[str],
+        critiques: Sequence[str | None],
+    ) -> EncodedGroup:
+        """Responses with their critiques; the critique and the terminal token are predicted.
+
+        A response whose critique is None is scored without one, and nothing of it is predicted.
+
+        Raises:
+            DataError: A text holds a placeholder or a special token, or a sequence is too long.
+        """
+        opened = self.open(question, media, responses)
+        whole, given = [], []
+        end = torch.tensor([self.terminal_id])
+        for index, (start, critique) in enumerate(zip(opened.responses, critiques, strict=True)):
+            ids = start[:0]
+            if critique is not None:
+                ids = self._adapter.chat.text_ids(critique, f"responses[{index}].critique")
+            whole.append(torch.cat([start, ids, end]))
+            given.append(len(start) if critique is not None else len(whole[-1]))
+            self._check_length(opened.prompt_ids, whole[-1], f"responses[{index}]")
+        return EncodedGroup(
+            prompt_ids=opened.prompt_ids,
+            responses=tuple(whole),
+            media_inputs=opened.media_inputs,
+            given=tuple(given),
+        )
+
+    def open(
+        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+    ) -> EncodedGroup:
+        """Responses up to where their critiques start.
+
+        Raises:
+            DataError: A text holds a placeholder or a special token, or a sequence is too long.
+        """
+        group = self._adapter.encode(INSTRUCTION.format(question=question), media, [])
+        prompt = group.prompt_ids[: -len(self._closing)]
+        assert torch.equal(group.prompt_ids[len(prompt) :], self._closing)
+        opened = []
+        for index, response in enumerate(responses):
+            text = _RESPONSE.format(response=response)
+            ids = self._adapter.chat.text_ids(text, f"responses[{index}].text")
+            opened.append(torch.cat([ids, self._closing]))
+            self._check_length(prompt, opened[-1], f"responses[{index}].text")
+        return EncodedGroup(prompt, tuple(opened), group.media_inputs)
+
+    def room(self, group: EncodedGroup, response: int) -> int:
+        """Tokens that a critique of an opened response may have, the terminal token left out."""
+        return self._max_tokens - len(group.prompt_ids) - len(group.responses[response]) - 1
+
+    def digest(self) -> str:
+        """Digest of everything that turns texts into tokens."""
+        content = [self._adapter.template_digest(), INSTRUCTION, _RESPONSE, self._closing.tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _check_length(self, prompt: Tensor, response: Tensor, field: str) -> None:
+        length = len(prompt) + len(response)
+        if length > self._max_tokens:
+            raise DataError(
+                f"{length} tokens with media, question and critique, but the model takes "
+                f"{self._max_tokens}. The score is read at the last token, so nothing is cut off: "
+                "shorten the row or leave it out",
+                field=field,
+            )

@@ -1,0 +1,70 @@
+"""Built images for the tests, and pods that run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from images.recipes import REPOSITORY
+from tests.images.archives import Archive
+
+_OUTSIDE = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+"""The network in which tests are collected: that of the test cluster reaches no package index."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in an archive."""
+
+    name: str
+    archive: Path
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[[str], Image]:
+    """Builds an image by its name, once for all tests."""
+    made: dict[str, Image] = {}
+
+    def build(name: str) -> Image:
+        if name not in made:
+            made[name] = build_image(name)
+        return made[name]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def operator_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
+    """Contents of the operator image."""
+    with Archive.open(built("operator").archive) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="session")
+def train_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
+    """Contents of the train image."""
+    with Archive.open(built("train").archive) as archive:
+        yield archive
+
+
+def build_image(name: str) -> Image:
+    """Build an image, or find it built already."""
+    done = subprocess.run(
+        ["nsenter", f"--net=/proc/{os.getpid()}/fd/{_OUTSIDE}", "--", sys.executable, "-m",
+         "images.build", "--image", name, "--revision", "tests"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        pytest.fail(done.stderr.strip(), pytrace=False)
+    print(done.stdout.strip())
+    tag, *_, archive = done.stdout.splitlines()[-1].split("  ")
+    return Image(tag, Path(archive))

@@ -1,0 +1,222 @@
+"""Scoring as a step of its own: shared, resumed, refused, and inside an MM-DPO run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mmrlhf_jobs.__main__ import main
+from mmrlhf_jobs.errors import SidecarError
+from mmrlhf_jobs.sidecars.keys import SidecarIdentity
+from mmrlhf_jobs.sidecars.parts import SidecarParts, Valued
+from tests.jobs.reward.test_reward_model import write as write_reward_model
+from tests.jobs.trainers.world import World, make_record, write_records
+
+QUERIES = 24
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for sign, handler in before.items():
+        signal.signal(sign, handler)
+
+
+@pytest.fixture(scope="module")
+def judge(template: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model that nobody trained: its scores differ, which is all that counts here."""
+    return write_reward_model(tmp_path_factory.mktemp("judge") / "model", template.folder / "model")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Queries, the last of which repeats the first one's responses."""
+    folder = tmp_path_factory.mktemp("records")
+    made = [make_record(folder, index) for index in range(QUERIES)]
+    made.append({**made[0], "record_id": "again"})
+    write_records(folder / "data.jsonl", made)
+    return folder / "data.jsonl"
+
+
+def arguments(judge: Path, records: Path, out: Path) -> list[str]:
+    return [*("score", "--model", str(judge), "--data", str(records), "--out", str(out))]
+
+
+def rows(path: Path) -> dict[bytes, dict[str, Any]]:
+    table = pq.read_table(path).to_pylist()
+    by_key = {row["key"]: row for row in table}
+    assert len(by_key) == len(table)
+    return by_key
+
+
+@pytest.fixture(scope="module")
+def whole(judge: Path, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores that were made without an interruption."""
+    folder = tmp_path_factory.mktemp("scores")
+    out = folder / "scores.parquet"
+    assert start(arguments(judge, records, out), folder / "log").wait(timeout=120) == 0
+    assert not out.with_name("scores.parquet.parts").exists()
+    return out
+
+
+def start(command: list[str], log: Path, *, processes: int = 1) -> subprocess.Popen[bytes]:
+    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *(torchrun if processes > 1 else []), "mmrlhf_jobs", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MMRLHF_PROGRESS_FILE": str(log)},
+    )
+
+
+def done(log: Path) -> dict[str, Any]:
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    (event,) = [event for event in events if event["event"] == "done"]
+    metrics: dict[str, Any] = event["metrics"]
+    return metrics
+
+
+def test_every_response_is_scored_once_with_its_critique(whole: Path) -> None:
+    found = rows(whole)
+    assert len(found) == 4 * QUERIES
+    assert all(row["critique"] is not None for row in found.values())
+    assert len({row["value"] for row in found.values()}) > 60
+
+
+def test_kill_loses_at_most_the_part_at_work_and_repeats_nothing(
+    judge: Path, records: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, log = tmp_path / "scores.parquet", tmp_path / "progress.jsonl"
+    parts = out.with_name("scores.parquet.parts")
+    process = start(arguments(judge, records, out), log)
+    deadline = time.monotonic() + 120
+    try:
+        while not list(parts.glob("*.parquet")):
+            assert process.poll() is None, "it ended before a part was there"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+    scored = sum(pq.read_metadata(path).num_rows for path in kept)
+    assert 0 < scored < 4 * QUERIES
+    again = start(arguments(judge, records, out), log)
+    assert again.wait(timeout=120) == 0
+    metrics = done(log)
+    assert metrics["computed"] == 4 * QUERIES - scored
+    assert metrics["responses"] == 4 * QUERIES
+    assert rows(out) == rows(whole)
+    log = tmp_path / "more.jsonl"
+    monkeypatch.setenv("MMRLHF_PROGRESS_FILE", str(log))
+    assert main(arguments(judge, records, out)) == 0
+    assert done(log)["computed"] == 0
+
+
+def test_processes_share_the_queries(
+    judge: Path, records: Path, whole: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "scores.parquet", tmp_path / "progress.jsonl"
+    assert start(arguments(judge, records, out), log, processes=2).wait(timeout=120) == 0
+    assert done(log)["computed"] == 4 * QUERIES, "the repeated query is scored by one of them"
+    found, expected = rows(out), rows(whole)
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        assert found[key]["critique"] == row["critique"]
+        assert found[key]["value"] == pytest.approx(row["value"], rel=1e-4, abs=1e-5)
+
+
+def test_small_batches_give_the_same_scores(
+    judge: Path, records: Path, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.parquet"
+    assert main([*arguments(judge, records, out), "--batch-tokens", "1"]) == 0
+    expected = rows(whole)
+    for key, row in rows(out).items():
+        assert row["value"] == pytest.approx(expected[key]["value"], rel=1e-4, abs=1e-5)
+
+
+def test_scores_of_another_way_of_scoring_are_not_mixed(
+    judge: Path, records: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = whole.read_bytes()
+    assert main([*arguments(judge, records, whole), "--critique", "none"]) == 2
+    message = capsys.readouterr().err
+    assert str(whole) in message
+    assert "template" in message
+    assert whole.read_bytes() == before
+
+
+def test_ground_truth_that_is_missing_is_named(
+    judge: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in records.read_text().splitlines()[:3]]
+    del lines[1]["responses"][2]["critique"]
+    data = tmp_path / "data.jsonl"
+    write_records(data, lines)
+    command = [*arguments(judge, data, tmp_path / "out.parquet"), "--critique", "groundTruth"]
+    assert main([*command, "--media-root", str(records.parent)]) == 2
+    message = capsys.readouterr().err
+    assert "data.jsonl, row 2, field responses[2].critique" in message
+
+
+def test_a_value_that_is_not_finite_is_no_part(tmp_path: Path) -> None:
+    parts = SidecarParts(str(tmp_path / "parts"), SidecarIdentity(kind="reward"))
+    parts.write([Valued(b"a" * 32, 1.0, "r", "a"), Valued(b"b" * 32, 2.0, "r", "b")])
+    with pytest.raises(SidecarError, match="no finite score"):
+        parts.write([Valued(b"c" * 32, float("nan"), "r", "c")])
+    assert parts.keys() == {b"a" * 32, b"b" * 32}
+    assert parts.merge(str(tmp_path / "out.parquet")) == 2
+
+
+def test_mmdpo_scores_with_a_model_once_and_reports_it(
+    judge: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = world.job(reward={"modelUri": str(judge)}, training__maxSteps=2)
+    assert main(["mmdpo", "--job", str(world.write_job(job))]) == 0, capsys.readouterr().err
+    manifest = json.loads((world.results() / "manifest.json").read_text())
+    rewards = manifest["rewards"]
+    assert rewards["pairs"] == 75
+    assert rewards["disagreement"] == rewards["disagreements"] / rewards["pairs"] > 0
+    assert manifest["metrics"]["rewardDisagreement"] == rewards["disagreement"]
+    assert sum(rewards["betaHistogram"]["counts"]) == rewards["pairs"]
+    (cached,) = (world.folder / "artifacts/cache/reward").glob("*/reward.parquet")
+    written = cached.stat().st_mtime_ns
+    again = world.job(reward={"modelUri": str(judge)}, training__maxSteps=1)
+    again["metadata"]["name"] = "other"
+    assert main(["mmdpo", "--job", str(world.write_job(again))]) == 0, capsys.readouterr().err
+    assert cached.stat().st_mtime_ns == written
+
+
+def test_margins_of_the_model_change_what_is_learnt(judge: Path, world: World) -> None:
+    """Side-car scores and the model's scores give other betas, hence another series."""
+    betas = []
+    for name, reward in (("a", {"modelUri": str(judge)}), ("b", None)):
+        job = world.job(training__maxSteps=1)
+        job["metadata"]["name"] = name
+        if reward:
+            job["spec"]["reward"] = reward
+        assert main(["mmdpo", "--job", str(world.write_job(job))]) == 0
+        rows_of = (world.results(name) / "metrics.jsonl").read_text().splitlines()
+        betas.append(json.loads(rows_of[0])["beta"])
+    assert betas[0] != betas[1]
+
+
+def test_every_missing_score_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.folder / "data" / "train.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    world.write_rewards(records[:5] + records[6:9] + records[10:])
+    assert main(["mmdpo", "--job", str(world.write_job(world.job()))]) == 2
+    message = capsys.readouterr().err
+    assert "has no score for 8 responses" in message
+    for row, record in ((6, "r5"), (10, "r9")):
+        assert f"train.jsonl, row {row}: record '{record}', response 'a'" in message
