@@ -8,7 +8,7 @@ job's current spec.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mmrlhf_api import Job, JobFileError, parse_job, spec_digest
@@ -17,12 +17,15 @@ from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.conditions import find
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.names import length_problem
-from mmrlhf_operator.observation import Finding, JobView, Observed
+from mmrlhf_operator.observation import Finding, JobView, Observed, after
 from mmrlhf_operator.reasons import OperatorReason
+from mmrlhf_operator.rewards import as_written, find_reward_model
 
 __all__ = ["Acceptance", "accept", "needs_checks"]
 
 _FREE_TO_CHANGE = "runPolicy"
+_REWARD_SECONDS = 10.0
+"""How often a job looks whether the one that it waits for has succeeded; it costs no request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +61,14 @@ def accept(
     conflict = _conflict(observed)
     if conflict is not None:
         return Acceptance(job=job.job, finding=conflict, may_create=False)
-    if _was_accepted(job) or not needs_checks(job.job):
-        return Acceptance(job=job.job)
-    return _checked(job.job, observed, now)
+    runnable = find_reward_model(job.job, observed.reward)
+    if isinstance(runnable, Finding):
+        retry_at = after(now, _REWARD_SECONDS)
+        return Acceptance(job=None, finding=runnable, may_create=False, retry_at=retry_at)
+    checked = Acceptance(job=job.job)
+    if needs_checks(job.job) and not _was_accepted(job):
+        checked = _checked(job.job, observed, now)
+    return checked if checked.job is None else replace(checked, job=runnable)
 
 
 def needs_checks(job: Job) -> bool:
@@ -89,8 +97,9 @@ def _accepted_before(
             reason=Reason.INVALID_SPEC,
             message=f"{job.problem}; the job goes on as it was accepted",
         )
-    elif spec_digest(job.job) != spec_digest(accepted):
-        fields = ", ".join(f"spec.{name}" for name in _changed(accepted, job.job))
+    elif spec_digest(as_written(job.job)) != spec_digest(as_written(accepted)):
+        changes = _changed(as_written(accepted), as_written(job.job))
+        fields = ", ".join(f"spec.{name}" for name in changes)
         finding = Finding(
             reason=OperatorReason.SPEC_CHANGED,
             message=(

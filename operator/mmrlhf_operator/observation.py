@@ -228,6 +228,7 @@ class Observed:
         lost_nodes: Nodes that are gone or unreachable, as far as they were looked up.
         known_nodes: Nodes that were looked up.
         warnings: Latest warning event of pods that wait, by name of the pod.
+        reward: The RewardTrainJob that the job names, None when it names none or there is none.
     """
 
     pods: tuple[PodView, ...] = ()
@@ -240,6 +241,7 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     known_nodes: frozenset[str] = frozenset()
     warnings: Mapping[str, Finding] = field(default_factory=dict)
+    reward: JobView | None = None
 
     def pods_of(self, attempt: int) -> tuple[PodView, ...]:
         """Pods of one attempt, by index."""

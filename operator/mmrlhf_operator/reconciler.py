@@ -27,6 +27,7 @@ from mmrlhf_operator.observation import (
 from mmrlhf_operator.planning import plan
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.progress import ProgressBoard
+from mmrlhf_operator.rewards import REWARD_KIND, reward_job
 from mmrlhf_operator.store import Key, Store
 
 __all__ = ["Checker", "Reconciler"]
@@ -183,7 +184,16 @@ class Reconciler:
             lost_nodes=lost,
             known_nodes=known,
             warnings=await self._warnings(job, pods),
+            reward=self._reward(job),
         )
+
+    def _reward(self, job: JobView) -> JobView | None:
+        """The RewardTrainJob that a job names, as the watch has seen it."""
+        name = None if job.job is None else reward_job(job.job)
+        if name is None:
+            return None
+        body = self._store.job(Key(REWARD_KIND, job.namespace, name))
+        return None if body is None else JobView.read(KINDS[REWARD_KIND], body)
 
     async def _review_conflicts(self, job: JobView, memory: _Memory) -> None:
         """See whether what was in the way still is, by looking rather than by trying."""

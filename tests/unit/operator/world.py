@@ -24,6 +24,8 @@ from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import format_time
 from tests.unit.api.specimens import changed
 
+REWARD = KINDS["RewardTrainJob"]
+
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 CONFIG = OperatorConfig.model_validate(
@@ -58,6 +60,7 @@ class World:
     progress: ProgressReport | None = None
     listening_since: datetime | None = None
     lost_nodes: set[str] = field(default_factory=set)
+    reward: dict[str, Any] | None = None
     deleted: bool = False
     history: list[Plan] = field(default_factory=list)
     _uid: int = 0
@@ -88,6 +91,7 @@ class World:
             listening_since=self.listening_since,
             lost_nodes=frozenset(self.lost_nodes),
             known_nodes=frozenset(nodes),
+            reward=None if self.reward is None else JobView.read(REWARD, self.reward),
         )
 
     def plan(self) -> Plan:
