@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check format unit cli jobs s3 images images-test operator clean kubernetes cluster cluster-install \
+.PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean kubernetes cluster cluster-install \
 	cluster-up cluster-down
 
 help: ## Show the targets
@@ -37,7 +37,7 @@ readme: setup ## The same, and write the table into README.md
 
 test: check cluster-install unit cli jobs s3 kubernetes ## Everything that CI checks
 
-check: lint types imports crds-check ## Style, types, import directions, generated files
+check: lint types imports crds-check manifests-check ## Style, types, import directions, generated files
 
 lint: setup
 	$(VENV)/bin/ruff format --check .
@@ -54,6 +54,12 @@ crds: setup ## Generate crds/*.yaml and docs/reference from the types
 
 crds-check: setup
 	$(PY) -m mmrlhf_api.generate --check
+
+manifests: setup ## Generate deploy/ from code
+	$(PY) -m mmrlhf_operator.installation
+
+manifests-check: setup
+	$(PY) -m mmrlhf_operator.installation --check
 
 format: setup ## Format the code
 	$(VENV)/bin/ruff format .
@@ -88,8 +94,11 @@ cluster: cluster-install ## Everything else that needs a real Kubernetes (not pa
 operator: cluster-install ## The operator against a real API server (not part of make test yet)
 	$(PY) -m pytest tests/operator
 
-images-test: cluster-install ## Build the images and run them as pods (not part of make test yet)
+images-test: cluster-install ## Build the images, look into them, and run them as pods
 	$(PY) -m pytest tests/images
+
+e2e: cluster-install ## A job from kubectl apply to a model, with the operator in the cluster
+	$(PY) -m pytest tests/e2e
 
 cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
 	$(PY) -m tests.cluster up --background

@@ -98,6 +98,7 @@ def _run(work: Callable[[TrainingContext], None]) -> int:
     interruption = Interruption()
     interruption.listen()
     runtime = Runtime.from_environment()
+    _say(f"rank {runtime.rank} of {runtime.world_size} begins on {runtime.device}")
     with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:
         context = TrainingContext(
             runtime=runtime,
@@ -119,7 +120,13 @@ def _run(work: Callable[[TrainingContext], None]) -> int:
         finally:
             context.progress.close()
             runtime.leave()
+    _say(f"rank {runtime.rank} of {runtime.world_size} has ended well")
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _fail(exit_code: int, reason: str, message: str) -> int:

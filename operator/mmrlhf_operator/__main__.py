@@ -11,12 +11,16 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import client
 
 from mmrlhf_operator.api import Api
-from mmrlhf_operator.config import OperatorConfig, load_config
+from mmrlhf_operator.config import LeaderElection, OperatorConfig, load_config
 from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorError
+from mmrlhf_operator.health import serve_health
 from mmrlhf_operator.leader import Lease, lead
 from mmrlhf_operator.runtime import Operator
 from mmrlhf_operator.transport import ApiTransport, load_configuration
@@ -79,33 +83,52 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
 
-    async def work() -> None:
-        await Operator(configuration, config).run()
+    election = config.leader_election if options.leader_elect else None
+    lease = None if election is None else _lease(configuration, election)
+    working: list[Operator] = []
 
-    with contextlib.suppress(asyncio.CancelledError):
-        if not options.leader_elect:
-            await work()
-            return
-        election = config.leader_election
-        api = Api(ApiTransport(configuration), timeout=election.duration / 3)
-        lease = Lease(
-            api,
-            namespace=election.namespace or _own_namespace(),
-            name=election.name,
-            identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-            duration=election.duration,
-        )
-        try:
-            await lead(lease, work, duration=election.duration, retry=election.retry)
-        except asyncio.CancelledError:
-            with contextlib.suppress(OperatorError):
-                await lease.release()
-            raise
-        except LeadershipLostError:
-            _LOG.error("leadership lost: ending, to start anew as a follower")
-            raise
-        finally:
-            await api.close()
+    async def work() -> None:
+        working.append(Operator(configuration, config))
+        await working[-1].run()
+
+    async with contextlib.AsyncExitStack() as stack:
+        if config.health_address is not None:
+            health = serve_health(
+                config.health_address,
+                well=lambda: working[-1].problem() if working else None,
+                ready=lambda: None if lease is None else lease.problem,
+            )
+            await stack.enter_async_context(health)
+        with contextlib.suppress(asyncio.CancelledError):
+            if lease is None or election is None:
+                await work()
+            else:
+                stack.push_async_callback(lease.close)
+                await _elect(lease, election, work)
+
+
+def _lease(configuration: client.Configuration, election: LeaderElection) -> Lease:
+    return Lease(
+        Api(ApiTransport(configuration), timeout=election.duration / 3),
+        namespace=election.namespace or _own_namespace(),
+        name=election.name,
+        identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        duration=election.duration,
+    )
+
+
+async def _elect(
+    lease: Lease, election: LeaderElection, work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    try:
+        await lead(lease, work, duration=election.duration, retry=election.retry)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OperatorError):
+            await lease.release()
+        raise
+    except LeadershipLostError:
+        _LOG.error("leadership lost: ending, to start anew as a follower")
+        raise
 
 
 def _own_namespace() -> str:

@@ -22,7 +22,7 @@ from mmrlhf_operator.nodepools import NodePool
 __all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "OperatorConfig", "load_config"]
 
 ENV_PREFIX = "MMRLHF_"
-_FIELDS_FROM_ENV = ("namespaces", "progressUrl", "livenessUrl", "workers", "clusterDomain")
+_FIELDS_FROM_ENV = ("namespaces", "progressUrl", "healthAddress", "workers", "clusterDomain")
 
 Duration = Annotated[float, Gt(0.0)]
 
@@ -79,8 +79,9 @@ class OperatorConfig(ApiModel):
     jobs report no live progress and stallTimeoutSeconds is not watched."""
     progress_address: Annotated[str, MaxLen(256)] = "0.0.0.0:8081"
     """Address and port at which the operator listens for progress."""
-    liveness_url: Annotated[str, MaxLen(256)] | None = None
-    """URL of the liveness endpoint to serve, such as http://0.0.0.0:8080/healthz."""
+    health_address: Annotated[str, MaxLen(256)] | None = None
+    """Address and port at which to say whether the process is well, such as 0.0.0.0:8080; without
+    it, nobody is told."""
     cluster_domain: DnsName | None = None
     """Domain of the cluster, such as cluster.local; without it, resolvers add it."""
     pull_policy: Annotated[str, MaxLen(16)] | None = None

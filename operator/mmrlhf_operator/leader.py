@@ -51,6 +51,8 @@ class Lease:
         self._duration = duration
         self._clock = clock
         self._seen: tuple[str, float] | None = None
+        self.problem: str | None = None
+        """Why the last try could not be made; None when it was, with or without success."""
 
     async def try_to_hold(self) -> bool:
         """Take or renew the Lease; False while another process holds it.
@@ -82,6 +84,10 @@ class Lease:
             return
         lease["spec"]["holderIdentity"] = ""
         await self._api.replace(path, lease)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
 
     def _may_take(self, lease: Manifest) -> bool:
         holder = lease["spec"].get("holderIdentity")
@@ -165,7 +171,12 @@ async def _hold(lease: Lease, task: asyncio.Task[None], *, limit: float, retry: 
 
 async def _try(lease: Lease) -> bool:
     try:
-        return await lease.try_to_hold()
+        held = await lease.try_to_hold()
     except (ServerError, UnreachableError) as error:
-        _LOG.warning("the Lease cannot be taken or renewed: %s", error)
+        problem = f"the Lease cannot be taken or renewed: {error}"
+        if problem != lease.problem:  # told once, not every two seconds
+            _LOG.warning("%s", problem)
+        lease.problem = problem
         return False
+    lease.problem = None
+    return held

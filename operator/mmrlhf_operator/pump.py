@@ -76,8 +76,6 @@ class Pump:
         configuration: How to reach the API server.
         enqueue: Called with the key of a job that something happened to.
         namespaces: Namespaces to watch; none means all.
-        liveness_url: Where to serve the liveness endpoint.
-        probe: Says what is wrong with the operator; None when nothing is.
     """
 
     def __init__(
@@ -86,15 +84,11 @@ class Pump:
         *,
         enqueue: Callable[[Key], None],
         namespaces: tuple[str, ...] = (),
-        liveness_url: str | None = None,
-        probe: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.store = IndexStore()
         self._configuration = configuration
         self._enqueue = enqueue
         self._namespaces = namespaces
-        self._liveness_url = liveness_url
-        self._probe = probe
 
     async def run(self, *, ready: asyncio.Event | None = None) -> None:
         """Watch until cancelled.
@@ -108,7 +102,6 @@ class Pump:
             standalone=True,  # replicas agree by a Lease; kopf's peering freezes on a tie
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
-            liveness_endpoint=self._liveness_url,
             ready_flag=ready,
         )
 
@@ -118,14 +111,6 @@ class Pump:
         @kopf.on.login(id="login", registry=registry)
         async def login(**_: object) -> kopf.ConnectionInfo:
             return await _connection(self._configuration)
-
-        @kopf.on.probe(id="operator", registry=registry)
-        async def probe(**_: object) -> str:
-            problem = self._probe()
-            if problem is not None:
-                # Only this error makes the endpoint answer 500; others are tried again in silence.
-                raise kopf.PermanentError(problem)
-            return "good"
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)

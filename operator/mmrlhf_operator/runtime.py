@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Callable
@@ -60,8 +61,6 @@ class Operator:
             configuration,
             enqueue=self.queue.add,
             namespaces=config.namespaces,
-            liveness_url=config.liveness_url,
-            probe=self._watchdog.problem,
         )
         self._reconciler = Reconciler(
             self.api,
@@ -80,6 +79,7 @@ class Operator:
             ready: Set once kopf has started.
 
         Raises:
+            CancelledError: The process was told to end.
             ConfigError: The API server does not know the kinds.
             ExceptionGroup: A part died; the process should end, to be started anew.
         """
@@ -87,7 +87,9 @@ class Operator:
             await self._check_kinds()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(self.config.workers), name="queue")
-                group.create_task(self._pump.run(ready=ready), name="pump")
+                pump = group.create_task(self._pump.run(ready=ready), name="pump")
+                # kopf takes SIGTERM for itself and returns: then everything else must end as well.
+                pump.add_done_callback(functools.partial(_end_with, asyncio.current_task()))
                 group.create_task(self._resync(), name="resync")
                 if self.config.progress_url is not None:
                     server = ProgressServer(
@@ -100,6 +102,10 @@ class Operator:
                     group.create_task(server.run(), name="progress")
         finally:
             await self.api.close()
+
+    def problem(self) -> str | None:
+        """Say what is wrong with this operator; None when nothing is."""
+        return self._watchdog.problem()
 
     async def _reconcile(self, key: Key) -> float | None:
         return await self._reconciler.reconcile(key)
@@ -122,3 +128,9 @@ class Operator:
                 f"the API server does not know {', '.join(missing)}: apply the"
                 " CustomResourceDefinitions in crds/ first"
             )
+
+
+def _end_with(whole: asyncio.Task[None] | None, pump: asyncio.Task[None]) -> None:
+    if whole is not None and not pump.cancelled() and pump.exception() is None:
+        _LOG.info("told to end")
+        whole.cancel()

@@ -72,6 +72,8 @@ class ControlPlane:
                 f"--kubelet-client-key={to_kubelet.key}",
                 "--kubelet-preferred-address-types=InternalIP",
                 "--authorization-mode=Node,RBAC",
+                # As on OpenShift: an owner reference that blocks takes a right on the owner.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
                 "--allow-privileged=true",
                 f"--service-account-issuer={layout.DEFAULT_AUDIENCE}",
                 f"--service-account-signing-key-file={self._signing.key}",

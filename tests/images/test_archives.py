@@ -11,7 +11,7 @@ import pytest
 from images.package_index import PackageIndex
 from images.recipes import REPOSITORY, version
 from tests.images.archives import Archive
-from tests.images.conftest import Image, build_image
+from tests.images.fixtures import Image, build_image
 
 MIB = 2**20
 

@@ -11,36 +11,14 @@ import pytest
 import yaml
 
 from tests.cluster import layout
-from tests.cluster.access import Access
 from tests.cluster.cluster import Cluster
 from tests.cluster.wait import wait_until
-from tests.images.conftest import Image
 from tests.jobs.trainers.world import World
 from tests.s3.server import S3Server, run_server
 
 pytestmark = pytest.mark.cluster
 
 TRAIN_PROCESSES = 2
-
-
-@pytest.fixture
-def node(full_cluster: Access) -> Cluster:
-    """A cluster into which images can be loaded."""
-    if not isinstance(full_cluster, Cluster):
-        pytest.skip("images are loaded into the tests' own cluster only")
-    return full_cluster
-
-
-@pytest.fixture
-def load(node: Cluster, built: Callable[[str], Image]) -> Callable[[str], str]:
-    """Builds an image, loads it into the node, and returns its name there."""
-
-    def bring(name: str) -> str:
-        image = built(name)
-        node.load_image(image.archive)
-        return image.name
-
-    return bring
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Live progress of a job as JSON lines, written by rank 0.
 
-The file is named by ``MMRLHF_PROGRESS_FILE``; in a cluster, events are pushed to the operator at
-``MMRLHF_PROGRESS_URL`` instead. Without either, progress goes nowhere and training goes on. One
-object a line::
+The file is named by ``MMRLHF_PROGRESS_FILE``. Without it progress is written to the log, for
+people, and in a cluster also pushed to the operator at ``MMRLHF_PROGRESS_URL``. One object a line::
 
     {"event": "phase", "phase": "reference", "message": "..."}
     {"event": "step", "step": 3, "totalSteps": 100, "loss": 0.61, "margin": 0.4, ...}
@@ -82,9 +81,11 @@ def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progre
         return NoProgress()
     if path := environ.get(ENV_PROGRESS_FILE):
         return FileProgress(Path(path))
+    from mmrlhf_jobs.reporting.log import LogProgress, Several
+
     url, token = environ.get(ENV_PROGRESS_URL), environ.get(ENV_TOKEN_FILE)
     if url and token:
         from mmrlhf_jobs.reporting.push import PushProgress
 
-        return PushProgress(url, Path(token))
-    return NoProgress()
+        return Several((LogProgress(), PushProgress(url, Path(token))))
+    return LogProgress()

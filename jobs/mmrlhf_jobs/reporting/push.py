@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -39,6 +40,7 @@ class PushProgress:
         self._lost = 0
         self._changed = threading.Condition()
         self._closed = False
+        self._give_up_at = float("inf")
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
@@ -55,9 +57,14 @@ class PushProgress:
             self._changed.notify()
 
     def close(self, *, timeout: float = 10.0) -> None:
-        """Send what is left, for at most `timeout` seconds, and say what could not be told."""
+        """Send what is left, for at most `timeout` seconds, and say what could not be told.
+
+        What was the last word of a job may meet an operator that is just starting anew: it is sent
+        again until it arrives or the time is over.
+        """
         with self._changed:
             self._closed = True
+            self._give_up_at = time.monotonic() + timeout
             self._changed.notify()
         self._thread.join(timeout)
         with self._changed:
@@ -76,9 +83,13 @@ class PushProgress:
             with self._changed:
                 if not delivered:
                     self._events = [*batch, *self._events][-_BUFFER:]
-                if self._closed and not delivered:
+                if not self._closed:
+                    self._changed.wait_for(lambda: self._closed, timeout=self._interval)
+                    continue
+            if not delivered:
+                if time.monotonic() + self._interval >= self._give_up_at:
                     return
-                self._changed.wait_for(lambda: self._closed, timeout=self._interval)
+                time.sleep(self._interval)
 
     def _send(self, batch: list[dict[str, object]]) -> bool:
         """Whether the events are done with: told, or refused for good."""

@@ -105,6 +105,19 @@ def test_events_wait_for_an_operator_that_is_away(
     assert capsys.readouterr().err == ""
 
 
+def test_the_last_word_is_repeated_until_it_arrives(
+    operator: Operator, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = PushProgress(operator.url, token, interval=0.01)
+    progress.emit("phase", phase="train")
+    wait_until(lambda: len(operator.events) == 1)
+    operator.codes = [503, 503, 503]
+    progress.emit("done", metrics={})
+    progress.close()
+    assert [event["event"] for event in operator.events] == ["phase", "done"]
+    assert capsys.readouterr().err == ""
+
+
 def test_what_is_refused_for_good_is_counted(
     operator: Operator, token: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,5 +135,5 @@ def test_nobody_there_never_stops_the_job(token: Path, capsys: pytest.CaptureFix
     progress = PushProgress("http://127.0.0.1:9/v1/progress", token, interval=0.01)
     for _ in range(100):
         progress.emit("notice", message="hello")
-    progress.close(timeout=5)
+    progress.close(timeout=0.5)
     assert "100 events could not be delivered" in capsys.readouterr().err

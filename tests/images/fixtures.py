@@ -1,4 +1,4 @@
-"""Built images for the tests, and pods that run them."""
+"""Built images as pytest fixtures; a plugin, to be named once in `pytest_plugins`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from images.recipes import REPOSITORY
+from tests.cluster.access import Access
+from tests.cluster.cluster import Cluster
 from tests.images.archives import Archive
 
 _OUTSIDE = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -37,6 +39,29 @@ def built() -> Callable[[str], Image]:
         return made[name]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def node(full_cluster: Access) -> Cluster:
+    """A cluster into which images can be loaded."""
+    if not isinstance(full_cluster, Cluster):
+        pytest.skip("images are loaded into the tests' own cluster only")
+    return full_cluster
+
+
+@pytest.fixture(scope="session")
+def load(node: Cluster, built: Callable[[str], Image]) -> Callable[[str], str]:
+    """Builds an image, loads it into the node, and returns its name there."""
+    loaded: set[str] = set()
+
+    def bring(name: str) -> str:
+        image = built(name)
+        if name not in loaded:
+            node.load_image(image.archive)
+            loaded.add(name)
+        return image.name
+
+    return bring
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,85 @@
+"""Progress as lines for people, in the log of the process: what ``mmrlhfctl logs`` shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from mmrlhf_jobs.reporting.progress import Progress
+
+__all__ = ["LogProgress", "Several", "describe"]
+
+_FIGURES: Mapping[str, str] = {
+    "loss": "loss {:.4f}",
+    "margin": "margin {:.4f}",
+    "accuracy": "accuracy {:.3f}",
+    "tokensPerSecond": "{:,.0f} tokens/s",
+    "etaSeconds": "{:.0f} s left",
+}
+
+
+class LogProgress:
+    """Writes each event as one line.
+
+    Args:
+        stream: Where to; by default standard output as it is at each event.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Write the event. A log that cannot be written must not end the job."""
+        stream = self._stream or sys.stdout
+        try:
+            stream.write(describe(event, fields) + "\n")
+            stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def close(self) -> None:
+        """Every event is written already."""
+
+
+class Several:
+    """Tells each event to several.
+
+    Args:
+        members: Whom to tell.
+    """
+
+    def __init__(self, members: Sequence[Progress]) -> None:
+        self._members = members
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Tell the event to all."""
+        for member in self._members:
+            member.emit(event, **fields)
+
+    def close(self) -> None:
+        """Let all tell what is left."""
+        for member in self._members:
+            member.close()
+
+
+def describe(event: str, fields: Mapping[str, object]) -> str:
+    """An event in one line."""
+    match event:
+        case "step":
+            total = f"/{fields['totalSteps']}" if fields.get("totalSteps") is not None else ""
+            parts = [f"step {fields.get('step')}{total}"]
+            parts += [
+                text.format(value)
+                for name, text in _FIGURES.items()
+                if isinstance(value := fields.get(name), int | float)
+            ]
+            return "  ".join(parts)
+        case "phase":
+            return ": ".join(str(fields[key]) for key in ("phase", "message") if fields.get(key))
+        case "notice":
+            return f"note: {fields.get('message')}"
+        case "done":
+            return f"done: artifacts are at {fields.get('artifacts')}"
+        case _:
+            return " ".join([event, *(f"{key}={value}" for key, value in fields.items())])

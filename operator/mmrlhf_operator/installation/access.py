@@ -1,0 +1,178 @@
+"""What the operator may do: one table, from which the roles are made.
+
+A test runs the operator with these rights on a real API server, and fails when a verb is missing or
+when one is never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import GROUP
+from mmrlhf_operator.config import LeaderElection
+from mmrlhf_operator.installation.naming import NAME, metadata
+
+__all__ = ["GRANTS", "Grant", "Manifest", "Scope", "access", "rules"]
+
+Manifest = dict[str, Any]
+
+_PLURALS = tuple(kind.plural for kind in KINDS.values())
+
+
+class Scope(StrEnum):
+    """Where a right holds."""
+
+    JOBS = "jobs"
+    """Where there are jobs: in the whole cluster, or in the one namespace that is served."""
+    OWN = "own"
+    """In the operator's own namespace."""
+    CLUSTER = "cluster"
+    """On what lies in no namespace; who serves one namespace does without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """Some verbs on some resources.
+
+    Attributes:
+        group: API group; empty for the core.
+        resources: Plurals, with the subresource where it is one.
+        verbs: What may be done to them.
+        scope: Where.
+        names: Names of the only objects that it is about; empty for all.
+        why: What the operator does with it.
+    """
+
+    group: str = ""
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    scope: Scope = Scope.JOBS
+    names: tuple[str, ...] = ()
+    why: str
+
+    def rule(self) -> Manifest:
+        """The grant as a rule of a role."""
+        names = {"resourceNames": list(self.names)} if self.names else {}
+        return {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            **names,
+            "verbs": list(self.verbs),
+        }
+
+
+GRANTS: Sequence[Grant] = (
+    Grant(
+        group=GROUP,
+        resources=_PLURALS,
+        verbs=("get", "list", "watch", "delete"),
+        why="jobs are followed, and deleted when their time to live is over",
+    ),
+    Grant(
+        group=GROUP,
+        resources=tuple(f"{plural}/status" for plural in _PLURALS),
+        verbs=("patch",),
+        why="the status is the operator's to write; the spec never is",
+    ),
+    Grant(
+        group=GROUP,
+        resources=tuple(f"{plural}/finalizers" for plural in _PLURALS),
+        verbs=("update",),
+        why="owner references hold up the deletion of their owner, for which some clusters ask",
+    ),
+    Grant(
+        resources=("pods",),
+        verbs=("get", "list", "watch", "create", "delete"),
+        why="the nodes of a job",
+    ),
+    Grant(
+        resources=("services", "configmaps"),
+        verbs=("get", "list", "watch", "create"),
+        why="the names of a job's pods, and its spec as it was accepted",
+    ),
+    Grant(
+        resources=("events",),
+        verbs=("list", "create"),
+        why="why a pod waits is read there, and what happens to a job is told there",
+    ),
+    Grant(
+        resources=("secrets",),
+        verbs=("get",),
+        why="what a job names is looked up before a GPU is taken",
+    ),
+    Grant(
+        resources=("nodes",),
+        verbs=("get",),
+        scope=Scope.CLUSTER,
+        why="a pod on a lost node is deleted by force, and its attempt costs nothing",
+    ),
+    Grant(
+        group="authentication.k8s.io",
+        resources=("tokenreviews",),
+        verbs=("create",),
+        scope=Scope.CLUSTER,
+        why="a pod that reports progress shows who it is",
+    ),
+    Grant(
+        group="coordination.k8s.io",
+        resources=("leases",),
+        verbs=("create",),
+        scope=Scope.OWN,
+        why="the first replica makes the Lease; a rule for creation cannot name objects",
+    ),
+    Grant(
+        group="coordination.k8s.io",
+        resources=("leases",),
+        verbs=("get", "update"),
+        scope=Scope.OWN,
+        names=(LeaderElection().name,),
+        why="replicas agree on who works",
+    ),
+)
+"""Everything that the operator does to the API server, besides asking what it serves."""
+
+
+def rules(*scopes: Scope) -> list[Manifest]:
+    """The rules of a role for some scopes."""
+    return [grant.rule() for grant in GRANTS if grant.scope in scopes]
+
+
+def access(*, namespace: str, cluster: bool, name: str = NAME) -> list[Manifest]:
+    """The ServiceAccount, its roles and its bindings.
+
+    Args:
+        namespace: Namespace of the operator, and the one that it serves if not all are.
+        cluster: Whether it serves all namespaces; if not, it has no right outside its own.
+        name: Name of all of them.
+    """
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(name, namespace=namespace),
+    }
+    if not cluster:
+        return [account, *_role("Role", name, namespace, rules(Scope.JOBS, Scope.OWN))]
+    return [
+        account,
+        *_role("ClusterRole", name, namespace, rules(Scope.JOBS, Scope.CLUSTER)),
+        *_role("Role", name, namespace, rules(Scope.OWN)),
+    ]
+
+
+def _role(kind: str, name: str, namespace: str, content: Iterable[Manifest]) -> list[Manifest]:
+    group = "rbac.authorization.k8s.io"
+    where = metadata(name, namespace=namespace if kind == "Role" else None)
+    return [
+        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": where, "rules": list(content)},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": where,
+            "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        },
+    ]

@@ -1,0 +1,164 @@
+"""How the operator runs: a Deployment of two replicas, of which one works.
+
+Both are up and well at all times; a Lease says which one works (see leader.py). The Service leads
+to both: a push of progress that meets the replica which stands by is made again a second later.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmrlhf_operator.config import ENV_PREFIX
+from mmrlhf_operator.health import HEALTH_PATH, READY_PATH
+from mmrlhf_operator.installation.naming import CONFIG_NAME, LABELS, NAME, metadata
+
+__all__ = ["CONFIG_FILE", "USER", "deployment", "namespace", "service"]
+
+Manifest = dict[str, Any]
+
+CONFIG_FILE = "config.yaml"
+"""Key of the ConfigMap that holds the operator's configuration."""
+USER = 65532
+"""User of the operator's image."""
+
+_CONFIG_FOLDER = "/etc/mmrlhf"
+_PROGRESS_PORT = 8081
+_HEALTH_PORT = 8080
+_SELECTOR = {"app.kubernetes.io/name": LABELS["app.kubernetes.io/name"]}
+_LOST_NODE_SECONDS = 30
+
+
+def namespace(name: str) -> Manifest:
+    """The operator's namespace, held to the restricted Pod Security Standard."""
+    found = metadata(name)
+    found["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": found}
+
+
+def service(*, namespace: str) -> Manifest:
+    """Where pods report their progress."""
+    port = {"name": "progress", "port": _PROGRESS_PORT, "targetPort": "progress"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(namespace=namespace),
+        "spec": {"selector": dict(_SELECTOR), "ports": [port]},
+    }
+
+
+def deployment(*, namespace: str, image: str, cluster: bool) -> Manifest:
+    """The operator itself.
+
+    Args:
+        namespace: Its namespace.
+        image: Its image.
+        cluster: Whether it serves all namespaces; if not, it serves its own. Progress is taken only
+            if so, as to know who reports it takes a right on the whole cluster.
+    """
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(namespace=namespace),
+        "spec": {
+            "replicas": 2,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": dict(_SELECTOR)},
+            "template": {
+                "metadata": {"labels": dict(LABELS)},
+                "spec": _pod(image, cluster=cluster),
+            },
+        },
+    }
+
+
+def _pod(image: str, *, cluster: bool) -> Manifest:
+    return {
+        "serviceAccountName": NAME,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "podAffinityTerm": {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {"matchLabels": dict(_SELECTOR)},
+                        },
+                    }
+                ]
+            }
+        },
+        # Kubernetes would leave a replica on a lost node for five minutes.
+        "tolerations": [
+            {
+                "key": f"node.kubernetes.io/{what}",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": _LOST_NODE_SECONDS,
+            }
+            for what in ("not-ready", "unreachable")
+        ],
+        "containers": [_container(image, cluster=cluster)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": CONFIG_NAME}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+    }
+
+
+def _container(image: str, *, cluster: bool) -> Manifest:
+    return {
+        "name": "operator",
+        "image": image,
+        "args": [f"--config={_CONFIG_FOLDER}/{CONFIG_FILE}", "--leader-elect"],
+        "env": _environment(cluster=cluster),
+        "ports": [
+            {"name": "health", "containerPort": _HEALTH_PORT},
+            *([{"name": "progress", "containerPort": _PROGRESS_PORT}] if cluster else []),
+        ],
+        "startupProbe": _probe(HEALTH_PATH, period=2, failures=60),
+        "livenessProbe": _probe(HEALTH_PATH, period=10, failures=3),
+        "readinessProbe": _probe(READY_PATH, period=5, failures=2),
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"memory": "1Gi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+        ],
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "health"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _environment(*, cluster: bool) -> list[Manifest]:
+    """What follows from the Deployment itself, so that no configuration need repeat it."""
+    own = {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    health = {"name": f"{ENV_PREFIX}HEALTH_ADDRESS", "value": f"0.0.0.0:{_HEALTH_PORT}"}
+    if not cluster:
+        return [health, {"name": f"{ENV_PREFIX}NAMESPACES", "valueFrom": own}]
+    url = f"http://{NAME}.$(POD_NAMESPACE).svc:{_PROGRESS_PORT}"
+    return [
+        health,
+        {"name": "POD_NAMESPACE", "valueFrom": own},
+        {"name": f"{ENV_PREFIX}PROGRESS_URL", "value": url},
+    ]

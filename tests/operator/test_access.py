@@ -1,0 +1,195 @@
+"""The operator with the rights that it is installed with: none is missing, none is idle."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes.aio import client
+
+from mmrlhf_api import KINDS
+from mmrlhf_operator.api import Api as OperatorApi
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.installation.access import GRANTS, Scope, access
+from mmrlhf_operator.leader import Lease
+from mmrlhf_operator.runtime import Operator
+from mmrlhf_operator.transport import ApiTransport
+from mmrlhf_operator.volumes import AUDIENCE
+from tests.cluster.access import Access
+from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.life import live
+from tests.operator.recording import Recording, Right, recorded
+
+pytestmark = pytest.mark.cluster
+
+
+def granted(*scopes: Scope) -> set[Right]:
+    return {
+        Right(grant.group, resource, verb)
+        for grant in GRANTS
+        if grant.scope in scopes
+        for resource in grant.resources
+        for verb in grant.verbs
+    }
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["cluster", "namespace"])
+async def test_rights_granted_are_rights_used(
+    everywhere: bool, driver: Driver, control_plane: Access, kube_namespace: str
+) -> None:
+    if everywhere and not control_plane.is_ours:
+        pytest.skip("an operator for all namespaces would meet the jobs of others")
+    async with installed(control_plane, kube_namespace, cluster=everywhere) as recording:
+        address = f"127.0.0.1:{free_port()}"
+        config = CONFIG.model_copy(
+            update={
+                "namespaces": () if everywhere else (kube_namespace,),
+                "progress_url": f"http://{address}" if everywhere else None,
+                "progress_address": address,
+            }
+        )
+        await do_everything(driver, recording, config)
+    scopes = (Scope.JOBS, Scope.OWN, Scope.CLUSTER) if everywhere else (Scope.JOBS, Scope.OWN)
+    if everywhere:
+        assert recording.refused == []
+    else:  # whether a node is lost is asked, and done without
+        assert {line.split(":")[0].rpartition("/")[0] for line in recording.refused} == {
+            "GET /api/v1/nodes"
+        }
+        recording.used.discard(Right("", "nodes", "get"))
+    assert recording.used == granted(*scopes)
+
+
+@asynccontextmanager
+async def installed(
+    control_plane: Access, namespace: str, *, cluster: bool
+) -> AsyncIterator[Recording]:
+    """The account, roles and bindings; what is recorded is asked in their name."""
+    api, name = control_plane.api, f"mmrlhf-operator-{namespace}"
+    paths = []
+    for body in access(namespace=namespace, cluster=cluster, name=name):
+        plural = f"{body['kind'].lower()}s"
+        root = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
+        within = f"/namespaces/{namespace}" if "namespace" in body["metadata"] else ""
+        paths.append(f"{root}{within}/{plural}/{name}")
+        api.apply(paths[-1], body)
+    account = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    token = api.create(account, {"spec": {}})["status"]["token"]
+    bearer = api.with_token(token)  # without the administrator's certificate
+    assert bearer._context is not None
+    server = f"https://{bearer._host}:{bearer._port}{bearer._prefix}"
+    try:
+        async with recorded(server, token, bearer._context) as recording:
+            yield recording
+    finally:
+        for path in paths:
+            api.delete(path)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def do_everything(driver: Driver, recording: Recording, config: OperatorConfig) -> None:
+    """Bring the operator to do all that it ever does."""
+    configuration = client.Configuration()
+    configuration.host = recording.url
+    api = OperatorApi(ApiTransport(configuration))
+    lease = Lease(
+        api,
+        namespace=driver.namespace,
+        name=config.leader_election.name,
+        identity="test",
+        duration=15,
+    )
+    assert await lease.try_to_hold()
+    assert await lease.try_to_hold()
+    await lease.release()
+    await api.close()
+    # Its clock is fast, so that nobody waits for a pod to have waited for long.
+    operator = Operator(
+        configuration, config, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(operator.run(ready=ready))
+    try:
+        await until(ready.is_set, what="the operator")
+        await live(driver)
+        for kind in sorted(KINDS.keys() - {"MMDPOJob"}):
+            await one_attempt(driver, kind)
+        await a_job_in_trouble(driver)
+        if config.progress_url is not None:
+            await report_progress(driver, config)
+        driver.edit(runPolicy={"ttlSecondsAfterFinished": 1})
+        await until(lambda: not driver.api.exists(driver.path()), what="the end of its time")
+        await asyncio.sleep(config.resync_seconds * 1.2)  # the watchdog looks
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def one_attempt(driver: Driver, kind: str) -> None:
+    """Run a job of another kind to its end, and to the end of its time."""
+    name = kind.lower()
+    size = {"nodes": 1, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
+    policy = {"ttlSecondsAfterFinished": 1}
+    driver.submit(kind, metadata__name=name, runPolicy=policy, resources=size)
+    await until(lambda: f"{name}-0-0" in driver.pods(), what=f"the pod of {name}")
+    driver.run(f"{name}-0-0")
+    driver.finish(f"{name}-0-0")
+    await until(lambda: not driver.api.exists(driver.path(kind, name)), what=f"{name}'s end")
+
+
+async def a_job_in_trouble(driver: Driver) -> None:
+    """Its Secret is late, its names are taken, its pod waits without saying why."""
+    path = f"/api/v1/namespaces/{driver.namespace}"
+    for plural in ("configmaps", "services"):
+        body: dict[str, Any] = {"metadata": {"name": "mmdpo-late"}}
+        if plural == "services":
+            body |= {"spec": {"clusterIP": "None", "selector": {"a": "b"}}}
+        driver.api.create(f"{path}/{plural}", body)
+    driver.submit(metadata__name="late", podTemplate={"imagePullSecrets": ["late"]})
+    await until(
+        lambda: driver.condition("Accepted", name="late").get("reason") == "SecretMissing",
+        what="the missing Secret",
+    )
+    driver.api.create(f"{path}/secrets", {"metadata": {"name": "late"}})
+    again = {"spec": {"podTemplate": {"labels": {"try": "again"}}}}
+    driver.api.patch(driver.path(name="late"), again)
+    await until(
+        lambda: driver.condition("Accepted", name="late").get("reason") == "NameConflict",
+        what="the conflict",
+        seconds=30,
+    )
+    for plural in ("configmaps", "services"):
+        driver.api.delete(f"{path}/{plural}/mmdpo-late")
+    await until(lambda: "late-0-1" in driver.pods(), what="the pods", seconds=30)
+    driver.api.delete(driver.path(name="late"))
+
+
+async def report_progress(driver: Driver, config: OperatorConfig) -> None:
+    """Rank 0 of a job shows who it is."""
+    driver.submit(metadata__name="told")
+    await until(lambda: "told-0-0" in driver.pods(), what="a pod")
+    account = f"/api/v1/namespaces/{driver.namespace}/serviceaccounts/default/token"
+    pod = driver.api.get(f"/api/v1/namespaces/{driver.namespace}/pods/told-0-0")
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "told-0-0", "uid": pod["metadata"]["uid"]}
+    spec = {"audiences": [AUDIENCE], "boundObjectRef": bound}
+    issued = await asyncio.to_thread(driver.api.create, account, {"spec": spec})
+    url = f"{config.progress_url}/v1/progress"
+    headers = {"Authorization": f"Bearer {issued['status']['token']}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json={"events": []}, headers=headers) as answer,
+    ):
+        assert (answer.status, await answer.text()) == (204, "")
+    driver.api.delete(driver.path(name="told"))
