@@ -6,6 +6,7 @@ from enum import StrEnum
 
 __all__ = [
     "ANNOTATION_ATTEMPT",
+    "ANNOTATION_REWARD_JOB",
     "API_VERSION",
     "CATEGORY",
     "CONTAINER",
@@ -26,6 +27,7 @@ __all__ = [
     "LABEL_KIND",
     "LABEL_MANAGED_BY",
     "MANAGER",
+    "MODEL_FOLDER",
     "VERSION",
     "ConditionType",
     "FailureReason",
@@ -60,6 +62,11 @@ ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
 """Attempt that a shared object, such as the Service, was last applied for."""
 CONTAINER = "job"
 """Name of the container that runs the job in a pod."""
+ANNOTATION_REWARD_JOB = f"{GROUP}/reward-job"
+"""In the job file of a pod: the RewardTrainJob, as ``name/uid``, whose model the reward is."""
+
+MODEL_FOLDER = "model"
+"""Folder of a run's artifacts that holds the trained model."""
 
 ENV_JOB = "MMRLHF_JOB"
 """Path of the job file that a process reads; ``--job`` overrides it."""
@@ -106,6 +113,8 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     """The spec is valid and understood."""
+    DEPENDENCIES_READY = "DependenciesReady"
+    """Every job that this one names has succeeded; absent where it names none."""
     SCHEDULED = "Scheduled"
     """All pods have nodes."""
     RUNNING = "Running"
@@ -162,6 +171,12 @@ class Reason(StrEnum):
     """The spec is valid."""
     INVALID_SPEC = "InvalidSpec"
     """The spec breaks a rule that the API server did not check."""
+    WAITING_FOR_JOB = "WaitingForJob"
+    """A job that this one names is not there or has not succeeded yet."""
+    DEPENDENCY_FAILED = "DependencyFailed"
+    """A job that this one names has failed; this one waits until one of that name succeeds."""
+    DEPENDENCIES_SUCCEEDED = "DependenciesSucceeded"
+    """The jobs that this one names have succeeded, and their results are used."""
     QUEUED = "Queued"
     """The job waits in its queue."""
     UNSCHEDULABLE = "Unschedulable"

@@ -76,28 +76,29 @@ class Reference(ApiModel):
 
 
 class RewardSource(ApiModel):
-    """Where the reward of each response comes from: a side-car, or a model that scores them."""
+    """Where the reward of each response comes from: exactly one of the three."""
 
     scores_uri: Uri | None = None
     """Side-car with the reward score of every response."""
     model_uri: Uri | None = None
     """Reward model, the folder model/ of a RewardTrainJob's artifacts; it scores the responses
-    before training, once for all runs with the same data. The operator fills it in from jobName."""
+    before training, once for all runs with the same data."""
     job_name: DnsName | None = None
-    """RewardTrainJob in the same namespace; the job waits for it to succeed, and its model scores
-    the responses."""
+    """RewardTrainJob in the same namespace whose model scores the responses; the job waits until it
+    has succeeded. Its artifacts must be within reach of this job's spec.artifacts."""
 
     rules = (
         Rule(
-            "has(self.scoresUri) != (has(self.modelUri) || has(self.jobName))",
+            "(has(self.scoresUri) ? 1 : 0) + (has(self.modelUri) ? 1 : 0)"
+            " + (has(self.jobName) ? 1 : 0) == 1",
             "give exactly one of scoresUri, modelUri and jobName",
         ),
     )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        has_model = self.model_uri is not None or self.job_name is not None
-        if (self.scores_uri is not None) == has_model:
+        given = [uri for uri in (self.scores_uri, self.model_uri, self.job_name) if uri is not None]
+        if len(given) != 1:
             raise FieldError("", "give exactly one of scoresUri, modelUri and jobName")
         return self
 

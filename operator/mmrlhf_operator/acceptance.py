@@ -8,7 +8,7 @@ job's current spec.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from mmrlhf_api import Job, JobFileError, parse_job, spec_digest
@@ -16,16 +16,14 @@ from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.conditions import find
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.dependencies import resolve, resolve_alike, unready
 from mmrlhf_operator.names import length_problem
-from mmrlhf_operator.observation import Finding, JobView, Observed, after
+from mmrlhf_operator.observation import Finding, JobView, Observed
 from mmrlhf_operator.reasons import OperatorReason
-from mmrlhf_operator.rewards import as_written, find_reward_model
 
 __all__ = ["Acceptance", "accept", "needs_checks"]
 
 _FREE_TO_CHANGE = "runPolicy"
-_REWARD_SECONDS = 10.0
-"""How often a job looks whether the one that it waits for has succeeded; it costs no request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,7 @@ class Acceptance:
     Attributes:
         job: The job to run; None when nothing may be started.
         finding: What is in the way, of the spec as it is now; None when it is accepted.
+        waits: What a job that is accepted waits for before it may start.
         may_create: Whether pods may be created.
         check_due: Whether Secrets, buckets and so on must be looked up first.
         retry_at: When what is in the way is to be looked at again.
@@ -42,6 +41,7 @@ class Acceptance:
 
     job: Job | None
     finding: Finding | None = None
+    waits: Finding | None = None
     may_create: bool = True
     check_due: bool = False
     retry_at: datetime | None = None
@@ -61,14 +61,7 @@ def accept(
     conflict = _conflict(observed)
     if conflict is not None:
         return Acceptance(job=job.job, finding=conflict, may_create=False)
-    runnable = find_reward_model(job.job, observed.reward)
-    if isinstance(runnable, Finding):
-        retry_at = after(now, _REWARD_SECONDS)
-        return Acceptance(job=None, finding=runnable, may_create=False, retry_at=retry_at)
-    checked = Acceptance(job=job.job)
-    if needs_checks(job.job) and not _was_accepted(job):
-        checked = _checked(job.job, observed, now)
-    return checked if checked.job is None else replace(checked, job=runnable)
+    return _begin(job, job.job, observed, now)
 
 
 def needs_checks(job: Job) -> bool:
@@ -81,6 +74,18 @@ def needs_checks(job: Job) -> bool:
         or bool(spec.pod_template.image_pull_secrets)
         or any(variable.secret_key_ref is not None for variable in spec.pod_template.env)
     )
+
+
+def _begin(view: JobView, job: Job, observed: Observed, now: datetime) -> Acceptance:
+    """Judge a valid job that was not accepted before: what it names, and whom it waits for."""
+    if not _was_accepted(view) and needs_checks(job):
+        checked = _checked(job, observed, now)
+        if checked.job is None:
+            return checked
+    waits = unready(job, observed.dependency)
+    if waits is not None:
+        return Acceptance(job=None, waits=waits, may_create=False)
+    return Acceptance(job=resolve(job, observed.dependency))
 
 
 def _accepted_before(
@@ -97,9 +102,8 @@ def _accepted_before(
             reason=Reason.INVALID_SPEC,
             message=f"{job.problem}; the job goes on as it was accepted",
         )
-    elif spec_digest(as_written(job.job)) != spec_digest(as_written(accepted)):
-        changes = _changed(as_written(accepted), as_written(job.job))
-        fields = ", ".join(f"spec.{name}" for name in changes)
+    elif spec_digest(current := resolve_alike(job.job, accepted)) != spec_digest(accepted):
+        fields = ", ".join(f"spec.{name}" for name in _changed(accepted, current))
         finding = Finding(
             reason=OperatorReason.SPEC_CHANGED,
             message=(

@@ -21,6 +21,7 @@ _WORDS: Mapping[str, str] = {
     Reason.RESUMED: "runPolicy.suspend is false again",
     Reason.COMPLETED: "the job has succeeded",
     Reason.CANCELLED: "runPolicy.cancel is true",
+    Reason.DEPENDENCIES_SUCCEEDED: "the jobs that this one names have succeeded",
 }
 _ORDER = {kind: position for position, kind in enumerate(ConditionType)}
 

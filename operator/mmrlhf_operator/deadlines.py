@@ -118,7 +118,12 @@ def pending_since(status: JobStatus) -> datetime | None:
         return None
     starts = [
         found.last_transition_time
-        for kind in (ConditionType.ACCEPTED, ConditionType.RESTARTING, ConditionType.SUSPENDED)
+        for kind in (
+            ConditionType.ACCEPTED,
+            ConditionType.DEPENDENCIES_READY,
+            ConditionType.RESTARTING,
+            ConditionType.SUSPENDED,
+        )
         if (found := find(conditions, kind)) is not None
     ]
     return max(starts)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmrlhf_api import Job, JobFileError, JobStatus, Kind, parse_job
+from mmrlhf_api.constants import MODEL_FOLDER, Phase
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import parse_time
@@ -23,6 +24,7 @@ __all__ = [
     "JOB_FILE",
     "CheckResult",
     "ConfigMapView",
+    "DependencyView",
     "Finding",
     "JobView",
     "Observed",
@@ -170,6 +172,44 @@ class ConfigMapView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DependencyView:
+    """A job that another one names.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+        phase: Its phase; None before the first.
+        reason: Why it is in that phase.
+        artifacts: Where its artifacts are, once it has ended.
+    """
+
+    name: str
+    uid: str
+    phase: str | None
+    reason: str | None
+    artifacts: str | None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> DependencyView:
+        """Read an object of the API server."""
+        metadata, status = body["metadata"], body.get("status") or {}
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            phase=status.get("phase"),
+            reason=status.get("reason"),
+            artifacts=(status.get("artifacts") or {}).get("uri"),
+        )
+
+    @property
+    def model_folder(self) -> str | None:
+        """Folder of the model that it has trained; None unless it has succeeded."""
+        if self.phase != Phase.SUCCEEDED or self.artifacts is None:
+            return None
+        return f"{self.artifacts.rstrip('/')}/{MODEL_FOLDER}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is in the way of a job, as reason and message."""
 
@@ -221,6 +261,7 @@ class Observed:
         pods: Pods that the job owns, of any attempt.
         service: Its Service.
         config_map: Its ConfigMap.
+        dependency: The job that it names, None when there is none of that name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
         progress: Latest progress that arrived.
@@ -228,12 +269,12 @@ class Observed:
         lost_nodes: Nodes that are gone or unreachable, as far as they were looked up.
         known_nodes: Nodes that were looked up.
         warnings: Latest warning event of pods that wait, by name of the pod.
-        reward: The RewardTrainJob that the job names, None when it names none or there is none.
     """
 
     pods: tuple[PodView, ...] = ()
     service: ServiceView | None = None
     config_map: ConfigMapView | None = None
+    dependency: DependencyView | None = None
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()
     progress: ProgressReport | None = None
@@ -241,7 +282,6 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     known_nodes: frozenset[str] = frozenset()
     warnings: Mapping[str, Finding] = field(default_factory=dict)
-    reward: JobView | None = None
 
     def pods_of(self, attempt: int) -> tuple[PodView, ...]:
         """Pods of one attempt, by index."""

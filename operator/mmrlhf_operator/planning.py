@@ -15,6 +15,7 @@ from mmrlhf_operator.actions import Check, Plan
 from mmrlhf_operator.attempts import create_missing, describe, make_way
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.deadlines import next_deadline
+from mmrlhf_operator.dependencies import taken
 from mmrlhf_operator.draft import Draft
 from mmrlhf_operator.endings import cancel, clean_up, fail, succeed, succeeded
 from mmrlhf_operator.failures import Failure, judge
@@ -55,7 +56,7 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
         return draft.plan()
     _resume(draft)
     if acceptance.job is None:
-        _wait(draft, observed)
+        _wait(draft, acceptance, observed)
     else:
         _run(draft, acceptance, acceptance.job, observed, config)
     return draft.plan()
@@ -76,8 +77,13 @@ def _tell_acceptance(draft: Draft, acceptance: Acceptance) -> None:
         draft.conditions.set(ConditionType.ACCEPTED, "Unknown", finding.reason, finding.message)
 
 
-def _wait(draft: Draft, observed: Observed) -> None:
+def _wait(draft: Draft, acceptance: Acceptance, observed: Observed) -> None:
     """Nothing may start yet."""
+    waits = acceptance.waits
+    if waits is not None:
+        draft.conditions.set(ConditionType.DEPENDENCIES_READY, "False", waits.reason, waits.message)
+        draft.enter(Phase.PENDING, waits.reason)
+        return
     told = draft.conditions.find(ConditionType.ACCEPTED)
     assert told is not None  # acceptance was told
     phase = draft.view.status.phase
@@ -133,6 +139,11 @@ def _run(
     draft: Draft, acceptance: Acceptance, job: Job, observed: Observed, config: OperatorConfig
 ) -> None:
     total = job.spec.resources.nodes
+    found = taken(job)
+    if found or draft.conditions.find(ConditionType.DEPENDENCIES_READY) is not None:
+        draft.conditions.set(
+            ConditionType.DEPENDENCIES_READY, "True", Reason.DEPENDENCIES_SUCCEEDED, found
+        )
     if _has_succeeded(draft, job, observed):
         succeed(draft, job, observed)
         return

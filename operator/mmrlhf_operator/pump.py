@@ -17,6 +17,7 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
+from mmrlhf_operator.dependencies import dependency
 from mmrlhf_operator.observation import ConfigMapView, ServiceView
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.store import Key
@@ -30,6 +31,7 @@ _CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
     "services": ServiceView,
     "configmaps": ConfigMapView,
 }
+_DEPENDENTS = "dependents"
 _SERVER_SECONDS = 300  # an integer: it is a query parameter
 _CONNECT_SECONDS = 30.0
 
@@ -51,6 +53,10 @@ class IndexStore:
     def job(self, key: Key) -> dict[str, Any] | None:
         """See `Store`."""
         return next(iter(self._of(KINDS[key.kind].plural, key)), None)
+
+    def dependents(self, key: Key) -> Iterable[Key]:
+        """See `Store`."""
+        return self._of(_DEPENDENTS, key)
 
     def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
         """See `Store`."""
@@ -123,14 +129,20 @@ class Pump:
         @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
         async def index(body: Mapping[str, Any], **_: object) -> dict[Key, dict[str, Any]]:
             metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-            key = Key(kind, metadata["namespace"], metadata["name"])
-            return {key: {**body, "metadata": metadata}}
+            return {_key(kind, body): {**body, "metadata": metadata}}
+
+        @kopf.index(GROUP, VERSION, plural, id=_DEPENDENTS, registry=registry)
+        async def depend(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
+            named = dependency(body)
+            return None if named is None else {named: _key(kind, body)}
 
         @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
         async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
             self._attach(kwargs)
-            metadata = body["metadata"]
-            self._enqueue(Key(kind, metadata["namespace"], metadata["name"]))
+            key = _key(kind, body)
+            self._enqueue(key)
+            for waiting in self.store.dependents(key):
+                self._enqueue(waiting)
 
     def _watch_children(
         self,
@@ -151,8 +163,13 @@ class Pump:
                 self._enqueue(key)
 
     def _attach(self, kwargs: Mapping[str, Any]) -> None:
-        names = (*(kind.plural for kind in KINDS.values()), *_CHILDREN)
+        names = (*(kind.plural for kind in KINDS.values()), *_CHILDREN, _DEPENDENTS)
         self.store.attach({name: kwargs[name] for name in names})
+
+
+def _key(kind: str, body: Mapping[str, Any]) -> Key:
+    metadata = body["metadata"]
+    return Key(kind, metadata["namespace"], metadata["name"])
 
 
 def _job_of(body: Mapping[str, Any]) -> Key | None:

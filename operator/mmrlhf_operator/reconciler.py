@@ -16,10 +16,12 @@ from mmrlhf_operator.api import Api, Manifest, collection, jobs
 from mmrlhf_operator.concurrency import run_all
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.deadlines import nodes_in_question
+from mmrlhf_operator.dependencies import dependency
 from mmrlhf_operator.errors import ServerError
 from mmrlhf_operator.names import pod_name
 from mmrlhf_operator.observation import (
     CheckResult,
+    DependencyView,
     Finding,
     JobView,
     Observed,
@@ -27,7 +29,6 @@ from mmrlhf_operator.observation import (
 from mmrlhf_operator.planning import plan
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.progress import ProgressBoard
-from mmrlhf_operator.rewards import REWARD_KIND, reward_job
 from mmrlhf_operator.store import Key, Store
 
 __all__ = ["Checker", "Reconciler"]
@@ -177,6 +178,7 @@ class Reconciler:
             pods=pods,
             service=self._store.service(key, job.uid),
             config_map=self._store.config_map(key, job.uid),
+            dependency=self._dependency(key),
             check=memory.check,
             conflicts=memory.conflicts,
             progress=self._board.latest(key, job.uid),
@@ -184,16 +186,12 @@ class Reconciler:
             lost_nodes=lost,
             known_nodes=known,
             warnings=await self._warnings(job, pods),
-            reward=self._reward(job),
         )
 
-    def _reward(self, job: JobView) -> JobView | None:
-        """The RewardTrainJob that a job names, as the watch has seen it."""
-        name = None if job.job is None else reward_job(job.job)
-        if name is None:
-            return None
-        body = self._store.job(Key(REWARD_KIND, job.namespace, name))
-        return None if body is None else JobView.read(KINDS[REWARD_KIND], body)
+    def _dependency(self, key: Key) -> DependencyView | None:
+        named = dependency(self._store.job(key) or {})
+        body = self._store.job(named) if named is not None else None
+        return None if body is None else DependencyView.read(body)
 
     async def _review_conflicts(self, job: JobView, memory: _Memory) -> None:
         """See whether what was in the way still is, by looking rather than by trying."""

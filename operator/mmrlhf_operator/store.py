@@ -31,6 +31,9 @@ class Store(Protocol):
     def job(self, key: Key) -> dict[str, Any] | None:
         """A job as last seen."""
 
+    def dependents(self, key: Key) -> Iterable[Key]:
+        """Jobs that name a job."""
+
     def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
         """Pods that the job of that UID owns."""
 

@@ -13,6 +13,7 @@ __all__ = ["notes"]
 _GOOD = frozenset(
     {
         ConditionType.ACCEPTED,
+        ConditionType.DEPENDENCIES_READY,
         ConditionType.SCHEDULED,
         ConditionType.RUNNING,
         ConditionType.SUSPENDED,
@@ -20,6 +21,8 @@ _GOOD = frozenset(
     }
 )
 _BAD = frozenset({ConditionType.RESTARTING, ConditionType.FAILED})
+_TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY})
+_HARMLESS = frozenset({Reason.WAITING_FOR_JOB})
 
 
 def notes(before: JobStatus, after: JobStatus) -> tuple[Note, ...]:
@@ -40,12 +43,12 @@ def _note(old: Condition | None, new: Condition) -> Note | None:
     flipped = old is None or old.status != new.status
     if new.status == "True" and flipped and kind in _GOOD | _BAD:
         return _write(new, warning=kind in _BAD and new.reason != Reason.CANCELLED)
-    if new.status == "False" and kind is ConditionType.ACCEPTED:
-        return _write(new, warning=True)
-    if new.status == "False" and flipped and old is not None and new.reason == Reason.RESUMED:
-        return _write(new, warning=False)
-    if new.status == "False" and kind is ConditionType.SCHEDULED and new.reason == "Unschedulable":
-        return _write(new, warning=True)
+    if new.status != "False":
+        return None
+    resumed = flipped and old is not None and new.reason == Reason.RESUMED
+    stuck = kind is ConditionType.SCHEDULED and new.reason == Reason.UNSCHEDULABLE
+    if resumed or stuck or kind in _TOLD_WHEN_FALSE:
+        return _write(new, warning=not resumed and new.reason not in _HARMLESS)
     return None
 
 

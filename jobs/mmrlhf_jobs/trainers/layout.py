@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmrlhf_api import Job, spec_digest
+from mmrlhf_api.constants import MODEL_FOLDER
 
 __all__ = ["RunLayout"]
 
@@ -39,7 +40,7 @@ class RunLayout:
     @property
     def model(self) -> str:
         """The trained model."""
-        return f"{self.prefix}/model"
+        return f"{self.prefix}/{MODEL_FOLDER}"
 
     @property
     def manifest(self) -> str:

@@ -53,10 +53,20 @@ class History(RuleBasedStateMachine):
     """A cluster in which anything may happen between two plans, or in the middle of one."""
 
     @initialize(
-        nodes=st.integers(1, 3), policy=_POLICIES, progress=st.booleans(), cancels=st.booleans()
+        nodes=st.integers(1, 3),
+        policy=_POLICIES,
+        progress=st.booleans(),
+        cancels=st.booleans(),
+        waits=st.booleans(),
     )
-    def begin(self, nodes: int, policy: dict[str, Any], progress: bool, cancels: bool) -> None:
-        self.there = World(job_body(resources__nodes=nodes, runPolicy=policy))
+    def begin(
+        self, nodes: int, policy: dict[str, Any], progress: bool, cancels: bool, waits: bool
+    ) -> None:
+        reward = {"reward": {"jobName": "judge"}} if waits else {}
+        self.there = World(job_body(resources__nodes=nodes, runPolicy=policy, **reward))
+        if waits:
+            self.there.train_reward("Running")
+        self.waits = waits
         self.there.listening_since = self.there.now if progress else None
         self.nodes = nodes
         self.cancels = cancels  # or else most histories would be short
@@ -130,6 +140,14 @@ class History(RuleBasedStateMachine):
         else:
             there.unschedulable(name, "0/1 nodes are available")
 
+    @precondition(lambda self: self.waits)
+    @rule(phase=st.sampled_from([None, "Pending", "Failed", "Succeeded"]))
+    def reward_job_moves(self, phase: str | None) -> None:
+        if phase is None:
+            self.there.reward_job = None
+        else:
+            self.there.train_reward(phase)
+
     @rule()
     def kubelets_finish(self) -> None:
         self.there.vanish()
@@ -188,6 +206,15 @@ class History(RuleBasedStateMachine):
         views = [PodView.read(pod) for pod in self.there.pods.values()]
         assert all(view is not None and view.index < self.nodes for view in views)
         assert len(set(names)) == len(names)
+
+    @invariant()
+    def nothing_starts_without_what_it_waits_for(self) -> None:
+        if self.there.pods and self.waits:
+            assert self.there.config_map is not None
+            accepted = json.loads(self.there.config_map["data"]["job.json"])
+            assert accepted["spec"]["reward"] == {
+                "modelUri": "/shared/runs/default/judge/uid-r/model"
+            }
 
     @invariant()
     def plans_settle(self) -> None:

@@ -14,6 +14,7 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.observation import (
     CheckResult,
     ConfigMapView,
+    DependencyView,
     JobView,
     Observed,
     ProgressReport,
@@ -24,7 +25,6 @@ from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import format_time
 from tests.unit.api.specimens import changed
 
-REWARD = KINDS["RewardTrainJob"]
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -56,11 +56,11 @@ class World:
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     service: dict[str, Any] | None = None
     config_map: dict[str, Any] | None = None
+    reward_job: dict[str, Any] | None = None
     check: CheckResult | None = None
     progress: ProgressReport | None = None
     listening_since: datetime | None = None
     lost_nodes: set[str] = field(default_factory=set)
-    reward: dict[str, Any] | None = None
     deleted: bool = False
     history: list[Plan] = field(default_factory=list)
     _uid: int = 0
@@ -86,12 +86,12 @@ class World:
             pods=tuple(view for view in views if view is not None),
             service=None if self.service is None else ServiceView.read(self.service),
             config_map=None if self.config_map is None else ConfigMapView.read(self.config_map),
+            dependency=None if self.reward_job is None else DependencyView.read(self.reward_job),
             check=self.check,
             progress=self.progress,
             listening_since=self.listening_since,
             lost_nodes=frozenset(self.lost_nodes),
             known_nodes=frozenset(nodes),
-            reward=None if self.reward is None else JobView.read(REWARD, self.reward),
         )
 
     def plan(self) -> Plan:
@@ -131,6 +131,13 @@ class World:
             if holder.get(last) != value:
                 holder[last] = value
                 self.body["metadata"]["generation"] += 1
+
+    def train_reward(self, phase: str, *, uid: str = "uid-r", reason: str = "Completed") -> None:
+        """A RewardTrainJob of the name that the job waits for is in a phase."""
+        status: dict[str, Any] = {"phase": phase, "reason": reason}
+        if phase in {"Succeeded", "Failed"}:
+            status |= {"artifacts": {"uri": f"/shared/runs/default/judge/{uid}"}}
+        self.reward_job = {"metadata": {"name": "judge", "uid": uid}, "status": status}
 
     def bind(self, name: str, node: str = "") -> None:
         pod = self.pods[name]
