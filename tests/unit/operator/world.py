@@ -25,7 +25,6 @@ from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import format_time
 from tests.unit.api.specimens import changed
 
-
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 CONFIG = OperatorConfig.model_validate(
