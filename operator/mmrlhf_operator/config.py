@@ -15,7 +15,7 @@ from pydantic import Field, Strict, ValidationError
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.quantities import Quantity
-from mmrlhf_api.scalars import DnsLabel, DnsName, Seconds, Word
+from mmrlhf_api.scalars import DnsLabel, DnsName, Matching, Seconds, Word
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.nodepools import NodePool
 
@@ -25,6 +25,9 @@ ENV_PREFIX = "MMRLHF_"
 _FIELDS_FROM_ENV = ("namespaces", "progressUrl", "healthAddress", "workers", "clusterDomain")
 
 Duration = Annotated[float, Gt(0.0)]
+Address = Annotated[
+    str, MaxLen(256), Matching(r"^[^\s/]*:[0-9]{1,5}$", "an address and port, such as 0.0.0.0:8080")
+]
 
 
 class Deadlines(ApiModel):
@@ -77,9 +80,9 @@ class OperatorConfig(ApiModel):
     progress_url: Annotated[str, MaxLen(2048)] | None = None
     """URL at which pods reach the operator, such as http://mmrlhf-operator.mmrlhf:8081; without it,
     jobs report no live progress and stallTimeoutSeconds is not watched."""
-    progress_address: Annotated[str, MaxLen(256)] = "0.0.0.0:8081"
+    progress_address: Address = "0.0.0.0:8081"
     """Address and port at which the operator listens for progress."""
-    health_address: Annotated[str, MaxLen(256)] | None = None
+    health_address: Address | None = None
     """Address and port at which to say whether the process is well, such as 0.0.0.0:8080; without
     it, nobody is told."""
     cluster_domain: DnsName | None = None
@@ -132,7 +135,8 @@ def load_config(path: Path | None, *, environ: Mapping[str, str] = os.environ) -
         config = OperatorConfig.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         lines = [
-            f"{source}: {'.'.join(map(str, entry['loc']))}: {entry['msg']}"
+            f"{source}: {'.'.join(map(str, entry['loc']))}: "
+            f"{entry['msg'].removeprefix('Value error, ')}"
             for entry in error.errors()
         ]
         raise ConfigError("\n".join(lines)) from error
