@@ -35,7 +35,7 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
 
-test: check cluster-install unit cli jobs s3 kubernetes ## Everything that CI checks
+test: check cluster-install unit cli jobs s3 kubernetes e2e ## Everything that CI checks
 
 check: lint types imports crds-check manifests-check ## Style, types, import directions, generated files
 
@@ -86,7 +86,7 @@ cluster-install: setup ## Install the test cluster's parts (root; builds Kuberne
 	$(PY) -m tests.cluster install
 
 kubernetes: cluster-install ## The test cluster's own acceptance tests
-	$(PY) -m pytest tests/cluster tests/images/test_recipes.py
+	$(PY) -m pytest tests/cluster
 
 cluster: cluster-install ## Everything else that needs a real Kubernetes (not part of make test yet)
 	$(PY) -m pytest -m cluster tests/cli tests/operator tests/images
@@ -97,8 +97,8 @@ operator: cluster-install ## The operator against a real API server (not part of
 images-test: cluster-install ## Build the images, look into them, and run them as pods
 	$(PY) -m pytest tests/images
 
-e2e: cluster-install ## A job from kubectl apply to a model, with the operator in the cluster
-	$(PY) -m pytest tests/e2e
+e2e: cluster-install ## The images, and a job from kubectl apply to a model that loads
+	$(PY) -m pytest tests/images tests/e2e
 
 cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
 	$(PY) -m tests.cluster up --background
