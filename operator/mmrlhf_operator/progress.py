@@ -14,7 +14,8 @@ from mmrlhf_operator.store import Key
 __all__ = ["FIGURES", "ProgressBoard", "merge"]
 
 FIGURES = ("totalSteps", "loss", "margin", "accuracy", "tokensPerSecond", "etaSeconds")
-"""Fields of a step event that go into the status."""
+"""Fields of a step event that go into the status, numbers with six digits: kubectl shows what is
+there, and metrics.jsonl has the rest."""
 _MAX_METRICS = 128
 _MAX_STEP = 2**53
 
@@ -99,7 +100,7 @@ def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:
             if isinstance(value, int) and 0 <= value <= _MAX_STEP:
                 found[name] = value
         else:
-            found[name] = float(value)
+            found[name] = float(f"{value:.6g}")
     return found
 
 

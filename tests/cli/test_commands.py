@@ -69,6 +69,15 @@ def test_a_valid_file_is_said_to_be_valid(command: Command, kind: str) -> None:
     assert done.stdout == f"{kind} default/demo: valid\n"
 
 
+def test_a_file_to_check_is_named_as_elsewhere_too(command: Command) -> None:
+    text = json.dumps(changed())
+    assert command("validate", "-f", "-", stdin=text).stdout == "MMDPOJob default/demo: valid\n"
+    for arguments in ([], ["-", "-f", "-"]):
+        done = command("validate", *arguments, stdin=text)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "name one job file" in done.stderr
+
+
 def test_every_problem_is_listed_on_standard_error(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(json.dumps(changed(training__epochs=0, objective__beta__w=-1), indent=2))
@@ -131,6 +140,17 @@ def test_completion_scripts_name_the_program(command: Command, shell: str) -> No
 def test_a_shell_gets_completions(command: Command) -> None:
     done = command(_MMRLHFCTL_COMPLETE="complete_bash", COMP_WORDS="mmrlhfctl val", COMP_CWORD="1")
     assert done.stdout.split() == ["validate"]
+
+
+def test_completion_without_a_cluster_offers_kinds_and_is_quiet(command: Command) -> None:
+    done = command(
+        _MMRLHFCTL_COMPLETE="complete_bash",
+        COMP_WORDS="mmrlhfctl logs r",
+        COMP_CWORD="2",
+        KUBECONFIG="/nowhere",
+        KUBERNETES_SERVICE_HOST="",
+    )
+    assert (done.stdout.split(), done.stderr) == (["rtj"], "")
 
 
 def test_a_bash_shell_completes(tmp_path: Path) -> None:

@@ -57,7 +57,12 @@ def run(
 
 
 def validate(
-    file: Annotated[str, typer.Argument(help="Job file in YAML or JSON; - reads standard input.")],
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="Job file in YAML or JSON; - reads standard input."),
+    ] = None,
+    *,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="The same.")] = None,
 ) -> None:
     """Check a job file without running it.
 
@@ -65,7 +70,9 @@ def validate(
     """
     from mmrlhfctl.validation import validate_file
 
-    validate_file(file)
+    if (path is None) == (file is None):
+        raise typer.BadParameter("name one job file, as FILE or by -f")
+    validate_file(path or file or "")
 
 
 def explain(

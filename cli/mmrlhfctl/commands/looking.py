@@ -14,6 +14,7 @@ from mmrlhfctl.commands.options import (
     OutputOption,
     span,
     with_connection,
+    words_for_jobs,
 )
 from mmrlhfctl.remote.connection import Connection
 
@@ -21,7 +22,11 @@ __all__ = ["describe", "doctor", "events", "get", "logs", "status"]
 
 TargetsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KIND|JOB", help="A kind, jobs, or both; also KIND/NAME."),
+    typer.Argument(
+        metavar="KIND|JOB",
+        help="A kind, jobs, or both; also KIND/NAME.",
+        autocompletion=words_for_jobs,
+    ),
 ]
 ObjectOption = Annotated[ObjectFormat, typer.Option("--output", "-o", help="Form of the result.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes.")]
@@ -156,7 +161,11 @@ def events(
     connection: Connection,
     jobs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME (default: all jobs)."),
+        typer.Argument(
+            metavar="JOB",
+            help="NAME, KIND NAME or KIND/NAME (default: all jobs).",
+            autocompletion=words_for_jobs,
+        ),
     ] = None,
     watch: WatchOption = False,
     output: OutputOption = Format.TEXT,

@@ -29,6 +29,7 @@ __all__ = [
     "TimeoutOption",
     "span",
     "with_connection",
+    "words_for_jobs",
 ]
 
 
@@ -71,6 +72,17 @@ def colour(value: Colour | None) -> None:
         choose_colours(value.value)
 
 
+def words_for_jobs(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the words that a shell offers for a job; for typer."""
+    from mmrlhfctl.remote.suggestions import suggest_jobs
+
+    before, here = (
+        Connection(**{name: given.params.get(name) for name in _CONNECTION})
+        for given in (context.find_root(), context)
+    )
+    return suggest_jobs(here.over(before), incomplete)
+
+
 FileOption = Annotated[
     str,
     typer.Option("--file", "-f", help="Job file in YAML or JSON; - reads standard input."),
@@ -85,10 +97,18 @@ SetOption = Annotated[
 ]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Form of the result.")]
 JobArgument = Annotated[
-    list[str], typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME.")
+    list[str],
+    typer.Argument(
+        metavar="JOB", help="NAME, KIND NAME or KIND/NAME.", autocompletion=words_for_jobs
+    ),
 ]
 JobsArgument = Annotated[
-    list[str], typer.Argument(metavar="JOB", help="NAME, KIND NAME or KIND/NAME, one or more.")
+    list[str],
+    typer.Argument(
+        metavar="JOB",
+        help="NAME, KIND NAME or KIND/NAME, one or more.",
+        autocompletion=words_for_jobs,
+    ),
 ]
 TimeoutOption = Annotated[
     float | None,

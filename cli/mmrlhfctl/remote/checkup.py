@@ -123,7 +123,7 @@ def judge_lease(lease: Mapping[str, Any] | None, now: datetime) -> Finding:
             "operator lease",
             State.FAILED,
             "no operator has ever run here: there is no Lease mmrlhf-operator",
-            "install the operator",
+            "install the operator; one that runs outside of the cluster takes --leader-elect",
         )
     spec = lease.get("spec") or {}
     renewed = parse_time(spec.get("renewTime"))
@@ -168,13 +168,12 @@ def judge_deployment(deployment: Mapping[str, Any] | None) -> Finding:
 def gang_providers(groups: Sequence[str]) -> Finding:
     """Say which gang providers there are, by the API groups that the server has."""
     found = [name for group, name in _GANG_GROUPS.items() if group in groups]
-    if found:
-        return Finding("gang providers", State.OK, ", ".join(found))
+    there = f"the cluster has {', '.join(found)}, which" if found else "the cluster has none, and"
     return Finding(
         "gang providers",
         State.INFO,
-        "none: the pods of a job are placed one by one, and two jobs can block each other",
-        "install Kueue, Volcano or the coscheduling plugin where jobs of several nodes compete",
+        f"{there} this version of the operator does not use: pods are placed one by one",
+        "keep large jobs from blocking each other by quota, or by a node pool of their own",
     )
 
 

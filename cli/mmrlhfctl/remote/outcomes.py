@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhfctl.errors import CliError, NotFoundError
 from mmrlhfctl.exits import ExitCode
@@ -46,9 +48,10 @@ def detached(job: JobView) -> CliError:
     """Tell that the job goes on although the user has pressed Ctrl-C; return how to end."""
     name = program_name()
     where = f"{job.argument} -n {job.namespace}"
+    after_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
     note(
-        f"detached; {job.title} is kept and goes on: `{name} logs -f {where}` attaches again, "
-        f"`{name} cancel {where}` stops it"
+        f"{after_echo}detached; {job.title} is kept and goes on: `{name} logs -f {where}` attaches "
+        f"again, `{name} cancel {where}` stops it for good"
     )
     return CliError(code=ExitCode.INTERRUPTED)
 

@@ -269,6 +269,25 @@ def test_events_are_those_of_the_jobs(ctl: Ctl) -> None:
     assert {item["involvedObject"]["name"] for item in data["items"]} == {"digits", "digits-0-0"}
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("status ", ["choose", "csj", "digits", "judge", "mmdpo", "rtj"]),
+        ("logs d", ["digits"]),
+        ("cancel rtj/", ["rtj/judge"]),
+        ("wait mmdpo/j", []),
+    ],
+)
+def test_a_shell_completes_the_names_of_jobs(jobs: Ctl, words: str, offered: list[str]) -> None:
+    line = f"mmrlhfctl -n {jobs.namespace} {words}"
+    done = jobs(
+        _MMRLHFCTL_COMPLETE="complete_bash",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(line.split(" ")) - 1),
+    )
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
 def test_only_a_terminal_gets_colours(jobs: Ctl) -> None:
     def on_terminal(**env: str) -> str:
         pid, terminal = pty.fork()

@@ -1,0 +1,80 @@
+"""What the pages tell a reader to write is understood: job files, configuration, command lines."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from mmrlhf_api import KINDS, ArtifactStore, parse_job
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhfctl.app import app
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+END = set("|&;()<>")
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Name of the page and text of each block of a language."""
+    block = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    for page in PAGES:
+        for text in block.findall(page.read_text()):
+            yield page.name, text
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """Arguments of each command line of mmrlhfctl, by page."""
+    for page, text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            for match in re.finditer(r"(?:^|[(&|] ?)mmrlhfctl( .*)", line):
+                yield page, match[1]
+
+
+def mentions() -> Iterator[tuple[str, str]]:
+    """Commands that are mentioned within a sentence, by page."""
+    for page in PAGES:
+        for match in re.finditer(r"`(?:mmrlhfctl|kubectl mmrlhf) ([^`]+)`", page.read_text()):
+            yield page.name, match[1]
+
+
+COMMANDS = sorted(set(command_lines()))
+GROUP: Any = typer.main.get_command(app)
+
+
+def test_there_are_examples() -> None:
+    assert len({shlex.split(line)[0] for _, line in COMMANDS}) >= 12
+    assert {page for page, _ in blocks("yaml")} >= {"README.md", "first-job.md", "operations.md"}
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_command_lines_are_understood(page: str, line: str) -> None:
+    words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
+    end = next((number for number, word in enumerate(words) if set(word) <= END), len(words))
+    with GROUP.make_context("mmrlhfctl", words[:end]) as context:
+        name, command, rest = GROUP.resolve_command(context, words[:end])
+        command.make_context(name, rest, parent=context).close()
+
+
+@pytest.mark.parametrize(("page", "words"), sorted(set(mentions())))
+def test_commands_that_are_mentioned_exist(page: str, words: str) -> None:
+    name, *rest = words.split()
+    known = {option for param in GROUP.commands[name].params for option in param.opts}
+    assert {word for word in rest if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("yaml")))
+def test_files_are_valid(page: str, text: str) -> None:
+    for document in yaml.safe_load_all(text):
+        if document.get("kind") in KINDS:
+            parse_job(document, source=page)
+        elif set(document) == {"artifacts"}:
+            ArtifactStore.model_validate(document["artifacts"], by_alias=True, by_name=False)
+        else:
+            OperatorConfig.model_validate(document, by_alias=True, by_name=False)
