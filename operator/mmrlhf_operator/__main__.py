@@ -35,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator; returns 2 for a wrong configuration, 1 when a part died."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
+        level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    if options.verbose:  # ours: what S3 clients log would bury it
+        logging.getLogger("mmrlhf_operator").setLevel(logging.DEBUG)
     try:
         config = load_config(options.config)
         if options.namespace:

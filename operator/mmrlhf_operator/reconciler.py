@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mmrlhf_api import KINDS, Job, spec_digest
 from mmrlhf_api.constants import Phase
 from mmrlhf_operator import effects
-from mmrlhf_operator.actions import Check, Create, Note, Plan
+from mmrlhf_operator.actions import Action, Check, Create, DeletePod, Note, Plan
 from mmrlhf_operator.api import Api, Manifest, collection, jobs
 from mmrlhf_operator.concurrency import run_all
 from mmrlhf_operator.config import OperatorConfig
@@ -108,8 +108,12 @@ class Reconciler:
             job = JobView.read(job.kind, live)
             observed = replace(observed, pods=await self._live_pods(job, observed))
             made = self._plan(job, observed)
+        _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
         written = await effects.write_status(self._api, job, made.status)
         if written is not None:
+            before, now = job.status, made.status
+            if (before.phase, before.reason) != (now.phase, now.reason):
+                _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
             memory.superseded.add(body["metadata"]["resourceVersion"])
             memory.superseded.add(job.resource_version)
             memory.written = written
@@ -261,6 +265,11 @@ class Reconciler:
                     reason=last.get("reason", ""), message=last.get("message", "")
                 )
         return found
+
+
+def _in_words(action: Action) -> str:
+    name = action.name if isinstance(action, Create | DeletePod) else ""
+    return f"{type(action).__name__} {name}".rstrip()
 
 
 def _acts(job: JobView, made: Plan) -> bool:

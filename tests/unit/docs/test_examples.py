@@ -76,5 +76,9 @@ def test_files_are_valid(page: str, text: str) -> None:
             parse_job(document, source=page)
         elif set(document) == {"artifacts"}:
             ArtifactStore.model_validate(document["artifacts"], by_alias=True, by_name=False)
+        elif "resources" in document:  # a kustomization
+            for path in document["resources"]:
+                folder = ROOT / path.removeprefix("../mmrlhf/")
+                assert (folder / "kustomization.yaml").is_file(), path
         else:
             OperatorConfig.model_validate(document, by_alias=True, by_name=False)
