@@ -10,6 +10,7 @@
     |   +-- SidecarError      a side-car of cached scores or log-probabilities
     +-- RunError              exit 1: the run failed
         +-- StorageError      reading or writing artifacts
+        +-- EndpointError     a model server that is asked over HTTP
         +-- TrainingError     the optimisation itself
 
 Every message says what was wrong, where, and what to do about it; none needs a traceback to be
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 __all__ = [
     "DataError",
+    "EndpointError",
     "InputError",
     "JobError",
     "ModelError",
@@ -95,6 +97,10 @@ class RunError(JobError):
 
 class StorageError(RunError):
     """Artifacts could not be read or written."""
+
+
+class EndpointError(RunError):
+    """A model server cannot be used, or too many of its answers cannot."""
 
 
 class TrainingError(RunError):

@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mmrlhf_jobs.data.records import Media, RankedResponse
+from mmrlhf_jobs.data.records import Media, RowLocation
 from mmrlhf_jobs.errors import DataError, InputError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 
-__all__ = ["MAX_PIXELS", "LoadedMedia", "MediaFinder", "load_image", "load_media"]
+__all__ = ["MAX_PIXELS", "HasMedia", "LoadedMedia", "MediaFinder", "load_image", "load_media"]
 
 MAX_PIXELS: Final = Image.MAX_IMAGE_PIXELS or 89_478_485
 """Larger images are refused: a small file can hide gigabytes of pixels."""
@@ -108,8 +108,24 @@ def load_image(
         raise DataError(f"media file {full} is not a readable image: {error}") from error
 
 
+class HasMedia(Protocol):
+    """A ranked record, or a query."""
+
+    @property
+    def record_id(self) -> str:
+        """Its id, for messages."""
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """Its media."""
+
+    @property
+    def location(self) -> RowLocation:
+        """Where it was read from, for messages."""
+
+
 def load_media(
-    record: RankedResponse, root: str, *, storage: StorageOptions | None = None
+    record: HasMedia, root: str, *, storage: StorageOptions | None = None
 ) -> tuple[LoadedMedia, ...]:
     """Load all media of a record, in order, and check their digests.
 
@@ -176,7 +192,7 @@ class MediaFinder:
 
 
 def _load_medium(
-    record: RankedResponse,
+    record: HasMedia,
     position: int,
     medium: Media,
     root: str,

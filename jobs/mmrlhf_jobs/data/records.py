@@ -20,27 +20,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from mmrlhf_jobs.data.identity import record_id, response_id
 from mmrlhf_jobs.data.parts import (
     Annotation,
-    Critique,
     Frame,
     Items,
     Media,
-    ModelOrigin,
     Origin,
     Part,
     Provenance,
     Query,
-    Reasons,
     Resolution,
-    Scores,
     Selection,
-    Text,
     violated,
 )
+from mmrlhf_jobs.data.responses import Duplicate, Id, Response, check_media, check_responses
 
 __all__ = [
     "SCHEMA",
@@ -63,8 +59,6 @@ SCHEMA: Final = "mmrlhf.io/ranked-response/v1"
 Category: TypeAlias = Literal["mcq", "long", "short", "safety", "video"]
 """The five categories that reports are broken down by (paper Table 4)."""
 
-_Id = Annotated[str, StringConstraints(pattern=r"\S", max_length=256)]
-
 
 @dataclass(frozen=True)
 class RowLocation:
@@ -79,38 +73,6 @@ class RowLocation:
     """1-based line of a JSONL file or row of a Parquet file."""
 
 
-class Duplicate(Part):
-    """Another origin of a response's text."""
-
-    response_id: _Id
-    model: ModelOrigin | None = None
-
-
-class Response(Part):
-    """One answer to the query; no two of a record have the same text."""
-
-    response_id: _Id
-    text: Text
-    origin: Literal["model", "constructed_positive", "constructed_negative"] = "model"
-    """Constructed responses break ties of all-poor or all-good answers (paper 2.3.1)."""
-    model: ModelOrigin | None = None
-    derived_from: str | None = None
-    """The response that a constructed negative was made from by introducing errors."""
-    duplicates: Items[Duplicate] = ()
-    """Further models that gave the same text; it is ranked and trained on once."""
-    scores: Scores | None = None
-    reasons: Reasons | None = None
-    critique: Critique | None = None
-
-    @model_validator(mode="after")
-    def _fits_its_origin(self) -> Response:
-        if self.origin != "model" and self.model is not None:
-            raise violated("model", f"a response of origin {self.origin} was not made by a model")
-        if self.origin == "constructed_negative" and self.derived_from is None:
-            raise violated("derived_from", "name the response that the negative was made from")
-        return self
-
-
 class Ranking(Part):
     """Resolved preference over the responses."""
 
@@ -123,7 +85,7 @@ class RankedResponse(Part):
     """A query with its media and its ranked responses; see the module for the smallest one."""
 
     schema_id: Literal["mmrlhf.io/ranked-response/v1"] = Field(alias="schema")
-    record_id: _Id
+    record_id: Id
     domain: Literal["image", "video", "safety"]
     type: Literal["long", "short", "mcq"] | None
     source: Origin | None = None
@@ -190,44 +152,13 @@ class RankedResponse(Part):
         return any(response.origin == origin for response in self.responses)
 
     @model_validator(mode="after")
-    def _media_fit_the_domain(self) -> RankedResponse:
-        kinds = [medium.kind for medium in self.media]
-        if self.domain == "image" and "video" in kinds:
-            raise violated("domain", "a record of domain image holds a video; set domain to video")
-        if self.domain == "video" and "video" not in kinds:
-            raise violated("media", "a record of domain video needs a medium of kind video")
-        if self.type is None and self.domain != "safety":
-            raise violated("type", "only a record of domain safety may leave type null")
+    def _fits_its_domain(self) -> RankedResponse:
+        check_media(self.domain, self.type, self.media)
         return self
 
     @model_validator(mode="after")
     def _responses_are_distinct(self) -> RankedResponse:
-        ids: dict[str, str] = {}
-        texts: dict[str, str] = {}
-        for position, response in enumerate(self.responses):
-            place = f"responses[{position}]"
-            for name in (
-                response.response_id,
-                *(other.response_id for other in response.duplicates),
-            ):
-                if name in ids:
-                    raise violated(f"{place}.response_id", f"{name!r} is used twice in the record")
-                ids[name] = place
-            first = texts.setdefault(response.text.strip(), response.response_id)
-            if first != response.response_id:
-                raise violated(
-                    f"{place}.text",
-                    f"same text as response {first!r}; list it in that one's duplicates",
-                )
-        for position, response in enumerate(self.responses):
-            origin = response.derived_from
-            if origin is not None and ids.get(origin) in (None, f"responses[{position}]"):
-                raise violated(
-                    f"responses[{position}].derived_from", f"there is no other response {origin!r}"
-                )
-        for kind in ("constructed_positive", "constructed_negative"):
-            if sum(response.origin == kind for response in self.responses) > 1:
-                raise violated("responses", f"at most one response may be of origin {kind}")
+        check_responses(self.responses)
         return self
 
     @model_validator(mode="after")

@@ -104,7 +104,7 @@ def test_plots_are_drawn_to_scale() -> None:
     dots = [float(dot.get("cx", "nan")) for dot in rates.iter("circle")]
     # Two panels of the rows overall, mcq, long.
     assert [round((x - 88) / 290, 2) for x in dots[:3]] == [0.75, 0.5, 1.0]
-    assert [round((x - 88 - 334) / 290, 2) for x in dots[3:]] == [0.75, 0.5, 1.0]
+    assert [round((x - 88 - 350) / 290, 2) for x in dots[3:]] == [0.75, 0.5, 1.0]
 
 
 def test_a_tie_is_drawn_on_the_wrong_side() -> None:

@@ -47,7 +47,8 @@ h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
 h3 { font-size: .95rem; margin: 1.25rem 0 .25rem; font-weight: 600; }
 p, li { color: var(--soft); margin: .25rem 0; max-width: 46rem; }
 svg { width: 100%; height: auto; display: block; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%;
+  margin-top: .75rem; }
 th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; }
 th.name, td.name { text-align: left; overflow-wrap: anywhere; }

@@ -17,7 +17,7 @@ SERIES: Final = 6
 
 _LABELS: Final = 88
 _PANEL: Final = 290
-_GAP: Final = 44
+_GAP: Final = 60
 _TOP: Final = 34
 _LINE: Final = 17
 
@@ -130,7 +130,7 @@ def _dot(
         f'<g class="s{place % SERIES}"><title>{escape(tip)}</title>'
         f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
         f'<circle cx="{x:.1f}" cy="{y}" r="4.5"/>'
-        f"{_text(left + _PANEL + 8, y + 4, f'{rate.value:.2f}', 'value')}</g>"
+        f"{_text(left + _PANEL + 10, y + 4, f'{rate.value:.2f}', 'value')}</g>"
     )
 
 

@@ -1,0 +1,132 @@
+"""``Query/v1``: a question about media before people have ranked answers to it.
+
+It is a ``RankedResponse/v1`` without a ranking, and with any number of responses. A record that is
+ranked already can stand in its place: its question and media count, its responses do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from mmrlhf_jobs.data.parsing import RawRow, explain, parse_row
+from mmrlhf_jobs.data.parts import Items, Media, Origin, Part, Provenance, Query, Selection
+from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, RowLocation
+from mmrlhf_jobs.data.responses import Id, Response, check_media, check_responses
+from mmrlhf_jobs.data.sources import Source, file_format
+from mmrlhf_jobs.data.stream import stream_rows
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.uris import StorageOptions
+
+__all__ = ["QUERY_SCHEMA", "QueryRecord", "as_query", "stream_queries", "write_queries"]
+
+QUERY_SCHEMA: Final = "mmrlhf.io/query/v1"
+"""Value of every query's ``schema`` field."""
+
+_RANKED: Final = f'"{SCHEMA}"'.encode()
+
+
+class QueryRecord(Part):
+    """A query with its media and what models answered so far."""
+
+    schema_id: Literal["mmrlhf.io/query/v1"] = Field(alias="schema")
+    record_id: Id
+    domain: Literal["image", "video", "safety"]
+    type: Literal["long", "short", "mcq"] | None
+    source: Origin | None = None
+    query: Query
+    media: Annotated[Items[Media], Field(min_length=1)]
+    selection: Selection | None = None
+    responses: Annotated[Items[Response], Field(max_length=16)] = ()
+    provenance: Provenance | None = None
+
+    _location: RowLocation = PrivateAttr(default_factory=RowLocation)
+
+    @property
+    def location(self) -> RowLocation:
+        """Where the query was read from; empty for one made in Python."""
+        return self._location
+
+    def at(self, location: RowLocation) -> QueryRecord:
+        """The same query, read from there."""
+        copy = self.model_copy()
+        copy._location = location  # noqa: SLF001 - its own class
+        return copy
+
+    @property
+    def media_sha256s(self) -> tuple[str, ...]:
+        """Digest of each medium's content, in order."""
+        return tuple(medium.content_sha256 for medium in self.media)
+
+    @model_validator(mode="after")
+    def _could_be_ranked(self) -> QueryRecord:
+        check_media(self.domain, self.type, self.media)
+        check_responses(self.responses)
+        return self
+
+
+def as_query(record: RankedResponse) -> QueryRecord:
+    """The question and media of a ranked record."""
+    return QueryRecord(
+        schema=QUERY_SCHEMA,
+        record_id=record.record_id,
+        domain=record.domain,
+        type=record.type,
+        source=record.source,
+        query=record.query,
+        media=record.media,
+        selection=record.selection,
+    )
+
+
+def stream_queries(source: Source) -> Iterator[QueryRecord]:
+    """Read all queries in the order of their files; media are not looked for.
+
+    Raises:
+        DataError: A file or a row is wrong; with file and row.
+        StorageError: The store does not answer.
+    """
+    for raw, file, row in stream_rows(source):
+        try:
+            if _is_ranked(raw):
+                query = as_query(parse_row(raw, file=file, row=row))
+            elif isinstance(raw, bytes):
+                query = QueryRecord.model_validate_json(raw)
+            else:
+                query = QueryRecord.model_validate(raw)
+        except ValidationError as error:
+            field, reason = explain(error)
+            raise DataError(reason, file=file, row=row, field=field or None) from error
+        yield query.at(RowLocation(file, row))
+
+
+def write_queries(
+    queries: Iterable[QueryRecord], uri: str, *, storage: StorageOptions | None = None
+) -> int:
+    """Write queries as JSON lines; the file appears whole or not at all.
+
+    Returns:
+        Number of queries.
+
+    Raises:
+        DataError: The file is not named ``*.jsonl``.
+        StorageError: The disk is full or the store fails.
+    """
+    if file_format(uri) != "jsonl":
+        raise DataError("queries are written as JSON lines; name the file *.jsonl", file=uri)
+    count = 0
+    with new_file(uri, storage) as path, path.open("wb") as file:
+        for query in queries:
+            file.write(query.model_dump_json(by_alias=True, exclude_defaults=True).encode() + b"\n")
+            count += 1
+    return count
+
+
+def _is_ranked(raw: RawRow) -> bool:
+    if isinstance(raw, bytes):
+        # The schema comes first in what this package writes; a wrong guess is told as one.
+        return _RANKED in raw[:4096] or _RANKED in raw
+    return raw.get("schema") == SCHEMA

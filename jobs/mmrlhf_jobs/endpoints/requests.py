@@ -1,0 +1,104 @@
+"""What a server is asked, and the key under which its answer is kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.data.parts import GenerationParams
+
+__all__ = ["ChatRequest", "ImagePart", "Part", "Sampling", "TextPart"]
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A piece of text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An image file.
+
+    Attributes:
+        uri: Where it is; not part of the key.
+        sha256: Digest of its content.
+    """
+
+    uri: str
+    sha256: str
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the server is to choose tokens; what is None is left to the server."""
+
+    max_tokens: int = 1024
+    temperature: float | None = 0.0
+    top_p: float | None = None
+    seed: int | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """Fields of the request body."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def params(self) -> GenerationParams:
+        """The same, as records keep it."""
+        return GenerationParams(**asdict(self))
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One user turn for a chat model.
+
+    Attributes:
+        model: Name of the model at the server.
+        revision: Which state of the model this is, as far as the user can tell; answers of another
+            revision are not used again.
+        parts: Images and text, in order.
+        sampling: How to choose tokens.
+        sample: Which of several answers to the same question this is, from 0.
+    """
+
+    model: str
+    parts: tuple[Part, ...]
+    sampling: Sampling
+    revision: str | None = None
+    sample: int = 0
+
+    @property
+    def key(self) -> str:
+        """Digest of all that the answer depends on, the media by their content."""
+        parts = [
+            ["image", part.sha256] if isinstance(part, ImagePart) else ["text", part.text]
+            for part in self.parts
+        ]
+        return digest_of(
+            "chat", self.model, self.revision, parts, asdict(self.sampling), self.sample
+        ).hex()
+
+    def wire(self, images: dict[str, str]) -> dict[str, Any]:
+        """The request body.
+
+        Args:
+            images: Data URL of each image by its digest.
+        """
+        content = [
+            {"type": "image_url", "image_url": {"url": images[part.sha256]}}
+            if isinstance(part, ImagePart)
+            else {"type": "text", "text": part.text}
+            for part in self.parts
+        ]
+        # Servers of text models take no parts.
+        texts = [part.text for part in self.parts if isinstance(part, TextPart)]
+        whole: Any = texts[0] if len(texts) == len(self.parts) == 1 else content
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": whole}],
+            **self.sampling.wire(),
+        }

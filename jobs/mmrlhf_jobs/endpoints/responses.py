@@ -1,0 +1,127 @@
+"""Responses of several models to the same questions (paper 2.2, "Model response generation").
+
+The prompt is the media and then the question, as the models are asked in training. A video is sent
+as its frames. Responses that cannot be used are missing from the query, and counted; refusals can
+be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final
+
+from mmrlhf_jobs.data.identity import response_id
+from mmrlhf_jobs.data.parts import Frame, Media, ModelOrigin
+from mmrlhf_jobs.data.queries import QueryRecord
+from mmrlhf_jobs.data.responses import Duplicate, Response
+from mmrlhf_jobs.endpoints.answers import Answer
+from mmrlhf_jobs.endpoints.asking import Outcome
+from mmrlhf_jobs.endpoints.checks import check_response
+from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Part, TextPart
+from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.endpoints.steps import Question
+from mmrlhf_jobs.storage.uris import join_uri
+
+__all__ = ["ResponseStep", "spread"]
+
+MAX_RESPONSES: Final = 16
+"""Most responses of a record."""
+
+
+class ResponseStep:
+    """Asks every model for its responses to every query.
+
+    Args:
+        endpoints: The models.
+        media_root: Folder that relative media URIs start from.
+        samples: Responses of each model.
+        max_frames: Most frames of a video, evenly spread.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[EndpointSettings],
+        *,
+        media_root: str,
+        samples: int = 1,
+        max_frames: int = 32,
+    ) -> None:
+        self._endpoints = endpoints
+        self._media_root = media_root
+        self._samples = samples
+        self._max_frames = max_frames
+
+    def questions(self, record: QueryRecord) -> Sequence[Question]:
+        """One question a model and sample."""
+        images = chain.from_iterable(self._images(medium) for medium in record.media)
+        parts: tuple[Part, ...] = (*images, TextPart(record.query.text))
+        return [
+            Question(
+                endpoint.name,
+                ChatRequest(
+                    model=endpoint.model,
+                    revision=endpoint.revision,
+                    parts=parts,
+                    sampling=endpoint.sampling.sampling(sample),
+                    sample=sample,
+                ),
+                check_response,
+                f"record {record.record_id!r}, sample {sample} of {endpoint.name}",
+            )
+            for endpoint, sample in self._who()
+        ]
+
+    def assemble(self, record: QueryRecord, outcomes: Sequence[Outcome]) -> QueryRecord:
+        """The query with its responses; a text that several models gave is there once."""
+        found: dict[str, Response] = {one.text.strip(): one for one in record.responses}
+        names = {one.response_id for one in record.responses}
+        for (endpoint, sample), outcome in zip(self._who(), outcomes, strict=True):
+            if outcome.answer is None:
+                continue
+            origin = _origin(endpoint, sample, outcome.answer)
+            text = outcome.answer.text.strip()
+            name = response_id(record.record_id, text, model=f"{endpoint.name}#{sample}")
+            if name in names:
+                continue
+            names.add(name)
+            first = found.get(text)
+            if first is None:
+                found[text] = Response(response_id=name, text=text, model=origin)
+            else:
+                others = (*first.duplicates, Duplicate(response_id=name, model=origin))
+                found[text] = first.model_copy(update={"duplicates": others})
+        # Validated again: there may now be too many.
+        fields = {name: getattr(record, name) for name in QueryRecord.model_fields}
+        fields |= {"schema": fields.pop("schema_id"), "responses": tuple(found.values())}
+        return QueryRecord(**fields)
+
+    def _who(self) -> list[tuple[EndpointSettings, int]]:
+        return [(one, sample) for one in self._endpoints for sample in range(self._samples)]
+
+    def _images(self, medium: Media) -> list[ImagePart]:
+        frames = spread(medium.frames, self._max_frames) if medium.kind == "video" else None
+        files: Sequence[tuple[str, str]] = (
+            medium.files if frames is None else [(frame.uri, frame.sha256) for frame in frames]
+        )
+        return [ImagePart(join_uri(self._media_root, uri), sha256) for uri, sha256 in files]
+
+
+def spread(frames: Sequence[Frame], most: int) -> Sequence[Frame]:
+    """At most so many frames, evenly spread from the first to the last."""
+    if len(frames) <= most:
+        return frames
+    if most == 1:
+        return frames[:1]
+    return [frames[place * (len(frames) - 1) // (most - 1)] for place in range(most)]
+
+
+def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:
+    return ModelOrigin(
+        name=endpoint.name,
+        revision=endpoint.revision,
+        endpoint=endpoint.base_url,
+        params=endpoint.sampling.sampling(sample).params(),
+        finish_reason=answer.finish_reason,
+        usage=answer.usage,
+    )

@@ -1,0 +1,302 @@
+"""A data set through one step: ask for all that is missing, then write what came of it.
+
+The journal is what makes a run go on where another one was killed: the second pass over the data
+reads every answer from there, so that the output is the same however often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
+
+import aiohttp
+
+from mmrlhf_jobs.endpoints.asking import Asker, Check, Outcome
+from mmrlhf_jobs.endpoints.images import ImageEncoder
+from mmrlhf_jobs.endpoints.pacing import Clock
+from mmrlhf_jobs.endpoints.requests import ChatRequest
+from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.endpoints.transport import Transport
+from mmrlhf_jobs.errors import EndpointError
+from mmrlhf_jobs.storage.journal import Journal
+from mmrlhf_jobs.storage.uris import StorageOptions
+
+__all__ = ["Question", "Step", "StepReport", "open_askers", "run_step"]
+
+R = TypeVar("R")
+
+_TELLING: Final = 32
+"""Characters from which on two equal answers are hardly chance."""
+
+_SUSPECT: Final = 0.5
+"""Share of such answers above which the server does not look at what it is asked."""
+
+_FEW: Final = 16
+_LISTED: Final = 20
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request of a step.
+
+    Attributes:
+        endpoint: Name of the server to ask.
+        request: What to ask.
+        check: Judges the answer.
+        place: What it is about, for messages.
+    """
+
+    endpoint: str
+    request: ChatRequest
+    check: Check
+    place: str
+
+
+class Step(Protocol[R]):
+    """What is asked about a record, and what becomes of it."""
+
+    def questions(self, record: R) -> Sequence[Question]:
+        """Questions about a record; a function of the record alone."""
+
+    def assemble(self, record: R, outcomes: Sequence[Outcome]) -> R:
+        """The record with the answers, in the order of its questions."""
+
+
+@dataclass
+class StepReport:
+    """What a run of a step came to.
+
+    Attributes:
+        records: Records read.
+        questions: Questions about them.
+        answered: Questions with a usable answer; the others failed or, in a run that was ended,
+            were not asked.
+        endpoints: Tally of each server.
+        failures: The first questions without one, and why.
+    """
+
+    records: int = 0
+    questions: int = 0
+    answered: int = 0
+    endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with wire names."""
+        return {
+            "records": self.records,
+            "questions": self.questions,
+            "answered": self.answered,
+            "unanswered": self.questions - self.answered,
+            "endpoints": self.endpoints,
+            "failures": self.failures,
+        }
+
+
+@asynccontextmanager
+async def open_askers(
+    endpoints: Sequence[EndpointSettings],
+    journal: Journal,
+    *,
+    storage: StorageOptions | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[dict[str, Asker]]:
+    """Connect to servers.
+
+    Yields:
+        An asker by the name of its server.
+
+    Raises:
+        SpecError: A key is not in the environment.
+    """
+    run_id = secrets.token_hex(6)
+    images = ImageEncoder(storage)
+    connector = aiohttp.TCPConnector(limit=0)  # each asker has its own limit
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield {
+            one.name: Asker(
+                one, Transport(one, session), journal, images, run_id=run_id, clock=clock
+            )
+            for one in endpoints
+        }
+
+
+async def run_step(
+    step: Step[R],
+    read: Callable[[], Iterable[R]],
+    askers: Mapping[str, Asker],
+    *,
+    report: StepReport,
+    max_failed_fraction: float = 0.0,
+) -> Iterator[R]:
+    """Ask all questions of a data set.
+
+    Args:
+        step: What to ask.
+        read: Reads the records from the start; called once to ask and once to assemble.
+        askers: Servers by name.
+        report: Filled in, whatever comes of the run.
+        max_failed_fraction: Share of the questions that may stay without a usable answer.
+
+    Returns:
+        The finished records, in the order of the data, to be consumed while the journal is open.
+
+    Raises:
+        EndpointError: A server cannot be used, gives the same answer to everything, or too many
+            questions failed. What was answered is kept.
+        DataError: A row or an image is wrong.
+    """
+    run = _Run(askers)
+    workers = sum(asker.settings.concurrency for asker in askers.values())
+    try:
+        await _for_each(_questions(step, read, report), run.ask, workers=workers)
+        await _for_each(run.suspects(), run.ask_again, workers=workers)
+    finally:
+        run.fill(report)
+    failed = report.questions - report.answered
+    if failed > max_failed_fraction * report.questions:
+        more = [f"and {failed - _LISTED} more"] if failed > _LISTED else []
+        raise EndpointError(
+            f"{failed} of {report.questions} questions have no usable answer, and a share of"
+            f" {max_failed_fraction:g} may fail; answers so far are kept, run again to ask for the"
+            " others:\n  " + "\n  ".join([*report.failures, *more])
+        )
+    return _assembled(step, read, run)
+
+
+class _Run:
+    """State of asking.
+
+    Two long answers that are equal, though the questions differ, may be a mix-up: one of them is
+    then the other's. Both are asked for again, and the second answer counts.
+    """
+
+    def __init__(self, askers: Mapping[str, Asker]) -> None:
+        self._askers = askers
+        self._failed: dict[str, tuple[Question, Outcome]] = {}
+        self._first: dict[bytes, Question] = {}
+        self._suspects: dict[str, Question] = {}
+        self._telling = 0
+        self._came_back = 0
+
+    async def ask(self, question: Question) -> None:
+        """Answer a question, from the journal if it is there."""
+        asker = self._askers[question.endpoint]
+        outcome = await asker.ask(question.request, question.check)
+        self._came_back += 1
+        self._note(question, outcome)
+        first = self._look_for_equal(question, outcome)
+        if first is None:
+            return
+        self._suspects |= {one.request.key: one for one in (first, question)}
+        if self._telling >= _FEW and len(self._suspects) > _SUSPECT * self._telling:
+            raise EndpointError(
+                f"endpoint {question.endpoint!r}: {len(self._suspects)} of {self._telling} answers"
+                f" are those of other questions, the last one {question.place}; it seems not to"
+                " look at what it is asked, for instance because it drops images or caches by the"
+                " text alone"
+            )
+
+    def suspects(self) -> Iterator[Question]:
+        """Questions to ask again; from here on, what is equal then is told as shared."""
+        suspects = list(self._suspects.values())
+        self._first.clear()
+        self._suspects.clear()
+        yield from suspects
+
+    async def ask_again(self, question: Question) -> None:
+        """Get a second opinion, if an earlier run has not."""
+        asker = self._askers[question.endpoint]
+        outcome = asker.kept(question.request, question.check)
+        if outcome is None or not outcome.asked_again:
+            asker.tally.asked_again += 1
+            outcome = await asker.ask(question.request, question.check, again=True)
+        self._note(question, outcome)
+        if self._look_for_equal(question, outcome) is not None:
+            asker.tally.shared += 1
+
+    def outcome(self, question: Question) -> Outcome:
+        """What came of a question in the end."""
+        key = question.request.key
+        if key in self._failed:
+            return self._failed[key][1]
+        outcome = self._askers[question.endpoint].kept(question.request, question.check)
+        assert outcome is not None, f"{question.place} was asked in this run"
+        return outcome
+
+    def fill(self, report: StepReport) -> None:
+        """Say what came of it all."""
+        report.answered = self._came_back - len(self._failed)
+        report.failures = [
+            f"{question.place}: {outcome.message}"
+            for question, outcome in islice(self._failed.values(), _LISTED)
+        ]
+        report.endpoints = {name: asker.tally.to_dict() for name, asker in self._askers.items()}
+
+    def _note(self, question: Question, outcome: Outcome) -> None:
+        if outcome.answer is None:
+            self._failed[question.request.key] = question, outcome
+        else:
+            self._failed.pop(question.request.key, None)
+
+    def _look_for_equal(self, question: Question, outcome: Outcome) -> Question | None:
+        text = outcome.answer.text.strip() if outcome.answer else ""
+        if len(text) < _TELLING:
+            return None
+        self._telling += 1
+        digest = hashlib.sha256(f"{question.endpoint}\0{text}".encode()).digest()
+        first = self._first.setdefault(digest, question)
+        # Samples of one question may well be equal.
+        return first if first.request.parts != question.request.parts else None
+
+
+def _questions(
+    step: Step[R], read: Callable[[], Iterable[R]], report: StepReport
+) -> Iterator[Question]:
+    for record in read():
+        report.records += 1
+        for question in step.questions(record):
+            report.questions += 1
+            yield question
+
+
+def _assembled(step: Step[R], read: Callable[[], Iterable[R]], run: _Run) -> Iterator[R]:
+    for record in read():
+        outcomes = [run.outcome(question) for question in step.questions(record)]
+        yield step.assemble(record, outcomes)
+
+
+async def _for_each(
+    items: Iterator[Question], work: Callable[[Question], Awaitable[None]], *, workers: int
+) -> None:
+    """Work on items, some at a time; they are only taken when there is somebody to work on them.
+
+    Raises:
+        Exception: What the first item that failed raised; the others are cancelled.
+    """
+
+    async def worker() -> None:
+        # Workers share the iterator: nothing is awaited while it is in use.
+        for item in items:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

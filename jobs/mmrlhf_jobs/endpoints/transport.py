@@ -1,0 +1,114 @@
+"""One attempt at one request over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import aiohttp
+
+from mmrlhf_jobs.endpoints.answers import Answer, GarbageError, foreign_id, parse_answer
+from mmrlhf_jobs.endpoints.pacing import retry_after
+from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.errors import EndpointError
+
+__all__ = ["AttemptFailedError", "Fault", "Transport"]
+
+Fault: TypeAlias = Literal[
+    "timeout", "connection", "rateLimited", "serverError", "badRequest", "garbage", "foreign"
+]
+"""What can go wrong with an attempt."""
+
+_HOPELESS: Final = {
+    401: "the key is wrong or missing; check apiKeyEnv",
+    403: "the key may not use this model; check its rights",
+    404: "there is no such URL or model; check baseUrl and model",
+}
+_AGAIN: Final = frozenset({408, 409, 425})
+_EXCERPT: Final = 300
+
+
+class AttemptFailedError(Exception):
+    """An attempt gave no answer.
+
+    Attributes:
+        fault: What went wrong.
+        wait: Seconds that the server asks to wait, if it does.
+    """
+
+    def __init__(self, fault: Fault, message: str, *, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.wait = wait
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.fault != "badRequest"
+
+
+class Transport:
+    """Connections to one server.
+
+    Args:
+        settings: The server.
+        session: Open session of aiohttp.
+    """
+
+    def __init__(self, settings: EndpointSettings, session: aiohttp.ClientSession) -> None:
+        self._name = settings.name
+        self._session = session
+        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        self._timeout = aiohttp.ClientTimeout(total=settings.timeout_seconds)
+        key = settings.api_key()
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def send(self, body: Mapping[str, Any], *, request_id: str) -> Answer:
+        """Send a request once.
+
+        Args:
+            body: Request body.
+            request_id: Unique id, sent along as ``X-Request-Id``.
+
+        Raises:
+            AttemptFailedError: There is no answer.
+            EndpointError: No request to this server can succeed.
+        """
+        headers = {**self._headers, "X-Request-Id": request_id}
+        try:
+            async with self._session.post(
+                self._url, json=body, headers=headers, timeout=self._timeout
+            ) as response:
+                content = await response.read()
+        except TimeoutError as error:
+            raise AttemptFailedError(
+                "timeout", f"no answer within {self._timeout.total:g} s"
+            ) from error
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise AttemptFailedError(
+                "connection", f"{type(error).__name__}: {error}" if str(error) else repr(error)
+            ) from error
+        if response.status != 200:
+            raise self._refusal(response.status, response.headers, content)
+        other = foreign_id(content, response.headers, request_id=request_id)
+        if other is not None:
+            raise AttemptFailedError("foreign", f"the answer to another request ({other})")
+        try:
+            return parse_answer(content, response.headers, request_id=request_id)
+        except GarbageError as error:
+            raise AttemptFailedError("garbage", str(error)) from error
+
+    def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
+        said = content[:_EXCERPT].decode(errors="replace").strip()
+        message = f"status {status}: {said}" if said else f"status {status}"
+        if status in _HOPELESS:
+            return EndpointError(
+                f"endpoint {self._name!r} ({self._url}): {message}; {_HOPELESS[status]}"
+            )
+        wait = retry_after(headers)
+        if status == 429:
+            return AttemptFailedError("rateLimited", message, wait=wait)
+        if status >= 500 or status in _AGAIN:
+            return AttemptFailedError("serverError", message, wait=wait)
+        return AttemptFailedError("badRequest", message)

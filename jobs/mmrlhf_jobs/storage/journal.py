@@ -1,0 +1,104 @@
+"""A file of results by key that survives a kill: what was put into it is there afterwards.
+
+It is an SQLite database on a local file system, so that every result is on the disk before the
+next one is asked for, and several runs may share one file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from mmrlhf_jobs.errors import InputError, StorageError
+
+__all__ = ["Journal"]
+
+_TABLE: Final = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+_BUSY_SECONDS: Final = 30.0
+
+
+class Journal:
+    """Results by key; a key names all that its result depends on.
+
+    Args:
+        path: File, made when missing.
+
+    Raises:
+        InputError: The file is no journal, or its folder cannot be written.
+        StorageError: The disk is full or fails.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(str(path).removeprefix("file://"))
+        if "://" in str(path) and not str(path).startswith("file://"):
+            raise InputError(
+                f"{path}: a journal must be on a local file system or a mounted volume"
+            )
+        with self._errors("open"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            # A result is paid for: it must outlive the machine, not only the process.
+            self._database.execute("PRAGMA synchronous=FULL")
+            with self._database:
+                self._database.execute(_TABLE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def __len__(self) -> int:
+        with self._errors("read"):
+            return int(self._database.execute("SELECT count(*) FROM results").fetchone()[0])
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The result of a key, or None.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        with (
+            self._errors("read"),
+            closing(
+                self._database.execute("SELECT value FROM results WHERE key = ?", (key,))
+            ) as rows,
+        ):
+            row = rows.fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Keep a result, in place of an earlier one; it is on the disk when this returns.
+
+        Raises:
+            StorageError: The disk is full or fails.
+        """
+        with self._errors("write"), self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?)",
+                (key, json.dumps(value, ensure_ascii=False)),
+            )
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise InputError(f"{self.path}: no permission to {action} it ({error})") from error
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                raise StorageError(f"cannot {action} {self.path}: {error}") from error
+            raise InputError(
+                f"{self.path}: cannot {action} it: {error}; if it is no journal, name another file"
+            ) from error
