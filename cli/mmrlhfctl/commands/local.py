@@ -62,7 +62,9 @@ def validate(
         typer.Argument(metavar="FILE", help="Job file in YAML or JSON; - reads standard input."),
     ] = None,
     *,
-    file: Annotated[str | None, typer.Option("--file", "-f", help="The same.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="The same.")
+    ] = None,
 ) -> None:
     """Check a job file without running it.
 

@@ -34,7 +34,10 @@ EverywhereOption = Annotated[
     bool, typer.Option("--all-namespaces", "-A", help="List the jobs of all namespaces.")
 ]
 SelectorOption = Annotated[
-    str | None, typer.Option("--selector", "-l", help="Labels to select by, such as team=vision.")
+    str | None,
+    typer.Option(
+        "--selector", "-l", metavar="LABELS", help="Labels to select by, such as team=vision."
+    ),
 ]
 
 

@@ -85,7 +85,9 @@ def words_for_jobs(context: typer.Context, incomplete: str) -> list[str]:
 
 FileOption = Annotated[
     str,
-    typer.Option("--file", "-f", help="Job file in YAML or JSON; - reads standard input."),
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="Job file in YAML or JSON; - reads standard input."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -168,11 +168,11 @@ def judge_deployment(deployment: Mapping[str, Any] | None) -> Finding:
 def gang_providers(groups: Sequence[str]) -> Finding:
     """Say which gang providers there are, by the API groups that the server has."""
     found = [name for group, name in _GANG_GROUPS.items() if group in groups]
-    there = f"the cluster has {', '.join(found)}, which" if found else "the cluster has none, and"
     return Finding(
         "gang providers",
         State.INFO,
-        f"{there} this version of the operator does not use: pods are placed one by one",
+        f"{', '.join(found) or 'none'}; this version of the operator uses none of them and leaves "
+        "pods to be placed one by one",
         "keep large jobs from blocking each other by quota, or by a node pool of their own",
     )
 

@@ -45,14 +45,21 @@ def deleted(job: JobView) -> NotFoundError:
 
 
 def detached(job: JobView) -> CliError:
-    """Tell that the job goes on although the user has pressed Ctrl-C; return how to end."""
+    """Tell that the job goes on, if it does, after the user has pressed Ctrl-C; return how to end.
+
+    Args:
+        job: The job as it was last seen.
+    """
     name = program_name()
     where = f"{job.argument} -n {job.namespace}"
-    after_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
-    note(
-        f"{after_echo}detached; {job.title} is kept and goes on: `{name} logs -f {where}` attaches "
-        f"again, `{name} cancel {where}` stops it for good"
+    text = (
+        f"{job.title} has ended ({job.phase})"
+        if job.ended
+        else f"{job.title} is kept and goes on: `{name} logs -f {where}` attaches again, "
+        f"`{name} cancel {where}` stops it for good"
     )
+    after_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
+    note(f"{after_echo}detached; {text}")
     return CliError(code=ExitCode.INTERRUPTED)
 
 

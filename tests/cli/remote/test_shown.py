@@ -12,6 +12,7 @@ from mmrlhfctl.remote.details import description, glance
 from mmrlhfctl.remote.differences import difference
 from mmrlhfctl.remote.happenings import concerns, in_order
 from mmrlhfctl.remote.listing import job_headers, job_row
+from mmrlhfctl.remote.outcomes import detached, failure
 from mmrlhfctl.remote.output import as_json, as_names, as_yaml
 from mmrlhfctl.remote.tables import Cell, Style, Table
 from mmrlhfctl.remote.views import JobView
@@ -236,6 +237,39 @@ def test_a_difference_shows_fields_and_not_the_servers_own() -> None:
     assert changes == ["-    epochs: 1", "+    epochs: 2"]
     assert difference(before, before, name="digits") == ""
     assert difference(None, after, name="digits").count("\n+") > 5
+
+
+def test_leaving_says_whether_the_job_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    left = detached(job(status=RUNNING))
+    assert (left.code, left.lines) == (130, ())
+    told = capsys.readouterr().err
+    assert told.startswith("detached; MMDPOJob vision/digits is kept and goes on: ")
+    assert "cancel mmdpo/digits -n vision` stops it for good" in told
+    ended = detached(job(status={**RUNNING, "phase": "Succeeded"}))
+    assert (ended.code, ended.lines) == (130, ())
+    told = capsys.readouterr().err
+    assert told == "detached; MMDPOJob vision/digits has ended (Succeeded)\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines"),
+    [
+        ("Cancelled", ["MMDPOJob vision/digits was cancelled"]),
+        ("OutOfMemory", ["MMDPOJob vision/digits failed (OutOfMemory): words", "more about it: "]),
+    ],
+)
+def test_a_job_that_did_not_succeed_fails_the_command(reason: str, lines: list[str]) -> None:
+    status = {
+        "phase": "Failed",
+        "reason": reason,
+        "conditions": [condition("Failed", reason, "words")],
+    }
+    error = failure(job(status=status))
+    assert error is not None
+    assert error.code == 1
+    assert len(error.lines) == len(lines)
+    assert all(told.startswith(start) for told, start in zip(error.lines, lines, strict=True))
+    assert failure(job(status=RUNNING)) is None
 
 
 def test_every_kind_can_be_shown() -> None:
