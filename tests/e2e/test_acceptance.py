@@ -89,6 +89,7 @@ def test_a_job_from_apply_to_a_model_that_loads(user: User, s3: S3Server, here: 
     loads(there)
 
     # Nothing is left of it but its artifacts.
+    assert len(objects(user)) == 4
     user.kubectl("delete", "mmdpo", "align", "--wait")
     wait_until(lambda: not objects(user), timeout=60, what="an empty namespace")
     assert s3.keys(BUCKET, f"runs/{user.namespace}/align/")
@@ -108,6 +109,7 @@ def test_a_job_survives_what_happens_to_pods_and_operator(
     wait_until(lambda: leader(user.cluster) not in {working, ""}, timeout=60, what="a new leader")
     at_step(user, 25, attempt=1)
 
+    assert len(pods(user)) == 2
     user.ctl("suspend", "align")
     user.kubectl("wait", "mmdpo/align", "--for=condition=Suspended", "--timeout=60s")
     wait_until(lambda: not pods(user), timeout=60, what="no pods")
@@ -146,9 +148,10 @@ def pods(user: User) -> list[str]:
 
 
 def objects(user: User) -> list[str]:
-    """What there is of any job."""
-    kinds = "pods,services,configmaps,mmdpojobs"
-    return user.kubectl("get", kinds, f"--selector={LABEL_JOB}", "--output=name").split()
+    """What was made for jobs."""
+    return user.kubectl(
+        "get", "pods,services,configmaps", f"--selector={LABEL_JOB}", "--output=name"
+    ).split()
 
 
 def download(s3: S3Server, uri: str, folder: Path) -> Path:
