@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mmrlhf_jobs.sidecars.format import key_array, open_file
 from mmrlhf_jobs.sidecars.keys import KEY_BYTES, SidecarIdentity
@@ -12,6 +13,8 @@ from mmrlhf_jobs.sidecars.writer import SidecarWriter, merge
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["SidecarParts", "Valued"]
+
+_SUFFIX: Final = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class SidecarParts:
             return
         name = hashlib.sha256(b"".join(value.key for value in values)).hexdigest()[:32]
         with SidecarWriter(
-            f"{self.uri}/{name}.parquet", self._identity, storage=self._storage
+            f"{self.uri}/{name}{_SUFFIX}", self._identity, storage=self._storage
         ) as writer:
             for value in values:
                 writer.write(
@@ -123,5 +126,6 @@ class SidecarParts:
             except (FileNotFoundError, NotADirectoryError):
                 paths = []
         names = sorted(str(path).rpartition("/")[2] for path in paths)
-        # Hidden names are files on their way.
-        return files + [f"{self.uri}/{name}" for name in names if not name.startswith(".")]
+        # Hidden names are files on their way; some stores list the folder itself.
+        done = [name for name in names if name.endswith(_SUFFIX) and not name.startswith(".")]
+        return files + [f"{self.uri}/{name}" for name in done]

@@ -1,0 +1,31 @@
+"""A side-car in the making on a real object store, written by two, joined by one."""
+
+from __future__ import annotations
+
+from mmrlhf_jobs.sidecars.keys import SidecarIdentity
+from mmrlhf_jobs.sidecars.parts import SidecarParts, Valued
+from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from tests.s3.conftest import Bucket
+
+IDENTITY = SidecarIdentity(kind="reward", template="t", model="m", image_settings="i")
+
+
+def value(name: str, number: float) -> Valued:
+    return Valued(name.encode() * 32, number, "record", name, critique=f"critique {name}")
+
+
+def test_parts_of_two_writers_are_joined_and_removed(bucket: Bucket) -> None:
+    uri, out = f"{bucket.uri}/cache/reward/digest.parts", f"{bucket.uri}/scores.parquet"
+    one, other = (SidecarParts(uri, IDENTITY, whole=out, storage=bucket.options) for _ in range(2))
+    assert one.keys() == set()
+    one.write([value("a", 1.0), value("b", 2.0)])
+    other.write([value("c", 3.0)])
+    # Each sees what the other has written since it first looked.
+    assert one.keys() == other.keys() == {b"a" * 32, b"b" * 32, b"c" * 32}
+    assert one.merge(out) == 3
+    one.remove()
+    assert other.keys() == {b"a" * 32, b"b" * 32, b"c" * 32}, "what is joined counts as done"
+    found = Sidecar.open(out, IDENTITY, storage=bucket.options)
+    assert found.lookup([b"c" * 32, b"a" * 32]).tolist() == [3.0, 1.0]
+    assert not [key for key in bucket.server.keys(bucket.name, "cache/") if "parquet" in key]
+    one.remove()
