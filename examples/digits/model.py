@@ -114,6 +114,7 @@ def build_model(
     layers: int = 3,
     vision_hidden: int = 96,
     vision_layers: int = 2,
+    max_tokens: int = 512,
 ) -> LlavaOnevisionForConditionalGeneration:
     """An untrained model with weights that follow from ``seed``."""
     config = LlavaOnevisionConfig(
@@ -133,7 +134,7 @@ def build_model(
             num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=512,
+            max_position_embeddings=max_tokens,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

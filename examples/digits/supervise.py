@@ -25,7 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlavaOnevisionForConditionalGeneration
+from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from examples.digits.batches import IGNORED, Example, collate, shuffle_batches
 from examples.digits.drawing import draw_row
@@ -82,7 +82,15 @@ class Recipe:
         return max(0.05, 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def supervise(data: Path, out: Path, *, seed: int, recipe: Recipe | None = None) -> None:
+def supervise(
+    data: Path,
+    out: Path,
+    *,
+    seed: int,
+    recipe: Recipe | None = None,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    max_tokens: int = 512,
+) -> None:
     """Trains a base model on the train split of a generated data set and saves it.
 
     The same arguments and number of threads give the same weights.
@@ -92,6 +100,8 @@ def supervise(data: Path, out: Path, *, seed: int, recipe: Recipe | None = None)
         out: Model folder to write.
         seed: Seed of weights, drawings and order.
         recipe: Lengths and rates; None takes the defaults.
+        tokenizer: None trains one on the questions and responses.
+        max_tokens: Longest sequence that the model says it takes.
     """
     recipe = recipe or Recipe()
     train = data / "train.jsonl"
@@ -101,8 +111,8 @@ def supervise(data: Path, out: Path, *, seed: int, recipe: Recipe | None = None)
     ]
     # What the records were drawn from, whatever seed they were made with: held-out scans stay out.
     pool = pool_of(records)
-    processor = build_processor(train_tokenizer(read_texts(train)))
-    model = build_model(processor.tokenizer, seed=seed)
+    processor = build_processor(tokenizer or train_tokenizer(read_texts(train)))
+    model = build_model(processor.tokenizer, seed=seed, max_tokens=max_tokens)
     accuracy = pretrain_vision(model, processor, pool, seed=seed, epochs=recipe.vision_epochs)
     print(f"vision: {accuracy:.1%} of single digits named right", flush=True)
     adapter = LlavaOnevisionAdapter(model.config, processor)
