@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from mmrlhf_api import KINDS, ArtifactStore, parse_job
+from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhfctl.app import app
 
@@ -70,7 +71,7 @@ def test_commands_that_are_mentioned_exist(page: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "text"), list(blocks("yaml")))
-def test_files_are_valid(page: str, text: str) -> None:
+def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
     for document in yaml.safe_load_all(text):
         if document.get("kind") in KINDS:
             parse_job(document, source=page)
@@ -80,5 +81,8 @@ def test_files_are_valid(page: str, text: str) -> None:
             for path in document["resources"]:
                 folder = ROOT / path.removeprefix("../mmrlhf/")
                 assert (folder / "kustomization.yaml").is_file(), path
+        elif "endpoints" in document:
+            (tmp_path / "endpoints.yaml").write_text(text)
+            assert load_endpoints(str(tmp_path / "endpoints.yaml"))
         else:
             OperatorConfig.model_validate(document, by_alias=True, by_name=False)
