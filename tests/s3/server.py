@@ -216,7 +216,7 @@ class S3Server:
             "s3.autoCreateBucket": "false",
             "master.volumeSizeLimitMB": "64",
             "master.telemetry": "false",
-            "volume.max": "100",
+            "volume.max": "1000",  # every bucket takes several; they are files made when needed
             "volume.preStopSeconds": "0",
         }
         for part, http, grpc in zip(_PARTS, ports, ports[len(_PARTS) :], strict=False):
