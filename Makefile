@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean kubernetes cluster cluster-install \
+.PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
 	cluster-up cluster-down
 
 help: ## Show the targets
@@ -35,7 +35,7 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
 
-test: check cluster-install unit cli jobs s3 kubernetes e2e ## Everything that CI checks
+test: check cluster-install unit cli jobs s3 cluster e2e ## Everything that CI checks
 
 check: lint types imports crds-check manifests-check ## Style, types, import directions, generated files
 
@@ -85,13 +85,11 @@ images: setup ## Build the container images (root; Debian base)
 cluster-install: setup ## Install the test cluster's parts (root; builds Kubernetes once)
 	$(PY) -m tests.cluster install
 
-kubernetes: cluster-install ## The test cluster's own acceptance tests
-	$(PY) -m pytest tests/cluster
+# One process, so that one control plane serves all.
+cluster: cluster-install ## The test cluster itself, the operator and the command line on it
+	$(PY) -m pytest tests/cluster tests/operator tests/cli/remote
 
-cluster: cluster-install ## Everything else that needs a real Kubernetes (not part of make test yet)
-	$(PY) -m pytest -m cluster tests/cli tests/operator tests/images
-
-operator: cluster-install ## The operator against a real API server (not part of make test yet)
+operator: cluster-install ## The operator against a real API server
 	$(PY) -m pytest tests/operator
 
 images-test: cluster-install ## Build the images, look into them, and run them as pods

@@ -17,6 +17,7 @@ __all__ = [
     "ENV_JOB",
     "ENV_PROGRESS_FILE",
     "ENV_PROGRESS_URL",
+    "ENV_STORAGE_OUTAGE",
     "ENV_TERMINATION_FILE",
     "ENV_TOKEN_FILE",
     "FINALIZER",
@@ -85,6 +86,9 @@ DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 """Where Kubernetes reads a container's termination message."""
 ENV_ATTEMPT = "MMRLHF_ATTEMPT"
 """Number of the attempt, from 0."""
+ENV_STORAGE_OUTAGE = "MMRLHF_STORAGE_OUTAGE_SECONDS"
+"""Seconds that processes wait for a store that is away, from ``runPolicy`` as it was when the
+attempt began; the job file has it as it was when the job was accepted."""
 ENV_FRESH = "MMRLHF_FRESH"
 """``1`` starts over: checkpoints of earlier runs of the same job are neither used nor kept."""
 
@@ -148,6 +152,8 @@ class FailureReason(StrEnum):
     """A container could not be configured, for instance for a missing Secret."""
     STORAGE_FULL = "StorageFull"
     """A volume or the artifact store is full."""
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    """The object store was away for longer than runPolicy.storageOutageSeconds (exit 157)."""
     PREEMPTED = "Preempted"
     """A pod made way for one of higher priority."""
     EVICTED = "Evicted"

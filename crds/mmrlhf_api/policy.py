@@ -75,6 +75,10 @@ class RunPolicy(ApiModel):
     """Seconds the job may run, restarts included and suspension not; then it fails."""
     pending_deadline_seconds: PositiveInt | None = None
     """Seconds the pods may wait for nodes, quota or images; then the job fails."""
+    storage_outage_seconds: Annotated[int, Ge(0), Le(480)] = 300
+    """Seconds that processes wait for an S3 service that does not answer; then the attempt fails
+    with StorageUnavailable, which is retried. A change takes effect with the next attempt. NCCL
+    lets the other processes wait for 600 seconds at most."""
     stall_timeout_seconds: PositiveInt | None = None
     """Seconds without a finished step; then the attempt counts as failed and is restarted."""
     ttl_seconds_after_finished: Seconds | None = None
@@ -86,8 +90,8 @@ class RunPolicy(ApiModel):
         tuple[FailureRule, ...], Strict(strict=False), MaxLen(32), ListOf("atomic")
     ] = ()
     """Rules tried in order against the first failing pod; where none fits, the built-in policy
-    decides: invalid input and exit 1-127 are permanent, 128 and above are retried, running out of
-    memory is permanent, disruptions restart free of charge."""
+    decides: invalid input and exit 1-127 are permanent, 128 and above are retried (a store that is
+    away among them), running out of memory is permanent, disruptions restart free of charge."""
 
     rules = (
         Rule(

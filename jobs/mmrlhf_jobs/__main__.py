@@ -3,7 +3,7 @@
 ``python -m mmrlhf_jobs score --help``: score a data set with a reward model, on as many.
 
 Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 141 another process of the job is gone,
-143 stopped as asked with a checkpoint.
+143 stopped as asked with a checkpoint, 157 the object store is away.
 Errors are one line on stderr and the termination file; tracebacks are for bugs alone.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from mmrlhf_api import KINDS, ClusterSampleJob, JobFileError, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_FRESH, ENV_JOB
-from mmrlhf_jobs.errors import InputError, JobError, SpecError
+from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.reporting.termination import write_termination
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(_training(options.kind, options.job))
     except JobFileError as error:
         return _fail(2, "InvalidJob", str(error))
-    except InputError as error:
-        return _fail(error.exit_code, "InvalidInput", str(error))
     except JobError as error:
-        return _fail(error.exit_code, type(error).__name__, str(error))
+        return _fail(error.exit_code, error.word, str(error))
     except Exception as error:  # noqa: BLE001 - the last resort of a process
         traceback.print_exc()
         return _fail(

@@ -26,6 +26,7 @@ from mmrlhf_api.constants import (
     ENV_FRESH,
     ENV_JOB,
     ENV_PROGRESS_FILE,
+    ENV_STORAGE_OUTAGE,
     ENV_TERMINATION_FILE,
     LABEL_JOB,
     LABEL_KIND,
@@ -138,6 +139,7 @@ def _environment(job: Job) -> dict[str, str]:
         ENV_JOB: DEFAULT_JOB_PATH,
         ENV_TERMINATION_FILE: DEFAULT_TERMINATION_PATH,
         ENV_ATTEMPT: "0",
+        ENV_STORAGE_OUTAGE: str(job.spec.run_policy.storage_outage_seconds),
     }
     defaults = {"OMP_NUM_THREADS": str(threads)}
     if resources.gpus_per_node == 0:

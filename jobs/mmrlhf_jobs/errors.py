@@ -10,6 +10,8 @@
     |   +-- SidecarError      a side-car of cached scores or log-probabilities
     +-- RunError              exit 1: the run failed
         +-- StorageError      reading or writing artifacts
+        |   +-- StorageFullError          no space is left
+        |   +-- StorageUnavailableError   exit 157: the store is away; another attempt may do
         +-- EndpointError     a model server that is asked over HTTP
         +-- TrainingError     the optimisation itself
 
@@ -29,6 +31,8 @@ __all__ = [
     "SidecarError",
     "SpecError",
     "StorageError",
+    "StorageFullError",
+    "StorageUnavailableError",
     "TrainingError",
 ]
 
@@ -38,15 +42,18 @@ class JobError(Exception):
 
     Attributes:
         exit_code: Exit code of the process that ends with this error.
+        word: One word for it, which the operator's failure policy knows.
     """
 
     exit_code = 1
+    word = "JobError"
 
 
 class InputError(JobError):
     """Something the user gave is wrong and can be mended."""
 
     exit_code = 2
+    word = "InvalidInput"
 
 
 class SpecError(InputError):
@@ -94,14 +101,36 @@ class SidecarError(InputError):
 class RunError(JobError):
     """The input was fine, the run failed."""
 
+    word = "RunError"
+
 
 class StorageError(RunError):
     """Artifacts could not be read or written."""
+
+    word = "StorageError"
+
+
+class StorageFullError(StorageError):
+    """No space is left on the disk or in the store."""
+
+    word = "StorageFull"
+
+
+class StorageUnavailableError(StorageError):
+    """The object store was away for longer than the run waits for it."""
+
+    exit_code = 128 + 29
+    """As if by SIGIO: what lies at 128 and above may go better the next time."""
+    word = "StorageUnavailable"
 
 
 class EndpointError(RunError):
     """A model server cannot be used, or too many of its answers cannot."""
 
+    word = "EndpointError"
+
 
 class TrainingError(RunError):
     """The optimisation went wrong, for instance by a loss that is not finite."""
+
+    word = "TrainingError"

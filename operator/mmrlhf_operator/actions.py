@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from mmrlhf_api import Job, JobStatus
@@ -63,35 +64,35 @@ Action = Create | DeletePod | DeleteJob | Check
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A Kubernetes event to emit once the status has been written.
+    """A Kubernetes event about what the status says.
 
     Attributes:
         type: Normal or Warning.
         reason: One CamelCase word.
         message: For people.
+        at: When what it tells came to be.
         key: What makes two notes the same one.
     """
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    at: datetime
     key: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to do about a job: write its status, emit notes, then act, in this order.
+    """What to do about a job: write its status, then act, in this order.
 
     The status goes first as it records the decision while what it was made from still exists.
 
     Attributes:
         status: Status to write, if it differs from that of the job.
         actions: What to do.
-        notes: Events to emit.
         requeue_after: Seconds until time alone may change the plan; None when it cannot.
     """
 
     status: JobStatus
     actions: tuple[Action, ...] = ()
-    notes: tuple[Note, ...] = ()
     requeue_after: float | None = None

@@ -81,7 +81,11 @@ class Api:
         )
 
     async def delete(self, path: str, *, uid: str | None = None, grace: int | None = None) -> bool:
-        """Delete an object; False when it is gone already, or another one bears its name."""
+        """Delete an object; False when it is gone already, or another one bears its name.
+
+        Raises:
+            ServerError: It is there still; ``is_conflict`` when it changed while it was deleted.
+        """
         body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions"}
         body["propagationPolicy"] = "Background"
         if uid is not None:
@@ -91,9 +95,14 @@ class Api:
         try:
             await self._send(Request(method="DELETE", path=path, body=body))
         except ServerError as error:
-            if error.is_missing or error.is_conflict:
+            if error.is_missing:
                 return False
-            raise
+            if not error.is_conflict:
+                raise
+            there = await self.find(path)
+            if there is not None and uid in {None, there["metadata"]["uid"]}:
+                raise
+            return False
         return True
 
     async def close(self) -> None:

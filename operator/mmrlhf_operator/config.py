@@ -97,6 +97,10 @@ class OperatorConfig(ApiModel):
     """Least seconds between two writes of a job's progress to its status."""
     resync_seconds: Duration = 300.0
     """Seconds between two reconciles of all jobs, in case an event was missed."""
+    retry_seconds: Duration = 0.25
+    """Seconds before a job whose reconcile failed is tried again; they double with each failure."""
+    max_retry_seconds: Duration = 120.0
+    """Most seconds before it is tried again."""
     workers: Annotated[int, Ge(1), Le(256)] = 8
     """Jobs that are reconciled at the same time."""
     deadlines: Deadlines = Deadlines()

@@ -14,7 +14,6 @@ from mmrlhf_operator.conditions import Conditions
 from mmrlhf_operator.observation import JobView, ProgressReport, after
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import whole
-from mmrlhf_operator.transitions import notes
 
 __all__ = ["Draft"]
 
@@ -103,7 +102,6 @@ class Draft:
         return Plan(
             status=status,
             actions=tuple(self.actions),
-            notes=notes(self.view.status, status),
             requeue_after=min(seconds, default=None),
         )
 

@@ -1,4 +1,4 @@
-"""Carrying out a plan: status, then events, then actions.
+"""Carrying out a plan: the status, then actions.
 
 Every step may be the last before a crash, and may be made twice: names are deterministic, deletions
 name the UID, and the status is written only on top of the version that the plan was made from.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from mmrlhf_api import JobStatus
@@ -22,7 +21,7 @@ from mmrlhf_operator.observation import Finding, JobView, owner_uid
 from mmrlhf_operator.reasons import OperatorReason
 from mmrlhf_operator.timestamps import format_time
 
-__all__ = ["act", "conflict_with", "emit", "merge_patch", "write_status"]
+__all__ = ["act", "conflict_with", "emit", "event_name", "merge_patch", "told", "write_status"]
 
 _AT_ONCE = 16
 _PREVIOUS_SECONDS = 1.0
@@ -54,13 +53,12 @@ def merge_patch(before: Any, after: Any) -> Any:  # noqa: ANN401 - any JSON valu
     return patch
 
 
-async def emit(api: Api, job: JobView, note: Note, *, now: datetime) -> None:
+async def emit(api: Api, job: JobView, note: Note) -> None:
     """Emit a Kubernetes event; one that exists already was emitted before a crash."""
-    digest = hashlib.sha256(f"{job.uid}/{note.key}".encode()).hexdigest()
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{job.name}.{digest[:16]}", "namespace": job.namespace},
+        "metadata": {"name": event_name(job, note), "namespace": job.namespace},
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": job.kind.name,
@@ -76,15 +74,29 @@ async def emit(api: Api, job: JobView, note: Note, *, now: datetime) -> None:
         "reportingInstance": MANAGER,
         "action": note.reason,
         "count": 1,
-        "firstTimestamp": format_time(now),
-        "lastTimestamp": format_time(now),
+        "firstTimestamp": format_time(note.at),
+        "lastTimestamp": format_time(note.at),
     }
     try:
         await api.create(collection("Event", job.namespace), event)
     except ServerError as error:
-        # What was told is told; a namespace on its way out takes no events.
-        if not (error.is_conflict or error.is_final or error.is_missing):
+        if error.is_final or error.is_missing:
+            return  # a namespace on its way out takes no events
+        if not error.is_conflict or event_name(job, note) not in await told(api, job):
             raise
+
+
+async def told(api: Api, job: JobView) -> set[str]:
+    """Return the names of the events that there are about a job."""
+    events = collection("Event", job.namespace)
+    listed = await api.get(events, fieldSelector=f"involvedObject.uid={job.uid}")
+    return {entry["metadata"]["name"] for entry in listed.get("items", ())}
+
+
+def event_name(job: JobView, note: Note) -> str:
+    """Name of the event that a note becomes, the same each time."""
+    digest = hashlib.sha256(f"{job.uid}/{note.key}".encode()).hexdigest()
+    return f"{job.name}.{digest[:16]}"
 
 
 async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Finding, ...]:

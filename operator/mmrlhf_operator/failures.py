@@ -33,6 +33,7 @@ BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
         FailureReason.STORAGE_FULL: "FailJob",
         FailureReason.ACTIVE_DEADLINE_EXCEEDED: "FailJob",
         FailureReason.PENDING_DEADLINE_EXCEEDED: "FailJob",
+        FailureReason.STORAGE_UNAVAILABLE: "RestartJob",
         FailureReason.KILLED: "RestartJob",
         FailureReason.STALLED: "RestartJob",
         FailureReason.PREEMPTED: "RestartJobFree",
@@ -52,6 +53,7 @@ _SAID = {
     "InvalidInput": FailureReason.INVALID_INPUT,
     "InvalidJob": FailureReason.INVALID_INPUT,
     "StorageFull": FailureReason.STORAGE_FULL,
+    "StorageUnavailable": FailureReason.STORAGE_UNAVAILABLE,
     _PEER_LOST: FailureReason.KILLED,
 }
 """Reasons that a job gives in its termination message, and what they mean."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mmrlhf_api import ArtifactStore, ClusterSampleJob, Job, MMDPOJob, RewardTrainJob
 from mmrlhf_operator.api import Api
 from mmrlhf_operator.containers import AWS_KEYS
 from mmrlhf_operator.observation import Finding
 from mmrlhf_operator.reasons import OperatorReason
+from mmrlhf_operator.stores import opened
 from mmrlhf_operator.volumes import CA_KEY
 
 __all__ = ["Location", "Preflight", "locations", "secrets"]
@@ -36,23 +36,17 @@ class Location:
     child: str | None = None
 
 
-Opener = Callable[[ArtifactStore, Mapping[str, str], str | None], Any]
-"""Opens the file system of a store, with credentials and a CA bundle in PEM."""
-
-
 class Preflight:
     """Looks up what specs name, with the jobs' own credentials.
 
     Args:
         api: The API server, for Secrets.
         seconds: Limit for the checks of one job.
-        opener: Opens object stores.
     """
 
-    def __init__(self, api: Api, *, seconds: float, opener: Opener | None = None) -> None:
+    def __init__(self, api: Api, *, seconds: float) -> None:
         self._api = api
         self._seconds = seconds
-        self._opener = opener or open_store
 
     async def check(self, job: Job) -> Finding | None:
         """Return what is in the way of a job, None when nothing is.
@@ -88,7 +82,7 @@ class Preflight:
             return None
         credentials = values.get(store.credentials_secret or "", {})
         authority = values.get(store.ca_secret or "", {}).get(CA_KEY)
-        look = functools.partial(_look, self._opener, store, credentials, authority, wanted)
+        look = functools.partial(_look, store, credentials, authority, wanted)
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.to_thread(look)
@@ -158,61 +152,30 @@ def locations(job: Job) -> list[Location]:
     return [location for location in found if location.uri.startswith("s3://")]
 
 
-def open_store(store: ArtifactStore, credentials: Mapping[str, str], authority: str | None) -> Any:  # noqa: ANN401 - an fsspec file system
-    """Open the object store of a job with the job's own credentials, and nothing of our own."""
-    import ssl
-
-    import s3fs
-
-    options: dict[str, Any] = {}
-    if store.endpoint is not None:
-        options["endpoint_url"] = store.endpoint
-    if store.region is not None:
-        options["region_name"] = store.region
-    if authority is not None:
-        options["verify"] = ssl.create_default_context(cadata=authority)
-    return s3fs.S3FileSystem(
-        key=credentials.get("AWS_ACCESS_KEY_ID"),
-        secret=credentials.get("AWS_SECRET_ACCESS_KEY"),
-        token=credentials.get("AWS_SESSION_TOKEN"),
-        anon=not credentials,
-        client_kwargs=options,
-        config_kwargs={
-            "connect_timeout": 5,
-            "read_timeout": 10,
-            "retries": {"max_attempts": 2},
-            "s3": {"addressing_style": "path"} if store.endpoint else {},
-        },
-        skip_instance_cache=True,
-        use_listings_cache=False,
-    )
-
-
 def _look(
-    opener: Opener,
-    store: ArtifactStore,
+    settings: ArtifactStore,
     credentials: Mapping[str, str],
     authority: str | None,
     wanted: list[Location],
 ) -> Finding | None:
-    try:
-        fs = opener(store, credentials, authority)
+    with opened(settings, credentials, authority) as store:
         for location in wanted:
             uri = location.uri.rstrip("/")
-            if not fs.exists(uri):
-                return _missing(location, f"there is no {uri}")
-            if location.child is not None and not fs.exists(f"{uri}/{location.child}"):
-                return _missing(location, f"{uri} has no {location.child}")
-    except PermissionError as error:
-        return Finding(
-            reason=OperatorReason.STORAGE_DENIED,
-            message=f"{location.field}: {location.uri}: access denied: {error}",
-        )
-    except Exception as error:  # noqa: BLE001 - object stores fail in many ways
-        return Finding(
-            reason=OperatorReason.STORAGE_UNREACHABLE,
-            message=f"spec.artifacts: {store.endpoint or 'the object store'}: {error}",
-        )
+            try:
+                if not store.holds(uri):
+                    return _missing(location, f"there is no {uri}")
+                if location.child is not None and not store.holds(f"{uri}/{location.child}"):
+                    return _missing(location, f"{uri} has no {location.child}")
+            except PermissionError as error:
+                return Finding(
+                    reason=OperatorReason.STORAGE_DENIED,
+                    message=f"{location.field}: {uri}: access denied: {error}",
+                )
+            except OSError as error:
+                return Finding(
+                    reason=OperatorReason.STORAGE_UNREACHABLE,
+                    message=f"spec.artifacts: {settings.endpoint or 'S3'}: {error}",
+                )
     return None
 
 

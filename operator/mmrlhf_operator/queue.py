@@ -15,13 +15,11 @@ import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from mmrlhf_operator.errors import PostponeError, ServerError
+from mmrlhf_operator.errors import OperatorError, PostponeError, ServerError
 
 __all__ = ["WorkQueue"]
 
 _LOG = logging.getLogger(__name__)
-_FIRST_SECONDS = 0.25
-_MOST_SECONDS = 120.0
 _JITTER = 0.25
 
 K = TypeVar("K", bound=Hashable)
@@ -35,6 +33,9 @@ class WorkQueue(Generic[K]):
         work: Does the work of a key; returns after how many seconds it wants to be called again,
             or None.
         deadline: Seconds after which the work of a key is broken off.
+        first: Seconds before a key whose work failed is worked on again; they double with each
+            failure.
+        most: Most seconds before that.
         rng: Source of jitter.
     """
 
@@ -43,10 +44,14 @@ class WorkQueue(Generic[K]):
         work: Work[K],
         *,
         deadline: float,
+        first: float = 0.25,
+        most: float = 120.0,
         rng: random.Random | None = None,
     ) -> None:
         self._work = work
         self._deadline = deadline
+        self._first = first
+        self._most = most
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._ready: dict[K, None] = {}
         self._busy: set[K] = set()
@@ -131,7 +136,7 @@ class WorkQueue(Generic[K]):
 
     def _retry(self, key: K, error: Exception) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = min(_FIRST_SECONDS * 2.0 ** min(failures - 1, 16), _MOST_SECONDS)
+        seconds = min(self._first * 2.0 ** min(failures - 1, 16), self._most)
         seconds *= 1 + _JITTER * self._rng.random()
         if isinstance(error, ServerError) and error.retry_after is not None:
             seconds = max(seconds, error.retry_after)
@@ -144,7 +149,7 @@ class WorkQueue(Generic[K]):
                 failures,
                 seconds,
                 error or type(error).__name__,
-                exc_info=not isinstance(error, ServerError | OSError | TimeoutError),
+                exc_info=not isinstance(error, OperatorError | OSError),
             )
         return seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from mmrlhf_operator.concurrency import run_all
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.deadlines import nodes_in_question
 from mmrlhf_operator.dependencies import dependency
-from mmrlhf_operator.errors import ServerError
+from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.names import pod_name
 from mmrlhf_operator.observation import (
     CheckResult,
@@ -30,12 +30,14 @@ from mmrlhf_operator.planning import plan
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.progress import ProgressBoard
 from mmrlhf_operator.store import Key, Store
+from mmrlhf_operator.transitions import notes
 
 __all__ = ["Checker", "Reconciler"]
 
 _LOG = logging.getLogger(__name__)
 _STUCK_SECONDS = 20.0
 _AT_ONCE = 16
+_RETELL_SECONDS = 600.0
 
 
 class Checker(Protocol):
@@ -56,7 +58,8 @@ class _Memory:
     conflicting: tuple[Manifest, ...] = ()
     written: Manifest | None = None
     superseded: set[str] = field(default_factory=set)
-    untold: list[Note] = field(default_factory=list)
+    told: set[str] | None = None
+    due: dict[str, Note] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -98,6 +101,11 @@ class Reconciler:
             return None
         memory = self._memory(key, body["metadata"]["uid"])
         job = JobView.read(KINDS[key.kind], self._latest(body, memory))
+        try:
+            # Before a new status takes the place of this one, which a crash may have left untold.
+            await self._tell(job, memory)
+        except (ServerError, UnreachableError) as error:
+            _LOG.info("%s: told later: %s", key, error)
         observed = await self._observe(key, job, memory)
         made = self._plan(job, observed)
         if _acts(job, made):
@@ -118,12 +126,33 @@ class Reconciler:
             memory.superseded.add(job.resource_version)
             memory.written = written
             job = JobView.read(job.kind, written)
-            memory.untold.extend(made.notes)
         delay = await self._act(job, made, memory)
-        while memory.untold:
-            await effects.emit(self._api, job, memory.untold[0], now=self._clock())
-            del memory.untold[0]
+        await self._tell(job, memory)
         return delay
+
+    async def _tell(self, job: JobView, memory: _Memory) -> None:
+        """Tell by events what the status says; what cannot be told now stays due."""
+        found = {note.key: note for note in notes(job.status)}
+        if memory.told is None:
+            memory.told = await self._told_before(job, found)
+        memory.due |= {key: note for key, note in found.items() if key not in memory.told}
+        while memory.due:
+            key, note = next(iter(memory.due.items()))
+            await effects.emit(self._api, job, note)
+            memory.told.add(key)
+            del memory.due[key]
+
+    async def _told_before(self, job: JobView, found: Mapping[str, Note]) -> set[str]:
+        """What the operator before this one told; it may have died before it told the latest."""
+        now = self._clock()
+        lately = {
+            key: note
+            for key, note in found.items()
+            if (now - note.at).total_seconds() < _RETELL_SECONDS
+        }
+        names = await effects.told(self._api, job) if lately else set()
+        untold = {key for key, note in lately.items() if effects.event_name(job, note) not in names}
+        return set(found) - untold
 
     def _memory(self, key: Key, uid: str) -> _Memory:
         memory = self._memories.get(key)

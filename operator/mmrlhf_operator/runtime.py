@@ -55,7 +55,12 @@ class Operator:
         limits = config.deadlines
         self.api = Api(transport or ApiTransport(configuration), timeout=limits.request)
         self.board = ProgressBoard()
-        self.queue: WorkQueue[Key] = WorkQueue(self._reconcile, deadline=limits.reconcile)
+        self.queue: WorkQueue[Key] = WorkQueue(
+            self._reconcile,
+            deadline=limits.reconcile,
+            first=config.retry_seconds,
+            most=config.max_retry_seconds,
+        )
         self._watchdog = Watchdog(self.api, namespaces=config.namespaces)
         self._pump = Pump(
             configuration,

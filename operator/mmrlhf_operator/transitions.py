@@ -1,11 +1,14 @@
-"""Kubernetes events: one for each transition between two statuses."""
+"""Kubernetes events: what a status says is told, each transition once.
+
+They are read from the status alone, not from how it came about: an operator that died between
+writing a status and telling of it, or whose answer was lost, tells it with its next look.
+"""
 
 from __future__ import annotations
 
 from mmrlhf_api import Condition, JobStatus
 from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.actions import Note
-from mmrlhf_operator.conditions import find
 from mmrlhf_operator.timestamps import format_time
 
 __all__ = ["notes"]
@@ -22,41 +25,37 @@ _GOOD = frozenset(
 )
 _BAD = frozenset({ConditionType.RESTARTING, ConditionType.FAILED})
 _TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY})
-_HARMLESS = frozenset({Reason.WAITING_FOR_JOB})
+_HARMLESS = frozenset({Reason.RESUMED, Reason.WAITING_FOR_JOB})
+_OF_ATTEMPTS = frozenset({ConditionType.SCHEDULED, ConditionType.RUNNING, ConditionType.RESTARTING})
+"""What begins anew with each attempt, which may be in the same second."""
 
 
-def notes(before: JobStatus, after: JobStatus) -> tuple[Note, ...]:
-    """Return what is worth an event between two statuses of a job."""
-    found = []
-    for condition in after.conditions:
-        old = find(before.conditions, ConditionType(condition.type))
-        note = _note(old, condition)
-        if note is not None:
-            found.append(note)
-    return tuple(found)
+def notes(status: JobStatus) -> tuple[Note, ...]:
+    """Return what is worth an event in the status of a job, in the order of its conditions."""
+    found = (_note(condition, status.attempt) for condition in status.conditions)
+    return tuple(note for note in found if note is not None)
 
 
-def _note(old: Condition | None, new: Condition) -> Note | None:
-    kind = ConditionType(new.type)
-    if old is not None and (old.status, old.reason) == (new.status, new.reason):
+def _note(condition: Condition, attempt: int) -> Note | None:
+    kind = ConditionType(condition.type)
+    reason = condition.reason
+    if condition.status == "True" and kind in _GOOD | _BAD:
+        warns = kind in _BAD and reason != Reason.CANCELLED
+    elif condition.status == "False" and (
+        kind in _TOLD_WHEN_FALSE
+        or (kind is ConditionType.SCHEDULED and reason == Reason.UNSCHEDULABLE)
+        or (kind is ConditionType.SUSPENDED and reason == Reason.RESUMED)
+    ):
+        warns = reason not in _HARMLESS
+    else:
         return None
-    flipped = old is None or old.status != new.status
-    if new.status == "True" and flipped and kind in _GOOD | _BAD:
-        return _write(new, warning=kind in _BAD and new.reason != Reason.CANCELLED)
-    if new.status != "False":
-        return None
-    resumed = flipped and old is not None and new.reason == Reason.RESUMED
-    stuck = kind is ConditionType.SCHEDULED and new.reason == Reason.UNSCHEDULABLE
-    if resumed or stuck or kind in _TOLD_WHEN_FALSE:
-        return _write(new, warning=not resumed and new.reason not in _HARMLESS)
-    return None
-
-
-def _write(condition: Condition, *, warning: bool) -> Note:
+    key = [kind.value, condition.status, reason, format_time(condition.last_transition_time)]
+    if kind in _OF_ATTEMPTS:
+        key.append(str(attempt))
     return Note(
-        type="Warning" if warning else "Normal",
-        reason=condition.reason,
-        message=condition.message or condition.type,
-        key=f"{condition.type}/{condition.status}/{condition.reason}/"
-        + format_time(condition.last_transition_time),
+        type="Warning" if warns else "Normal",
+        reason=reason,
+        message=condition.message or kind.value,
+        at=condition.last_transition_time,
+        key="/".join(key),
     )

@@ -16,7 +16,8 @@ from mmrlhf_operator.runtime import Operator
 from mmrlhf_operator.transport import ApiTransport, Transport, load_configuration
 from tests.cluster import gpu_nodes
 from tests.cluster.access import Access
-from tests.operator.driver import CONFIG, Driver, Running
+from tests.cluster.wait import wait_until
+from tests.operator.driver import CONFIG, Driver, Running, until
 
 StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -35,6 +36,28 @@ def kinds(control_plane: Access) -> None:
     for kind in KINDS.values():
         name = crd(kind)["metadata"]["name"]
         control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    # kubectl checks fields by what the server publishes, which it does a moment later.
+    wait_until(
+        lambda: all(
+            f"v1alpha1.{kind.name}" in control_plane.api.text("/openapi/v2")
+            for kind in KINDS.values()
+        ),
+        timeout=30,
+        what="the kinds in the server's OpenAPI",
+        interval=0.5,
+    )
+
+
+@pytest.fixture(autouse=True)
+async def connections() -> AsyncIterator[None]:
+    """Connections over TLS end some turns of the loop after they were closed."""
+    yield
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+
+    def alive() -> list[object]:
+        return [entry for entry in list(transports.values()) if entry._sock is not None]
+
+    await until(lambda: not alive(), what=lambda: f"the end of {alive()}")
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ CONFIG = OperatorConfig.model_validate(
     {
         "images": dict.fromkeys(KINDS, "example.test/train:1"),
         "nodePools": {"h800": {"nodeSelector": {"pool": "h800"}}},
-        "resyncSeconds": 2.0,
+        # Nothing may depend on it: an event that was overheard must show.
+        "resyncSeconds": 3600.0,
+        "retrySeconds": 0.05,
+        "maxRetrySeconds": 0.5,
         "progressSeconds": 0.5,
         "deadlines": {"settle": 2, "lostNode": 1, "preflight": 10.0, "request": 5.0},
     }
@@ -69,6 +72,10 @@ class Driver:
     def job(self, kind: str = "MMDPOJob", name: str = "demo") -> dict[str, Any]:
         return self.api.get(self.path(kind, name))
 
+    def jobs(self, kind: str = "MMDPOJob") -> list[str]:
+        items = self.api.get(self.path(kind, "").rstrip("/"))["items"]
+        return sorted(item["metadata"]["name"] for item in items)
+
     def status(self, kind: str = "MMDPOJob", name: str = "demo") -> dict[str, Any]:
         status: dict[str, Any] = self.job(kind, name).get("status", {})
         return status
@@ -99,9 +106,14 @@ class Driver:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}"
         return not self.api.exists(path) or "deletionTimestamp" in self.api.get(path)["metadata"]
 
-    def events(self) -> list[tuple[str, str]]:
+    def events(self, name: str = "demo") -> list[tuple[str, str]]:
+        """What was told of a job, as type and reason, oldest first."""
         listed = self.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
-        ours = [e for e in listed if e["involvedObject"]["kind"] in KINDS]
+        ours = [
+            event
+            for event in listed
+            if event["involvedObject"]["kind"] in KINDS and event["involvedObject"]["name"] == name
+        ]
         return [(e["type"], e["reason"]) for e in sorted(ours, key=_created)]
 
     def run(self, *names: str) -> None:

@@ -6,8 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
+from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.errors import UnreachableError
 from mmrlhf_operator.transport import Request, Response, Transport
+
+Log = list[tuple[Request, int]]
+"""Requests, each with the status of its answer."""
 
 
 class Crash(BaseException):
@@ -30,7 +34,7 @@ class Wrapped:
 class Recorded(Wrapped):
     """Notes each request with the status of its answer."""
 
-    def __init__(self, inner: Transport, log: list[tuple[Request, int]]) -> None:
+    def __init__(self, inner: Transport, log: Log) -> None:
         super().__init__(inner)
         self.log = log
 
@@ -80,31 +84,38 @@ def silence(request: Request) -> Response | Exception:
 
 
 class Flaky(Wrapped):
-    """The first request of each kind fails; the same one made again is carried out.
+    """Every request fails once and succeeds when it is made again, anew after each status written.
+
+    Only the question for the kinds that is asked at the start is spared: it ends the operator.
 
     Args:
         inner: Carries out requests.
         fault: What goes wrong.
         late: Whether the server carries out the request all the same, and only the answer is lost.
-        seen: How often each request was made, over all transports that share it.
     """
 
-    def __init__(
-        self, inner: Transport, fault: Fault, *, late: bool, seen: Counter[tuple[str, str]]
-    ) -> None:
+    def __init__(self, inner: Transport, fault: Fault, *, late: bool) -> None:
         super().__init__(inner)
         self._fault = fault
         self._late = late
-        self._seen = seen
+        self._failed: set[str] = set()
+        self.failures: Counter[str] = Counter()
 
     async def send(self, request: Request, *, seconds: float) -> Response:
-        key = (request.method, request.path)
-        self._seen[key] += 1
-        if self._seen[key] > 1 or request.path.startswith("/apis/mmrlhf.io/v1alpha1?"):
-            return await super().send(request, seconds=seconds)
+        name = str(request)
+        if name in self._failed or request.path == f"/apis/{API_VERSION}":
+            return await self._carry_out(request, seconds)
+        self._failed.add(name)
+        self.failures[name] += 1
         if self._late:
-            await super().send(request, seconds=seconds)
+            await self._carry_out(request, seconds)
         outcome = self._fault(request)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    async def _carry_out(self, request: Request, seconds: float) -> Response:
+        response = await super().send(request, seconds=seconds)
+        if request.method == "PATCH" and response.status < 400:
+            self._failed.clear()
+        return response

@@ -2,39 +2,105 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.operator.driver import Driver, until
 
+EVENTS = Counter(
+    {
+        ("Normal", "Valid"): 1,
+        ("Normal", "AllPodsScheduled"): 3,
+        ("Normal", "AllPodsRunning"): 3,
+        ("Warning", "Killed"): 1,
+        ("Normal", "SuspendedByUser"): 1,
+        ("Normal", "Resumed"): 1,
+        ("Normal", "Completed"): 1,
+    }
+)
+"""What is told of that life, each transition once."""
 
-async def live(driver: Driver) -> dict[str, Any]:
-    """Take a job through its life; returns what is left of it, without times."""
+OUTCOME: dict[str, Any] = {
+    "status": {
+        "phase": "Succeeded",
+        "reason": "Completed",
+        "observedGeneration": 3,
+        "attempt": 2,
+        "restarts": 1,
+        "pods": {"ready": 0, "total": 2, "summary": "0/2"},
+        "artifacts": {"uri": "/shared/runs/NAMESPACE/demo/UID"},
+        "conditions": {
+            "Accepted": ("True", "Valid"),
+            "Scheduled": ("True", "AllPodsScheduled"),
+            "Running": ("False", "Completed"),
+            "Restarting": ("False", "WaitingForPods"),
+            "Suspended": ("False", "Resumed"),
+            "Succeeded": ("True", "Completed"),
+        },
+        "metrics": {},
+    },
+    "objects": ["configmaps/mmdpo-demo", "pods/demo-2-0", "pods/demo-2-1", "services/mmdpo-demo"],
+}
+"""What is left of it, without times and identities."""
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def live(driver: Driver, *, rest: Callable[[], Awaitable[None]] = _nothing) -> None:
+    """Take a job through its life; what is left of it and was told of it must be as ever.
+
+    Args:
+        driver: The job's namespace.
+        rest: Awaited wherever the operator has nothing to do until the test goes on.
+    """
     driver.submit(runPolicy={"backoffSeconds": 0})
     await _attempt(driver, 0)
+    await rest()
     for index in (0, 1):
         driver.finish(f"demo-0-{index}", exit_code=137)
     await _attempt(driver, 1)
+    await rest()
     driver.edit(runPolicy={"suspend": True})
-    await driver.phase("Suspended")
-    await _gone(driver)
+    await driver.phase("Suspended", seconds=60)
+    await until(lambda: not driver.left(), what=lambda: f"no pods, not {driver.pods()}", seconds=60)
+    await rest()
     driver.edit(runPolicy={"suspend": False})
     await _attempt(driver, 2)
+    await rest()
     for index in (0, 1):
         driver.finish(f"demo-2-{index}")
-    await driver.phase("Succeeded")
-    return outcome(driver)
+    await driver.phase("Succeeded", seconds=60)
+    await until(lambda: _told(driver) >= EVENTS, what=lambda: f"{EVENTS - _told(driver)}")
+    await rest()
+    assert _told(driver) == EVENTS
+    assert outcome(driver) == OUTCOME
 
 
 def outcome(driver: Driver) -> dict[str, Any]:
     """What is left of the job and its objects, without times and identities."""
     job = driver.job()
     status = {key: value for key, value in job["status"].items() if not key.endswith("Time")}
-    uid = job["metadata"]["uid"]
-    status["artifacts"] = {k: v.replace(uid, "UID") for k, v in status["artifacts"].items()}
+    names = {driver.namespace: "NAMESPACE", job["metadata"]["uid"]: "UID"}
+    status["artifacts"] = {"uri": _renamed(status["artifacts"]["uri"], names)}
+    status.setdefault("metrics", {})
     status["conditions"] = {
         entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]
     }
     return {"status": status, "objects": driver.objects()}
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
+
+
+def _told(driver: Driver) -> Counter[tuple[str, str]]:
+    # The scheduler learns of a new node in its own time.
+    return Counter(event for event in driver.events() if event != ("Warning", "Unschedulable"))
 
 
 async def _attempt(driver: Driver, number: int) -> None:
@@ -49,7 +115,3 @@ async def _attempt(driver: Driver, number: int) -> None:
     )
     driver.run(*names)
     await driver.phase("Running", seconds=60)
-
-
-async def _gone(driver: Driver) -> None:
-    await until(lambda: not driver.left(), what=lambda: f"no pods, not {driver.pods()}", seconds=60)

@@ -52,6 +52,7 @@ async def test_rights_granted_are_rights_used(
                 "namespaces": () if everywhere else (kube_namespace,),
                 "progress_url": f"http://{address}" if everywhere else None,
                 "progress_address": address,
+                "resync_seconds": 2.0,
             }
         )
         await do_everything(driver, recording, config)

@@ -42,41 +42,6 @@ async def test_a_job_runs_to_its_end(
         await until(lambda: ("Normal", "Completed") in driver.events(), what="the event")
 
 
-async def test_deletion_leaves_nothing_behind(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    driver.submit()
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        driver.api.delete(driver.path())
-
-        await until(
-            lambda: not driver.left() and not driver.objects(),
-            what=lambda: f"nothing, not {driver.objects()}",
-            seconds=60,
-        )
-        assert not driver.api.exists(driver.path())
-
-
-async def test_a_job_of_the_same_name_waits_for_the_one_before(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    async with start_operator():
-        first = driver.submit()["metadata"]["uid"]
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.api.delete(driver.path())
-        second = driver.submit()["metadata"]["uid"]
-
-        def replaced() -> bool:
-            return len(driver.left()) == 2 and driver.owners("pods") == {second}
-
-        await until(replaced, what=lambda: f"pods of {second}, not {first}", seconds=60)
-        assert driver.owners("configmaps") == {second}
-        assert driver.condition("Accepted")["status"] == "True"
-
-
 async def test_suspension_is_seen_while_pods_are_still_pending(
     driver: Driver, start_operator: StartOperator
 ) -> None:
@@ -141,13 +106,15 @@ async def test_printer_columns_tell_the_state(
         driver.run()
         await driver.phase("Running")
         job = driver.job()
+        key = Key("MMDPOJob", driver.namespace, "demo")
         running.operator.board.post(
-            Key("MMDPOJob", driver.namespace, "demo"),
+            key,
             job["metadata"]["uid"],
             attempt=0,
             events=[{"event": "step", "step": 7, "totalSteps": 9, "margin": 0.25, "loss": 0.5}],
             at=datetime.now(UTC),
         )
+        running.operator.queue.add(key)
         await until(lambda: driver.status().get("progress"), what="progress")
         rows = await asyncio.to_thread(
             control_plane.kubectl, "get", "mmdpo", f"--namespace={driver.namespace}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
-from s3fs import S3FileSystem
 
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.s3 import PatientS3
 from mmrlhf_jobs.storage.uris import StorageOptions
 from tests.jobs.trainers.world import World
 from tests.s3.server import S3Server, run_server
@@ -59,9 +59,9 @@ def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.delenv(name, raising=False)
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    PatientS3.clear_instance_cache()
     yield
-    S3FileSystem.clear_instance_cache()
+    PatientS3.clear_instance_cache()
 
 
 @pytest.fixture

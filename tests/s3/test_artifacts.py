@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrlhf_jobs.errors import InputError, JobError, StorageError
+from mmrlhf_jobs.errors import InputError, JobError, StorageError, StorageUnavailableError
 from mmrlhf_jobs.storage.artifacts import MARKER, ArtifactStore
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.folders import FileEntry
@@ -33,7 +33,7 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import FileEntry
 from mmrlhf_jobs.storage.uris import StorageOptions
 folder, uri, endpoint, region, key = sys.argv[1:]
-ArtifactStore(uri, StorageOptions(endpoint, region)).publish(folder, key)
+ArtifactStore(uri, StorageOptions(endpoint, region, patience=1)).publish(folder, key)
 """
 
 REPLACE = """
@@ -310,22 +310,20 @@ def test_a_missing_bucket_is_found_before_any_work(s3: S3Server, tmp_path: Path)
 
 
 def test_an_endpoint_that_does_not_answer_is_a_failed_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     folder = make_folder(tmp_path / "made")
     with run_server(tmp_path / "server") as server:
-        options = StorageOptions(server.endpoint, server.region)
+        options = StorageOptions(server.endpoint, server.region, patience=0.5)
     for act in use_everything(ArtifactStore("s3://bucket/a", options), folder).values():
-        with pytest.raises(StorageError, match="check the endpoint") as caught:
+        with pytest.raises(StorageUnavailableError, match="check the endpoint") as caught:
             act()
         assert server.endpoint in one_line(caught.value, "s3://bucket/a")
 
 
 def test_a_server_that_dies_during_an_upload_is_named_and_nothing_is_visible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     folder = make_folder(tmp_path / "made", big=MULTIPART_BYTES)
     with run_server(tmp_path / "server") as server:
         bucket = Bucket("bucket", server)
@@ -341,7 +339,7 @@ def test_a_server_that_dies_during_an_upload_is_named_and_nothing_is_visible(
     assert process.returncode == 1
     last = stderr.splitlines()[-1]
     assert last.startswith(
-        "mmrlhf_jobs.errors.StorageError: cannot write s3://bucket/artifacts/one"
+        "mmrlhf_jobs.errors.StorageUnavailableError: cannot write s3://bucket/artifacts/one"
     )
 
 

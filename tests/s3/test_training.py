@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,11 +169,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_in_the_store(
 ) -> None:
     process = remote.world.start(remote.job())
     try:
-        deadline = time.monotonic() + 120
-        while not any(event.get("step") == 5 for event in remote.world.events()):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        _wait_for_step(remote, process, 5)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()
@@ -192,3 +189,65 @@ def test_a_run_without_its_bucket_stops_before_it_loads_anything(remote: RemoteW
     assert "s3://no-such-bucket/artifacts: cannot be used as a folder for artifacts" in run.stderr
     assert "Traceback" not in run.stderr
     assert not [event for event in run.events if event["event"] == "phase"]
+
+
+def _wait_for_step(remote: RemoteWorld, process: subprocess.Popen[str], step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(event.get("step") == step for event in remote.world.events()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_outage_of_seconds_costs_no_attempt(
+    local: Path, remote: RemoteWorld, tmp_path: Path
+) -> None:
+    server = remote.bucket.server
+    process = remote.world.start(remote.job())
+    try:
+        _wait_for_step(remote, process, 3)
+        server.crash()
+        time.sleep(3)
+        server.revive()
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, stderr
+    assert f"{server.endpoint} is away, waiting up to 300 s for it" in stderr
+    assert f"{server.endpoint} answers again after" in stderr
+    results = remote.results(tmp_path / "results")
+    same(results, local)
+    (attempt,) = manifest(results)["attempts"]
+    assert attempt["storageOutages"]["count"] >= 1
+    assert attempt["storageOutages"]["seconds"] > 1
+
+
+def test_a_longer_outage_ends_the_attempt_and_the_next_one_goes_on(
+    local: Path, remote: RemoteWorld, tmp_path: Path
+) -> None:
+    server = remote.bucket.server
+    job = remote.job()
+    job["spec"]["runPolicy"] = {"storageOutageSeconds": 1}
+    process = remote.world.start(job)
+    try:
+        _wait_for_step(remote, process, 5)
+        server.crash()
+        _, stderr = process.communicate(timeout=60)
+        server.revive()
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 157, stderr
+    assert "Traceback" not in stderr
+    told = remote.world.termination()
+    assert told is not None
+    assert (told["exitCode"], told["reason"]) == (157, "StorageUnavailable")
+    assert server.endpoint in told["message"]
+    assert remote.bucket.store().list_committed(), "its checkpoints are there again"
+    run = remote.world.run(job)
+    assert run.code == 0, run.stderr
+    assert run.steps[0]["step"] in (5, 7), "it starts after the checkpoint of step 4 or 6"
+    results = remote.results(tmp_path / "results")
+    same(results, local)
+    assert [one["exit"] for one in manifest(results)["attempts"]] == ["Killed", "Succeeded"]

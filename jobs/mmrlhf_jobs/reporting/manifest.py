@@ -7,12 +7,13 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.outages import TALLY, Tally
 
 __all__ = ["SCHEMA", "Attempts", "Clock", "environment", "utc_now"]
 
@@ -47,17 +48,19 @@ def environment() -> dict[str, Any]:
 class Attempts:
     """Every start of a run and how it ended, kept across starts.
 
-    An attempt without an end was killed: nothing was left to write it down.
+    An attempt without an end was killed, or the store was away: nothing could write it down.
 
     Args:
         store: Artifacts of the run.
         key: Key of the record.
         clock: Tells the time.
+        outages: What outages of the store have cost this process.
     """
 
     store: ArtifactStore
     key: str
     clock: Clock
+    outages: Tally = field(default_factory=lambda: TALLY)
 
     def read(self) -> list[dict[str, Any]]:
         """All attempts so far, oldest first.
@@ -101,6 +104,11 @@ class Attempts:
                 "exit": exit_name,
                 "toStep": step,
             }
+            if self.outages.count:
+                attempts[-1]["storageOutages"] = {
+                    "count": self.outages.count,
+                    "seconds": round(self.outages.seconds, 3),
+                }
             self._write(attempts)
         return attempts
 

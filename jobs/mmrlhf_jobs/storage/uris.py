@@ -12,7 +12,13 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from mmrlhf_jobs.errors import InputError, JobError, StorageError
+from mmrlhf_jobs.errors import (
+    InputError,
+    JobError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 
 __all__ = ["Location", "StorageOptions", "join_uri", "locate", "parent_uri", "storage_errors"]
 
@@ -30,6 +36,8 @@ class StorageOptions:
     endpoint: str | None = None
     """URL of an S3-compatible server; None means AWS itself."""
     region: str | None = None
+    patience: float = 300.0
+    """Seconds that a store may be away before an error is raised."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +64,36 @@ def locate(uri: str, options: StorageOptions | None = None) -> Location:
     Raises:
         InputError: The scheme is unknown, or the package that serves it is not installed.
     """
-    arguments: dict[str, Any] = {}
     if uri.startswith(("s3://", "s3a://")):
-        client = {}
-        if options is not None and options.region:
-            client["region_name"] = options.region
-        if options is not None and options.endpoint:
-            client["endpoint_url"] = options.endpoint
-            # Servers other than AWS seldom have a DNS name per bucket.
-            arguments["config_kwargs"] = {"s3": {"addressing_style": "path"}}
-        # A cached listing would hide what another process has just committed.
-        arguments |= {"client_kwargs": client, "use_listings_cache": False}
+        return _locate_s3(uri, options or StorageOptions())
     try:
-        fs, path = fsspec.core.url_to_fs(uri, **arguments)
+        fs, path = fsspec.core.url_to_fs(uri)
     except (ValueError, ImportError) as error:
         raise InputError(
             f"{uri}: cannot be opened: {error}; use a path, file:// or s3://"
         ) from error
     return Location(uri, fs, path)
+
+
+def _locate_s3(uri: str, options: StorageOptions) -> Location:
+    try:
+        from mmrlhf_jobs.storage.s3 import PatientS3
+    except ImportError as error:
+        raise InputError(f"{uri}: cannot be opened: {error}; install s3fs") from error
+
+    # Servers other than AWS seldom have a DNS name per bucket. Waiting is ours: one try is one.
+    addressing = {"s3": {"addressing_style": "path"}} if options.endpoint else {}
+    fs = PatientS3(
+        patience=options.patience,
+        client_kwargs={
+            **({"region_name": options.region} if options.region else {}),
+            **({"endpoint_url": options.endpoint} if options.endpoint else {}),
+        },
+        config_kwargs={"retries": {"total_max_attempts": 1}, **addressing},
+        # A cached listing would hide what another process has just committed.
+        use_listings_cache=False,
+    )
+    return Location(uri, fs, PatientS3._strip_protocol(uri))  # noqa: SLF001 - fsspec's own name for it
 
 
 def join_uri(base: str, relative: str) -> str:
@@ -109,7 +129,9 @@ def storage_errors(uri: str, action: str) -> Iterator[None]:
 
     Raises:
         InputError: It may not be read or written.
-        StorageError: The disk is full, the file is gone, the server does not answer, and so on.
+        StorageFullError: The disk is full.
+        StorageUnavailableError: The server does not answer, or blames itself.
+        StorageError: The file is gone, and so on.
     """
     try:
         yield
@@ -117,11 +139,30 @@ def storage_errors(uri: str, action: str) -> Iterator[None]:
         raise
     except Exception as error:
         # The client first: some of its errors are of the system's classes as well.
-        if type(error).__module__.partition(".")[0] in _CLIENT_PACKAGES:
+        if _came_from_client(error):
             raise _client_error(error, uri, action) from error
         if isinstance(error, OSError):
+            if _came_from_client(error.__cause__) and _is_outage(error):
+                raise _unavailable(error, uri, action) from error
             raise _system_error(error, uri, action) from error
         raise
+
+
+def _came_from_client(error: BaseException | None) -> bool:
+    return type(error).__module__.partition(".")[0] in _CLIENT_PACKAGES
+
+
+def _is_outage(error: Exception) -> bool:
+    from mmrlhf_jobs.storage.s3 import is_transient  # loaded already, with the client
+
+    return is_transient(error)
+
+
+def _unavailable(error: Exception, uri: str, action: str) -> JobError:
+    return StorageUnavailableError(
+        f"cannot {action} {uri}: {error}; the store is away: check the endpoint, or run the job"
+        " again"
+    )
 
 
 def _client_error(error: Exception, uri: str, action: str) -> JobError:
@@ -130,6 +171,8 @@ def _client_error(error: Exception, uri: str, action: str) -> JobError:
             f"{uri}: cannot {action} it without credentials ({error}); set AWS_ACCESS_KEY_ID and"
             " AWS_SECRET_ACCESS_KEY, in a cluster by spec.artifacts.credentialsSecret"
         )
+    if _is_outage(error):
+        return _unavailable(error, uri, action)
     return StorageError(
         f"cannot {action} {uri}: {error}; check the endpoint, region and credentials, and that the"
         " server's certificate is trusted"
@@ -138,7 +181,7 @@ def _client_error(error: Exception, uri: str, action: str) -> JobError:
 
 def _system_error(error: OSError, uri: str, action: str) -> JobError:
     if error.errno in _FULL:
-        return StorageError(
+        return StorageFullError(
             f"disk full: cannot {action} {uri}; free space there or choose another place"
         )
     if isinstance(error, PermissionError) or error.errno in _REFUSED:

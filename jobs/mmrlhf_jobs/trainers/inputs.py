@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from mmrlhf_api import ArtifactStore as ArtifactSettings
-from mmrlhf_api import DataSource, ModelSource, Trainable
+from mmrlhf_api import DataSource, Job, ModelSource, Trainable
+from mmrlhf_api.constants import ENV_STORAGE_OUTAGE
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
 from mmrlhf_jobs.data.report import ValidationReport
@@ -95,9 +97,14 @@ class Policy:
         )
 
 
-def storage_options(settings: ArtifactSettings) -> StorageOptions:
+def storage_options(job: Job, environ: Mapping[str, str] = os.environ) -> StorageOptions:
     """How to reach the object store of a job."""
-    return StorageOptions(endpoint=settings.endpoint, region=settings.region)
+    settings, policy = job.spec.artifacts, job.spec.run_policy
+    return StorageOptions(
+        endpoint=settings.endpoint,
+        region=settings.region,
+        patience=float(environ.get(ENV_STORAGE_OUTAGE, policy.storage_outage_seconds)),
+    )
 
 
 def open_dataset(

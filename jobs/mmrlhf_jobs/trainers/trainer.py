@@ -52,7 +52,7 @@ class Trainer(Generic[Q, Out]):
         self._job = job
         self._context = context
         self._runtime = context.runtime
-        self._options = storage_options(job.spec.artifacts)
+        self._options = storage_options(job)
         self._store = ArtifactStore(job.spec.artifacts.uri, self._options)
         self._layout = RunLayout.of(job)
         self._attempts = Attempts(self._store, self._layout.attempts, context.clock)

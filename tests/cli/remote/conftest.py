@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
 from tests.cluster.access import Access
 from tests.cluster.api import STRATEGIC_PATCH
+from tests.cluster.errors import ApiError
 from tests.cluster.wait import wait_until
 from tests.unit.api.specimens import changed
 
@@ -144,6 +146,30 @@ def install(cluster: Access, body: dict[str, Any]) -> None:
     version, plural = body["spec"]["versions"][0]["name"], body["spec"]["names"]["plural"]
     served = f"/apis/{body['spec']['group']}/{version}/{plural}"
     wait_until(lambda: api.exists(served), timeout=30, what=f"{served} to be served")
+
+
+@contextmanager
+def replaced(ctl: Ctl, body: dict[str, Any]) -> Iterator[None]:
+    """Another CRD of MMDPOJob for the length of a ``with`` block, and ours again after it.
+
+    A server goes on with the schema before for a moment: the next test must not meet it.
+    """
+    probe = changed(metadata__name="probe", training__epochs=11, runPolicy={"cancel": True})
+
+    def is_ours() -> bool:
+        try:
+            kept = ctl.cluster.api.create(ctl.path("MMDPOJob"), probe, dry_run=True)
+        except ApiError:
+            return False
+        return "cancel" in kept["spec"]["runPolicy"]
+
+    install(ctl.cluster, body)
+    try:
+        wait_until(lambda: not is_ours(), timeout=30, what="the other schema")
+        yield
+    finally:
+        install(ctl.cluster, crd(KINDS["MMDPOJob"], cel=False))
+        wait_until(is_ours, timeout=30, what="our schema")
 
 
 @pytest.fixture

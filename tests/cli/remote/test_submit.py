@@ -10,8 +10,7 @@ import yaml
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
-from tests.cli.remote.conftest import Ctl, Result, install
-from tests.cluster.wait import wait_until
+from tests.cli.remote.conftest import Ctl, replaced
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -107,15 +106,9 @@ def test_what_the_server_rejects_is_told_by_field(ctl: Ctl, job_file: File) -> N
     schema = strict["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     training = schema["properties"]["spec"]["properties"]["training"]["properties"]
     training["epochs"]["maximum"] = 10
-    install(ctl.cluster, strict)
     file = job_file(training__epochs=11)
-
-    def refused() -> Result | None:  # a new schema takes a moment
+    with replaced(ctl, strict):
         done = ctl("submit", "-f", file, "--dry-run=server")
-        return done if done.returncode else None
-
-    done = wait_until(refused, timeout=30, what="the strict schema")
-    assert done is not None
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: MMDPOJob {ctl.namespace}/digits: rejected by the cluster: spec.training.epochs: "

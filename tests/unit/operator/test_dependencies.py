@@ -50,11 +50,11 @@ def test_it_waits_in_either_order_and_says_for_what() -> None:
 def test_a_failed_one_is_told_and_replaced_by_its_next_version() -> None:
     there = _waiting()
     there.train_reward("Failed", reason="OutOfMemory")
-    made = there.reconcile()
+    there.reconcile()
     ready = there.conditions["DependenciesReady"]
     assert (ready["status"], ready["reason"]) == ("False", "DependencyFailed")
     assert "it has failed (OutOfMemory)" in ready["message"]
-    assert [(note.type, note.reason) for note in made.notes] == [("Warning", "DependencyFailed")]
+    assert there.news == [("Warning", "DependencyFailed")]
     there.settle()
     assert there.status["phase"] == "Pending"  # not Failed: nothing of its own has
     there.train_reward("Succeeded", uid="uid-r2")

@@ -23,6 +23,7 @@ from mmrlhf_operator.observation import (
 from mmrlhf_operator.planning import plan
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.timestamps import format_time
+from mmrlhf_operator.transitions import notes
 from tests.unit.api.specimens import changed
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -62,6 +63,7 @@ class World:
     lost_nodes: set[str] = field(default_factory=set)
     deleted: bool = False
     history: list[Plan] = field(default_factory=list)
+    news: list[tuple[str, str]] = field(default_factory=list)
     _uid: int = 0
 
     @property
@@ -98,8 +100,12 @@ class World:
 
     def reconcile(self, *, steps: int | None = None) -> Plan:
         """Carry out a plan; only its first `steps` steps, when the operator crashes after them."""
+        before = {note.key for note in notes(self.job.status)}
         made = self.plan()
         self.history.append(made)
+        self.news = [
+            (note.type, note.reason) for note in notes(made.status) if note.key not in before
+        ]
         work: list[Any] = [made.status] if made.status != self.job.status else []
         work.extend(made.actions)
         for step in work[:steps]:

@@ -5,9 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import EndpointConnectionError  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    ClientError,
+    EndpointConnectionError,
+    SSLError,
+)
+from s3fs.errors import translate_boto_error
 
-from mmrlhf_jobs.errors import DataError, InputError, JobError, StorageError
+from mmrlhf_jobs.errors import (
+    DataError,
+    InputError,
+    JobError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 from mmrlhf_jobs.storage.uris import (
     StorageOptions,
     join_uri,
@@ -29,7 +41,7 @@ def test_s3_takes_endpoint_and_region_and_caches_no_listing() -> None:
     location = locate("s3://bucket/key", StorageOptions("http://127.0.0.1:1", "r1"))
     assert location.path == "bucket/key"
     assert location.fs.client_kwargs == {"region_name": "r1", "endpoint_url": "http://127.0.0.1:1"}
-    assert location.fs.config_kwargs == {"s3": {"addressing_style": "path"}}
+    assert location.fs.config_kwargs["s3"] == {"addressing_style": "path"}
     assert location.fs.dircache.use_listings_cache is False
     assert not locate("s3://bucket").fs.client_kwargs
 
@@ -77,6 +89,15 @@ def test_parents(uri: str, parent: str) -> None:
     assert parent_uri(uri) == parent
 
 
+def _busy() -> Exception:
+    response = {
+        "Error": {"Code": "SlowDown", "Message": "please slow down"},
+        "ResponseMetadata": {"HTTPStatusCode": 503},
+    }
+    translated: Exception = translate_boto_error(ClientError(response, "PutObject"))
+    return translated
+
+
 def os_error(number: int) -> Callable[[], Exception]:
     return lambda: OSError(number, "reason")
 
@@ -84,8 +105,8 @@ def os_error(number: int) -> Callable[[], Exception]:
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (os_error(errno.ENOSPC), StorageError, "disk full: cannot write x"),
-        (os_error(errno.EDQUOT), StorageError, "disk full: cannot write x"),
+        (os_error(errno.ENOSPC), StorageFullError, "disk full: cannot write x"),
+        (os_error(errno.EDQUOT), StorageFullError, "disk full: cannot write x"),
         (os_error(errno.EACCES), InputError, "x: no permission to write it"),
         (os_error(errno.EROFS), InputError, "x: no permission to write it"),
         (lambda: PermissionError("Access Denied"), InputError, "check its owner, mount and cred"),
@@ -93,9 +114,15 @@ def os_error(number: int) -> Callable[[], Exception]:
         (os_error(errno.EIO), StorageError, "cannot write x: .*reason"),
         (
             lambda: EndpointConnectionError(endpoint_url="http://e"),
+            StorageUnavailableError,
+            "the store is away: check the endpoint",
+        ),
+        (
+            lambda: SSLError(endpoint_url="https://e", error="self-signed"),
             StorageError,
             "check the endpoint, region and credentials",
         ),
+        (_busy, StorageUnavailableError, "please slow down; the store is away"),
         (lambda: DataError("as it was"), DataError, "^as it was$"),
         (lambda: KeyError("a bug"), KeyError, "a bug"),
     ],
@@ -110,12 +137,11 @@ def test_errors_of_stores_become_ours(
 
 
 def test_a_server_that_does_not_answer_is_a_storage_error() -> None:
-    location = locate("s3://bucket/key", StorageOptions("http://127.0.0.1:9", "r1"))
-    location.fs.config_kwargs["retries"] = {"max_attempts": 0}
-    location.fs.retries = 1
+    options = StorageOptions("http://127.0.0.1:9", "r1", patience=0)
+    location = locate("s3://bucket/key", options)
     location.fs.key, location.fs.secret = "k", "s"
     with (
-        pytest.raises(StorageError, match="cannot read"),
+        pytest.raises(StorageUnavailableError, match="cannot read"),
         storage_errors("s3://bucket/key", "read"),
     ):
         location.fs.cat_file(location.path)
