@@ -37,7 +37,6 @@ class ModelServer:
         folder: Model to answer with.
         faults: What goes wrong when.
         echo: Whether completions carry the id of their request, as vLLM's do.
-        pause: Seconds that every answer takes at least.
         key: Key that requests must show.
         blind: Whether it drops images.
         mute: Whether all answers are empty.
@@ -49,14 +48,15 @@ class ModelServer:
         *,
         faults: FaultPlan = lambda _text, _times: None,
         echo: bool = True,
-        pause: float = 0.0,
         key: str | None = None,
         blind: bool = False,
         mute: bool = False,
     ) -> None:
         self.faults = faults
         self.echo = echo
-        self.pause = pause
+        self.hold_after: int | None = None
+        """All requests but the first so many get no answer."""
+        self.held = 0
         self.sent: Counter[str] = Counter()
         """Answers that left, by the text that was asked."""
         self.asked: Counter[str] = Counter()
@@ -122,11 +122,13 @@ class ModelServer:
         times = self.asked[text]
         self.asked[text] += 1
         self.bodies.append(body)
-        await asyncio.sleep(self.pause)
+        if self.hold_after is not None and len(self.bodies) > self.hold_after:
+            self.held += 1
+            await asyncio.sleep(3600)
         fault = self.faults(text, times)
         match fault:
             case "timeout":
-                await asyncio.sleep(5)
+                await asyncio.sleep(3600)
             case "limit":
                 return web.Response(status=429, headers={"Retry-After": "1"}, text="slow down")
             case "error":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -40,7 +39,7 @@ class Desk:
             "name": "tiny",
             "baseUrl": server.url,
             "model": "expander",
-            "timeoutSeconds": 2.0,
+            "timeoutSeconds": 60.0,
             "sampling": {"maxTokens": 40},
             "retry": {"firstWait": 0.01, "longestWait": 0.02, **settings.pop("retry", {})},
             **settings,
@@ -121,7 +120,8 @@ def test_a_fault_is_counted_and_changes_nothing(
 ) -> None:
     with ModelServer(expander, faults=once("Misses one dog", fault)) as server:
         began = time.monotonic()
-        assert main(desk.arguments(server, timeoutSeconds=0.5)) == 0
+        # Short only where it is to pass: a busy machine is slow to answer as well.
+        assert main(desk.arguments(server, timeoutSeconds=4.0 if fault == "timeout" else 60.0)) == 0
         assert fault != "limit" or time.monotonic() - began >= 1, "Retry-After says a second"
     report = tally(capsys)
     assert sorted(filter(None, desk.expansions())) == ALL
@@ -254,19 +254,19 @@ def test_the_run_ends_when_it_has_cost_what_it_may(
 
 
 def test_a_kill_loses_at_most_what_is_under_way(expander: Path, desk: Desk) -> None:
-    with ModelServer(expander, pause=0.15) as server:
+    with ModelServer(expander) as server:
         arguments = desk.arguments(server, concurrency=2)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mmrlhf_jobs.endpoints", *arguments], stderr=subprocess.PIPE
-        )
-        while server.sent.total() < 3 and process.poll() is None:
+        server.hold_after = 3
+        process = subprocess.Popen([sys.executable, "-m", "mmrlhf_jobs.endpoints", *arguments])
+        while server.held < 2 and process.poll() is None:
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "it was killed and did not end"
+        server.hold_after = None
         assert not desk.out.exists()
         sent, asked = server.sent.total(), server.asked.total()
-        assert sent < QUESTIONS, "it was killed before the end"
         assert main(arguments) == 0
-        assert server.asked.total() - asked <= QUESTIONS - sent + 2
-        assert server.asked.total() - asked < QUESTIONS
+        # The two that were under way are asked again, and none of the three that were answered.
+        assert (sent, asked) == (3, 5)
+        assert server.asked.total() - asked == QUESTIONS - sent
     assert desk.expansions() == [text for texts in EXPANSIONS.values() for text in texts]

@@ -96,21 +96,30 @@ def test_parts_are_the_whole(arguments: list[str], tmp_path: Path) -> None:
     assert sorted(found) == sorted(whole)
 
 
-def test_a_kill_loses_at_most_one_query(arguments: list[str], tmp_path: Path) -> None:
+def test_a_kill_loses_at_most_one_query(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*arguments, "--journal", str(tmp_path / "other")]) == 0
     expected = (tmp_path / "out.jsonl").read_bytes()
     (tmp_path / "out.jsonl").unlink()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mmrlhf_jobs.improvement", *arguments], stderr=subprocess.PIPE
-    )
+    # A named pipe in place of the third picture holds the process there.
+    picture = tmp_path / "data/images/2.png"
+    content = picture.read_bytes()
+    picture.unlink()
+    os.mkfifo(picture)
+    process = subprocess.Popen([sys.executable, "-m", "mmrlhf_jobs.improvement", *arguments])
     journal = tmp_path / "out.jsonl.journal"
-    while process.poll() is None and not (journal.exists() and _entries(journal) >= 2):
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    kept = _entries(journal)
-    assert kept >= 2
+    try:
+        while process.poll() is None and not (journal.exists() and _entries(journal) == 2):
+            time.sleep(0.01)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was killed and did not end"
+    picture.unlink()
+    picture.write_bytes(content)
+    capsys.readouterr()
     assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["sampledNow"] == 4
     assert (tmp_path / "out.jsonl").read_bytes() == expected
 
 
