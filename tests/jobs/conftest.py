@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,12 @@ def world(template: World, tmp_path: Path) -> World:
     folder = tmp_path / "world"
     shutil.copytree(template.folder, folder)
     return World(folder)
+
+
+@pytest.fixture(scope="module")
+def own_signals() -> Iterator[None]:
+    """Run jobs in this process: they take over signal handlers, which are given back after."""
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for sign, handler in before.items():
+        signal.signal(sign, handler)

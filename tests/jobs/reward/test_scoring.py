@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,7 @@ from tests.jobs.reward.test_reward_model import write as write_reward_model
 from tests.jobs.trainers.world import World, make_record, write_records
 
 QUERIES = 24
-
-
-@pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for sign, handler in before.items():
-        signal.signal(sign, handler)
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 
 @pytest.fixture(scope="module")
@@ -195,20 +186,6 @@ def test_mmdpo_scores_with_a_model_once_and_reports_it(
     again["metadata"]["name"] = "other"
     assert main(["mmdpo", "--job", str(world.write_job(again))]) == 0, capsys.readouterr().err
     assert cached.stat().st_mtime_ns == written
-
-
-def test_margins_of_the_model_change_what_is_learnt(judge: Path, world: World) -> None:
-    """Side-car scores and the model's scores give other betas, hence another series."""
-    betas = []
-    for name, reward in (("a", {"modelUri": str(judge)}), ("b", None)):
-        job = world.job(training__maxSteps=1)
-        job["metadata"]["name"] = name
-        if reward:
-            job["spec"]["reward"] = reward
-        assert main(["mmdpo", "--job", str(world.write_job(job))]) == 0
-        rows_of = (world.results(name) / "metrics.jsonl").read_text().splitlines()
-        betas.append(json.loads(rows_of[0])["beta"])
-    assert betas[0] != betas[1]
 
 
 def test_every_missing_score_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,14 +155,6 @@ def drop_critiques(records: list[dict[str, Any]]) -> None:
     del records[4]["responses"][0]["critique"]
 
 
-@pytest.fixture
-def own_signals() -> Any:
-    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for sign, handler in before.items():
-        signal.signal(sign, handler)
-
-
 def run_here(world: World, job: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     code = main(["reward", "--job", str(world.write_job(job))])
     message = capsys.readouterr().err

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,7 @@ from mmrlhf_jobs.sidecars.writer import SidecarWriter
 from tests.jobs.trainers.world import World, make_record, write_records
 
 Job = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """A job takes over signal handlers; give them back."""
-    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for sign, handler in before.items():
-        signal.signal(sign, handler)
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 
 @dataclass(frozen=True)
