@@ -50,8 +50,7 @@ def evaluate(model: Path, data: Path) -> AnswerScores:
     dataset = RankedDataset.open(Source(str(data / "heldout.jsonl")))
     asked = [
         (record, loaded.adapter.encode(record.query.text, load_media(record, str(data)), ()))
-        for records in dataset.batches(seed=0, epoch=0, batch_size=_BATCH)
-        for record in records
+        for record in dataset.share()
     ]
     # Alike in length, alike in the time they take.
     asked.sort(key=lambda item: len(item[1].prompt_ids))

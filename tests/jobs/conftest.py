@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +20,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def world(template: World, tmp_path: Path) -> World:
     """A world of the test's own."""
-    folder = tmp_path / "world"
-    shutil.copytree(template.folder, folder)
-    return World(folder)
+    return World.copy(template, tmp_path / "world")
 
 
 @pytest.fixture(scope="module")

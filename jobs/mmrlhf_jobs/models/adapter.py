@@ -31,6 +31,7 @@ from mmrlhf_jobs.models.processing import load_processor
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.data.media import LoadedMedia
+    from mmrlhf_jobs.data.records import Media
 
 __all__ = [
     "EncodedGroup",
@@ -118,6 +119,15 @@ class VLMAdapter(Protocol):
             DataError: A text holds a placeholder or a terminal token of the template.
         """
 
+    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+        """Tokens that the prompt of a query has at most, whatever the sizes of its images.
+
+        No medium is opened, so this can be asked of a whole data set.
+
+        Raises:
+            DataError: The question holds the terminal token.
+        """
+
     def prompt_positions(self, group: EncodedGroup) -> Tensor:
         """Positions of the prompt, ``[A, P]``: A = 1 for plain rotary, 3 for multimodal rotary."""
 
@@ -166,6 +176,11 @@ class LoadedModel:
     model: PreTrainedModel
     processor: ProcessorMixin
     adapter: VLMAdapter
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence that the model was made for, its positions."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
 
 def supported_model_types() -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.data.media import LoadedMedia
+    from mmrlhf_jobs.data.records import Media
 
 __all__ = ["INSTRUCTION", "CritiqueTemplate"]
 
@@ -72,20 +73,17 @@ class CritiqueTemplate:
             DataError: A text holds a placeholder or a special token, or a sequence is too long.
         """
         opened = self.open(question, media, responses)
-        whole, given = [], []
-        end = torch.tensor([self.terminal_id])
-        for index, (start, critique) in enumerate(zip(opened.responses, critiques, strict=True)):
-            ids = start[:0]
-            if critique is not None:
-                ids = self._adapter.chat.text_ids(critique, f"responses[{index}].critique")
-            whole.append(torch.cat([start, ids, end]))
-            given.append(len(start) if critique is not None else len(whole[-1]))
-            self._check_length(opened.prompt_ids, whole[-1], f"responses[{index}]")
+        whole = self._completed(opened.responses, critiques)
+        for index, ids in enumerate(whole):
+            self._check_length(opened.prompt_ids, ids, f"responses[{index}]")
         return EncodedGroup(
             prompt_ids=opened.prompt_ids,
-            responses=tuple(whole),
+            responses=whole,
             media_inputs=opened.media_inputs,
-            given=tuple(given),
+            given=tuple(
+                len(ids) if critique is None else len(start)
+                for start, critique, ids in zip(opened.responses, critiques, whole, strict=True)
+            ),
         )
 
     def open(
@@ -99,13 +97,28 @@ class CritiqueTemplate:
         group = self._adapter.encode(INSTRUCTION.format(question=question), media, [])
         prompt = group.prompt_ids[: -len(self._closing)]
         assert torch.equal(group.prompt_ids[len(prompt) :], self._closing)
-        opened = []
-        for index, response in enumerate(responses):
-            text = _RESPONSE.format(response=response)
-            ids = self._adapter.chat.text_ids(text, f"responses[{index}].text")
-            opened.append(torch.cat([ids, self._closing]))
-            self._check_length(prompt, opened[-1], f"responses[{index}].text")
-        return EncodedGroup(prompt, tuple(opened), group.media_inputs)
+        opened = self._begun(responses)
+        for index, ids in enumerate(opened):
+            self._check_length(prompt, ids, f"responses[{index}].text")
+        return EncodedGroup(prompt, opened, group.media_inputs)
+
+    def fits(
+        self,
+        question: str,
+        media: Sequence[Media],
+        responses: Sequence[str],
+        critiques: Sequence[str | None],
+    ) -> bool:
+        """Whether the model takes what `encode` would make, whatever the sizes of the images.
+
+        No medium is opened. False does not mean that a sequence is too long: `encode` tells.
+
+        Raises:
+            DataError: A text holds a placeholder or a special token.
+        """
+        longest = self._adapter.longest_prompt(INSTRUCTION.format(question=question), media)
+        room = self._max_tokens - (longest - len(self._closing))
+        return all(len(ids) <= room for ids in self._completed(self._begun(responses), critiques))
 
     def room(self, group: EncodedGroup, response: int) -> int:
         """Tokens that a critique of an opened response may have, the terminal token left out."""
@@ -115,6 +128,26 @@ class CritiqueTemplate:
         """Digest of everything that turns texts into tokens."""
         content = [self._adapter.template_digest(), INSTRUCTION, _RESPONSE, self._closing.tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _begun(self, responses: Sequence[str]) -> tuple[Tensor, ...]:
+        """Token ids of responses up to where their critiques start."""
+        texts = [_RESPONSE.format(response=response) for response in responses]
+        ids = [
+            self._adapter.chat.text_ids(text, f"responses[{index}].text")
+            for index, text in enumerate(texts)
+        ]
+        return tuple(torch.cat([text, self._closing]) for text in ids)
+
+    def _completed(
+        self, begun: Sequence[Tensor], critiques: Sequence[str | None]
+    ) -> tuple[Tensor, ...]:
+        """The same with critiques, where there are any, and the terminal token."""
+        end = torch.tensor([self.terminal_id])
+        ids = [
+            self._adapter.chat.text_ids(critique or "", f"responses[{index}].critique")
+            for index, critique in enumerate(critiques)
+        ]
+        return tuple(torch.cat([*parts, end]) for parts in zip(begun, ids, strict=True))
 
     def _check_length(self, prompt: Tensor, response: Tensor, field: str) -> None:
         length = len(prompt) + len(response)

@@ -30,6 +30,7 @@ from mmrlhf_jobs.models.processing import frame_pixels, image_pixels
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.data.media import LoadedMedia
+    from mmrlhf_jobs.data.records import Media
 
 __all__ = ["LlavaOnevisionAdapter"]
 
@@ -121,6 +122,16 @@ class LlavaOnevisionAdapter:
             media_inputs=inputs,
         )
 
+    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+        """Tokens that the prompt of a query has at most; see `VLMAdapter.longest_prompt`."""
+        kinds = ["frames" if item.kind == "video" else "image" for item in media]
+        bare = len(self.chat.prompt_ids(question, kinds, [1] * len(kinds))) - len(kinds)
+        videos = [len(item.files) for item in media if item.kind == "video"]
+        images = len(kinds) - len(videos)
+        alone = self._most_image_tokens() if images == 1 else 0
+        several = images * (self.processor.num_image_tokens + 1) if images > 1 else 0
+        return bare + alone + several + sum(map(self._video_tokens, videos))
+
     def prompt_positions(self, group: EncodedGroup) -> Tensor:
         """Plain rotary positions, ``[1, P]``."""
         return torch.arange(len(group.prompt_ids))[None]
@@ -195,6 +206,19 @@ class LlavaOnevisionAdapter:
         # Only the processor knows how anyres tiles become tokens; it answers with a text.
         text = self.processor.replace_image_token(inputs, index)
         return len(text) // len(self.processor.image_token)
+
+    def _most_image_tokens(self) -> int:
+        """Base tile, and all tiles of the largest resolution without a border cut off.
+
+        Above ``anyres_max`` tiles the processor scales down, but lets a tenth of a side pass.
+        """
+        tile = int(self.processor.num_image_tokens)
+        heights, widths = zip(*self.processor.image_processor.image_grid_pinpoints, strict=True)
+        pixels = int(self.config.vision_config.image_size)
+        rows, columns = int(max(heights)) // pixels, int(max(widths)) // pixels
+        most = int(self.processor.vision_aspect_ratio.removeprefix("anyres_max_"))
+        tiles = min(rows * columns, 1.1**2 * most)
+        return tile + math.ceil(tile * tiles) + math.isqrt(tile) * rows
 
     def _video_tokens(self, frames: int) -> int:
         side = math.isqrt(self.processor.num_image_tokens)

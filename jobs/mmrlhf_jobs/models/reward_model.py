@@ -343,8 +343,7 @@ def critique_template(loaded: LoadedModel) -> CritiqueTemplate:
     Raises:
         ModelError: Its chat template does not let responses share a prompt.
     """
-    config = loaded.model.config.get_text_config()
-    return CritiqueTemplate(loaded.adapter, max_tokens=int(config.max_position_embeddings))
+    return CritiqueTemplate(loaded.adapter, max_tokens=loaded.max_tokens)
 
 
 def save_reward_model(

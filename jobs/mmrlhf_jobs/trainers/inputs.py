@@ -39,10 +39,12 @@ class OpenDataset:
     """A validated data set.
 
     Attributes:
+        uri: Where it is.
         records: Reader of the valid records.
         report: What the validation found.
     """
 
+    uri: str
     records: RankedDataset
     report: ValidationReport
 
@@ -133,7 +135,7 @@ def open_dataset(
         return index.sampled(source.fraction, seed=seed), report
 
     index, report = runtime.on_main(check)
-    return OpenDataset(RankedDataset.open(location, index=index), report)
+    return OpenDataset(source.uri, RankedDataset.open(location, index=index), report)
 
 
 def use_shared_prefix(setting: str, adapter: VLMAdapter) -> bool:

@@ -15,13 +15,12 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.critiques import CritiqueTemplate
 from mmrlhf_jobs.storage.uris import StorageOptions
-from mmrlhf_jobs.trainers.queries import located, response_names, used_responses
+from mmrlhf_jobs.trainers.queries import located, record_name, response_names, used_responses
 from mmrlhf_jobs.trainers.runtime import Runtime
 
 __all__ = ["JudgedQuery", "JudgedQueryBuilder", "count_critiques"]
 
 _SHOWN = 20
-_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,12 @@ class JudgedQuery:
     """One query with the critiques of the responses that occur in its pairs.
 
     Attributes:
-        record_id: Record that it comes from.
+        name: What messages call it: file, row and record.
         encoded: Token ids and media, R responses with their critiques.
         pairs: Indices (chosen, rejected) into the responses, K pairs.
     """
 
-    record_id: str
+    name: str
     encoded: EncodedGroup
     pairs: tuple[Pair, ...]
 
@@ -77,15 +76,33 @@ class JudgedQueryBuilder:
             DataError: A media file cannot be read, or a text does not fit the model.
         """
         used, pairs = used_responses(record, self._mode)
+        with located(record, used):
+            media = load_media(record, self._media_root, storage=self._storage)
+            encoded = self._template.encode(record.query.text, media, *self._texts(record, used))
+        return JudgedQuery(name=record_name(record), encoded=encoded, pairs=pairs)
+
+    def check(self, record: RankedResponse) -> None:
+        """Refuse what `build` would refuse; media are opened only if their sizes decide.
+
+        Raises:
+            DataError: As `build`.
+        """
+        used, _ = used_responses(record, self._mode)
+        with located(record, used):
+            texts = self._texts(record, used)
+            if self._template.fits(record.query.text, record.media, *texts):
+                return
+        self.build(record)
+
+    def _texts(
+        self, record: RankedResponse, used: Sequence[int]
+    ) -> tuple[list[str], list[str | None]]:
+        """Responses and their critiques."""
         responses = [record.responses[index] for index in used]
-        with located(record):
-            encoded = self._template.encode(
-                record.query.text,
-                load_media(record, self._media_root, storage=self._storage),
-                [response.text for response in responses],
-                [critique_of(response, self._critique) for response in responses],
-            )
-        return JudgedQuery(record_id=record.record_id, encoded=encoded, pairs=pairs)
+        return (
+            [response.text for response in responses],
+            [critique_of(response, self._critique) for response in responses],
+        )
 
 
 def count_critiques(
@@ -108,19 +125,12 @@ def count_critiques(
         return {"responses": 0, "missing": 0}
     responses = 0
     absent: list[str] = []
-    for records in dataset.batches(
-        seed=0,
-        epoch=0,
-        batch_size=_ROWS * runtime.world_size,
-        rank=runtime.rank,
-        world_size=runtime.world_size,
-    ):
-        for record in records:
-            names = response_names(record)
-            for index in used_responses(record, mode)[0]:
-                responses += 1
-                if critique_of(record.responses[index], critique) is None:
-                    absent.append(names[index])
+    for record in dataset.share(rank=runtime.rank, world_size=runtime.world_size):
+        names = response_names(record)
+        for index in used_responses(record, mode)[0]:
+            responses += 1
+            if critique_of(record.responses[index], critique) is None:
+                absent.append(names[index])
     everywhere: Sequence[str] = sorted(name for part in runtime.gather(absent) for name in part)
     if everywhere and missing == "fail":
         shown = "; ".join(everywhere[:_SHOWN])

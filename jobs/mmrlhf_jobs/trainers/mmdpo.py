@@ -17,7 +17,7 @@ from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.trainers.inputs import OpenDataset, Policy, use_shared_prefix
 from mmrlhf_jobs.trainers.preference_objective import PreferenceObjective
 from mmrlhf_jobs.trainers.preparation import EVALUATION_BATCH, Preparation
-from mmrlhf_jobs.trainers.queries import Query, QueryBuilder
+from mmrlhf_jobs.trainers.queries import Query, QueryBuilder, QueryEncoder
 from mmrlhf_jobs.trainers.recipe import PreparedRun
 from mmrlhf_jobs.trainers.reference import ReferencePass
 from mmrlhf_jobs.trainers.rewards import open_rewards, summarise_rewards
@@ -40,14 +40,27 @@ class MMDPORecipe:
     def prepare(
         self, policy: Policy, train: OpenDataset, held_out: OpenDataset | None
     ) -> PreparedRun[Query, ResponseLogProbs]:
-        """Open or make the side-cars, and look up every reward before the first step.
+        """Open or make the side-cars, and look at every row and reward before the first step.
 
         Raises:
+            DataError: Rows do not fit the model.
             SidecarError: A side-car is of another kind, model or template, or lacks values.
             Interrupted: The job was asked to stop in the reference pass.
         """
         spec, preparation = self._job.spec, self._preparation
         runtime, context = preparation.context.runtime, preparation.context
+
+        def encoder(dataset: OpenDataset) -> QueryEncoder:
+            return QueryEncoder(
+                policy.loaded.adapter,
+                max_tokens=policy.loaded.max_tokens,
+                media_root=dataset.records.media_root,
+                mode=spec.objective.pairs,
+                storage=preparation.options,
+            )
+
+        for dataset in filter(None, (train, held_out)):
+            preparation.check_rows(dataset, encoder(dataset).check)
         rewards = open_rewards(spec.reward, train, preparation)
         scorer = ResponseScorer(
             policy.loaded.model,
@@ -64,15 +77,12 @@ class MMDPORecipe:
 
         def builder(dataset: OpenDataset) -> QueryBuilder:
             return QueryBuilder(
-                policy.loaded.adapter,
-                media_root=dataset.records.media_root,
-                mode=spec.objective.pairs,
+                encoder(dataset),
                 reference=references.sidecar(
                     dataset.records,
                     given=spec.reference.log_probs_uri if dataset is train else None,
                 ),
                 rewards=rewards if dataset is train else None,
-                storage=preparation.options,
             )
 
         train_builder = builder(train)

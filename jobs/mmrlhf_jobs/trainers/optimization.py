@@ -23,6 +23,8 @@ from mmrlhf_jobs.trainers.steps import Step, StepPlan, micro_batches
 
 __all__ = ["OptimizerLoop", "StepFigures"]
 
+_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class StepFigures:
@@ -84,8 +86,7 @@ class OptimizerLoop(Generic[Q, Out]):
 
     def _spare(self, dataset: RankedDataset, builder: Builder[Q]) -> Q:
         """A query for processes that have none left in a step."""
-        first = next(dataset.batches(seed=0, epoch=0, start=0, batch_size=1, rank=0, world_size=1))
-        return builder.build(first[0])
+        return builder.build(next(dataset.share()))
 
     def _do(self, step: Step[Q], spare: Q) -> StepFigures:
         own = self.objective.counts(step.queries)
@@ -109,8 +110,8 @@ class OptimizerLoop(Generic[Q, Out]):
             )
             if not math.isfinite(float(micro.loss.detach())):
                 raise TrainingError(
-                    f"step {step.index + 1}: the loss is {float(micro.loss.detach())} on records "
-                    f"{_names(queries)}; lower optimizer.learningRate or look at these records. "
+                    f"step {step.index + 1}: the loss is {float(micro.loss.detach())} on "
+                    f"{_names(queries)}. Lower optimizer.learningRate or look at these records. "
                     "The last checkpoint is unharmed"
                 )
             self.engine.backward(micro.loss)
@@ -126,8 +127,8 @@ class OptimizerLoop(Generic[Q, Out]):
         norm = self.engine.step(learning_rate=rate)
         if not math.isfinite(norm):
             raise TrainingError(
-                f"step {step.index + 1}: the gradient norm is {norm} on records "
-                f"{_names(step.queries)}; lower optimizer.learningRate or look at these records. "
+                f"step {step.index + 1}: the gradient norm is {norm} on "
+                f"{_names(step.queries)}. Lower optimizer.learningRate or look at these records. "
                 "The last checkpoint is unharmed"
             )
         sums = dict(zip(local, self.runtime.sum(list(local.values())), strict=True))
@@ -151,5 +152,5 @@ class OptimizerLoop(Generic[Q, Out]):
 
 
 def _names(queries: tuple[Q, ...]) -> str:
-    shown = ", ".join(query.record_id for query in queries[:20])
-    return shown if len(queries) <= 20 else f"{shown} and {len(queries) - 20} more"
+    shown = "; ".join(query.name for query in queries[:_SHOWN])
+    return shown if len(queries) <= _SHOWN else f"{shown}; and {len(queries) - _SHOWN} more"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mmrlhf_api import DataSource, MMDPOJob, RewardInference, RewardTrainJob, spec_digest
+from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.models.reward_model import CritiqueRewardModel
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -10,6 +13,7 @@ from mmrlhf_jobs.trainers.cached_sidecar import SidecarCache
 from mmrlhf_jobs.trainers.checkpoints import RunInputs
 from mmrlhf_jobs.trainers.context import TrainingContext
 from mmrlhf_jobs.trainers.inputs import OpenDataset, Policy, open_dataset
+from mmrlhf_jobs.trainers.row_check import check_rows
 
 __all__ = ["EVALUATION_BATCH", "Preparation", "TrainJob"]
 
@@ -74,6 +78,23 @@ class Preparation:
                 "and left out; the manifest lists them",
             )
         return dataset
+
+    def check_rows(self, dataset: OpenDataset, check: Callable[[RankedResponse], None]) -> None:
+        """Look at every row before the first step, so that none stops a training.
+
+        Args:
+            dataset: Records.
+            check: Raises DataError on a record that cannot be used.
+
+        Raises:
+            DataError: Some cannot; names the first rows.
+        """
+        self.context.progress.emit(
+            "phase",
+            phase="validate",
+            message=f"checking that the rows of {dataset.uri} fit the model",
+        )
+        check_rows(dataset.records, check, runtime=self.context.runtime)
 
     def load_policy(self, *, deepspeed: bool) -> Policy:
         """Load the model that is trained.

@@ -33,8 +33,8 @@ class TrainingQuery(Protocol):
     """One query, ready for the model and the objective."""
 
     @property
-    def record_id(self) -> str:
-        """Record that it comes from."""
+    def name(self) -> str:
+        """What messages call it: file, row and record."""
 
     @property
     def encoded(self) -> EncodedGroup:

@@ -84,7 +84,7 @@ class ReferencePass:
         groups, names = [], []
         for record, indices in items:
             responses = [record.responses[index] for index in indices]
-            with located(record):
+            with located(record, indices):
                 media = load_media(record, dataset.media_root, storage=self._cache.storage)
                 groups.append(
                     self._scorer.adapter.encode(

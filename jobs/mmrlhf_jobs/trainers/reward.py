@@ -26,8 +26,6 @@ from mmrlhf_jobs.trainers.reward_scoring import score_dataset
 
 __all__ = ["RewardRecipe"]
 
-_ROWS = 256
-
 
 class RewardRecipe:
     """What is particular to a RewardTrainJob.
@@ -45,10 +43,11 @@ class RewardRecipe:
     def prepare(
         self, policy: Policy, train: OpenDataset, held_out: OpenDataset | None
     ) -> PreparedRun[JudgedQuery, ResponseRewards]:
-        """Look for every critique and put a new head on the model.
+        """Look at every row and critique, and put a new head on the model.
 
         Raises:
-            DataError: Responses have no critique, and that is not allowed.
+            DataError: Responses have no critique, and that is not allowed; or rows do not fit the
+                model.
             ModelError: The chat template does not let responses share a prompt.
         """
         spec, preparation = self._job.spec, self._preparation
@@ -68,6 +67,10 @@ class RewardRecipe:
                 f"{objective.critique} critique; their critique loss is skipped",
             )
         template = critique_template(policy.loaded)
+        for dataset in filter(None, (train, held_out)):
+            preparation.check_rows(dataset, self._builder(template, dataset).check)
+        if self._benchmark is not None:
+            self._check_benchmark(template, self._benchmark)
         evaluation = None
         if held_out is not None:
             evaluation = RewardEvaluation(
@@ -115,14 +118,7 @@ class RewardRecipe:
         runtime = preparation.context.runtime
         own = [
             bench_query(record, scores.lookup(record_keys(record)).tolist())
-            for batch in records.batches(
-                seed=0,
-                epoch=0,
-                batch_size=_ROWS * runtime.world_size,
-                rank=runtime.rank,
-                world_size=runtime.world_size,
-            )
-            for record in batch
+            for record in records.share(rank=runtime.rank, world_size=runtime.world_size)
         ]
         return {"benchmark": measure(query for part in runtime.gather(own) for query in part)}
 
@@ -140,6 +136,19 @@ class RewardRecipe:
                 missing="fail",
                 runtime=preparation.context.runtime,
             )
+
+    def _check_benchmark(self, template: CritiqueTemplate, benchmark: OpenDataset) -> None:
+        """Look at its rows as they will be scored; critiques to write take what room is left."""
+        spec = self._job.spec
+        given = spec.inference.critique == "groundTruth"
+        builder = JudgedQueryBuilder(
+            template,
+            media_root=benchmark.records.media_root,
+            mode="all",
+            critique=spec.objective.critique if given else "none",
+            storage=self._preparation.options,
+        )
+        self._preparation.check_rows(benchmark, builder.check)
 
     def _module(self, policy: Policy) -> RewardScorer:
         loaded = policy.loaded

@@ -68,7 +68,9 @@ class RewardEvaluation:
         queries: list[BenchQuery] = []
         nats = tokens = 0.0
         for record, query, judged in self.held_out.run(judge, spare=spare):
-            queries.append(BenchQuery(query.record_id, record.category, query.pairs, judged.scores))
+            queries.append(
+                BenchQuery(record.record_id, record.category, query.pairs, judged.scores)
+            )
             nats += judged.nats
             tokens += judged.tokens
         runtime = self.held_out.runtime

@@ -89,17 +89,17 @@ class RewardScoring:
     def _encode(self, record: RankedResponse, indices: Sequence[int]) -> EncodedGroup:
         responses = [record.responses[index] for index in indices]
         critiques = None
-        with located(record):
+        with located(record, indices):
             if self._model.needs_critiques:
                 source: CritiqueSource = self._model.card.critique
                 critiques = []
-                for index, response in zip(indices, responses, strict=True):
+                for place, response in enumerate(responses):
                     critique = critique_of(response, source)
                     if critique is None:
                         raise DataError(
                             f"there is no {source} critique to score this response after; add it, "
                             "or score with generated critiques",
-                            field=f"responses[{index}].critique",
+                            field=f"responses[{place}].critique",
                         )
                     critiques.append(critique)
             return self._model.encode(

@@ -112,29 +112,21 @@ def summarise_rewards(
     pairs = disagreements = 0
     total = 0.0
     absent: list[str] = []
-    for records in dataset.batches(
-        seed=0,
-        epoch=0,
-        start=0,
-        batch_size=256 * runtime.world_size,
-        rank=runtime.rank,
-        world_size=runtime.world_size,
-    ):
-        for record in records:
-            keys = record_keys(record)
-            lacking = rewards.lacking(keys)
-            if lacking:
-                names = response_names(record)
-                absent += [names[index] for index in lacking]
-                continue
-            scores = rewards.lookup(keys)
-            formed = form_pairs(record.ranks, settings.pairs)
-            margins = np.array([scores[pair.chosen] - scores[pair.rejected] for pair in formed])
-            betas = beta.initial * (1 - beta.w * np.expm1(-beta.k * margins.clip(min=0)))
-            counts += np.histogram(betas.clip(edges[0], edges[-1]), edges)[0]
-            pairs += len(margins)
-            disagreements += int((margins < 0).sum())
-            total += float(margins.sum())
+    for record in dataset.share(rank=runtime.rank, world_size=runtime.world_size):
+        keys = record_keys(record)
+        lacking = rewards.lacking(keys)
+        if lacking:
+            names = response_names(record)
+            absent += [names[index] for index in lacking]
+            continue
+        scores = rewards.lookup(keys)
+        formed = form_pairs(record.ranks, settings.pairs)
+        margins = np.array([scores[pair.chosen] - scores[pair.rejected] for pair in formed])
+        betas = beta.initial * (1 - beta.w * np.expm1(-beta.k * margins.clip(min=0)))
+        counts += np.histogram(betas.clip(edges[0], edges[-1]), edges)[0]
+        pairs += len(margins)
+        disagreements += int((margins < 0).sum())
+        total += float(margins.sum())
     everywhere = sorted(name for part in runtime.gather(absent) for name in part)
     if everywhere:
         more = f"; and {len(everywhere) - _SHOWN} more" if len(everywhere) > _SHOWN else ""

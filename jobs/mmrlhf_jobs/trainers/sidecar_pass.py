@@ -25,8 +25,6 @@ __all__ = ["Item", "fill_parts"]
 Item: TypeAlias = tuple[RankedResponse, tuple[int, ...]]
 """A record and the indices of its responses that need a value."""
 
-_ROWS = 256
-
 
 @dataclass(frozen=True)
 class _Share:
@@ -45,19 +43,18 @@ class _Share:
         """
         seen: set[bytes] = set()
         batch: list[Item] = []
-        for records in self.dataset.batches(seed=0, epoch=0, batch_size=_ROWS):
-            for record in records:
-                query = digest_of("share", record.query.text, list(record.media_sha256s))
-                if int.from_bytes(query[:8], "little") % self.world_size != self.rank:
-                    continue
-                keys = record_keys(record)
-                wanted = tuple(index for index, key in enumerate(keys) if key not in seen)
-                seen.update(keys)
-                if wanted:
-                    batch.append((record, wanted))
-                if len(batch) == self.queries_per_batch:
-                    yield batch
-                    batch = []
+        for record in self.dataset.share():
+            query = digest_of("share", record.query.text, list(record.media_sha256s))
+            if int.from_bytes(query[:8], "little") % self.world_size != self.rank:
+                continue
+            keys = record_keys(record)
+            wanted = tuple(index for index, key in enumerate(keys) if key not in seen)
+            seen.update(keys)
+            if wanted:
+                batch.append((record, wanted))
+            if len(batch) == self.queries_per_batch:
+                yield batch
+                batch = []
         if batch:
             yield batch
 

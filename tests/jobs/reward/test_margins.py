@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +66,7 @@ class Aligned:
 
 @pytest.fixture(scope="module")
 def world(template: World, tmp_path_factory: pytest.TempPathFactory, own_signals: None) -> World:
-    folder = tmp_path_factory.mktemp("margins") / "world"
-    shutil.copytree(template.folder, folder)
-    return World(folder)
+    return World.copy(template, tmp_path_factory.mktemp("margins") / "world")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +112,8 @@ def margins(world: World, uri: Path) -> np.ndarray:
 
 def beta_of(margins: np.ndarray) -> np.ndarray:
     """Paper 4.2 with its defaults."""
-    return 0.1 * (1 + 0.5 * (1 - np.exp(-0.5 * np.maximum(margins, 0))))
+    raised: np.ndarray = 0.1 * (1 + 0.5 * (1 - np.exp(-0.5 * np.maximum(margins, 0))))
+    return raised
 
 
 def scored_by(world: World) -> Path:

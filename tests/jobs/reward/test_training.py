@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -48,9 +47,7 @@ def manifest(world: World, name: str = "judge") -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def finished(template: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A run by the command line that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("finished") / "world"
-    shutil.copytree(template.folder, folder)
-    world = World(folder)
+    world = World.copy(template, tmp_path_factory.mktemp("finished") / "world")
     run_command(world, world.reward_job())
     return world
 
@@ -183,41 +180,3 @@ def test_missing_critiques_may_be_skipped_and_are_counted(
     assert run_here(world, job, capsys) == ""
     assert manifest(world)["critiques"] == {"responses": 52, "missing": 2}
     assert sum(row["pairs"] for row in series(world)) == 75, "their scores are learnt all the same"
-
-
-def test_a_row_that_is_too_long_is_named(
-    world: World, own_signals: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = world.folder / "model" / "config.json"
-    content = json.loads(config.read_text())
-    content["text_config"]["max_position_embeddings"] = 1200
-    config.write_text(json.dumps(content))
-
-    def lengthen(records: list[dict[str, Any]]) -> None:
-        records[6]["responses"][3]["critique"]["augmented"] = "no dog " * 600
-
-    change_records(world, lengthen)
-    message = run_here(world, world.reward_job(), capsys)
-    assert "train.jsonl, row 7, field responses[3]" in message
-    assert "nothing is cut off" in message
-
-
-@pytest.mark.parametrize("kind", ["reward", "mmdpo"])
-def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(
-    world: World, own_signals: None, capsys: pytest.CaptureFixture[str], kind: str
-) -> None:
-    """The first step leaves weights that are finite and huge; the second one overflows."""
-    make = world.reward_job if kind == "reward" else world.job
-    job = make(checkpoint__everySteps=1, optimizer__learningRate=1e30, optimizer__warmupRatio=0.0)
-    code = main([kind, "--job", str(world.write_job(job))])
-    message = capsys.readouterr().err
-    assert code == 1, message
-    assert "record" in message
-    assert any(f"r{index}" in message for index in range(13))
-    assert "The last checkpoint is unharmed" in message
-    name = "judge" if kind == "reward" else "tiny"
-    steps = sorted(world.results(name).glob("checkpoints/step-*/complete"))
-    assert steps, "the checkpoint before stays"
-    state = torch.load(steps[-1].parent / "rank-0" / "torch.pt", weights_only=True)
-    assert all(bool(torch.isfinite(value).all()) for value in state["weights"].values())
-    assert not list(world.results(name).rglob("manifest.json"))

@@ -26,7 +26,7 @@ def make_queries() -> list[Query]:
         lengths = torch.randint(1, 9, (len(ranks),), generator=generator).tolist()
         queries.append(
             Query(
-                record_id=str(index),
+                name=str(index),
                 encoded=EncodedGroup(
                     torch.zeros(5), tuple(torch.zeros(length) for length in lengths), {}
                 ),
@@ -43,7 +43,7 @@ def log_probs(queries: list[Query]) -> ResponseLogProbs:
     sums = [
         -torch.rand(
             len(query.encoded.responses),
-            generator=torch.Generator().manual_seed(10 + int(query.record_id)),
+            generator=torch.Generator().manual_seed(10 + int(query.name)),
             dtype=torch.float64,
         )
         * 9

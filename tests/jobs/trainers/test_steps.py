@@ -66,7 +66,7 @@ def test_micro_batches_hold_every_query_once_and_spares_do_not_count() -> None:
     queries = [query(name, tokens) for name, tokens in (("a", 5), ("b", 9), ("c", 7))]
     spare = query("spare", 1)
     batches = micro_batches(queries, size=2, count=4, spare=spare)
-    names = [([one.record_id for one in batch], counted) for batch, counted in batches]
+    names = [([one.name for one in batch], counted) for batch, counted in batches]
     assert names == [
         (["b", "c"], True),
         (["a"], True),

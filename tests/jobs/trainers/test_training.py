@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -35,9 +34,7 @@ def series(world: World) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def finished(template: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A run that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("finished") / "world"
-    shutil.copytree(template.folder, folder)
-    world = World(folder)
+    world = World.copy(template, tmp_path_factory.mktemp("finished") / "world")
     run = world.run(world.job())
     assert run.code == 0, run.stderr
     return world

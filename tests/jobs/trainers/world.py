@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ class World:
         world.write_rewards(train)
         save_tiny(folder / "model", scale=2.0)
         return world
+
+    @classmethod
+    def copy(cls, other: World, folder: Path) -> World:
+        """A world of its own with the same files."""
+        shutil.copytree(other.folder, folder)
+        return cls(folder)
 
     def write_rewards(self, records: list[dict[str, Any]]) -> None:
         """Score each response by its rank; one pair in five is scored against it."""

@@ -64,6 +64,17 @@ def test_an_epoch_holds_every_record_once_and_keeps_its_incomplete_batch(
     assert read(data, epoch=2) != batches
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3, 200])
+def test_a_pass_gives_each_record_to_one_process(data: RankedDataset, world_size: int) -> None:
+    whole = [record.record_id for record in data.share()]
+    assert sorted(whole) == sorted(f"r{number}" for number in range(data.num_records))
+    shares = [
+        [record.record_id for record in data.share(rank=rank, world_size=world_size)]
+        for rank in range(world_size)
+    ]
+    assert shares == [whole[rank::world_size] for rank in range(world_size)]
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 12])
 def test_processes_share_the_same_global_batches(data: RankedDataset, world_size: int) -> None:
     batches = read(data)
