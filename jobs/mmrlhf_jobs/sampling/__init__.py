@@ -1,0 +1,1 @@
+"""ClusterSampleJob: varied queries out of large corpora (paper section 2)."""

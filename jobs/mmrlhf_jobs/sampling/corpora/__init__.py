@@ -1,0 +1,1 @@
+"""Corpora: sources, their splits, and the candidate rows in them."""
