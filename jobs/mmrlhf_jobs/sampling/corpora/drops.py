@@ -1,0 +1,59 @@
+"""Rows that do not become candidates, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import pyarrow as pa
+
+__all__ = ["BY_NATURE", "DROPS_SCHEMA", "Drop", "RowReason"]
+
+RowReason: TypeAlias = Literal[
+    "not-utf8",
+    "invalid-json",
+    "invalid-row",
+    "invalid-media",
+    "empty-question",
+    "empty-answer",
+    "answer-without-question",
+    "no-generated-answer",
+    "no-media",
+    "trailing-turn",
+]
+
+BY_NATURE: Final = frozenset({"no-media", "trailing-turn", "duplicate"})
+"""Reasons that are no fault of a row: it is no question about a picture, or is there twice. They
+are counted, but held against ``failures.perReason`` alone, not against ``failures.maxFraction``."""
+
+DROPS_SCHEMA: Final = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("turn", pa.int32()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One row, or one turn of it, that is left out.
+
+    Attributes:
+        source: Name of the corpus.
+        file: URI of the file.
+        row: 1-based row, line, array item or sample in the file.
+        reason: One word of a closed set.
+        message: For people.
+        turn: 0-based question of the conversation; None: the whole row.
+    """
+
+    source: str
+    file: str
+    row: int
+    reason: str
+    message: str
+    turn: int | None = None
