@@ -34,8 +34,7 @@ _LINE: Final = re.compile(
     re.MULTILINE,
 )
 _INLINE: Final = re.compile(
-    r"(?:^|[\s,;:?!.。(])[(\[【]?([A-Ha-h]|[1-8])(?:[)\]】]|[.:、](?![\d.]))[ \t]*(?=\S)",
-    re.MULTILINE,
+    r"(?<![\w.])[(\[【]?([A-Ha-h]|[1-8])(?:[)\]】]|[.:、](?![\d.]))[ \t]*(?=\S)",
 )
 _CUE: Final = re.compile(
     r"""

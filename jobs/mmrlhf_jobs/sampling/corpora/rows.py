@@ -136,6 +136,9 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
     if not media:
         yield drop("no-media", "names no image and no video")
         return
+    if not conversation.turns:
+        yield drop("invalid-row", "nobody says anything in it")
+        return
     pairs, dangling = _pairs(conversation)
     for turn, message in dangling:
         yield drop(

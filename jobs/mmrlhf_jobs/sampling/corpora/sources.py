@@ -77,7 +77,7 @@ class Split:
         relative: Its path below the corpus; the same wherever the corpus lies.
         format: How to read it.
         fingerprint: As it was when the files were listed.
-        location: Resolved URI.
+        storage: How to reach an object store.
     """
 
     corpus: Corpus
@@ -85,7 +85,12 @@ class Split:
     relative: str
     format: SplitFormat
     fingerprint: Fingerprint
-    location: Location
+    storage: StorageOptions | None = None
+
+    @property
+    def location(self) -> Location:
+        """Its URI, resolved."""
+        return locate(self.uri, self.storage)
 
     @property
     def id(self) -> str:
@@ -151,7 +156,7 @@ def _splits_of(corpus: Corpus, storage: StorageOptions | None) -> list[Split]:
                 relative=path.removeprefix(root).lstrip("/"),
                 format=_format_of(corpus, place),
                 fingerprint=Fingerprint.of(info),
-                location=place,
+                storage=storage,
             )
         )
     if not splits:
