@@ -37,7 +37,7 @@ def candidates(rows: list[tuple[int, int, int]], *, seed: int = 0) -> Candidates
         category=np.array([category for _, _, category in rows], np.int8),
         key=np.array([pick_key(rank_hash(each, seed)) for each in ids], np.float64),
         tie=np.array([category for _, _, category in rows], np.uint64),
-        block=np.zeros(len(rows), np.int32),
+        block=np.arange(len(rows), dtype=np.int32) % 3,
         row=np.arange(len(rows), dtype=np.int32),
         cluster=np.array([medium % CLUSTERS for medium, _, _ in rows], np.int32),
         distance=np.zeros(len(rows), np.float32),

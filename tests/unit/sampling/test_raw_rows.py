@@ -54,6 +54,13 @@ def test_an_array_in_pieces_of_any_size_is_what_json_reads(
     assert [one.number for one in found] == list(range(1, len(rows) + 1))
 
 
+def test_a_number_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[1234567, {"id": 1}, 5]')
+    monkeypatch.setattr(raw_rows, "_CHUNK_BYTES", 4)
+    assert [one.content for one in raw(path, format="llava")] == [None, {"id": 1}, None]
+
+
 def _is_unicode(value: object) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
