@@ -159,6 +159,14 @@ def _describe(step: Step) -> str:
         parts.append(f"accuracy {step.accuracy:.3f}")
     if step.tokens_per_second is not None:
         parts.append(f"{step.tokens_per_second:,.0f} tokens/s")
+    for name, value in (
+        ("rows read", step.rows_read),
+        ("media embedded", step.media_embedded),
+        ("rows selected", step.rows_selected),
+        ("a second", step.items_per_second),
+    ):
+        if value is not None:
+            parts.append(f"{value:,.0f} {name}")
     if step.eta_seconds is not None:
         parts.append(f"{_duration(step.eta_seconds)} left")
     return "  ".join(parts)

@@ -29,6 +29,10 @@ class Step:
     margin: float | None = None
     accuracy: float | None = None
     tokens_per_second: float | None = None
+    rows_read: float | None = None
+    media_embedded: float | None = None
+    rows_selected: float | None = None
+    items_per_second: float | None = None
     eta_seconds: float | None = None
 
 
@@ -70,6 +74,10 @@ def parse_event(line: str) -> Event | None:
                 margin=_number(data.get("margin")),
                 accuracy=_number(data.get("accuracy")),
                 tokens_per_second=_number(data.get("tokensPerSecond")),
+                rows_read=_number(data.get("rowsRead")),
+                media_embedded=_number(data.get("mediaEmbedded")),
+                rows_selected=_number(data.get("rowsSelected")),
+                items_per_second=_number(data.get("itemsPerSecond")),
                 eta_seconds=_number(data.get("etaSeconds")),
             )
         case "done":

@@ -58,8 +58,15 @@ def _columns(kind: Kind) -> list[dict[str, Any]]:
         _column("Phase", "string", ".status.phase", "Where the job is in its life"),
         _column("Ready", "string", ".status.pods.summary", "Ready pods of all pods"),
         _column("Attempt", "integer", ".status.attempt", "Number of the attempt, from 0"),
-        _column("Step", "integer", f"{progress}.step", "Optimizer steps done"),
     ]
+    if kind.figure:
+        columns.append(_column("Step", "integer", f"{progress}.step", "Optimizer steps done"))
+    else:
+        columns += [
+            _column("Read", "integer", f"{progress}.rowsRead", "Rows read"),
+            _column("Embedded", "integer", f"{progress}.mediaEmbedded", "Media with a vector"),
+            _column("Selected", "integer", f"{progress}.rowsSelected", "Rows chosen"),
+        ]
     figures = [
         _column("Margin", "number", f"{progress}.margin", "Preference margin at that step"),
         _column("Accuracy", "number", f"{progress}.accuracy", "Pairs ranked right at that step"),

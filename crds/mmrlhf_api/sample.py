@@ -44,17 +44,24 @@ class SampleSource(ApiModel):
     name: DnsLabel
     """Name of the corpus, unique in the job; it becomes part of every record's identity."""
     uri: Uri
-    """A file or a folder of files: a path, file:// or s3://."""
+    """A file, a folder (its data files, not those of folders below) or a pattern with * and **: a
+    path, file:// or s3://."""
     format: Literal["auto", "llava", "jsonl", "parquet", "webdataset"] = "auto"
-    """Format of the files; auto goes by their names and first bytes."""
+    """Format of the files: llava is one JSON array, jsonl one JSON object a line, webdataset tar
+    shards; auto goes by their names (.json, .jsonl, .ndjson, .parquet, .tar), and for .json by the
+    first byte."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
+    type: Literal["auto", "long", "short", "mcq", "safety"] = "auto"
+    """Type of all its questions; auto finds that of each by its options and the length of its
+    answer. Questions about videos are of the type video, but for a safety corpus."""
     weight: PositiveFloat = 1.0
-    """Weight of the corpus when a cluster has more candidates than it needs."""
+    """Weight of the corpus where a cluster has more candidates than it needs: the next pick falls
+    on a row with twice the weight twice as likely."""
 
 
 class Ratio(ApiModel):
-    """Shares of the question types (paper 2: 4:5:1)."""
+    """Shares of the question types (paper 2: 4:5:1). A type without a share is not picked."""
 
     long: NonNegativeFloat = 4.0
     """Share of questions with a long answer."""
@@ -62,18 +69,24 @@ class Ratio(ApiModel):
     """Share of questions with a short answer."""
     mcq: NonNegativeFloat = 1.0
     """Share of multiple-choice questions."""
+    safety: NonNegativeFloat = 0.0
+    """Share of questions of safety corpora (paper Table 1: 1,999 beside 23,763 others on images)."""
+    video: NonNegativeFloat = 0.0
+    """Share of questions about videos (paper Table 1: 4,235)."""
 
     rules = (
         Rule(
-            "self.long + self.short + self.mcq > 0.0",
-            "at least one of long, short and mcq must be above 0",
+            "self.long + self.short + self.mcq + self.safety + self.video > 0.0",
+            "at least one of long, short, mcq, safety and video must be above 0",
         ),
     )
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
-        if self.long + self.short + self.mcq == 0:
-            raise FieldError("", "at least one of long, short and mcq must be above 0")
+        if self.long + self.short + self.mcq + self.safety + self.video == 0:
+            raise FieldError(
+                "", "at least one of long, short, mcq, safety and video must be above 0"
+            )
         return self
 
 
@@ -81,9 +94,10 @@ class Typing(ApiModel):
     """How a question's type is found."""
 
     long_threshold: PositiveInt = 128
-    """Characters; an answer with more is long (paper 2: 128)."""
+    """Characters; an answer with more is long, one with as many or fewer short (paper 2: 128)."""
     length_source: Literal["reference", "generated"] = "reference"
-    """Answer whose length counts: the corpus's own, or one generated before."""
+    """Answer whose length counts: the corpus's own, or one that a model generated before, the first
+    response of a Query/v1 record."""
 
 
 class EmbeddingModel(ApiModel):
@@ -128,20 +142,22 @@ class Selection(ApiModel):
     seed: Seed = 0
     """Seed of the clustering and of the picks."""
     max_per_media: PositiveInt | None = None
-    """Most records that may share one image or video; without it, no limit."""
+    """Most records that may share their first image or video; without it, no limit."""
     shortfall: Literal["fail", "accept", "scaleAll"] = "fail"
     """When a question type has too few records: fail, accept fewer of it, or scale all types down
     to keep the ratio."""
 
 
 class Failures(ApiModel):
-    """Records that cannot be read."""
+    """Records that cannot be used."""
 
     max_fraction: Fraction = 0.01
-    """Part of the records, 0 to 1, that may fail and are then skipped and reported; above it the
-    job fails."""
-    per_reason: Annotated[dict[Word, Fraction], MaxLen(32)] = Field(default_factory=dict)
-    """The same limit for single failure reasons, such as unreadable-image."""
+    """Part of the records, 0 to 1, that may fail and are then left out and reported; above it the
+    job fails. Rows without media, questions without an answer and duplicates are left out too,
+    but do not count here."""
+    per_reason: Annotated[dict[Word, Fraction], MaxLen(64)] = Field(default_factory=dict)
+    """The same limit for single reasons, such as missing-file; also for those that maxFraction does
+    not count. docs/sampling.md lists them."""
 
 
 class Report(ApiModel):

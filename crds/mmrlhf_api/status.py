@@ -51,9 +51,9 @@ class Progress(ServerModel):
     """Latest progress that rank 0 reported."""
 
     step: Count = 0
-    """Optimizer steps done."""
+    """Optimizer steps done; of a ClusterSampleJob, parts of its stages."""
     total_steps: Count | None = None
-    """Optimizer steps in all."""
+    """Steps in all, as far as they are known."""
     loss: float | None = None
     """Loss of the latest step."""
     margin: float | None = None
@@ -63,6 +63,14 @@ class Progress(ServerModel):
     """Part of the pairs, 0 to 1, whose margin is above 0 at the latest step."""
     tokens_per_second: float | None = None
     """Tokens forwarded per second over all processes."""
+    rows_read: Count | None = None
+    """Rows (questions) that a ClusterSampleJob has read, left out or not."""
+    media_embedded: Count | None = None
+    """Images and videos that it has made vectors of, or found in the store of vectors."""
+    rows_selected: Count | None = None
+    """Rows that it has chosen."""
+    items_per_second: float | None = None
+    """Rows or media a second of the stage that it is in, over all processes."""
     eta_seconds: float | None = None
     """Estimated seconds to the end."""
     updated_at: Timestamp | None = None

@@ -113,6 +113,10 @@ def _figures(report: ProgressReport) -> dict[str, Any]:
         "margin": report.figures.get("margin"),
         "accuracy": report.figures.get("accuracy"),
         "tokens_per_second": report.figures.get("tokensPerSecond"),
+        "rows_read": report.figures.get("rowsRead"),
+        "media_embedded": report.figures.get("mediaEmbedded"),
+        "rows_selected": report.figures.get("rowsSelected"),
+        "items_per_second": report.figures.get("itemsPerSecond"),
         "eta_seconds": report.figures.get("etaSeconds"),
     }
 

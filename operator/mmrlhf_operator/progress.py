@@ -13,7 +13,16 @@ from mmrlhf_operator.store import Key
 
 __all__ = ["FIGURES", "ProgressBoard", "merge"]
 
-FIGURES = ("totalSteps", "loss", "margin", "accuracy", "tokensPerSecond", "etaSeconds")
+_COUNTS = ("totalSteps", "rowsRead", "mediaEmbedded", "rowsSelected")
+FIGURES = (
+    *_COUNTS,
+    "loss",
+    "margin",
+    "accuracy",
+    "tokensPerSecond",
+    "itemsPerSecond",
+    "etaSeconds",
+)
 """Fields of a step event that go into the status, numbers with six digits: kubectl shows what is
 there, and metrics.jsonl has the rest."""
 _MAX_METRICS = 128
@@ -40,11 +49,14 @@ def merge(
             step = event.get("step")
             if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= _MAX_STEP:
                 continue
-            moved = report.step is None or step != report.step
+            figures = _figures(event)
+            moved = step != report.step or any(
+                figures.get(name) != report.figures.get(name) for name in _COUNTS
+            )
             report = replace(
                 report,
                 step=step,
-                figures=_figures(event),
+                figures=figures,
                 advanced_at=at if moved else report.advanced_at,
             )
         elif kind == "phase":
@@ -96,7 +108,7 @@ def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:
         value: Any = event.get(name)
         if not _is_number(value):
             continue
-        if name == "totalSteps":
+        if name in _COUNTS:
             if isinstance(value, int) and 0 <= value <= _MAX_STEP:
                 found[name] = value
         else:

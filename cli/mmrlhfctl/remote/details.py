@@ -101,6 +101,14 @@ def progress_text(progress: Mapping[str, Any], now: datetime, *, ended: bool = F
             parts.append(f"{name} {progress[key]:{form}}")
     if isinstance(progress.get("tokensPerSecond"), int | float):
         parts.append(f"{progress['tokensPerSecond']:,.0f} tokens/s")
+    for name, key in (
+        ("rows read", "rowsRead"),
+        ("media embedded", "mediaEmbedded"),
+        ("rows selected", "rowsSelected"),
+        ("a second", "itemsPerSecond"),
+    ):
+        if isinstance(progress.get(key), int | float):
+            parts.append(f"{progress[key]:,.0f} {name}")
     if isinstance(progress.get("etaSeconds"), int | float) and not ended:
         parts.append(f"{format_span(progress['etaSeconds'])} left")
     updated = parse_time(progress.get("updatedAt"))

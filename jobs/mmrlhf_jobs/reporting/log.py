@@ -15,6 +15,10 @@ _FIGURES: Mapping[str, str] = {
     "margin": "margin {:.4f}",
     "accuracy": "accuracy {:.3f}",
     "tokensPerSecond": "{:,.0f} tokens/s",
+    "rowsRead": "{:,.0f} rows read",
+    "mediaEmbedded": "{:,.0f} media embedded",
+    "rowsSelected": "{:,.0f} rows selected",
+    "itemsPerSecond": "{:,.0f} a second",
     "etaSeconds": "{:.0f} s left",
 }
 

@@ -183,7 +183,9 @@ def test_each_kind_lists_its_own_figure() -> None:
 
     assert shown("MMDPOJob") == ["Phase", "Ready", "Attempt", "Step", "Margin", "Age"]
     assert shown("RewardTrainJob") == ["Phase", "Ready", "Attempt", "Step", "Accuracy", "Age"]
-    assert shown("ClusterSampleJob") == ["Phase", "Ready", "Attempt", "Step", "Age"]
+    assert shown("ClusterSampleJob") == [
+        *("Phase", "Ready", "Attempt", "Read", "Embedded", "Selected", "Age")
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,6 +43,18 @@ def test_only_what_moves_on_counts_as_a_sign_of_life(event: dict[str, Any], adva
     assert (after(event, before=before).advanced_at == LATER) is advanced
 
 
+def test_the_counts_of_a_sampling_are_told_and_a_sign_of_life() -> None:
+    counts = {"rowsRead": 1_234_567, "mediaEmbedded": 5, "rowsSelected": 0}
+    event = {"event": "step", "step": 3, **counts, "itemsPerSecond": 1234.5678}
+    report = after(event, {**event, "mediaEmbedded": -1, "rowsRead": 2.5})
+    assert report.figures == {"rowsSelected": 0, "itemsPerSecond": 1234.57}
+    report = after(event)
+    assert report.figures == {**counts, "itemsPerSecond": 1234.57}
+    same = ProgressReport(attempt=0, at=START, advanced_at=START, step=3, figures=report.figures)
+    assert after(event, before=same).advanced_at == START
+    assert after({**event, "mediaEmbedded": 6}, before=same).advanced_at == LATER
+
+
 @pytest.mark.parametrize("step", [-1, True, 2.5, "7", None, 2**54])
 def test_steps_that_are_none_are_passed_over(step: object) -> None:
     assert after({"event": "step", "step": step, "loss": 1.0}).step is None
