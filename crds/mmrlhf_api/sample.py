@@ -70,7 +70,7 @@ class Ratio(ApiModel):
     mcq: NonNegativeFloat = 1.0
     """Share of multiple-choice questions."""
     safety: NonNegativeFloat = 0.0
-    """Share of questions of safety corpora (paper Table 1: 1,999 beside 23,763 others on images)."""
+    """Share of questions of safety corpora (paper Table 1: 1,999)."""
     video: NonNegativeFloat = 0.0
     """Share of questions about videos (paper Table 1: 4,235)."""
 

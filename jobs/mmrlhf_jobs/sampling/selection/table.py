@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES
 
-__all__ = ["Candidates", "Ids", "Keys"]
+__all__ = ["Candidates", "Ids", "Keys", "category_number"]
 
 Keys = npt.NDArray[np.bytes_]
 """Digests of media, S32[N]."""
@@ -66,12 +67,12 @@ class Candidates:
         """Number of candidates."""
         return len(self.key)
 
-    def take(self, rows: npt.NDArray[Any]) -> Self:
+    def take(self, rows: npt.NDArray[Any]) -> Candidates:
         """Some of them, by numbers or by a mask."""
-        return type(self)(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+        return Candidates(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
     @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
+    def join(cls, parts: Sequence[Candidates]) -> Candidates:
         """All of several."""
         if not parts:
             return cls.from_arrow(pa.schema(_TYPES).empty_table())
@@ -109,6 +110,6 @@ class Candidates:
         return cls(**columns)
 
 
-def category_number(name: str) -> int:
+def category_number(name: Category) -> int:
     """Number of a type."""
-    return CATEGORIES.index(name)  # type: ignore[arg-type]
+    return CATEGORIES.index(name)
