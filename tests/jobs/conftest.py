@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +19,3 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(template: World, tmp_path: Path) -> World:
     """A world of the test's own."""
     return World.copy(template, tmp_path / "world")
-
-
-@pytest.fixture(scope="module")
-def own_signals() -> Iterator[None]:
-    """Run jobs in this process: they take over signal handlers, which are given back after."""
-    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for sign, handler in before.items():
-        signal.signal(sign, handler)

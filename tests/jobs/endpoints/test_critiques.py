@@ -156,6 +156,40 @@ def test_the_answer_to_another_item_is_found_out(
     assert desk.expansions() == [text for texts in EXPANSIONS.values() for text in texts]
 
 
+def test_answers_that_stay_equal_are_told_and_not_asked_for_a_third_time(
+    expander: Path, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def faults(text: str, times: int) -> Fault | None:
+        return "foreign" if "Wrong shape" in text else None
+
+    with ModelServer(expander, faults=faults, echo=False) as server:
+        arguments = desk.arguments(server, concurrency=1)
+        assert main(arguments) == 0
+        first = tally(capsys)
+        asked = server.asked.total()
+        assert main(arguments) == 0
+        second = tally(capsys)
+        assert server.asked.total() == asked == QUESTIONS + 2
+    assert (first["askedAgain"], first["shared"]) == (2, 1)
+    assert (second["askedAgain"], second["shared"]) == (0, 1)
+
+
+def test_without_a_budget_nothing_is_asked_twice(
+    expander: Path, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither what failed nor what was rejected, whatever number of attempts is allowed."""
+    with ModelServer(expander, faults=once("Misses one dog", "error")) as server:
+        retry = {"attempts": 5, "rejectedAttempts": 5, "budget": 0.0}
+        arguments = desk.arguments(server, sampling={"maxTokens": 11}, retry=retry)
+        assert main(arguments) == 1
+        assert set(server.asked.values()) == {1}
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)["endpoints"]["tiny"]
+    assert report["faults"] == {"serverError": 1}
+    assert report["rejected"]["truncated"] > 0
+    assert "out of memory (attempt 1)" in printed.err
+
+
 def test_what_fails_for_good_is_told_and_asked_next_time(
     expander: Path, desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,39 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmrlhf_jobs.__main__ import main
+from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import SidecarError
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity
+from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.sidecars.parts import SidecarParts, Valued
+from mmrlhf_jobs.trainers.reward_scoring import QUERIES_PER_PART, RewardScoring
+from mmrlhf_jobs.trainers.sidecar_pass import Item
 from tests.jobs.reward.test_reward_model import write as write_reward_model
 from tests.jobs.trainers.world import World, make_record, write_records
 
 QUERIES = 24
-pytestmark = pytest.mark.usefixtures("own_signals")
+AGAIN = 17
+HELD = """
+import sys, time
+from pathlib import Path
+from mmrlhf_jobs.__main__ import main
+from mmrlhf_jobs.trainers.reward_scoring import RewardScoring
+
+score, calls = RewardScoring.score, 0
+
+def held(self, items):
+    global calls
+    calls += 1
+    values = score(self, items)
+    if calls == 2:
+        Path(sys.argv[1]).touch()
+        time.sleep(3600)
+    return values
+
+RewardScoring.score = held
+main(sys.argv[2:])
+"""
+"""Scores, but stays when it has the values of the second part and before it writes them."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +60,10 @@ def judge(template: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Queries, the last of which repeats the first one's responses."""
+    """Queries, one of which repeats another one's responses; both are in the second part."""
     folder = tmp_path_factory.mktemp("records")
     made = [make_record(folder, index) for index in range(QUERIES)]
-    made.append({**made[0], "record_id": "again"})
+    made.insert(AGAIN, {**made[5], "record_id": "again"})
     write_records(folder / "data.jsonl", made)
     return folder / "data.jsonl"
 
@@ -52,19 +80,20 @@ def rows(path: Path) -> dict[bytes, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(judge: Path, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(
+    one_thread: None, judge: Path, records: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Scores that were made without an interruption."""
-    folder = tmp_path_factory.mktemp("scores")
-    out = folder / "scores.parquet"
-    assert start(arguments(judge, records, out), folder / "log").wait(timeout=120) == 0
+    out = tmp_path_factory.mktemp("scores") / "scores.parquet"
+    assert main(arguments(judge, records, out)) == 0
     assert not out.with_name("scores.parquet.parts").exists()
     return out
 
 
-def start(command: list[str], log: Path, *, processes: int = 1) -> subprocess.Popen[bytes]:
+def start(command: list[str], log: Path, *, processes: int) -> subprocess.Popen[bytes]:
     torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
     return subprocess.Popen(
-        [sys.executable, "-m", *(torchrun if processes > 1 else []), "mmrlhf_jobs", *command],
+        [sys.executable, "-m", *torchrun, "mmrlhf_jobs", *command],
         env={**os.environ, "OMP_NUM_THREADS": "1", "MMRLHF_PROGRESS_FILE": str(log)},
     )
 
@@ -83,42 +112,76 @@ def test_every_response_is_scored_once_with_its_critique(whole: Path) -> None:
     assert len({row["value"] for row in found.values()}) > 60
 
 
-def test_kill_loses_at_most_the_part_at_work_and_repeats_nothing(
-    judge: Path, records: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, log = tmp_path / "scores.parquet", tmp_path / "progress.jsonl"
-    parts = out.with_name("scores.parquet.parts")
-    process = start(arguments(judge, records, out), log)
-    deadline = time.monotonic() + 120
+@pytest.fixture(scope="module")
+def killed(judge: Path, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a kill leaves when the second part is scored and not yet written, the worst moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    reached, out = folder / "reached", folder / "scores.parquet"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD, str(reached), *arguments(judge, records, out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     try:
-        while not list(parts.glob("*.parquet")):
-            assert process.poll() is None, "it ended before a part was there"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        while not reached.exists() and process.poll() is None:
+            time.sleep(0.01)
     finally:
         process.kill()
-        process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
-    scored = sum(pq.read_metadata(path).num_rows for path in kept)
-    assert 0 < scored < 4 * QUERIES
-    again = start(arguments(judge, records, out), log)
-    assert again.wait(timeout=120) == 0
-    metrics = done(log)
-    assert metrics["computed"] == 4 * QUERIES - scored
-    assert metrics["responses"] == 4 * QUERIES
-    assert rows(out) == rows(whole)
-    log = tmp_path / "more.jsonl"
-    monkeypatch.setenv("MMRLHF_PROGRESS_FILE", str(log))
-    assert main(arguments(judge, records, out)) == 0
-    assert done(log)["computed"] == 0
+    assert process.wait() == -signal.SIGKILL, "it was killed and did not end"
+    assert not out.exists()
+    return folder
 
 
-def test_processes_share_the_queries(
-    judge: Path, records: Path, whole: Path, tmp_path: Path
+@pytest.fixture
+def left(killed: Path, tmp_path: Path) -> tuple[Path, set[bytes]]:
+    """The same for a test of its own: where the scores will be, and the keys that are done."""
+    shutil.copytree(killed, tmp_path / "killed")
+    out = tmp_path / "killed" / "scores.parquet"
+    (part,) = out.with_name("scores.parquet.parts").glob("*.parquet")
+    done = set(rows(part))
+    assert len(done) == 4 * QUERIES_PER_PART, "the whole first part, and nothing of the second"
+    return out, done
+
+
+LEFT = 4 * (QUERIES - QUERIES_PER_PART)
+
+
+def test_a_kill_loses_the_part_at_work_and_repeats_nothing(
+    judge: Path,
+    records: Path,
+    whole: Path,
+    left: tuple[Path, set[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out, log = tmp_path / "scores.parquet", tmp_path / "progress.jsonl"
+    out, done_before = left
+    scored: list[bytes] = []
+    score = RewardScoring.score
+
+    def noted(self: RewardScoring, items: Sequence[Item]) -> list[Valued]:
+        values = score(self, items)
+        scored.extend(value.key for value in values)
+        return values
+
+    monkeypatch.setattr(RewardScoring, "score", noted)
+    assert main(arguments(judge, records, out)) == 0
+    assert len(scored) == len(set(scored)) == LEFT
+    assert not done_before & set(scored)
+    assert rows(out) == rows(whole), "bit by bit"
+    assert main(arguments(judge, records, out)) == 0
+    assert len(scored) == LEFT, "now all is there"
+
+
+def test_processes_share_what_is_left(
+    judge: Path, records: Path, whole: Path, left: tuple[Path, set[bytes]], tmp_path: Path
+) -> None:
+    out, done_before = left
+    again = json.loads(records.read_text().splitlines()[AGAIN])
+    assert again["record_id"] == "again"
+    repeated = record_keys(RankedResponse.model_validate(again))
+    assert not done_before & set(repeated), "the repeated query is one of those to share"
+    log = tmp_path / "progress.jsonl"
     assert start(arguments(judge, records, out), log, processes=2).wait(timeout=120) == 0
-    assert done(log)["computed"] == 4 * QUERIES, "the repeated query is scored by one of them"
+    assert done(log)["computed"] == LEFT, "the repeated query is scored by one of them"
+    assert done(log)["responses"] == 4 * QUERIES
     found, expected = rows(out), rows(whole)
     assert found.keys() == expected.keys()
     for key, row in expected.items():

@@ -100,8 +100,9 @@ def test_a_run_leaves_a_reward_model_with_figures(finished: World) -> None:
 
 
 def test_several_processes_train_the_same_model(finished: World, world: World) -> None:
-    """DeepSpeed over gloo, by the command line."""
-    result = run_command(world, world.reward_job(resources__processesPerNode=2))
+    """DeepSpeed over gloo."""
+    run = world.run(world.reward_job(), processes=2)
+    assert run.code == 0, run.stderr
     for one, several in zip(series(finished), series(world), strict=True):
         for name in ("loss", "critiqueLoss", "scoreLoss", "meanScore"):
             assert several[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6)
@@ -109,7 +110,7 @@ def test_several_processes_train_the_same_model(finished: World, world: World) -
             assert several[exact] == one[exact]
     for name, value in weights(finished).items():
         torch.testing.assert_close(weights(world)[name], value, rtol=2e-4, atol=2e-5)
-    assert result["metrics"] == pytest.approx(manifest(finished)["metrics"], abs=1e-3)
+    assert manifest(world)["metrics"] == pytest.approx(manifest(finished)["metrics"], abs=1e-3)
 
 
 def run_until(world: World, when: Callable[[Event], bool]) -> None:
@@ -126,13 +127,16 @@ def run_until(world: World, when: Callable[[Event], bool]) -> None:
         process.communicate()
 
 
-def test_kill_then_run_again_gives_the_same_bits(finished: World, world: World) -> None:
+def test_kill_then_run_again_gives_the_same_bits(
+    finished: World, world: World, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL between checkpoints and while the benchmark is scored."""
     run_until(world, lambda event: event["event"] == "step" and event["step"] == 3)
     run_until(world, lambda event: event.get("phase") == "benchmark")
-    run = world.run(world.reward_job())
-    assert run.code == 0, run.stderr
-    assert run.steps[0]["step"] == 7
+    monkeypatch.setenv("MMRLHF_PROGRESS_FILE", str(world.folder / "last.jsonl"))
+    assert main(["reward", "--job", str(world.write_job(world.reward_job()))]) == 0
+    events = map(json.loads, (world.folder / "last.jsonl").read_text().splitlines())
+    assert next(event for event in events if event["event"] == "step")["step"] == 7
     expected, found = weights(finished), weights(world)
     assert expected.keys() == found.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
