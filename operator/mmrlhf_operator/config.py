@@ -97,6 +97,9 @@ class OperatorConfig(ApiModel):
     """Least seconds between two writes of a job's progress to its status."""
     resync_seconds: Duration = 300.0
     """Seconds between two reconciles of all jobs, in case an event was missed."""
+    watch_seconds: Annotated[int, Ge(1), Le(3600)] = 240
+    """Seconds after which a watch is made anew. Some networks drop connections without a word; one
+    that is silent for longer than this and some seconds is given up."""
     retry_seconds: Duration = 0.25
     """Seconds before a job whose reconcile failed is tried again; they double with each failure."""
     max_retry_seconds: Duration = 120.0

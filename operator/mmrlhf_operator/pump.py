@@ -32,7 +32,7 @@ _CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
     "configmaps": ConfigMapView,
 }
 _DEPENDENTS = "dependents"
-_SERVER_SECONDS = 300  # an integer: it is a query parameter
+_GRACE = 1.05
 _CONNECT_SECONDS = 30.0
 
 
@@ -82,6 +82,7 @@ class Pump:
         configuration: How to reach the API server.
         enqueue: Called with the key of a job that something happened to.
         namespaces: Namespaces to watch; none means all.
+        seconds: After which a watch is made anew.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class Pump:
         *,
         enqueue: Callable[[Key], None],
         namespaces: tuple[str, ...] = (),
+        seconds: int,
     ) -> None:
         self.store = IndexStore()
+        self._seconds = seconds
         self._configuration = configuration
         self._enqueue = enqueue
         self._namespaces = namespaces
@@ -104,7 +107,7 @@ class Pump:
         """
         await kopf.operator(
             registry=self._registry(),
-            settings=_settings(),
+            settings=_settings(self._seconds),
             standalone=True,  # replicas agree by a Lease; kopf's peering freezes on a tie
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
@@ -181,14 +184,14 @@ def _job_of(body: Mapping[str, Any]) -> Key | None:
     return Key(kind, metadata["namespace"], name)
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(seconds: int) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # Nothing is told by kopf, which knows no conditions, and nothing is scanned that takes rights
     # on the whole cluster.
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.server_timeout = _SERVER_SECONDS
-    settings.watching.client_timeout = _SERVER_SECONDS + 10
+    settings.watching.server_timeout = seconds  # an integer: it is a query parameter
+    settings.watching.client_timeout = seconds * _GRACE + 1.0
     settings.watching.connect_timeout = _CONNECT_SECONDS
     for plural in _CHILDREN:
         settings.watching.label_selectors[plural] = _SELECTOR

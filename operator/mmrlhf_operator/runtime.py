@@ -66,6 +66,7 @@ class Operator:
             configuration,
             enqueue=self.queue.add,
             namespaces=config.namespaces,
+            seconds=config.watch_seconds,
         )
         self._reconciler = Reconciler(
             self.api,

@@ -7,6 +7,7 @@ containerd, pods that train over gloo, an S3 server.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.s3.server import S3Server
 pytestmark = pytest.mark.cluster
 
 STEPS = 80
+CHECKPOINT = re.compile(r"/checkpoints/step-0*(\d+)/complete/")
 WEIGHTS = "model.safetensors"
 
 
@@ -122,6 +124,25 @@ def test_a_job_survives_what_happens_to_pods_and_operator(
     attempts = json.loads((there / "manifest.json").read_text())["attempts"]
     assert [one["exit"] for one in attempts][-1] == "Succeeded"
     assert same_weights(there, here)
+
+
+def test_a_cancelled_job_leaves_a_checkpoint_and_no_pods(user: User, s3: S3Server) -> None:
+    write(user, concrete_job(s3))
+    user.kubectl("apply", "--filename=job.yaml")
+    at_step(user, 10)
+    user.ctl("cancel", "align")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Failed", "--timeout=60s")
+    wait_until(lambda: not pods(user), timeout=60, what="no pods")
+
+    status = user.job("align")["status"]
+    assert (status["phase"], status["reason"], status["restarts"]) == ("Failed", "Cancelled", 0)
+    assert "artifacts" not in status or "manifest" not in status["artifacts"]
+    # The processes had the time to save what they had: more steps than the last interval's.
+    keys = s3.keys(BUCKET, f"runs/{user.namespace}/align/")
+    saved = {int(found[1]) for key in keys if (found := CHECKPOINT.search(key))}
+    assert max(saved) >= status["progress"]["step"] >= 10
+    user.kubectl("delete", "mmdpo", "align", "--wait")
+    wait_until(lambda: not objects(user), timeout=60, what="an empty namespace")
 
 
 def write(user: User, job: dict[str, Any]) -> None:

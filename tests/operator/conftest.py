@@ -78,11 +78,14 @@ def start_operator(control_plane: Access, kube_namespace: str) -> StartOperator:
         wrap: Callable[[Transport], Transport] = lambda transport: transport,
         *,
         config: OperatorConfig = CONFIG,
+        watch_at: str | None = None,
         **parts: Any,
     ) -> AsyncIterator[Running]:
         configuration = await load_configuration(control_plane.kubeconfig)
+        watches = await load_configuration(control_plane.kubeconfig)
+        watches.host = watch_at or watches.host
         operator = Operator(
-            configuration,
+            watches,
             config.model_copy(update={"namespaces": (kube_namespace,)}),
             transport=wrap(ApiTransport(configuration)),
             **parts,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 PODS = Counter(f"demo-{attempt}-{index}" for attempt in range(3) for index in range(2))
 
 
-def _created_pods(log: faults.Log) -> Counter[str]:
+def created_pods(log: faults.Log) -> Counter[str]:
     """How often each pod was created for real."""
     return Counter(
         request.body["metadata"]["name"]
@@ -44,7 +44,7 @@ async def test_nothing_is_written_once_settled(
             assert driver.job()["metadata"]["resourceVersion"] == version
 
         await live(driver, rest=rest)
-    assert _created_pods(log) == PODS
+    assert created_pods(log) == PODS
     refused = [(str(request), status) for request, status in log if status >= 400]
     assert not [entry for entry in refused if entry[1] not in {404, 409}]
 
@@ -85,7 +85,7 @@ async def test_the_operator_dies_at_every_write(
         await asyncio.gather(supervisor, return_exceptions=True)
     done = [request for request, status in log if request.writes and status < 400]
     assert deaths >= len(done) >= 25
-    assert _created_pods(log) == PODS
+    assert created_pods(log) == PODS
 
 
 def _is_crash(error: BaseException) -> bool:
@@ -102,7 +102,7 @@ async def test_two_operators_overlap(driver: Driver, start_operator: StartOperat
 
     async with start_operator(recorded), start_operator(recorded):
         await live(driver)
-    assert _created_pods(log) == PODS
+    assert created_pods(log) == PODS
 
 
 FAULTS = {
@@ -131,7 +131,7 @@ async def test_every_request_fails_once(
 
     async with start_operator(flaky):
         await live(driver)
-    assert _created_pods(log) == PODS
+    assert created_pods(log) == PODS
     failures = made[0].failures
     asked = Counter(str(request) for request, _ in log)
     assert set(asked) - {f"GET /apis/{API_VERSION}"} <= set(failures)

@@ -242,6 +242,14 @@ class History(RuleBasedStateMachine):
             self.ended = dict(after)
         conditions = self.there.conditions
         assert {entry["reason"] for entry in conditions.values()} <= REASONS
+        generation = self.there.body["metadata"]["generation"]
+        for kind, entry in conditions.items():
+            earlier = [e for e in before.get("conditions", ()) if e["type"] == kind]
+            old: dict[str, Any] = earlier[0] if earlier else {}
+            assert entry["message"]
+            assert old.get("observedGeneration", 1) <= entry["observedGeneration"] <= generation
+            # What is said now is said of the spec that there is now.
+            assert entry == old or entry["observedGeneration"] == generation
         truths = {kind for kind, entry in conditions.items() if entry["status"] == "True"}
         assert not {"Succeeded", "Failed"} <= truths
         assert not {"Running", "Restarting"} <= truths
