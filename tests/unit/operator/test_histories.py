@@ -46,6 +46,7 @@ _POLICIES = st.fixed_dictionaries(
     },
 )
 
+_SELDOM = st.sampled_from([False, False, False, True])
 _WAITING = st.sampled_from(["ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating"])
 
 
@@ -56,11 +57,18 @@ class History(RuleBasedStateMachine):
         nodes=st.integers(1, 3),
         policy=_POLICIES,
         progress=st.booleans(),
-        cancels=st.booleans(),
-        waits=st.booleans(),
+        cancels=_SELDOM,
+        waits=_SELDOM,
+        failures=st.none() | st.integers(0, 2),
     )
     def begin(
-        self, nodes: int, policy: dict[str, Any], progress: bool, cancels: bool, waits: bool
+        self,
+        nodes: int,
+        policy: dict[str, Any],
+        progress: bool,
+        cancels: bool,
+        waits: bool,
+        failures: int | None,
     ) -> None:
         reward = {"reward": {"jobName": "judge"}} if waits else {}
         self.there = World(job_body(resources__nodes=nodes, runPolicy=policy, **reward))
@@ -70,9 +78,11 @@ class History(RuleBasedStateMachine):
         self.there.listening_since = self.there.now if progress else None
         self.nodes = nodes
         self.cancels = cancels  # or else most histories would be short
-        self.seen: list[dict[str, Any]] = []
         self.ended: dict[str, Any] | None = None
-        self.objects_at_end: set[str] = set()
+        if failures is not None and not waits:
+            self.go_on(1)  # most histories would never come as far
+            for _ in range(failures if self.there.pods else 0):
+                self.gang_fails_and_starts_again(137)
 
     @rule(steps=st.none() | st.integers(0, 5))
     def reconcile(self, steps: int | None) -> None:
@@ -99,12 +109,30 @@ class History(RuleBasedStateMachine):
         self.reconcile(None)
 
     @precondition(lambda self: self.there.pods)
+    @rule(code=st.sampled_from([1, 137, 143]))
+    def gang_fails_and_starts_again(self, code: int) -> None:
+        """As the rule above, and then all that a restart takes, if the policy allows one."""
+        self.gang_ends(code, 61)
+        self.there.vanish()
+        self.there.tick(40)
+        self.go_on(1)
+
+    @precondition(lambda self: self.there.pods)
+    @rule()
+    def suspended_for_a_while(self) -> None:
+        for suspend in (True, False):
+            self.there.edit(runPolicy__suspend=suspend)
+            self.reconcile(None)
+            self.there.vanish()
+        self.go_on(1)
+
+    @precondition(lambda self: self.there.pods)
     @rule(data=st.data())
     def pod_is_deleted_and_it_is_seen(self, data: st.DataObject) -> None:
         self.there.delete(data.draw(st.sampled_from(sorted(self.there.pods))))
         self.reconcile(None)
 
-    @rule(seconds=st.sampled_from([0.5, 1, 9, 61, 400]))
+    @rule(seconds=st.sampled_from([0.5, 1, 9, 19, 61]))
     def tick(self, seconds: float) -> None:
         self.there.tick(seconds)
 
@@ -267,7 +295,7 @@ class History(RuleBasedStateMachine):
 
 
 History.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=80,
     stateful_step_count=30,
     deadline=None,
     # Shrinking replays thousands of histories, and thirty steps can be read as they are.

@@ -128,6 +128,23 @@ def test_one_file_is_one_app(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert differing <= where | gang | how
 
 
+def test_the_users_words_reach_the_process_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchx would replace ``${...}``, and the kubelet ``$(...)``."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(FILES["MMDPOJob, all fields"]))
+    words = "$5, ${replica_id} and $(HOME)"
+    (role,) = local_app(path, monkeypatch).roles
+    values = macros.Values(img_root="", app_id="a", replica_id="0", rank0_env="")
+    assert values.apply(role).env["PRICE"] == words
+    job = JobView.read(KINDS["MMDPOJob"], server_body(path)).job
+    assert job is not None
+    pod = manifests.pods(job, attempt=0, config=CONFIG)[0]
+    (price,) = (e for e in pod["spec"]["containers"][0]["env"] if e["name"] == "PRICE")
+    assert price["value"] == words.replace("$(", "$$(")
+
+
 def test_pods_are_what_the_app_says(file: Path) -> None:
     body = server_body(file)
     job = JobView.read(KINDS[body["kind"]], body).job
