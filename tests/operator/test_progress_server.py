@@ -17,6 +17,7 @@ from mmrlhf_operator.progress_server import MAX_BYTES, MAX_EVENTS
 from mmrlhf_operator.store import Key
 from mmrlhf_operator.transport import Request, Response, Transport
 from mmrlhf_operator.volumes import AUDIENCE
+from tests.cluster import layout
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, Running, until
@@ -116,6 +117,12 @@ async def test_who_is_not_rank_0_of_the_job_is_refused(
             ("Bearer e30.e30.e30", 401, "not valid for the audience"),
             (good[:-4] + "AAAA", 401, "not valid for the audience"),
             (token_of(driver, "demo-0-0", audience="vault"), 401, "not valid for the audience"),
+            # What every pod is given for the API server is not enough.
+            (
+                token_of(driver, "demo-0-0", audience=layout.DEFAULT_AUDIENCE),
+                401,
+                "not valid for the audience",
+            ),
             (token_of(driver, None), 403, "not bound to a pod"),
             (token_of(driver, "demo-0-1"), 403, "only rank 0"),
             (token_of(driver, "thief"), 403, "belongs to no job"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 
 import pytest
@@ -95,12 +96,23 @@ def _is_crash(error: BaseException) -> bool:
 
 async def test_two_operators_overlap(driver: Driver, start_operator: StartOperator) -> None:
     log: faults.Log = []
+    over = threading.Event()
 
     def recorded(inner: Transport) -> Transport:
         return faults.Recorded(inner, log)
 
-    async with start_operator(recorded), start_operator(recorded):
-        await live(driver)
+    async def another() -> None:
+        async with start_operator(recorded):
+            await asyncio.to_thread(over.wait)
+
+    # Each in a loop of its own: the first kopf that ends cancels what else goes on in its loop.
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
+    try:
+        async with start_operator(recorded):
+            await live(driver)
+    finally:
+        over.set()
+        await other
     assert created_pods(log) == PODS
 
 
