@@ -17,7 +17,7 @@ from mmrlhf_jobs.endpoints.requests import ImagePart
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
-__all__ = ["ImageEncoder"]
+__all__ = ["ImageEncoder", "data_url"]
 
 # What servers are known to take; anything else is sent as PNG.
 _FORMATS: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -47,24 +47,31 @@ class ImageEncoder:
         for image in images:
             url = self._urls.pop(image.sha256, None)
             if url is None:
-                url = await asyncio.to_thread(self._read, image)
+                url = await asyncio.to_thread(data_url, image, self._storage)
             self._urls[image.sha256] = found[image.sha256] = url
             if len(self._urls) > self._size:
                 self._urls.popitem(last=False)
         return found
 
-    def _read(self, image: ImagePart) -> str:
-        # Decoded as training decodes it: what the server sees must be what will be trained on.
-        pixels = load_image(image.uri, "", sha256=image.sha256, storage=self._storage)
-        location = locate(image.uri, self._storage)
-        with storage_errors(image.uri, "read"):
-            content = location.fs.cat_file(location.path)
-        if hashlib.sha256(content).hexdigest() != image.sha256:
-            raise DataError(f"media file {image.uri} was changed while it was read")
-        with Image.open(io.BytesIO(content)) as opened:
-            mime = _FORMATS.get(opened.format or "")
-        if mime is None:
-            buffer = io.BytesIO()
-            pixels.save(buffer, "PNG")
-            content, mime = buffer.getvalue(), "image/png"
-        return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+def data_url(image: ImagePart, storage: StorageOptions | None = None) -> str:
+    """An image file as a data URL.
+
+    Raises:
+        DataError: The file is missing, is no image, or has another digest.
+        StorageError: The store does not answer.
+    """
+    # Decoded as training decodes it: what is looked at must be what will be trained on.
+    pixels = load_image(image.uri, "", sha256=image.sha256, storage=storage)
+    location = locate(image.uri, storage)
+    with storage_errors(image.uri, "read"):
+        content = location.fs.cat_file(location.path)
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise DataError(f"media file {image.uri} was changed while it was read")
+    with Image.open(io.BytesIO(content)) as opened:
+        mime = _FORMATS.get(opened.format or "")
+    if mime is None:
+        buffer = io.BytesIO()
+        pixels.save(buffer, "PNG")
+        content, mime = buffer.getvalue(), "image/png"
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"

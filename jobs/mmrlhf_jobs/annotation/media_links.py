@@ -1,0 +1,89 @@
+"""Where an annotation tool finds the media of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from mmrlhf_jobs.annotation.self_test import PICTURE_URL
+from mmrlhf_jobs.annotation.tasks import Task
+from mmrlhf_jobs.data.media import MediaFinder
+from mmrlhf_jobs.endpoints.images import data_url
+from mmrlhf_jobs.endpoints.requests import ImagePart
+from mmrlhf_jobs.endpoints.responses import spread
+from mmrlhf_jobs.errors import DataError, SpecError
+from mmrlhf_jobs.storage.uris import StorageOptions, join_uri
+
+__all__ = ["MediaLinks"]
+
+
+@dataclass(frozen=True)
+class MediaLinks:
+    """Links to images, and to the frames of videos, since those are what models see.
+
+    Signed links would expire while people work, so links are to what the tool can resolve by
+    itself, or hold the image.
+
+    Attributes:
+        root: Folder that relative media URIs start from.
+        url: The same folder as the tool's users see it, such as ``https://host/media`` or
+            ``/data/local-files/?d=media``; None: the root itself, if it is no local folder.
+        embed: Put the images into the tasks instead.
+        max_frames: Most frames of a video, evenly spread.
+        storage: Where the object store is, for ``s3://``.
+    """
+
+    root: str
+    url: str | None = None
+    embed: bool = False
+    max_frames: int = 32
+    storage: StorageOptions | None = None
+
+    def of(self, task: Task) -> list[str]:
+        """URLs of all images, in order.
+
+        Raises:
+            DataError: A file is missing, or has another digest when it is embedded.
+            SpecError: The tool cannot be told where the files are.
+        """
+        if task.self_test:
+            return [PICTURE_URL]
+        files: list[tuple[str, str]] = []
+        for medium in task.query.media:
+            if medium.kind == "video":
+                frames = spread(medium.frames, self.max_frames)
+                files += [(frame.uri, frame.sha256) for frame in frames]
+            else:
+                files += medium.files
+        try:
+            if self.embed:
+                return [
+                    data_url(ImagePart(join_uri(self.root, uri), sha256), self.storage)
+                    for uri, sha256 in files
+                ]
+            return self._links([uri for uri, _ in files])
+        except DataError as error:
+            raise DataError(
+                f"record {task.query.record_id!r}: {error.reason}",
+                file=task.query.location.file,
+                row=task.query.location.row,
+                field="media",
+            ) from error
+
+    def _links(self, uris: list[str]) -> list[str]:
+        with MediaFinder(self.root, self.storage) as finder:
+            problems = finder.problems(uris)
+        if problems:
+            raise DataError("; ".join(problems.values()))
+        return [self._link(uri) for uri in uris]
+
+    def _link(self, uri: str) -> str:
+        full = join_uri(self.root, uri)
+        if self.url is not None and full != uri:
+            return f"{self.url.rstrip('/')}/{quote(uri)}"
+        if full.startswith("file://") or "://" not in full:
+            raise SpecError(
+                f"{full}: annotators cannot open a local file; give the URL that the folder has for"
+                " them by --media-url, or put the images into the tasks by --embed-media"
+            )
+        return full
