@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mmrlhf_jobs.errors import DataError
@@ -115,7 +115,8 @@ class ImportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values."""
-        values = asdict(self)
+        # Not by asdict, which makes nonsense of counters.
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         values["problems"] = [str(problem) for problem in self.problems]
         return {
             name: dict(sorted(value.items())) if isinstance(value, Counter) else value
