@@ -186,3 +186,14 @@ def test_another_format_is_refused(
     assert main(["import", "label-studio", *paths]) == 2
     assert "export.json" in capsys.readouterr().err
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_response_that_is_in_no_bucket_is_not_ranked(tmp_path: Path) -> None:
+    (task,) = json.loads(UI.read_text())
+    (ranker,) = (one for one in task["annotations"][0]["result"] if one["type"] == "ranker")
+    ranker["value"]["ranker"] = {"_": ["B"], "rank1": ["A"], "rank2": ["C", "D"]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task]))
+    (read,) = read_label_studio(str(path))
+    ranks = {name: value for name, value in read.answers[0].fields.items() if "rank" in name}
+    assert ranks == {"A.rank": "1", "C.rank": "2", "D.rank": "2"}

@@ -80,6 +80,8 @@ def test_scores_are_medians_and_reasons_those_of_who_agrees_most() -> None:
 def test_the_last_reviewer_has_the_last_word() -> None:
     found = resolved(said(1, 2, 3), said(3, 2, 1, reviewer=True, decision="revise"))
     assert (found.resolution.method, found.opinion.ranks) == ("reviewer", (3, 2, 1))
+    found = resolved(said(3, 2, 1, reviewer=True), said(2, 3, 1, reviewer=True))
+    assert found.opinion.ranks == (2, 3, 1)
     found = resolved(said(1, 2, 3), said(reviewer=True, decision="accept"))
     assert (found.resolution.method, found.opinion.ranks) == ("reviewer", (1, 2, 3))
     assert resolve([said(1, 2, 3), said(reviewer=True, decision="reject")]) == Unresolved(
