@@ -22,8 +22,8 @@ def python_with(requirement: str, *others: str) -> Path:
 
     def install(folder: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, requirement, *others], check=True)
+        pip = folder / "bin" / "pip"
+        subprocess.run([pip, "install", "--quiet", requirement, *others], check=True)
 
     return make_once(requirement.replace("==", "-"), install) / "bin" / "python"
 

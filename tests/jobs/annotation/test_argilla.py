@@ -61,7 +61,14 @@ def test_round_trip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("3-responses", "4-responses"):
         out = tmp_path / f"{name}.json"
         script = Path(__file__).with_name("argilla_client.py")
-        run = [python, "-I", script, tmp_path / "out" / name, tmp_path / "answers.json", out]
+        run: list[str | Path] = [
+            python,
+            "-I",
+            script,
+            tmp_path / "out" / name,
+            tmp_path / "answers.json",
+            out,
+        ]
         subprocess.run(run, check=True)
         collected += json.loads(out.read_text())
     (tmp_path / "records.json").write_text(json.dumps(collected))

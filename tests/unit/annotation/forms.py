@@ -43,7 +43,7 @@ def fill(
     task: Task,
     ranks: Sequence[int],
     scores: Sequence[tuple[int, int, int]] | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> dict[str, object]:
     """Fields of an answer; ranks and scores are in the order of the record's responses.
 

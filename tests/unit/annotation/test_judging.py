@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mmrlhf_jobs.annotation.judging import TiePolicy, ViolationsError, judge
@@ -7,7 +9,7 @@ from tests.unit.annotation.forms import answer, fill, task_of
 
 
 def broken(
-    *, policy: TiePolicy = "paper", ranks: tuple[int, ...] = (1, 2, 3), **changes: object
+    *, policy: TiePolicy = "paper", ranks: tuple[int, ...] = (1, 2, 3), **changes: Any
 ) -> set[str]:
     """Fields at fault of an answer that is right but for the changes."""
     task = task_of(len(ranks))
@@ -59,7 +61,7 @@ def test_empty_ranks_between_others_count_nothing() -> None:
         ({"constructed_positive": "Answer <0>\n\nto q1 & more. "}, "constructed_positive"),
     ],
 )
-def test_a_broken_rule_is_told_with_its_field(changes: dict[str, object], field: str) -> None:
+def test_a_broken_rule_is_told_with_its_field(changes: dict[str, Any], field: str) -> None:
     assert field in broken(**changes)
 
 
@@ -74,7 +76,7 @@ def test_a_tie_must_be_stated_as_the_ranks_have_it() -> None:
 
 def test_ties_ask_for_constructed_responses_by_the_policy() -> None:
     tied = (1, 1, 1)
-    right = {"constructed_positive": "Right."}
+    right: dict[str, Any] = {"constructed_positive": "Right."}
     assert broken(ranks=tied, tie="poor") == {"constructed_positive"}
     assert broken(ranks=tied, tie="good") == {"constructed_negative"}
     assert broken(ranks=tied, tie="poor", policy="guideline", **right) == {"constructed_negative"}

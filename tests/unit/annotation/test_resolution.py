@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def said(
     *ranks: int,
     reviewer: bool = False,
     scores: list[tuple[int, int, int]] | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Judgement:
     fields = fill(TASK, ranks, scores, **changes) if ranks else changes
     return judge(answer(fields), TASK, reviewer=reviewer, tie_policy="paper")
@@ -111,7 +112,7 @@ def test_constructed_responses_stand_alone_at_both_ends() -> None:
 
 
 def test_of_several_constructed_ones_the_first_is_kept_and_the_others_counted() -> None:
-    tied = {"tie": "poor"}
+    tied: dict[str, Any] = {"tie": "poor"}
     found = resolved(
         said(1, 1, 1, constructed_positive="Mine.", **tied),
         said(1, 1, 1, constructed_positive="Yours.", **tied),
