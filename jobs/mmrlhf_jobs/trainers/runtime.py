@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
@@ -60,6 +62,15 @@ class Runtime:
         tensor = torch.tensor(list(values), dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
+
+    def sum_array(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Sum arrays of one shape over all processes, with the same result on each."""
+        if self.world_size == 1:
+            return values
+        tensor = torch.from_numpy(values).to(self.device, copy=True)
+        dist.all_reduce(tensor)
+        total: npt.NDArray[np.float64] = tensor.cpu().numpy()
+        return total
 
     def any(self, value: bool) -> bool:
         """Whether the value is true on at least one process."""
