@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,33 +10,16 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from mmrlhf_jobs.data.decoding import MAX_PIXELS, UnreadableImageError, decode_image
 from mmrlhf_jobs.data.records import Media, RowLocation
 from mmrlhf_jobs.errors import DataError, InputError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 
-__all__ = ["MAX_PIXELS", "HasMedia", "LoadedMedia", "MediaFinder", "load_image", "load_media"]
-
-MAX_PIXELS: Final = Image.MAX_IMAGE_PIXELS or 89_478_485
-"""Larger images are refused: a small file can hide gigabytes of pixels."""
+__all__ = ["HasMedia", "LoadedMedia", "MediaFinder", "load_image", "load_media"]
 
 _LOOKUPS: Final = 16
-
-# What Pillow's decoders raise on damaged files, beside the decompression bomb checks.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 @dataclass(frozen=True)
@@ -93,19 +73,9 @@ def load_image(
             " or belongs to another record"
         )
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"media file {full} has {image.width} x {image.height} pixels, more than"
-                    f" {MAX_PIXELS}; scale it down"
-                )
-            return _upright_rgb(image)
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f"media file {full} is not a readable image: its format is not known"
-        ) from error
-    except _UNREADABLE as error:
-        raise DataError(f"media file {full} is not a readable image: {error}") from error
+        return decode_image(content, max_pixels=MAX_PIXELS).pixels
+    except UnreadableImageError as error:
+        raise DataError(f"media file {full} {error}") from error
 
 
 class HasMedia(Protocol):
@@ -211,17 +181,3 @@ def _load_medium(
                 field=f"media[{position}]{frame}.uri",
             ) from error
     return LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames))
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        # Pillow would clip everything above 255 to white.
-        grey = np.asarray(upright).astype(np.uint32) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if upright.mode in ("I", "F"):
-        raise ValueError(f"pixel mode {upright.mode} has no defined range; save it with 8 bits")
-    if upright.mode == "P":
-        upright = upright.convert("RGBA")
-    return upright.convert("RGB")

@@ -1,0 +1,142 @@
+"""The bytes of an image file become upright RGB pixels, or a reason why they do not."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = ["MAX_PIXELS", "DecodedImage", "ImageReason", "UnreadableImageError", "decode_image"]
+
+MAX_PIXELS: Final = Image.MAX_IMAGE_PIXELS or 89_478_485
+"""Larger images are refused: a small file can hide gigabytes of pixels."""
+
+ImageReason: TypeAlias = Literal[
+    "not-an-image", "too-large", "truncated-image", "unreadable-image", "unsupported-pixels"
+]
+"""Why a file is no usable image."""
+
+# What Pillow's decoders raise on damaged files, beside the decompression bomb checks.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_TRANSPOSED: Final = frozenset({5, 6, 7, 8})
+_ORIENTATION: Final = 0x0112
+_REDUCING_GAP: Final = 2.0
+
+
+class UnreadableImageError(Exception):
+    """A file that is no usable image.
+
+    Args:
+        reason: One word of a closed set.
+        message: What is wrong, to follow the name of the file.
+    """
+
+    def __init__(self, reason: ImageReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An image in memory.
+
+    Attributes:
+        pixels: RGB, upright.
+        width: Width of the upright image in the file; more than that of the pixels if those were
+            decoded at a smaller scale.
+        height: Height of it.
+    """
+
+    pixels: Image.Image
+    width: int
+    height: int
+
+
+def decode_image(
+    content: bytes, *, max_pixels: int = MAX_PIXELS, edge: int | None = None
+) -> DecodedImage:
+    """Decode an image to RGB, turned upright by its EXIF orientation.
+
+    Transparency is dropped as ``convert("RGB")`` does, like the models' own processors; 16-bit
+    grey is scaled to 8 bits; of an animation the first frame is taken.
+
+    Args:
+        content: The whole file.
+        max_pixels: Most pixels it may have.
+        edge: If the pixels will be scaled so that their shorter edge is this long, a large JPEG
+            may be decoded at 1/2, 1/4 or 1/8 of its size, as long as the shorter edge stays twice
+            as long (the gap of Pillow's own ``thumbnail``). That follows from the file and this
+            number alone.
+
+    Raises:
+        UnreadableImageError: It is none, is damaged or too large.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            _check_size(image, max_pixels)
+            size = image.size
+            if image.getexif().get(_ORIENTATION) in _TRANSPOSED:
+                size = size[::-1]
+            if edge is not None:
+                scale = _REDUCING_GAP * edge / min(image.size)
+                image.draft("RGB", tuple(math.ceil(side * scale) for side in image.size))
+            return DecodedImage(_upright_rgb(image), *size)
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            "not-an-image", "is not a readable image: its format is not known"
+        ) from error
+    except _BOMB as error:
+        raise UnreadableImageError("too-large", f"is not a readable image: {error}") from error
+    except _DAMAGED as error:
+        short = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise UnreadableImageError(
+            "truncated-image" if short else "unreadable-image",
+            f"is not a readable image: {error or type(error).__name__}",
+        ) from error
+
+
+def _check_size(image: Image.Image, most: int) -> None:
+    if image.width * image.height > most:
+        raise UnreadableImageError(
+            "too-large",
+            f"has {image.width} x {image.height} pixels, more than {most}; scale it down",
+        )
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        # Pillow would clip everything above 255 to white.
+        grey = np.asarray(upright).astype(np.uint32) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if upright.mode in ("I", "F"):
+        raise UnreadableImageError(
+            "unsupported-pixels",
+            f"is not a readable image: pixel mode {upright.mode} has no defined range; save it"
+            " with 8 bits",
+        )
+    if upright.mode == "P":
+        upright = upright.convert("RGBA")
+    return upright.convert("RGB")

@@ -1,0 +1,1 @@
+"""Pictures out of the bytes of images and videos, in processes that may die of them."""

@@ -1,0 +1,109 @@
+"""The first frame of a video that shows something."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Literal, TypeAlias
+
+import av
+import numpy as np
+from PIL import Image
+
+from mmrlhf_jobs.data.decoding import MAX_PIXELS
+from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
+
+__all__ = ["Frame", "VideoReason", "first_frame"]
+
+VideoReason: TypeAlias = Literal["not-a-video", "no-video-frame", "too-large"]
+"""Why a video has no first frame."""
+
+_BLACK: Final = 2.0
+"""A frame is black when the mean of its pixels, 0 to 255, is below this."""
+
+_TURNS: Final = {
+    90: Image.Transpose.ROTATE_90,
+    -90: Image.Transpose.ROTATE_270,
+    180: Image.Transpose.ROTATE_180,
+    -180: Image.Transpose.ROTATE_180,
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+        pixels: RGB, upright.
+        pts_ms: Presentation time in milliseconds; None if the video does not tell.
+        black_start: Whether the video begins in black and this is a later frame, if one is better.
+    """
+
+    pixels: Image.Image
+    pts_ms: float | None
+    black_start: bool
+
+
+def first_frame(content: bytes) -> Frame:
+    """Decode the frame with the lowest presentation time from 0 on.
+
+    Frames that do not decode are passed over. If the frame is black, the first key frame that is
+    not is taken instead; if all are, the first frame stays.
+
+    Args:
+        content: The whole file.
+
+    Raises:
+        DroppedMedia: It is no video, has no frame that decodes, or frames that are too large.
+    """
+    try:
+        with av.open(io.BytesIO(content), metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise DroppedMedia("not-a-video", "holds no video stream")
+            return _first(container, container.streams.video[0])
+    except (av.FFmpegError, ValueError) as error:
+        raise DroppedMedia("not-a-video", f"is not a readable video: {error}") from error
+
+
+def _first(container: Any, stream: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
+    coded = stream.codec_context
+    if coded.width * coded.height > MAX_PIXELS:
+        raise DroppedMedia(
+            "too-large", f"has frames of {coded.width} x {coded.height} pixels, over {MAX_PIXELS}"
+        )
+    coded.thread_count = 1
+    first = next(_frames(container, stream), None)
+    if first is None:
+        raise DroppedMedia("no-video-frame", "has no frame that can be decoded")
+    if not _is_black(first.pixels):
+        return first
+    container.seek(0, stream=stream)
+    coded.flush_buffers()
+    coded.skip_frame = "NONKEY"
+    lit = (frame for frame in _frames(container, stream) if not _is_black(frame.pixels))
+    chosen = next(lit, first)
+    return Frame(chosen.pixels, chosen.pts_ms, black_start=True)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Frame]:  # noqa: ANN401 - PyAV names few types
+    """Frames from presentation time 0 on, in the order they are shown."""
+    for packet in container.demux(stream):
+        with suppress(av.FFmpegError):  # Damaged packets; the next ones may be whole.
+            for frame in packet.decode():
+                if frame.is_corrupt or (frame.pts is not None and frame.pts < 0):
+                    continue
+                pixels: Image.Image = frame.to_image()
+                if frame.rotation in _TURNS:
+                    pixels = pixels.transpose(_TURNS[frame.rotation])
+                yield Frame(pixels, _milliseconds(frame.pts, stream.time_base), black_start=False)
+
+
+def _milliseconds(pts: int | None, base: Fraction | None) -> float | None:
+    return None if pts is None or base is None else float(pts * base * 1000)
+
+
+def _is_black(pixels: Image.Image) -> bool:
+    return float(np.asarray(pixels).mean()) < _BLACK
