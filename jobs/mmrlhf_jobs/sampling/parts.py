@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,6 +47,18 @@ class Part:
     counts: Mapping[str, int]
     facts: Mapping[str, Any]
     storage: StorageOptions | None = None
+
+    @contextmanager
+    def open(self, file: str) -> Iterator[IO[bytes]]:
+        """Open one of its files.
+
+        Raises:
+            StorageError: It is not there, or the store does not answer.
+        """
+        uri = f"{self.uri}/{file}"
+        location = locate(uri, self.storage)
+        with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as handle:
+            yield handle
 
     @contextmanager
     def table(self, file: str) -> Iterator[pq.ParquetFile]:

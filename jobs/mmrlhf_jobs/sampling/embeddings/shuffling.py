@@ -1,0 +1,197 @@
+"""The shuffle stage: the vectors of a run's media, by digest, in buckets for the clustering.
+
+Buckets cut the range of digests evenly, and rows within one are sorted by digest, so all rows of
+all buckets are in the order of their digests: neighbours are a random sample of the media.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.errors import StorageError
+from mmrlhf_jobs.sampling.clustering.grid import Vectors
+from mmrlhf_jobs.sampling.clustering.points import KEY_BYTES
+from mmrlhf_jobs.sampling.embeddings.embedding import MEDIA_FILE
+from mmrlhf_jobs.sampling.embeddings.store import VectorStore
+from mmrlhf_jobs.sampling.parts import Part, Parts
+from mmrlhf_jobs.storage.uris import storage_errors
+
+__all__ = ["KEYS_FILE", "VECTORS_FILE", "WantedMedia", "shuffle"]
+
+VECTORS_FILE: Final = "vectors.npy"
+KEYS_FILE: Final = "keys.npy"
+
+_BUCKET_ROWS: Final = 65_536
+_VERSION: Final = 1
+_BATCH_ROWS: Final = 65_536
+
+
+class WantedMedia:
+    """The distinct media of a run that have a vector, sorted, on disk.
+
+    Digests are gathered in files of a scratch folder, one for each first byte, so memory holds a
+    256th of them at a time.
+
+    Args:
+        parts: Media parts of the embed stage, any order.
+        scratch: Local folder, emptied first.
+
+    Attributes:
+        digests: S32[N], sorted; a memory map.
+    """
+
+    def __init__(self, parts: Iterable[Part], scratch: Path) -> None:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with storage_errors(str(scratch), "write"):
+            scratch.mkdir(parents=True)
+            for part in parts:
+                with part.table(MEDIA_FILE) as table:
+                    for batch in table.iter_batches(_BATCH_ROWS, columns=["sha256", "status"]):
+                        status = np.array(batch.column("status").to_pylist())
+                        named = batch.column("sha256").to_pylist()
+                        good = np.array(named, "S32")[status == "ok"]
+                        _append(scratch, good, _leading(good) >> np.uint32(24))
+            path = scratch / "digests"
+            with path.open("wb") as file:
+                for number in range(256):
+                    if (piece := scratch / str(number)).exists():
+                        file.write(np.unique(np.fromfile(piece, "S32")).tobytes())
+                        piece.unlink()
+            size = path.stat().st_size // KEY_BYTES
+            empty = np.empty(0, "S32")
+            self.digests: npt.NDArray[np.bytes_] = (
+                np.memmap(path, "S32", mode="r", shape=(size,)) if size else empty
+            )
+
+    def buckets(self) -> list[npt.NDArray[np.bytes_]]:
+        """The digests of each bucket; how many there are follows from the number of media."""
+        count = max(-(-len(self.digests) // _BUCKET_ROWS), 1)
+        bounds = [number * 2**32 // count for number in range(count + 1)]
+        first = [np.bytes_(bound.to_bytes(4, "big")) for bound in bounds[:-1]]
+        places = [*np.searchsorted(self.digests, first), len(self.digests)]
+        places[0] = 0
+        return [self.digests[start:stop] for start, stop in itertools.pairwise(places)]
+
+
+def shuffle(
+    wanted: WantedMedia,
+    store: VectorStore,
+    encoder: str,
+    parts: Parts,
+    *,
+    scratch: Path,
+    mine: slice = slice(None),
+) -> list[Part]:
+    """Make buckets, unless that is done already.
+
+    All vectors of the store are passed over once; those of the buckets wait in scratch files, so
+    memory holds one bucket at a time.
+
+    Args:
+        wanted: The media.
+        store: Their vectors.
+        encoder: Key of the encoder.
+        parts: Those of this stage.
+        scratch: Local folder, emptied first and last.
+        mine: Which buckets this process makes, of all.
+
+    Returns:
+        Its buckets, each with :data:`VECTORS_FILE` (float32[N, D]), :data:`KEYS_FILE` (uint8
+        [N, 32]) and the count ``vectors``.
+
+    Raises:
+        StorageError: A vector is not there any more, or the store or the disk fails.
+    """
+    every = wanted.buckets()
+    numbers = list(range(len(every)))[mine]
+    keys = {number: _key(every, number, encoder) for number in numbers}
+    missing = [n for n in numbers if parts.find(_name(n), keys[n]) is None]
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with storage_errors(str(scratch), "write"):
+            scratch.mkdir(parents=True)
+            width = _gather(every, missing, store, wanted.digests, scratch) if missing else 0
+        for number in missing:
+            rows = _sorted_rows(every[number], scratch / str(number), width, number)
+            with parts.make(_name(number), keys[number]) as draft:
+                np.save(draft.folder / VECTORS_FILE, rows)
+                np.save(
+                    draft.folder / KEYS_FILE,
+                    np.frombuffer(every[number].tobytes(), np.uint8).reshape(-1, KEY_BYTES),
+                )
+                draft.counts["vectors"] = len(rows)
+            (scratch / str(number)).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return [parts.get(_name(number), keys[number]) for number in numbers]
+
+
+def _gather(
+    buckets: Sequence[npt.NDArray[np.bytes_]],
+    numbers: Sequence[int],
+    store: VectorStore,
+    wanted: npt.NDArray[np.bytes_],
+    scratch: Path,
+) -> int:
+    """Append key and vector of each row to its bucket's file; return the width of the vectors."""
+    ends = np.cumsum([len(bucket) for bucket in buckets])
+    width = 0
+    for keys, vectors in store.read(wanted):
+        width = vectors.shape[1]
+        homes = np.searchsorted(ends, np.searchsorted(wanted, keys), side="right")
+        rows = np.empty(len(keys), _row(width))
+        rows["key"], rows["vector"] = keys, vectors
+        for number in np.intersect1d(homes, numbers):
+            with (scratch / str(number)).open("ab") as file:
+                file.write(rows[homes == number].tobytes())
+    return width
+
+
+def _sorted_rows(wanted: npt.NDArray[np.bytes_], path: Path, width: int, number: int) -> Vectors:
+    if not len(wanted):
+        return np.empty((0, width), np.float32)
+    found = np.fromfile(path, _row(width)) if path.exists() else np.empty(0, _row(width))
+    keys, first = np.unique(found["key"], return_index=True)
+    if not np.array_equal(keys, wanted):
+        lost = next(key for key in wanted if key not in set(keys))
+        raise StorageError(
+            f"bucket {number}: the store of vectors has {len(keys)} of {len(wanted)} media; the"
+            f" first without one has the sha256 {bytes(lost).ljust(KEY_BYTES, bytes(1)).hex()}."
+            " Were embeddings removed? Run the job again"
+        )
+    rows: Vectors = found["vector"][first]
+    return rows
+
+
+def _row(width: int) -> np.dtype[np.void]:
+    return np.dtype([("key", "S32"), ("vector", "<f4", (width,))])
+
+
+def _leading(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint32]:
+    """The first four bytes as a number."""
+    raw = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, KEY_BYTES)
+    return raw[:, :4].copy().view(">u4")[:, 0].astype(np.uint32)
+
+
+def _append(folder: Path, digests: npt.NDArray[np.bytes_], homes: npt.NDArray[np.uint32]) -> None:
+    for number in np.unique(homes):
+        with (folder / str(number)).open("ab") as file:
+            file.write(digests[homes == number].tobytes())
+
+
+def _name(number: int) -> str:
+    return f"bucket-{number:05d}"
+
+
+def _key(buckets: Sequence[npt.NDArray[np.bytes_]], number: int, encoder: str) -> str:
+    content = hashlib.sha256(buckets[number].tobytes()).hexdigest()
+    return digest_of("bucket", _VERSION, encoder, number, len(buckets), content).hex()
