@@ -98,7 +98,8 @@ def decode_image(
                 size = size[::-1]
             if edge is not None:
                 scale = _REDUCING_GAP * edge / min(image.size)
-                image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+                width, height = (math.ceil(side * scale) for side in image.size)
+                image.draft("RGB", (width, height))
             return DecodedImage(_upright_rgb(image), *size)
     except UnreadableImageError:
         raise
