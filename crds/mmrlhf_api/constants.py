@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
-    "ANNOTATION_ATTEMPT",
     "ANNOTATION_REWARD_JOB",
     "API_VERSION",
     "CATEGORY",
@@ -20,7 +19,6 @@ __all__ = [
     "ENV_STORAGE_OUTAGE",
     "ENV_TERMINATION_FILE",
     "ENV_TOKEN_FILE",
-    "FINALIZER",
     "GROUP",
     "LABEL_ATTEMPT",
     "LABEL_INDEX",
@@ -46,8 +44,6 @@ CATEGORY = "mmrlhf"
 """``kubectl get mmrlhf`` lists all kinds."""
 MANAGER = "mmrlhf-operator"
 """Field manager of server-side apply and value of the managed-by label."""
-FINALIZER = f"{GROUP}/finalizer"
-"""Finalizer of the operator."""
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 """Marks everything that the operator made; its watches select by it on the server."""
@@ -59,8 +55,6 @@ LABEL_ATTEMPT = f"{GROUP}/attempt"
 """Attempt that a pod belongs to, from 0."""
 LABEL_INDEX = f"{GROUP}/index"
 """Index of a pod in its attempt, from 0; it is the node rank."""
-ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
-"""Attempt that a shared object, such as the Service, was last applied for."""
 CONTAINER = "job"
 """Name of the container that runs the job in a pod."""
 ANNOTATION_REWARD_JOB = f"{GROUP}/reward-job"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.forward.scoring import (
     DEFAULT_CHUNK_TOKENS,
-    LogProbHead,
+    Scorer,
     hidden_states,
     pack_rows,
 )
@@ -42,7 +42,7 @@ class ResponseRewards:
     real_tokens: int
 
 
-class RewardScorer(nn.Module):
+class RewardScorer(Scorer):
     """Reads critiques by teacher forcing (paper 3.2): critique and score from the same pass.
 
     With a shared prefix a query of n responses costs ``P + sum(R_i)`` tokens, R with the critique.
@@ -64,12 +64,8 @@ class RewardScorer(nn.Module):
         shared_prefix: bool,
         chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.adapter = adapter
+        super().__init__(model, adapter, shared_prefix=shared_prefix, chunk_tokens=chunk_tokens)
         self.reward_head = head
-        self.shared_prefix = shared_prefix
-        self._log_prob_head = LogProbHead(model, adapter, chunk_tokens)
 
     def forward(self, groups: Sequence[EncodedGroup]) -> ResponseRewards:
         """Score groups that `CritiqueTemplate.encode` made.
@@ -90,7 +86,7 @@ class RewardScorer(nn.Module):
         device = hidden.device
         scores = self.reward_head(hidden.index_select(0, rows.ends.to(device)))
         predicting = hidden.index_select(0, rows.sources.to(device))
-        log_probs = self._log_prob_head(predicting, rows.targets.to(device))
+        log_probs = self._log_probs(predicting, rows.targets.to(device))
         parts = log_probs.split(rows.lengths.tolist())
         return ResponseRewards(
             scores=scores,

@@ -19,6 +19,7 @@ __all__ = [
     "LogProbHead",
     "ResponseLogProbs",
     "ResponseScorer",
+    "Scorer",
     "hidden_states",
     "pack_rows",
     "response_log_probs",
@@ -74,11 +75,11 @@ def response_log_probs(
     return _score(model, adapter, groups, head, shared_prefix=shared_prefix)
 
 
-class ResponseScorer(nn.Module):
-    """Module whose forward pass is :func:`response_log_probs`.
+class Scorer(nn.Module):
+    """A model that reads groups, as a module whose forward pass engines can wrap.
 
-    Engines that act on ``forward`` of the module they are given (DeepSpeed, DDP) wrap this one.
-    Under ZeRO-3 it also has the output layer's weights gathered where they are read.
+    DeepSpeed and DDP act on ``forward`` of the module they are given. Under ZeRO-3 this one also
+    has the output layer's weights gathered where they are read.
 
     Args:
         model: The model.
@@ -99,12 +100,16 @@ class ResponseScorer(nn.Module):
         self.model = model
         self.adapter = adapter
         self.shared_prefix = shared_prefix
-        self._head = LogProbHead(model, adapter, chunk_tokens)
+        self._log_probs = LogProbHead(model, adapter, chunk_tokens)
+
+
+class ResponseScorer(Scorer):
+    """Module whose forward pass is :func:`response_log_probs`."""
 
     def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
         """Score groups; see :func:`response_log_probs`."""
         return _score(
-            self.model, self.adapter, groups, self._head, shared_prefix=self.shared_prefix
+            self.model, self.adapter, groups, self._log_probs, shared_prefix=self.shared_prefix
         )
 
 
