@@ -1,0 +1,21 @@
+"""UMAP itself, apart from the quick tests: it compiles for half a minute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmrlhf_jobs.sampling.report.projection import project
+
+
+def test_the_map_keeps_clusters_apart_and_is_a_function_of_its_seed() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.eye(3, 32, dtype=np.float32)
+    vectors = np.repeat(centres, 20, axis=0) + rng.normal(0, 0.02, (60, 32)).astype(np.float32)
+    points = project(vectors, seed=1)
+    assert points.shape == (60, 2)
+    assert np.array_equal(points, project(vectors, seed=1))
+    groups = points.reshape(3, 20, 2)
+    middles = groups.mean(axis=1)
+    within = np.abs(groups - middles[:, None]).max()
+    between = min(np.linalg.norm(middles[a] - middles[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert between > within
