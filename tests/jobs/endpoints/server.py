@@ -24,7 +24,16 @@ from mmrlhf_jobs.models.adapter import LoadedModel, load_model
 __all__ = ["Fault", "ModelServer"]
 
 Fault: TypeAlias = Literal[
-    "timeout", "limit", "error", "html", "empty list", "cut", "foreign", "drop", "bad request"
+    "timeout",
+    "limit",
+    "error",
+    "html",
+    "empty list",
+    "cut",
+    "foreign",
+    "drop",
+    "bad request",
+    "slow",
 ]
 FaultPlan: TypeAlias = Callable[[str, int], Fault | None]
 """Fault of a request, by its text and how often that text was sent before."""
@@ -62,8 +71,9 @@ class ModelServer:
         self.asked: Counter[str] = Counter()
         """Requests that arrived, by their text."""
         self.bodies: list[dict[str, Any]] = []
-        self.most_at_once = 0
-        self._at_once = 0
+        self.most_at_once: Counter[str] = Counter()
+        """Most requests that it had at a time, by the model that was asked."""
+        self._at_once: Counter[str] = Counter()
         self._key = key
         self._blind = blind
         self._mute = mute
@@ -107,17 +117,18 @@ class ModelServer:
         await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            return await self._respond(request)
-        finally:
-            self._at_once -= 1
-
-    async def _respond(self, request: web.Request) -> web.StreamResponse:
         if self._key and request.headers.get("Authorization") != f"Bearer {self._key}":
             return web.json_response({"error": {"message": "no such key"}}, status=401)
         body = await request.json()
+        model = body["model"]
+        self._at_once[model] += 1
+        self.most_at_once[model] = max(self.most_at_once[model], self._at_once[model])
+        try:
+            return await self._respond(request, body)
+        finally:
+            self._at_once[model] -= 1
+
+    async def _respond(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         text, media = _read(body)
         times = self.asked[text]
         self.asked[text] += 1
@@ -129,6 +140,8 @@ class ModelServer:
         match fault:
             case "timeout":
                 await asyncio.sleep(3600)
+            case "slow":
+                await asyncio.sleep(0.05)
             case "limit":
                 return web.Response(status=429, headers={"Retry-After": "1"}, text="slow down")
             case "error":

@@ -96,6 +96,14 @@ def test_every_model_responds_to_every_query(
     assert sorted(set(images)) == [1, 3], "three frames of five"
 
 
+def test_each_server_has_its_own_limit(seer: Path, tmp_path: Path) -> None:
+    """Four workers for two servers of two; none of them gets three requests at a time."""
+    write_rows(tmp_path / "in.jsonl", [query(tmp_path, n) for n in range(2)])
+    with ModelServer(seer, faults=lambda _text, _times: "slow") as server:
+        assert main(arguments(tmp_path, server, "--samples", "4", concurrency=2)) == 0
+        assert server.most_at_once == {"greedy": 2, "warm": 2}
+
+
 def test_another_picture_is_another_question(seer: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, 0), query(tmp_path, 1)])
     with ModelServer(seer) as server:

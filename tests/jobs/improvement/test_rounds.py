@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,15 @@ def run(policy: LoadedModel, template: World, tmp_path: Path) -> Run:
     load = partial(load_media, root=str(template.folder / "data"))
 
     def go(
-        *, lives: int = 10**9, scorer: LengthScorer | None = None, journal: str = "j", **more: Any
+        *,
+        source: Source = source,
+        plan: SamplingPlan = PLAN,
+        lives: int = 10**9,
+        scorer: LengthScorer | None = None,
+        journal: str = "j",
+        **more: Any,
     ) -> tuple[ImprovementReport, list[tuple[RankedResponse, list[float]]]]:
-        sampler = Mortal(policy, PLAN, name="tiny", digest="0" * 64)
+        sampler = Mortal(policy, plan, name="tiny", digest="0" * 64)
         sampler.lives = lives
         report = ImprovementReport()
         with Journal(tmp_path / journal) as kept:
@@ -113,16 +119,29 @@ def test_groups_are_ranked_by_score(run: Run) -> None:
     assert report.samples == 13 * 8
     assert report.records == len(ranked) > 5
     assert report.records + report.no_pair.total() == 13
-    dropped = report.flaws.total() + report.identical
-    outside = sum(len(one.responses) for one, _ in ranked)
-    assert outside == report.responses
-    if not report.no_pair:
-        assert outside + dropped == report.samples
+    assert report.responses == sum(len(one.responses) for one, _ in ranked)
     for record, scores in ranked:
         lengths = [len(one.text) for one in record.responses]
         assert scores == lengths
         assert record.ranks == tuple(1 + sum(o > n for o in lengths) for n in lengths)
     json.dumps(report.to_dict())
+
+
+def test_samples_that_are_dropped_are_counted(
+    run: Run, policy: LoadedModel, template: World
+) -> None:
+    """With one token in the nucleus, all samples of a query are alike."""
+    plan = replace(PLAN, top_p=1e-6)
+    report, _ = run(plan=plan)
+    sampler = PolicySampler(policy, plan, name="tiny", digest="0" * 64)
+    source, root = Source(str(template.folder / "data/train.jsonl")), str(template.folder / "data")
+    usable = [
+        [sample.text.strip() for sample in samples if sample.flaw is None]
+        for query in stream_queries(source)
+        for samples in sampler.sample([(query, load_media(query, root))])
+    ]
+    assert report.identical == sum(len(texts) - len(set(texts)) for texts in usable) > 0
+    assert report.flaws.total() == report.samples - sum(map(len, usable))
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same(run: Run) -> None:
@@ -150,6 +169,15 @@ def test_another_reward_model_scores_again_but_samples_nothing(run: Run) -> None
     assert report.sampled_now == 0
     assert report.scored_now == len(first)
     assert [scores for _, scores in second] == [[-s for s in scores] for _, scores in first]
+
+
+def test_two_queries_of_one_id_end_the_run(run: Run, template: World, tmp_path: Path) -> None:
+    rows = (template.folder / "data/train.jsonl").read_text().splitlines()[:2]
+    second = {**json.loads(rows[1]), "record_id": "r0"}
+    path = tmp_path / "twice.jsonl"
+    path.write_text(f"{rows[0]}\n{json.dumps(second)}\n")
+    with pytest.raises(DataError, match="two queries have the id 'r0'"):
+        run(source=Source(str(path)))
 
 
 def test_scores_that_are_not_finite_end_the_run(run: Run) -> None:
