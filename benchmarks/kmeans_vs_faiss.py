@@ -185,7 +185,7 @@ def main() -> None:
         "inertia": all(
             result[k]["inertia_ratio"] <= INERTIA_GOAL for k in ("same_start", "own_start")
         ),
-        "memory": max(curve.values()) <= 1.1 * min(curve.values()),
+        "memory": curve[max(curve)] <= 1.1 * curve[min(curve)],
     }
     print(json.dumps(result))
 
