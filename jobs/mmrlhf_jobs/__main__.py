@@ -63,9 +63,11 @@ def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
     job = load_job(job_file)
     if kind_of(job).subcommand != kind:
         raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
-    if isinstance(job, ClusterSampleJob):
-        raise SpecError(f"{job_file}: this version cannot run {job.kind} yet")
     # torch takes seconds to import: a mistake in the job file is told before that.
+    if isinstance(job, ClusterSampleJob):
+        from mmrlhf_jobs.sampling.job import sample
+
+        return lambda context: sample(job, context)
     from mmrlhf_jobs.trainers.kinds import train
 
     return lambda context: train(job, context)

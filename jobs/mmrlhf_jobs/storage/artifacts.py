@@ -116,6 +116,10 @@ class ArtifactStore:
         """Whether a whole artifact is at the key."""
         return self._entries(key) is not None
 
+    def local_folder(self, key: str) -> Path | None:
+        """Where a key is on this machine; None for an object store."""
+        return Path(self._path(key)) if self._root.is_local else None
+
     def list_committed(self, prefix: str = "") -> list[str]:
         """Keys of all artifacts at or below a prefix (a folder), sorted."""
         found = [path for path in self._find(prefix) if path.rpartition("/")[2] == MARKER]

@@ -1,0 +1,230 @@
+"""A ClusterSampleJob from its sources to the chosen queries (paper 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+
+from mmrlhf_api import ClusterSampleJob
+from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.data.records import Category
+from mmrlhf_jobs.errors import JobError, SpecError
+from mmrlhf_jobs.reporting.manifest import Attempts
+from mmrlhf_jobs.sampling import stages as stage
+from mmrlhf_jobs.sampling.budgets import check_budgets, sum_counts
+from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason
+from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaReason
+from mmrlhf_jobs.sampling.images.pictures import PICTURE_REASONS
+from mmrlhf_jobs.sampling.outcome import Outcome, publish
+from mmrlhf_jobs.sampling.parts import Part
+from mmrlhf_jobs.sampling.selection.joining import Block
+from mmrlhf_jobs.sampling.selection.picks import pick
+from mmrlhf_jobs.sampling.selection.pooling import add_counts, pick_pool, read_pool
+from mmrlhf_jobs.sampling.selection.quotas import Quotas, plan_quotas
+from mmrlhf_jobs.sampling.selection.records import write_block
+from mmrlhf_jobs.sampling.selection.statistics import make_statistics
+from mmrlhf_jobs.sampling.selection.table import Candidates
+from mmrlhf_jobs.sampling.world import Stages
+from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.uris import locate
+from mmrlhf_jobs.trainers.context import TrainingContext
+from mmrlhf_jobs.trainers.inputs import storage_options
+from mmrlhf_jobs.trainers.interruption import Interrupted
+
+__all__ = ["REASONS", "sample"]
+
+REASONS: Final = frozenset(
+    {*get_args(RowReason), *get_args(MediaReason), *BY_NATURE, "zero-vector"}
+) | frozenset(PICTURE_REASONS)
+"""All reasons for which a row may be left out."""
+
+
+def sample(job: ClusterSampleJob, context: TrainingContext) -> None:
+    """Run a job; the same again goes on where it stopped.
+
+    Raises:
+        InputError: The job or its data are wrong, or too many rows cannot be used.
+        Interrupted: The job was asked to stop; the parts that are done stay.
+        StorageError: The store or the disk fails.
+    """
+    unknown = sorted(set(job.spec.failures.per_reason) - REASONS)
+    if unknown:
+        raise SpecError(
+            f"spec.failures.perReason: {', '.join(unknown)} is no reason; expected some of"
+            f" {', '.join(sorted(REASONS))}"
+        )
+    run = _Run(Stages(job, context, storage_options(job)))
+    run.run()
+
+
+class _Run:
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._runtime = stages.runtime
+        self._spec = stages.job.spec
+        self._attempts = Attempts(stages.store, stages.layout.run.attempts, stages.context.clock)
+
+    def run(self) -> None:
+        stages = self._stages
+        self._runtime.on_main(self._begin)
+        try:
+            outcome = self._choose()
+            metrics = self._runtime.on_main(
+                lambda: publish(stages, outcome, lambda: self._end("Succeeded"))
+            )
+        except Interrupted:
+            self._note_end("Interrupted")
+            raise
+        except JobError as error:
+            self._note_end(error.word)
+            raise
+        stages.context.progress.emit(
+            "done",
+            artifacts=f"{stages.store.uri}/{stages.layout.run.prefix}",
+            metrics=metrics,
+        )
+
+    def _begin(self) -> None:
+        stages = self._stages
+        stages.store.check_writable()
+        if stages.context.fresh:
+            stages.store.remove(stages.layout.run.prefix)
+        self._attempts.begin(processes=self._runtime.world_size)
+
+    def _choose(self) -> Outcome:
+        stages, spec = self._stages, self._spec
+        splits = stage.find_splits(stages)
+        rows = stage.read(stages, splits)
+        self._check(rows, rows)
+        blocks = stage.blocks_of(rows)
+        embedded = stage.embed(stages, blocks, splits)
+        candidates = stage.join(stages, blocks, embedded)
+        self._check(rows, [*rows, *candidates])
+        clustered = stage.cluster(stages, embedded)
+        pools = stage.pool(stages, clustered, candidates)
+        self._check(rows, [*rows, *candidates, *pools])
+        available = add_counts(pools)
+        shares: dict[Category, float] = {
+            "long": spec.ratio.long,
+            "short": spec.ratio.short,
+            "mcq": spec.ratio.mcq,
+            "safety": spec.ratio.safety,
+            "video": spec.ratio.video,
+        }
+        quotas = plan_quotas(
+            available,
+            target=spec.target,
+            shares=shares,
+            shortfall=spec.selection.shortfall,
+        )
+        picked = self._pick(pools, quotas)
+        run_id = digest_of(
+            "selection",
+            embedded.encoder,
+            clustered.centres.facts["sha256"],
+            {name: list(counts) for name, counts in available.items()},
+            {name: list(counts) for name, counts in quotas.by_cluster.items()},
+            {source.name: source.weight for source in spec.sources},
+            spec.selection.seed,
+        ).hex()[:32]
+        records = self._write(blocks, embedded.media, picked, quotas, run_id)
+        return Outcome(
+            run_id=run_id,
+            splits=splits,
+            rows=rows,
+            media=embedded.media,
+            candidates=candidates,
+            pools=pools,
+            centres=clustered.centres,
+            encoder=embedded.encoder,
+            picked=picked,
+            quotas=quotas,
+            statistics=make_statistics(available, quotas),
+            records=records,
+        )
+
+    def _pick(self, pools: Sequence[Part], quotas: Quotas) -> Candidates:
+        stages = self._stages
+        parts = stages.parts("picks")
+        for pool in stages.work.share("pick", pools):
+            pick_pool(pool, parts, quotas.by_cluster)
+        found = [read_pool(pick_pool(pool, parts, quotas.by_cluster)) for pool in pools]
+        return pick(Candidates.join(found), quotas.by_cluster)
+
+    def _write(
+        self,
+        blocks: Sequence[Block],
+        media: Sequence[Part],
+        picked: Candidates,
+        quotas: Quotas,
+        run_id: str,
+    ) -> tuple[Part, ...]:
+        stages = self._stages
+        parts = stages.parts("records")
+        reader = MediaReader(stages.options)
+
+        def made(block: Block) -> Part:
+            return write_block(
+                block,
+                media[block.number],
+                picked.take(picked.block == block.number),
+                parts,
+                run_id=run_id,
+                seed=self._spec.selection.seed,
+                quotas=quotas.by_cluster,
+                reader=reader,
+                save=self._save,
+            )
+
+        wanted = [blocks[number] for number in np.unique(picked.block)]
+        for block in stages.work.share("records", wanted):
+            stages.work.count("selected", made(block).counts.get("records", 0))
+        return tuple(made(block) for block in wanted)
+
+    def _save(self, name: str, content: bytes) -> str:
+        """Keep a medium beside the records; named by content, so once is enough."""
+        stages = self._stages
+        relative = f"media/{name}"
+        uri = f"{stages.store.uri}/{stages.layout.at(relative)}"
+        location = locate(uri, stages.options)
+        if not location.fs.exists(location.path):
+            with new_file(uri, stages.options) as path:
+                Path(path).write_bytes(content)
+        return relative
+
+    def _check(self, rows: Sequence[Part], parts: Sequence[Part]) -> None:
+        """Hold what was left out so far against the budgets."""
+        counts = sum_counts(parts)
+        read = sum_counts(rows)
+        total = read.get("rows", 0) + sum(
+            number for name, number in read.items() if name.startswith("drop:")
+        )
+        failures = self._spec.failures
+        self._runtime.on_main(
+            lambda: check_budgets(
+                counts,
+                total,
+                [part for part in parts if _has_drops(part)],
+                most=failures.max_fraction,
+                per_reason=failures.per_reason,
+            )
+        )
+
+    def _end(self, exit_name: str) -> list[dict[str, Any]]:
+        return self._attempts.end(exit_name=exit_name, step=self._stages.work.total("parts"))
+
+    def _note_end(self, exit_name: str) -> None:
+        if self._runtime.is_main:
+            try:
+                self._end(exit_name)
+            except JobError:
+                return
+
+
+def _has_drops(part: Part) -> bool:
+    """Parts of the read and the join stage have a file of drops."""
+    counts: Mapping[str, int] = part.counts
+    return "origin-rows" in counts or "candidates" in counts

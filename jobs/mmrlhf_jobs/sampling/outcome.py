@@ -1,0 +1,194 @@
+"""What a finished sampling leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmrlhf_api import job_dict, spec_digest
+from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
+from mmrlhf_jobs.sampling.budgets import sum_counts
+from mmrlhf_jobs.sampling.corpora.sources import Split
+from mmrlhf_jobs.sampling.parts import Part
+from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES, Quotas
+from mmrlhf_jobs.sampling.selection.records import RECORDS_FILE
+from mmrlhf_jobs.sampling.selection.statistics import Statistics, paper_deviation
+from mmrlhf_jobs.sampling.selection.table import Candidates
+from mmrlhf_jobs.sampling.world import Stages
+from mmrlhf_jobs.storage.files import new_file
+
+__all__ = ["Outcome", "publish"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that the stages found.
+
+    Attributes:
+        run_id: Name of the selection.
+        splits: Files that were read.
+        rows: Parts of the read stage, one a split.
+        media: Parts of the embed stage, one a block.
+        candidates: Parts of the join stage, one a block.
+        pools: Parts of the pool stage, one a bucket.
+        centres: Part with the centres.
+        encoder: Key of the encoder.
+        picked: What was picked, in the order of record ids.
+        quotas: How many were.
+        statistics: Statistics of it.
+        records: Parts with the records.
+    """
+
+    run_id: str
+    splits: tuple[Split, ...]
+    rows: tuple[Part, ...]
+    media: tuple[Part, ...]
+    candidates: tuple[Part, ...]
+    pools: tuple[Part, ...]
+    centres: Part
+    encoder: str
+    picked: Candidates
+    quotas: Quotas
+    statistics: Statistics
+    records: tuple[Part, ...]
+
+
+def publish(
+    stages: Stages, outcome: Outcome, end: Callable[[], list[dict[str, Any]]]
+) -> dict[str, float]:
+    """Write the results, the manifest last; return the figures of the status.
+
+    Memory is that of the chosen records.
+
+    Args:
+        stages: The world.
+        outcome: What was found.
+        end: Notes the end of the attempt; returns all attempts.
+    """
+    store, layout = stages.store, stages.layout
+    counts = _counts(outcome)
+    with new_file(f"{store.uri}/{layout.at('queries.jsonl')}", stages.options) as path:
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for line in _lines(outcome):
+                digest.update(line)
+                file.write(line)
+    with new_file(f"{store.uri}/{layout.at('selection.parquet')}", stages.options) as path:
+        pq.write_table(_selection(outcome), path, compression="zstd")
+    statistics = {
+        "schema": "mmrlhf.io/sampling-statistics/v1",
+        "counts": counts,
+        **outcome.statistics.to_dict(),
+        "paper": {
+            name: {"table1": there, "ratio": exact, "deviation": off}
+            for name, (there, exact, off) in paper_deviation().items()
+        },
+    }
+    store.write_text(layout.at("statistics.json"), _json(statistics))
+    metrics = _metrics(outcome, counts)
+    manifest = {
+        "schema": SCHEMA,
+        "job": job_dict(stages.job),
+        "specDigest": spec_digest(stages.job),
+        "runId": outcome.run_id,
+        "inputs": [
+            _input(split, part) for split, part in zip(outcome.splits, outcome.rows, strict=True)
+        ],
+        "encoder": outcome.encoder,
+        "clustering": dict(outcome.centres.facts),
+        "counts": counts,
+        "quotas": asdict(outcome.quotas),
+        "queries": {"records": len(outcome.picked), "sha256": digest.hexdigest()},
+        "seed": stages.job.spec.selection.seed,
+        "processes": stages.runtime.world_size,
+        "metrics": metrics,
+        "environment": environment(),
+        "attempts": end(),
+    }
+    store.write_text(layout.run.manifest, _json(manifest))
+    return metrics
+
+
+def _lines(outcome: Outcome) -> Iterator[bytes]:
+    """Lines of all records, in the order of their ids."""
+    heap: list[tuple[str, bytes]] = []
+    for part in outcome.records:
+        with part.open(RECORDS_FILE) as file:
+            heap.extend((json.loads(line)["record_id"], line) for line in file)
+    heapq.heapify(heap)
+    while heap:
+        yield heapq.heappop(heap)[1]
+
+
+def _selection(outcome: Outcome) -> pa.Table:
+    """Why each record was chosen; the columns of where it stood are no part of it."""
+    picked = outcome.picked
+    categories = [CATEGORIES[number] for number in picked.category]
+    quotas = outcome.quotas.by_cluster
+    return pa.table(
+        {
+            "record_id": [bytes(each).decode() for each in picked.record_id],
+            "category": categories,
+            "cluster": picked.cluster,
+            "distance": picked.distance,
+            "key": picked.key,
+            "quota": pa.array(
+                [
+                    quotas[name][cluster]
+                    for name, cluster in zip(categories, picked.cluster, strict=True)
+                ],
+                pa.int64(),
+            ),
+            "media_sha256": [bytes(each).ljust(32, b"\0").hex() for each in picked.media],
+        }
+    )
+
+
+def _counts(outcome: Outcome) -> dict[str, dict[str, int]]:
+    """Counts of each stage by name."""
+    return {
+        "read": sum_counts(outcome.rows),
+        "embed": sum_counts(outcome.media),
+        "join": sum_counts(outcome.candidates),
+        "pool": sum_counts(outcome.pools),
+        "select": {"selected": len(outcome.picked)},
+    }
+
+
+def _metrics(outcome: Outcome, counts: dict[str, dict[str, int]]) -> dict[str, float]:
+    found: dict[str, float] = {
+        "rowsRead": float(
+            sum(n for name, n in counts["read"].items() if name == "rows" or name[:5] == "drop:")
+        ),
+        "rowsSelected": float(len(outcome.picked)),
+        "media": float(counts["embed"].get("media", 0)),
+        "effectiveClusters": outcome.statistics.evenness_out.effective_clusters,
+        "gini": outcome.statistics.evenness_out.gini,
+    }
+    for name, one in outcome.statistics.types.items():
+        found[f"{name}Selected"] = float(one.selected)
+        found[f"{name}Deviation"] = one.deviation
+    return found
+
+
+def _input(split: Split, part: Part) -> dict[str, Any]:
+    return {
+        "source": split.corpus.name,
+        "uri": split.uri,
+        "format": split.format,
+        "size": split.fingerprint.size,
+        "version": split.fingerprint.version,
+        "sha256": part.facts["sha256"],
+        "counts": dict(part.counts),
+    }
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,244 @@
+"""The stages of a sampling, each a function of what the last one left.
+
+Every process calls every stage. Items are shared among them; what comes back is the same on each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.models.folders import fetch_model
+from mmrlhf_jobs.sampling.clustering.centres import Centres
+from mmrlhf_jobs.sampling.clustering.clusters import CENTRES_FILE, assign_bucket, find_centres
+from mmrlhf_jobs.sampling.clustering.kmeans import KMeans
+from mmrlhf_jobs.sampling.clustering.points import Points, open_bucket
+from mmrlhf_jobs.sampling.corpora.media import MediaReader
+from mmrlhf_jobs.sampling.corpora.reading import read_split, rows_key
+from mmrlhf_jobs.sampling.corpora.rows import RowSettings
+from mmrlhf_jobs.sampling.corpora.sources import Corpus, Split, list_splits
+from mmrlhf_jobs.sampling.embeddings.embedding import Embedder, media_key
+from mmrlhf_jobs.sampling.embeddings.encoder import Encoder
+from mmrlhf_jobs.sampling.embeddings.shuffling import (
+    KEYS_FILE,
+    VECTORS_FILE,
+    WantedMedia,
+    shuffle,
+)
+from mmrlhf_jobs.sampling.embeddings.store import VectorStore
+from mmrlhf_jobs.sampling.images.decoders import Decoders
+from mmrlhf_jobs.sampling.parts import Part
+from mmrlhf_jobs.sampling.selection.joining import Block, join_block
+from mmrlhf_jobs.sampling.selection.pooling import pool_bucket
+from mmrlhf_jobs.sampling.world import Stages
+
+__all__ = ["Clustered", "Embedded", "cluster", "embed", "find_splits", "join", "pool", "read"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What the embed stage leaves.
+
+    Attributes:
+        encoder: Key of the encoder.
+        vectors: Store of the vectors.
+        media: One part a block.
+    """
+
+    encoder: str
+    vectors: VectorStore
+    media: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """What the cluster stage leaves.
+
+    Attributes:
+        centres: Part with the centres and how they came about.
+        clusters: One part a bucket, with the cluster of each medium.
+    """
+
+    centres: Part
+    clusters: tuple[Part, ...]
+
+
+def find_splits(stages: Stages) -> tuple[Split, ...]:
+    """The files of all sources, as rank 0 sees them."""
+    corpora = [
+        Corpus(
+            name=source.name,
+            uri=source.uri,
+            format=source.format,
+            media_root=source.media_root,
+            type=source.type,
+            weight=source.weight,
+        )
+        for source in stages.job.spec.sources
+    ]
+    return stages.runtime.on_main(lambda: list_splits(corpora, stages.options))
+
+
+def read(stages: Stages, splits: Sequence[Split]) -> tuple[Part, ...]:
+    """Read all splits; one part each."""
+    typing = stages.job.spec.typing
+    settings = RowSettings(long_threshold=typing.long_threshold, length_source=typing.length_source)
+    parts = stages.parts("rows")
+    stages.begin("read", f"reading {len(splits)} files", counter="rows")
+    for split in stages.work.share("read", splits):
+        read_split(split, parts, settings, tell=lambda rows: stages.work.count("rows", rows))
+    return tuple(parts.get(split.id, rows_key(split, settings)) for split in splits)
+
+
+def blocks_of(rows: Sequence[Part]) -> tuple[Block, ...]:
+    """All blocks, in the order of their parts."""
+    places = [(part, index) for part in rows for index in range(len(part.facts["blocks"]))]
+    return tuple(Block(number, part, index) for number, (part, index) in enumerate(places))
+
+
+def embed(stages: Stages, blocks: Sequence[Block], splits: Sequence[Split]) -> Embedded:
+    """Give every medium a vector, or a reason why it has none."""
+    embedding = stages.job.spec.embedding
+    if embedding.dtype == "float16":
+        raise SpecError("spec.embedding.dtype: float16 is not supported; use float32 or bfloat16")
+    stages.begin("load", f"loading {embedding.model.uri}")
+    folder = fetch_model(embedding.model.uri, stages.scratch, stages.options)
+    encoder = Encoder(folder, dtype=embedding.dtype, device=stages.runtime.device)
+    vectors = VectorStore(
+        stages.store, encoder.key, scratch=stages.scratch / "vectors", storage=stages.options
+    )
+    vectors.refresh()
+    parts = stages.parts("media")
+    by_id = {split.id: split for split in splits}
+    total = sum(sum(block.rows.facts["blocks"]) for block in blocks if block.index == 0)
+    stages.begin("embed", f"embedding the media of {total} rows", counter="media")
+    with Decoders(encoder.preparation, _decoders(stages)) as decoders:
+        embedder = Embedder(
+            encoder=encoder,
+            reader=MediaReader(stages.options),
+            decoders=decoders,
+            store=vectors,
+            batch_size=embedding.batch_size,
+        )
+        for block in stages.work.share("embed", blocks):
+            embedder.embed(
+                block.name,
+                media_key(block.rows.key, block.index, encoder.key),
+                (ref for row in block.read() for ref in row.media),
+                parts,
+                tell=lambda media: stages.work.count("media", media),
+            )
+            # Its media may lie in the very file.
+            by_id[block.rows.name].check_unchanged()
+    media = tuple(
+        parts.get(block.name, media_key(block.rows.key, block.index, encoder.key))
+        for block in blocks
+    )
+    return Embedded(encoder.key, vectors, media)
+
+
+def join(stages: Stages, blocks: Sequence[Block], embedded: Embedded) -> tuple[Part, ...]:
+    """Make the candidates of every block."""
+    spec = stages.job.spec
+    weights = {source.name: source.weight for source in spec.sources}
+    parts = stages.parts("candidates")
+    stages.begin("join", "joining rows with their media")
+
+    def made(block: Block) -> Part:
+        return join_block(
+            block,
+            embedded.media[block.number],
+            parts,
+            seed=spec.selection.seed,
+            weights=weights,
+        )
+
+    for block in stages.work.share("join", blocks):
+        made(block)
+    return tuple(made(block) for block in blocks)
+
+
+def cluster(stages: Stages, embedded: Embedded) -> Clustered:
+    """Cluster all media that have a vector."""
+    spec = stages.job.spec
+    runtime = stages.runtime
+    stages.begin("cluster", f"finding {spec.clustering.centres} clusters")
+    buckets_parts, parts = stages.parts("buckets"), stages.parts("clusters")
+    wanted = WantedMedia(embedded.media, stages.scratch / "wanted")
+
+    def shuffled(mine: slice) -> list[Part]:
+        return shuffle(
+            wanted,
+            embedded.vectors,
+            embedded.encoder,
+            buckets_parts,
+            scratch=stages.scratch / "shuffle",
+            mine=mine,
+        )
+
+    shuffled(slice(runtime.rank, None, runtime.world_size))
+    runtime.wait()
+    made = [part for part in shuffled(slice(None)) if part.counts["vectors"]]
+    buckets = []
+    for part in made:
+        folder = stages.fetch(part)
+        buckets.append(open_bucket(folder / VECTORS_FILE, folder / KEYS_FILE))
+    how = KMeans(
+        metric=spec.clustering.metric,
+        iterations=spec.clustering.iterations,
+        tolerance=spec.clustering.tolerance,
+        batch_rows=spec.clustering.batch_rows,
+    )
+    centres_part = find_centres(
+        Points(buckets),
+        spec.clustering.centres,
+        how,
+        parts,
+        seed=spec.selection.seed,
+        data=digest_of([part.key for part in made]).hex(),
+        ranks=runtime,
+    )
+    with centres_part.open(CENTRES_FILE) as file:
+        vectors: Any = np.load(file)
+    centres = Centres(vectors, how.metric)
+
+    def assigned(place: int) -> Part:
+        return assign_bucket(made[place].name, buckets[place], made[place].key, centres, parts)
+
+    for place in stages.work.share("assign", range(len(made))):
+        assigned(place)
+    clusters = tuple(assigned(place) for place in range(len(made)))
+    stages.drop_fetched()
+    return Clustered(centres_part, clusters)
+
+
+def pool(stages: Stages, clustered: Clustered, candidates: Sequence[Part]) -> tuple[Part, ...]:
+    """Bring candidates and clusters together, bucket by bucket."""
+    spec = stages.job.spec
+    parts = stages.parts("pools")
+    stages.begin("select", "choosing rows")
+
+    def made(clusters: Part) -> Part:
+        return pool_bucket(
+            clusters,
+            candidates,
+            parts,
+            count_clusters=spec.clustering.centres,
+            max_per_media=spec.selection.max_per_media,
+        )
+
+    for clusters in stages.work.share("pool", clustered.clusters):
+        made(clusters)
+    return tuple(made(clusters) for clusters in clustered.clusters)
+
+
+def _decoders(stages: Stages) -> int:
+    """Decoding processes of this process: its share of the machine's processors."""
+    beside = stages.job.spec.resources.processes_per_node
+    return max(1, len(os.sched_getaffinity(0)) // beside)

@@ -1,0 +1,162 @@
+"""ClusterSampleJob as real processes: the same choice however it is run, killed or sharded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mmrlhf_jobs.data.queries import stream_queries
+from mmrlhf_jobs.data.sources import Source
+from tests.jobs.sampling.world import SamplingWorld
+
+STAGES = ("read", "embed", "join", "cluster", "select")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> SamplingWorld:
+    """A world in which the job has run once, by one process."""
+    world = SamplingWorld.make(tmp_path_factory.mktemp("sampling"))
+    code, stderr = world.run(world.job())
+    assert code == 0, stderr
+    return world
+
+
+def anew(template: SamplingWorld, tmp_path: Path) -> SamplingWorld:
+    """The same inputs, and no artifacts."""
+    return SamplingWorld(template.folder, str(tmp_path / "artifacts"))
+
+
+def test_quotas_are_met_and_the_records_stand_for_themselves(template: SamplingWorld) -> None:
+    queries = list(stream_queries(Source(str(template.results() / "queries.jsonl"))))
+    assert Counter(query.type for query in queries) == {"long": 8, "short": 10, "mcq": 2}
+    ids = [query.record_id for query in queries]
+    assert ids == sorted(set(ids))
+    for query in queries:
+        (medium,) = query.media
+        assert medium.uri is not None
+        assert (template.results() / medium.uri).is_file()
+        assert query.selection is not None
+        assert query.selection.cluster is not None
+    events = template.events()
+    last = [event for event in events if event["event"] == "step"][-1]
+    assert (last["rowsRead"], last["mediaEmbedded"], last["rowsSelected"]) == (120, 60, 20)
+    assert [e["phase"] for e in events if e["event"] == "phase"] == [
+        *("read", "load", "embed", "join", "cluster", "select")
+    ]
+    manifest = json.loads((template.results() / "manifest.json").read_text())
+    assert len(manifest["inputs"]) == 4
+    assert all(len(one["sha256"]) == 64 for one in manifest["inputs"])
+    assert manifest["counts"]["read"] == {
+        "origin-rows": 60,
+        "rows": 120,
+        "type:long": 20,
+        "type:mcq": 20,
+        "type:short": 80,
+    }
+    assert manifest["counts"]["embed"]["media"] == 60
+    statistics = json.loads((template.results() / "statistics.json").read_text())
+    assert {name: one["deviation"] for name, one in statistics["types"].items()} == {
+        "long": 0,
+        "short": 0,
+        "mcq": 0,
+    }
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_the_choice_is_the_same_for_any_number_of_processes(
+    template: SamplingWorld, tmp_path: Path, processes: int
+) -> None:
+    world = anew(template, tmp_path)
+    code, stderr = world.run(world.job(), processes=processes)
+    assert code == 0, stderr
+    assert world.digest() == template.digest()
+
+
+def test_the_choice_is_the_same_after_a_kill_in_every_stage(
+    template: SamplingWorld, tmp_path: Path
+) -> None:
+    world = anew(template, tmp_path)
+    for stage in STAGES:
+        process = world.start(world.job())
+        while not any(event.get("phase") == stage for event in world.events()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        assert not list(Path(world.artifacts).glob("default/choose/*/manifest.json"))
+    code, stderr = world.run(world.job())
+    assert code == 0, stderr
+    assert world.digest() == template.digest()
+    attempts = json.loads((world.results() / "attempts.json").read_text())
+    assert [one["exit"] for one in attempts] == ["Killed"] * len(STAGES) + ["Succeeded"]
+
+
+def test_the_choice_is_the_same_for_rows_in_other_files_and_nested(
+    template: SamplingWorld, tmp_path: Path
+) -> None:
+    """Lines in reverse, in other files; then a larger target keeps what was chosen."""
+    data = tmp_path / "data"
+    shutil.copytree(template.folder / "data", data)
+    plain = data / "plain"
+    rows = [json.loads(line) for line in (plain / "a.jsonl").read_text().splitlines()]
+    rows += json.loads((plain / "b.json").read_text())
+    (plain / "a.jsonl").unlink()
+    (plain / "b.json").write_text(json.dumps(rows[:3]))
+    (plain / "z.jsonl").write_text("\n".join(json.dumps(row) for row in reversed(rows[3:])))
+    for path in (data / "shards").iterdir():
+        path.rename(path.with_name(f"other-{path.name}"))
+    world = anew(template, tmp_path)
+    sources = [{"name": name, "uri": str(data / name)} for name in ("plain", "shards")]
+    code, stderr = world.run(world.job(sources=sources))
+    assert code == 0, stderr
+    before, after = template.queries(), world.queries()
+    for query in before + after:
+        del query["media"][0]["uri"]  # the data lie in another folder
+    assert after == before
+    shutil.rmtree(Path(world.artifacts) / "default")
+    code, stderr = world.run(world.job(sources=sources, target=30))
+    assert code == 0, stderr
+    chosen = {query["record_id"] for query in world.queries()}
+    assert len(chosen) == 30
+    assert {query["record_id"] for query in before} <= chosen
+
+
+def test_a_budget_names_the_reason_the_count_and_the_file(
+    template: SamplingWorld, tmp_path: Path
+) -> None:
+    data = tmp_path / "plain"
+    shutil.copytree(template.folder / "data" / "plain", data)
+    (data / "images" / "3.png").unlink()
+    (data / "images" / "4.png").write_bytes((data / "images" / "4.png").read_bytes()[:60])
+    world = anew(template, tmp_path)
+    sources = [{"name": "plain", "uri": str(data)}]
+    job = world.job(sources=sources, target=8)
+    code, stderr = world.run(job)
+    assert code == 2
+    assert "4 of 60 rows cannot be used (2 missing-file, 2 " in stderr
+    assert f"{data}/a.jsonl has 2 (missing-file; row 4: {data}/images/3.png" in stderr
+    assert "spec.failures.maxFraction" in stderr
+    assert not list(Path(world.artifacts).glob("default/choose/*/queries.jsonl"))
+    job["spec"]["failures"] = {"maxFraction": 0.1}
+    code, stderr = world.run(job)
+    assert code == 0, stderr
+    manifest = json.loads((world.results() / "manifest.json").read_text())
+    assert sum(n for name, n in manifest["counts"]["join"].items() if name[:5] == "drop:") == 4
+
+
+def test_bad_jobs_are_told_before_anything_is_read(template: SamplingWorld, tmp_path: Path) -> None:
+    world = anew(template, tmp_path)
+    code, stderr = world.run(world.job(failures={"perReason": {"too-blue": 0.5}}))
+    assert code == 2
+    assert "spec.failures.perReason: too-blue is no reason" in stderr
+    code, stderr = world.run(world.job(target=10_000))
+    assert code == 2
+    assert "20 of 4000 long" in stderr
+    assert "at most 51 can be chosen" in stderr
