@@ -23,7 +23,8 @@ def platform(
 ) -> Cluster:
     """A cluster with the operator."""
     folder = tmp_path_factory.mktemp("platform")
-    config = {"images": dict.fromkeys(KINDS, load("train")), "progressSeconds": 1.0}
+    images = {**dict.fromkeys(KINDS, load("train")), "ClusterSampleJob": load("sample")}
+    config = {"images": images, "progressSeconds": 1.0}
     install(node, folder, image=load("operator"), config=config)
     return node
 
