@@ -136,7 +136,10 @@ class EndpointSettings(ApiModel):
 
 
 class _File(ApiModel):
+    """A file of endpoints."""
+
     endpoints: Annotated[tuple[EndpointSettings, ...], Strict(strict=False), MinLen(1)]
+    """The endpoints."""
 
 
 def load_endpoints(uri: str, storage: StorageOptions | None = None) -> tuple[EndpointSettings, ...]:

@@ -159,6 +159,38 @@ def test_scores_do_not_depend_on_the_batch_or_the_padding(
     torch.testing.assert_close(swapped.flip(0), together[: sizes[0]], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_scores_are_those_of_a_stock_batch_padded_on_either_side(
+    loaded: LoadedModel, groups: list[EncodedGroup], side: str
+) -> None:
+    """What transformers makes of the responses as one padded batch, wherever the padding is."""
+    scorer = make_scorer(loaded)
+    for group in groups:
+        sequences = [torch.cat([group.prompt_ids, response]) for response in group.responses]
+        longest = max(map(len, sequences))
+        assert len(set(map(len, sequences))) > 1
+        ids = torch.zeros((len(sequences), longest), dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        ends = []
+        for row, sequence in enumerate(sequences):
+            begin = longest - len(sequence) if side == "left" else 0
+            ids[row, begin : begin + len(sequence)] = sequence
+            mask[row, begin : begin + len(sequence)] = 1
+            ends.append(begin + len(sequence) - 1)
+        one = plain_inputs(group, group.responses[0])
+        media = {
+            name: torch.cat([value] * len(sequences))
+            for name, value in one.items()
+            if name != "input_ids"
+        }
+        hidden = loaded.model(
+            input_ids=ids, attention_mask=mask, **media, output_hidden_states=True
+        ).hidden_states[-1]
+        states = hidden[torch.arange(len(sequences)), torch.tensor(ends)]
+        expected = states @ scorer.reward_head.out.weight[0]
+        torch.testing.assert_close(scorer([group]).scores, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_eager_attention_gives_the_same_scores(tiny: Path, groups: list[EncodedGroup]) -> None:
     scores = []
     names: tuple[Attention, ...] = ("sdpa", "eager")
