@@ -15,6 +15,7 @@ __all__ = ["SharedWork"]
 
 T = TypeVar("T")
 
+_NAMES = ("parts", "rows", "media", "selected")
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _TOLD_SECONDS: Final = 1.0
@@ -67,8 +68,10 @@ class SharedWork:
             while (place := self._add(f"{name}/taken", 1) - 1) < len(items):
                 self._stop_if_asked()
                 yield items[place]
-                self._add(f"{name}/done", 1)
+                # Counted before it is done: who sees that all is done tells all counts.
                 self.count("parts", 1)
+                self._push()
+                self._add(f"{name}/done", 1)
         except BaseException:
             # Those who wait for this process must not wait for ever.
             self._add("failed", 1)
@@ -92,12 +95,16 @@ class SharedWork:
     def flush(self) -> None:
         """Tell what was counted."""
         self._told = self._clock()
+        self._push()
+        if self._runtime.is_main:
+            # Other processes may have counted what this one has not.
+            totals = {name: self.total(name) for name in {*_NAMES, *self._pending}}
+            self._report({name: n for name, n in totals.items() if n or name in self._pending})
+
+    def _push(self) -> None:
         for name, more in self._pending.items():
             self._add(f"count/{name}", more)
-        known = dict.fromkeys(self._pending, 0)
-        self._pending = known
-        if self._runtime.is_main:
-            self._report({name: self.total(name) for name in known})
+        self._pending = dict.fromkeys(self._pending, 0)
 
     def total(self, name: str) -> int:
         """What all processes have counted, as far as they told."""
