@@ -9,7 +9,8 @@ from mmrlhf_jobs.annotation.resolution import Resolved
 from mmrlhf_jobs.annotation.rubric import GUIDELINE, RUBRIC
 from mmrlhf_jobs.annotation.tasks import Task
 from mmrlhf_jobs.data.parts import Annotation, Critique, Reasons
-from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking, Response, response_id
+from mmrlhf_jobs.data.queries import as_ranked
+from mmrlhf_jobs.data.records import RankedResponse, Ranking, Response, response_id
 
 __all__ = ["make_record"]
 
@@ -64,17 +65,10 @@ def make_record(
                     }
                 )
             )
-    return RankedResponse(
-        schema=SCHEMA,
-        record_id=query.record_id,
-        domain=query.domain,
-        type=query.type,
-        source=query.source,
-        query=query.query,
-        media=query.media,
-        selection=query.selection,
-        responses=tuple(responses),
-        ranking=Ranking(ranks=ranks, reason=opinion.basis),
+    return as_ranked(
+        query,
+        responses,
+        Ranking(ranks=ranks, reason=opinion.basis),
         tie=opinion.tie,
         question_flag=opinion.flag,
         annotations=tuple(_annotation(task, one, tool, number) for one in judgements),

@@ -7,13 +7,13 @@ ranked already can stand in its place: its question and media count, its respons
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from mmrlhf_jobs.data.parsing import RawRow, explain, parse_row
 from mmrlhf_jobs.data.parts import Items, Media, Origin, Part, Provenance, Query, Selection
-from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, RowLocation
+from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking, RowLocation
 from mmrlhf_jobs.data.responses import Id, Response, check_media, check_responses
 from mmrlhf_jobs.data.sources import Source, file_format
 from mmrlhf_jobs.data.stream import stream_rows
@@ -21,7 +21,14 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["QUERY_SCHEMA", "QueryRecord", "as_query", "stream_queries", "write_queries"]
+__all__ = [
+    "QUERY_SCHEMA",
+    "QueryRecord",
+    "as_query",
+    "as_ranked",
+    "stream_queries",
+    "write_queries",
+]
 
 QUERY_SCHEMA: Final = "mmrlhf.io/query/v1"
 """Value of every query's ``schema`` field."""
@@ -79,6 +86,38 @@ def as_query(record: RankedResponse) -> QueryRecord:
         query=record.query,
         media=record.media,
         selection=record.selection,
+    )
+
+
+def as_ranked(
+    query: QueryRecord,
+    responses: Iterable[Response],
+    ranking: Ranking,
+    **more: Any,  # noqa: ANN401 - fields of the record, which it checks
+) -> RankedResponse:
+    """A query with responses and their ranking in the place of its own.
+
+    Args:
+        query: The query.
+        responses: Its responses.
+        ranking: Their ranking.
+        more: Further fields of the record.
+
+    Raises:
+        ValidationError: The record breaks a rule of the schema.
+    """
+    return RankedResponse(
+        schema=SCHEMA,
+        record_id=query.record_id,
+        domain=query.domain,
+        type=query.type,
+        source=query.source,
+        query=query.query,
+        media=query.media,
+        selection=query.selection,
+        responses=tuple(responses),
+        ranking=ranking,
+        **more,
     )
 
 

@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 from mmrlhf_jobs.data.identity import response_id
 from mmrlhf_jobs.data.parts import ModelOrigin
-from mmrlhf_jobs.data.queries import QueryRecord
-from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking
+from mmrlhf_jobs.data.queries import QueryRecord, as_ranked
+from mmrlhf_jobs.data.records import RankedResponse, Ranking
 from mmrlhf_jobs.data.responses import Duplicate, Response
 
 __all__ = ["Candidates", "NoPair", "Sample", "find_candidates", "form_group"]
@@ -128,15 +128,8 @@ def form_group(
         )
     )
     ranks = [1 + sum(other > score for other in scores) for score in scores]
-    return RankedResponse(
-        schema=SCHEMA,
-        record_id=query.record_id,
-        domain=query.domain,
-        type=query.type,
-        source=query.source,
-        query=query.query,
-        media=query.media,
-        selection=query.selection,
-        responses=responses,
-        ranking=Ranking(ranks={name: rank for (name, *_), rank in zip(names, ranks, strict=True)}),
+    return as_ranked(
+        query,
+        responses,
+        Ranking(ranks={name: rank for (name, *_), rank in zip(names, ranks, strict=True)}),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import torch.distributed as dist
@@ -15,7 +15,6 @@ __all__ = ["SharedWork"]
 
 T = TypeVar("T")
 
-_NAMES = ("parts", "rows", "media", "selected")
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _TOLD_SECONDS: Final = 1.0
@@ -30,6 +29,7 @@ class SharedWork:
     Args:
         runtime: Processes of the job.
         interruption: Whether this process was asked to stop.
+        counters: Names that processes count by, beside ``parts``.
         report: Told all counts about once a second, on rank 0.
         clock: Seconds.
     """
@@ -38,12 +38,14 @@ class SharedWork:
         self,
         runtime: Runtime,
         interruption: Interruption,
+        counters: Iterable[str],
         report: Callable[[dict[str, int]], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtime = runtime
         self._interruption = interruption
+        self._counters = ("parts", *counters)
         self._report = report
         self._clock = clock
         self._own: dict[str, int] = {}
@@ -98,7 +100,7 @@ class SharedWork:
         self._push()
         if self._runtime.is_main:
             # Other processes may have counted what this one has not.
-            totals = {name: self.total(name) for name in {*_NAMES, *self._pending}}
+            totals = {name: self.total(name) for name in self._counters}
             self._report({name: n for name, n in totals.items() if n or name in self._pending})
 
     def _push(self) -> None:

@@ -78,7 +78,7 @@ class Stages:
         self.layout = SamplingLayout.of(job)
         self.scratch = context.scratch / f"rank-{self.runtime.rank}"
         self.progress = StageProgress(lambda fields: context.progress.emit("step", **fields))
-        self.work = SharedWork(self.runtime, context.interruption, self.progress.report)
+        self.work = SharedWork(self.runtime, context.interruption, COUNTERS, self.progress.report)
 
     def parts(self, stage: str) -> Parts:
         """The parts of a stage."""

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ijson
-
 from mmrlhf_jobs.annotation.answers import Answer, AnsweredTask
+from mmrlhf_jobs.annotation.items import stream_items
 from mmrlhf_jobs.annotation.tasks import LETTERS
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["read_argilla"]
 
@@ -29,13 +28,8 @@ def read_argilla(uri: str, *, storage: StorageOptions | None = None) -> Iterator
         DataError: The file is no such array.
         StorageError: The store does not answer.
     """
-    location = locate(uri, storage)
-    with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as file:
-        try:
-            for place, record in enumerate(ijson.items(file, "item", use_float=True)):
-                yield _task(record, uri, place + 1)
-        except ijson.JSONError as error:
-            raise DataError(f"is not valid JSON: {error}", file=uri) from error
+    for place, record in enumerate(stream_items(uri, storage=storage), 1):
+        yield _task(record, uri, place)
 
 
 def _task(record: Mapping[str, Any], uri: str, place: int) -> AnsweredTask:

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import ijson
-
 from mmrlhf_jobs.annotation.answers import Answer, AnsweredTask
+from mmrlhf_jobs.annotation.items import stream_items
 from mmrlhf_jobs.annotation.label_studio.page import BUCKET
 from mmrlhf_jobs.annotation.tasks import LETTERS
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["read_label_studio"]
 
@@ -29,13 +28,8 @@ def read_label_studio(uri: str, *, storage: StorageOptions | None = None) -> Ite
         DataError: The file is no raw JSON export.
         StorageError: The store does not answer.
     """
-    location = locate(uri, storage)
-    with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as file:
-        try:
-            for place, task in enumerate(ijson.items(file, "item", use_float=True)):
-                yield _task(task, uri, place + 1)
-        except ijson.JSONError as error:
-            raise DataError(f"is not valid JSON: {error}", file=uri) from error
+    for place, task in enumerate(stream_items(uri, storage=storage), 1):
+        yield _task(task, uri, place)
 
 
 def _task(task: Mapping[str, Any], uri: str, place: int) -> AnsweredTask:
