@@ -140,7 +140,10 @@ def test_pods_reach_each_other_by_a_service_address(
     _service(
         full_cluster, kube_namespace, "web", selector={"app": "server"}, ports=[{"port": 8080}]
     )
-    fetch = "until timeout 2 wget -q -O - http://web:8080/index.html; do sleep 0.2; done"
+    # Attempts before the server listens are refused, and say so on stderr, which is in the logs.
+    fetch = (
+        "until timeout 2 wget -q -O - http://web:8080/index.html 2>/dev/null; do sleep 0.2; done"
+    )
     _run(full_cluster, kube_namespace, "client", fetch)
     assert _output(full_cluster, kube_namespace, "client") == "hello\n"
 
