@@ -12,7 +12,8 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.parts import Frame, Media, Origin, Query, Selection
 from mmrlhf_jobs.data.queries import QUERY_SCHEMA, QueryRecord
 from mmrlhf_jobs.data.records import Category
-from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaRef
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.sampling.corpora.media import DroppedMedia, MediaReader, MediaRef
 from mmrlhf_jobs.sampling.corpora.rows import Row
 from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.sampling.selection.joining import Block, Medium, identify, read_media
@@ -20,7 +21,7 @@ from mmrlhf_jobs.sampling.selection.picks import rank_hash
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES
 from mmrlhf_jobs.sampling.selection.table import Candidates
 
-__all__ = ["RECORDS_FILE", "write_block"]
+__all__ = ["RECORDS_FILE", "keep_medium", "write_block"]
 
 RECORDS_FILE: Final = "records.jsonl"
 _VERSION: Final = 1
@@ -64,6 +65,9 @@ def write_block(
         quotas: How many were picked of each type and cluster.
         reader: Reads bytes of media.
         save: Keeps media.
+
+    Raises:
+        DataError: A medium is not what it was when it was embedded.
     """
     ids = [bytes(each).decode() for each in picked.record_id]
     key = digest_of("records", _VERSION, block.rows.key, media.key, run_id, ids).hex()
@@ -84,7 +88,7 @@ def write_block(
                 rank_hash=rank_hash(ids[number], seed).hex(),
                 quota=quotas[category][cluster],
             )
-            items = [_medium(ref, known[ref], reader, save) for ref in row.media]
+            items = [keep_medium(ref, known[ref], reader, save) for ref in row.media]
             digests = [known[ref].sha256 or b"" for ref in row.media]
             record = _record(row, identify(row, digests), tuple(items), selection)
             text = record.model_dump_json(by_alias=True, exclude_defaults=True)
@@ -112,13 +116,18 @@ def _record(row: Row, name: str, media: tuple[Media, ...], selection: Selection)
     )
 
 
-def _medium(ref: MediaRef, known: Medium, reader: MediaReader, save: SaveMedia) -> Media:
+def keep_medium(ref: MediaRef, known: Medium, reader: MediaReader, save: SaveMedia) -> Media:
+    """A medium as a record has it; what is not a file of its own is kept.
+
+    Raises:
+        DataError: It is not what it was when it was embedded.
+    """
     sha256 = (known.sha256 or b"").hex()
     inside = ref.column is not None or ref.member is not None
     if ref.kind == "video":
         from mmrlhf_jobs.sampling.images.videos import first_frame
 
-        content = reader.read(ref)
+        content = _read_again(ref, known, reader)
         frame = first_frame(content)
         picture = io.BytesIO()
         frame.pixels.save(picture, "PNG")
@@ -135,9 +144,24 @@ def _medium(ref: MediaRef, known: Medium, reader: MediaReader, save: SaveMedia) 
         )
     uri = ref.uri
     if inside:
-        content = reader.read(ref)
+        content = _read_again(ref, known, reader)
         uri = save(f"{sha256}{_ending(ref, content)}", content)
     return Media(uri=uri, sha256=sha256, width=known.width, height=known.height)
+
+
+def _read_again(ref: MediaRef, known: Medium, reader: MediaReader) -> bytes:
+    """Bytes of a medium, which must be those that its vector is of."""
+    try:
+        content = reader.read(ref)
+    except DroppedMedia as error:
+        found = error.message
+    else:
+        if hashlib.sha256(content).digest() == known.sha256:
+            return content
+        found = f"{ref}: has other bytes now"
+    raise DataError(
+        f"was changed while the job ran: {found}; let it be, and run the job again", file=ref.uri
+    )
 
 
 def _ending(ref: MediaRef, content: bytes) -> str:
