@@ -14,7 +14,7 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
-GO_IMAGES = Path("/usr/share/go-1.19/src/image")
+GO_IMAGES = Path(__file__).with_name("go_images")
 """Test images of the Debian package golang-1.19-src."""
 
 
@@ -48,8 +48,10 @@ def video(
     kind: str = "mp4",
     codec: str = "libx264",
     size: tuple[int, int] = (64, 48),
+    frames: Sequence[Image.Image] = (),
 ) -> bytes:
     """A video of one frame for each colour, 10 a second, with a key frame every `group` frames."""
+    images = [*frames, *(Image.new("RGB", size, colour) for colour in colours)]
     buffer = io.BytesIO()
     options = {"avoid_negative_ts": "disabled"}
     with av.open(buffer, "w", format=kind, options=options) as container:
@@ -57,8 +59,8 @@ def video(
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = group
-        for place, colour in enumerate(colours):
-            frame = av.VideoFrame.from_image(Image.new("RGB", size, colour))
+        for place, image in enumerate(images):
+            frame = av.VideoFrame.from_image(image)
             frame.pts, frame.time_base = first_pts + place, Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
