@@ -63,6 +63,7 @@ def _columns(kind: Kind) -> list[dict[str, Any]]:
         columns.append(_column("Step", "integer", f"{progress}.step", "Optimizer steps done"))
     else:
         columns += [
+            _column("Stage", "string", f"{progress}.stage", "Stage that the job is in"),
             _column("Read", "integer", f"{progress}.rowsRead", "Rows read"),
             _column("Embedded", "integer", f"{progress}.mediaEmbedded", "Media with a vector"),
             _column("Selected", "integer", f"{progress}.rowsSelected", "Rows chosen"),

@@ -98,6 +98,10 @@ class Typing(ApiModel):
     length_source: Literal["reference", "generated"] = "reference"
     """Answer whose length counts: the corpus's own, or one that a model generated before, the first
     response of a Query/v1 record."""
+    context_dependent: Literal["keep", "drop"] = "keep"
+    """Later questions of a conversation that lean on earlier ones, such as "And what colour?": keep
+    counts them, drop leaves them out, as they stand alone in the result. docs/sampling.md says how
+    many of them are found."""
 
 
 class EmbeddingModel(ApiModel):
@@ -118,7 +122,10 @@ class Embedding(ApiModel):
     batch_size: PositiveInt = 256
     """Images that a process encodes at once."""
     dtype: DType = "float32"
-    """Number format of the encoder."""
+    """Number format of the encoder's weights and activations."""
+    vectors: Literal["float32", "float16"] = "float32"
+    """Number format of the vectors on disk; float16 takes half the space and moves each number by
+    at most 2^-11 of it, which changes clusters a little."""
 
 
 class Clustering(ApiModel):

@@ -54,6 +54,8 @@ class Progress(ServerModel):
     """Optimizer steps done; of a ClusterSampleJob, parts of its stages."""
     total_steps: Count | None = None
     """Steps in all, as far as they are known."""
+    stage: Word | None = None
+    """Stage that the job is in, such as read, embed or cluster."""
     loss: float | None = None
     """Loss of the latest step."""
     margin: float | None = None
@@ -72,7 +74,7 @@ class Progress(ServerModel):
     items_per_second: float | None = None
     """Rows or media a second of the stage that it is in, over all processes."""
     eta_seconds: float | None = None
-    """Estimated seconds to the end."""
+    """Estimated seconds to the end; of a ClusterSampleJob, to the end of its stage."""
     updated_at: Timestamp | None = None
     """When this was reported."""
 

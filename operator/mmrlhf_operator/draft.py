@@ -108,6 +108,7 @@ class Draft:
 
 def _figures(report: ProgressReport) -> dict[str, Any]:
     return {
+        "stage": report.stage,
         "total_steps": report.figures.get("totalSteps"),
         "loss": report.figures.get("loss"),
         "margin": report.figures.get("margin"),

@@ -241,6 +241,7 @@ class ProgressReport:
         at: When it arrived.
         advanced_at: When a step last finished or a new phase began.
         step: Latest finished step; None before the first.
+        stage: Stage that the job is in, if it has told.
         figures: Wire fields of ``status.progress`` at that step.
         metrics: Final metrics, once the job is done.
     """
@@ -249,6 +250,7 @@ class ProgressReport:
     at: datetime
     advanced_at: datetime
     step: int | None = None
+    stage: str | None = None
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 

@@ -60,7 +60,7 @@ def merge(
                 advanced_at=at if moved else report.advanced_at,
             )
         elif kind == "phase":
-            report = replace(report, advanced_at=at)
+            report = replace(report, advanced_at=at, stage=_stage(event.get("phase")))
         elif kind == "done":
             report = replace(report, advanced_at=at, metrics=_metrics(event.get("metrics")))
     return report
@@ -114,6 +114,10 @@ def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:
         else:
             found[name] = float(f"{value:.6g}")
     return found
+
+
+def _stage(value: object) -> str | None:
+    return value[:256] if isinstance(value, str) and value else None
 
 
 def _metrics(value: object) -> dict[str, float]:

@@ -88,7 +88,10 @@ def progress_text(progress: Mapping[str, Any], now: datetime, *, ended: bool = F
     """Return the latest progress in one line; empty where there is none."""
     if progress.get("step") is None:
         return ""
-    parts = [f"step {step_text(progress)}"]
+    sampling = progress.get("rowsRead") is not None
+    # Parts of a sampling's stages are no steps that tell anything.
+    stage = progress.get("stage") if sampling else None
+    parts = [f"{stage}:" if stage else f"step {step_text(progress)}"]
     total = progress.get("totalSteps")
     if total:
         parts[0] += f" ({100 * progress['step'] / total:.0f} %)"

@@ -55,8 +55,10 @@ def get_jobs(
     if watch:
         _watch(cluster, targets, form=form, everywhere=all_namespaces, selector=selector)
         return
+    kinds = targets.kinds
     if targets.jobs:
         jobs = find_jobs(cluster, targets.jobs)
+        kinds = tuple(job.kind for job in jobs)
     else:
         jobs = _list(cluster, targets.kinds, everywhere=all_namespaces, selector=selector)
     if detail and targets.jobs and form == "text":
@@ -68,7 +70,7 @@ def get_jobs(
         where = "in any namespace" if all_namespaces else f"in namespace {cluster.namespace}"
         note(f"no jobs found {where}")
         return
-    _printer(form, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
+    _printer(form, kinds, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
 
 
 def _list(
@@ -83,7 +85,9 @@ def _list(
     ]
 
 
-def _printer(form: str, *, everywhere: bool, single: bool) -> Callable[[Sequence[JobView]], None]:
+def _printer(
+    form: str, kinds: Sequence[Kind], *, everywhere: bool, single: bool
+) -> Callable[[Sequence[JobView]], None]:
     """Return what prints jobs, call by call."""
     if form in {"json", "yaml", "name"}:
 
@@ -97,13 +101,14 @@ def _printer(form: str, *, everywhere: bool, single: bool) -> Callable[[Sequence
         return print_data
 
     wide = form == "wide"
-    table = Table(job_headers(namespaces=everywhere, wide=wide), colours=colours_wanted(sys.stdout))
+    headers = job_headers(kinds, namespaces=everywhere, wide=wide)
+    table = Table(headers, colours=colours_wanted(sys.stdout))
     header = True
 
     def print_rows(jobs: Sequence[JobView]) -> None:
         nonlocal header
         now = datetime.now(UTC)
-        rows = [job_row(job, now, namespaces=everywhere, wide=wide) for job in jobs]
+        rows = [job_row(job, now, kinds, namespaces=everywhere, wide=wide) for job in jobs]
         out("\n".join(table.lines(rows, header=header)))
         header = False
 
@@ -123,7 +128,7 @@ def _watch(
         kinds = tuple({job.kind.name: job.kind for job in jobs}.values())
         if len(jobs) == 1:
             query["fieldSelector"] = f"metadata.name={jobs[0].name}"
-    show = _printer(form, everywhere=everywhere, single=form != "name")
+    show = _printer(form, kinds, everywhere=everywhere, single=form != "name")
     paths = [(kind, job_path(kind, namespace)) for kind in kinds]
     shown: dict[str, str] = {}
     for bodies in _merged(cluster, paths, query):

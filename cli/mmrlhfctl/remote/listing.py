@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from mmrlhf_api.constants import Phase
+from mmrlhf_api.kinds import Kind
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.remote.tables import Cell, Style
 from mmrlhfctl.remote.views import JobView
@@ -23,20 +24,23 @@ _STYLES: Mapping[str, Style] = {
 }
 
 
-def job_headers(*, namespaces: bool, wide: bool) -> list[str]:
-    """Return the columns of a list; they do not depend on what is in it.
+def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[str]:
+    """Return the columns of a list; they depend on what was asked for, not on what is in it.
 
     Args:
+        kinds: Kinds that are listed.
         namespaces: Whether jobs of several namespaces are listed.
         wide: Whether to show more.
     """
-    headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "ACCURACY", "AGE"]
+    headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", *_figures(kinds), "AGE"]
     if wide:
         headers += ["REASON", "LOSS", "ETA", "QUEUE", "NODEPOOL"]
     return ["NAMESPACE", *headers] if namespaces else headers
 
 
-def job_row(job: JobView, now: datetime, *, namespaces: bool, wide: bool) -> list[str | Cell]:
+def job_row(
+    job: JobView, now: datetime, kinds: Iterable[Kind], *, namespaces: bool, wide: bool
+) -> list[str | Cell]:
     """Return the row of a job; see `job_headers`."""
     progress: Mapping[str, Any] = job.status.get("progress") or {}
     phase = shown_phase(job)
@@ -46,9 +50,7 @@ def job_row(job: JobView, now: datetime, *, namespaces: bool, wide: bool) -> lis
         Cell(phase, phase_style(job)),
         str((job.status.get("pods") or {}).get("summary") or ""),
         str(job.attempt) if job.phase else "",
-        step_text(progress),
-        _number(progress.get("margin")),
-        _number(progress.get("accuracy")),
+        *(figure(job) for figure in _figures(kinds).values()),
         format_age(job.created, now),
     ]
     if wide:
@@ -94,3 +96,33 @@ def without_noise(bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else ""
+
+
+def _shown(name: str, text: Callable[[object], str]) -> Callable[[JobView], str]:
+    return lambda job: text((job.status.get("progress") or {}).get(name))
+
+
+def _count(value: object) -> str:
+    return str(value) if isinstance(value, int) else ""
+
+
+_TRAINING: Mapping[str, Callable[[JobView], str]] = {
+    # Parts of a sampling's stages are no steps that tell anything.
+    "STEP": lambda job: step_text(job.status.get("progress") or {}) if job.kind.figure else "",
+    "MARGIN": _shown("margin", _number),
+    "ACCURACY": _shown("accuracy", _number),
+}
+_SAMPLING: Mapping[str, Callable[[JobView], str]] = {
+    "STAGE": _shown("stage", lambda value: str(value or "")),
+    "READ": _shown("rowsRead", _count),
+    "EMBEDDED": _shown("mediaEmbedded", _count),
+    "SELECTED": _shown("rowsSelected", _count),
+}
+
+
+def _figures(kinds: Iterable[Kind]) -> Mapping[str, Callable[[JobView], str]]:
+    """Figures that kinds have, by header; of several sorts those that tell most."""
+    training = {bool(kind.figure) for kind in kinds}
+    if len(training) > 1:
+        return {**_TRAINING, **{name: _SAMPLING[name] for name in ("READ", "SELECTED")}}
+    return _TRAINING if True in training else _SAMPLING

@@ -4,38 +4,83 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE
+from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, DROP_COUNT
+from mmrlhf_jobs.sampling.corpora.extents import Extent
 from mmrlhf_jobs.sampling.corpora.reading import DROPS_FILE
 from mmrlhf_jobs.sampling.parts import Part
 
-__all__ = ["Excess", "check_budgets", "find_excess", "sum_counts"]
+__all__ = ["Excess", "Limits", "name_excess", "sum_counts"]
 
 _SHOWN_FILES: Final = 3
-_DROP: Final = "drop:"
+_NOTHING: Final = Extent()
 
 
+@dataclass(frozen=True)
 class Excess:
-    """A budget that was passed.
+    """A budget that is passed, whatever the rows that are still to come hold.
 
-    Args:
+    Attributes:
         field: Field of the spec that set it.
         reasons: Reasons that it counts.
         found: Rows that were left out.
-        total: All rows.
+        total: Rows so far.
+        unread: Most rows that were still to come.
         limit: Part that may be left out.
     """
 
-    def __init__(
-        self, field: str, reasons: frozenset[str], found: int, total: int, limit: float
-    ) -> None:
-        self.field = field
-        self.reasons = reasons
-        self.found = found
-        self.total = total
-        self.limit = limit
+    field: str
+    reasons: frozenset[str]
+    found: int
+    total: int
+    unread: int
+    limit: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budgets (``spec.failures``).
+
+    Attributes:
+        most: Part of all rows that may be left out for reasons that are no row's nature.
+        per_reason: Part that may be left out for single reasons.
+    """
+
+    most: float
+    per_reason: Mapping[str, float]
+
+    def excess(
+        self, counts: Mapping[str, int], total: int, unread: Extent = _NOTHING
+    ) -> Excess | None:
+        """The first budget that is passed for certain, single reasons first.
+
+        Rows to come can only help a budget by being sound, or of another reason. So one that is
+        passed stays so.
+
+        Args:
+            counts: Counts so far; ``drop:<reason>`` are rows left out.
+            total: Rows so far, left out or not.
+            unread: Rows to come.
+        """
+        dropped = {
+            name.removeprefix(DROP_COUNT): number
+            for name, number in counts.items()
+            if name.startswith(DROP_COUNT)
+        }
+        for reason, limit in sorted(self.per_reason.items()):
+            found = dropped.get(reason, 0)
+            if found > limit * (total + unread.any):
+                field = f"spec.failures.perReason[{reason}]"
+                return Excess(field, frozenset({reason}), found, total, unread.any, limit)
+        faults = frozenset(dropped) - BY_NATURE
+        found = sum(dropped[reason] for reason in faults)
+        if found > self.most * (total + unread.sound):
+            field = "spec.failures.maxFraction"
+            return Excess(field, faults, found, total, unread.sound, self.most)
+        return None
 
 
 def sum_counts(parts: Iterable[Part]) -> dict[str, int]:
@@ -46,58 +91,13 @@ def sum_counts(parts: Iterable[Part]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def find_excess(
-    counts: Mapping[str, int], total: int, *, most: float, per_reason: Mapping[str, float]
-) -> Excess | None:
-    """The first budget that is passed, single reasons first.
+def name_excess(excess: Excess, parts: Sequence[Part]) -> DataError:
+    """The error that names the reasons, their counts, and the files that most come from.
 
     Args:
-        counts: Counts of the stages so far; ``drop:<reason>`` are rows left out.
-        total: All rows that were read, left out or not.
-        most: Part that may be left out for reasons that are no row's nature.
-        per_reason: Part that may be left out for single reasons.
+        excess: The budget.
+        parts: Parts with a file of drops; those whose counts passed it.
     """
-    dropped = {
-        name.removeprefix(_DROP): number
-        for name, number in counts.items()
-        if name.startswith(_DROP)
-    }
-    for reason, limit in sorted(per_reason.items()):
-        found = dropped.get(reason, 0)
-        if found > limit * total:
-            field = f"spec.failures.perReason[{reason}]"
-            return Excess(field, frozenset({reason}), found, total, limit)
-    faults = frozenset(dropped) - BY_NATURE
-    found = sum(dropped[reason] for reason in faults)
-    if found > most * total:
-        return Excess("spec.failures.maxFraction", faults, found, total, most)
-    return None
-
-
-def check_budgets(
-    counts: Mapping[str, int],
-    total: int,
-    parts: Sequence[Part],
-    *,
-    most: float,
-    per_reason: Mapping[str, float],
-) -> None:
-    """Hold what was left out against the budgets.
-
-    Args:
-        counts: See :func:`find_excess`.
-        total: All rows.
-        parts: Parts with drops, for the names of files.
-        most: Part that may fail.
-        per_reason: The same for single reasons.
-
-    Raises:
-        DataError: A budget is passed; the message has the reasons, their counts, and the files
-            that most of them come from.
-    """
-    excess = find_excess(counts, total, most=most, per_reason=per_reason)
-    if excess is None:
-        return
     by_reason: Counter[str] = Counter()
     by_file: Counter[tuple[str, str]] = Counter()
     examples: dict[str, str] = {}
@@ -116,8 +116,10 @@ def check_budgets(
             :_SHOWN_FILES
         ]
     )
-    raise DataError(
-        f"{excess.found} of {excess.total} rows cannot be used ({reasons}), more than the"
-        f" {excess.limit:g} that it allows: {files}. Mend the data, or raise the limit",
+    rest = f" with the {excess.unread} at most that were not read" if excess.unread else ""
+    return DataError(
+        f"{excess.found} of {excess.total} rows cannot be used"
+        f" ({reasons or ', '.join(sorted(excess.reasons))}), more than the {excess.limit:g} that it"
+        f" allows{rest}{': ' if files else ''}{files}. Mend the data, or raise the limit",
         field=excess.field,
     )

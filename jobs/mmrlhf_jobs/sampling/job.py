@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -14,8 +14,8 @@ from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.sampling import stages as stage
-from mmrlhf_jobs.sampling.budgets import check_budgets, sum_counts
-from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason
+from mmrlhf_jobs.sampling.budgets import name_excess, sum_counts
+from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason, count_rows
 from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaReason
 from mmrlhf_jobs.sampling.images.pictures import PICTURE_REASONS
 from mmrlhf_jobs.sampling.outcome import Outcome, publish
@@ -98,14 +98,12 @@ class _Run:
         stages, spec = self._stages, self._spec
         splits = stage.find_splits(stages)
         rows = stage.read(stages, splits)
-        self._check(rows, rows)
         blocks = stage.blocks_of(rows)
-        embedded = stage.embed(stages, blocks, splits)
-        candidates = stage.join(stages, blocks, embedded)
-        self._check(rows, [*rows, *candidates])
+        embedded = stage.embed(stages, rows, blocks, splits)
+        candidates = embedded.candidates
         clustered = stage.cluster(stages, embedded)
         pools = stage.pool(stages, clustered, candidates)
-        self._check(rows, [*rows, *candidates, *pools])
+        self._check_pools(rows, [*rows, *candidates], pools)
         available = add_counts(pools)
         shares: dict[Category, float] = {
             "long": spec.ratio.long,
@@ -123,7 +121,7 @@ class _Run:
         picked = self._pick(pools, quotas)
         run_id = digest_of(
             "selection",
-            embedded.encoder,
+            embedded.vectors.key,
             clustered.centres.facts["sha256"],
             {name: list(counts) for name, counts in available.items()},
             {name: list(counts) for name, counts in quotas.by_cluster.items()},
@@ -139,7 +137,7 @@ class _Run:
             candidates=candidates,
             pools=pools,
             centres=clustered.centres,
-            encoder=embedded.encoder,
+            encoder=embedded.vectors.key,
             picked=picked,
             quotas=quotas,
             statistics=make_statistics(available, quotas),
@@ -195,23 +193,15 @@ class _Run:
                 Path(path).write_bytes(content)
         return relative
 
-    def _check(self, rows: Sequence[Part], parts: Sequence[Part]) -> None:
-        """Hold what was left out so far against the budgets."""
-        counts = sum_counts(parts)
-        read = sum_counts(rows)
-        total = read.get("rows", 0) + sum(
-            number for name, number in read.items() if name.startswith("drop:")
+    def _check_pools(
+        self, rows: Sequence[Part], named: Sequence[Part], pools: Sequence[Part]
+    ) -> None:
+        """Hold all that was left out against the budgets; only duplicates are new in pools."""
+        excess = self._stages.limits.excess(
+            sum_counts([*named, *pools]), count_rows(sum_counts(rows))
         )
-        failures = self._spec.failures
-        self._runtime.on_main(
-            lambda: check_budgets(
-                counts,
-                total,
-                [part for part in parts if _has_drops(part)],
-                most=failures.max_fraction,
-                per_reason=failures.per_reason,
-            )
-        )
+        if excess is not None:
+            raise name_excess(excess, named)
 
     def _end(self, exit_name: str) -> list[dict[str, Any]]:
         return self._attempts.end(exit_name=exit_name, step=self._stages.work.total("parts"))
@@ -222,9 +212,3 @@ class _Run:
                 self._end(exit_name)
             except JobError:
                 return
-
-
-def _has_drops(part: Part) -> bool:
-    """Parts of the read and the join stage have a file of drops."""
-    counts: Mapping[str, int] = part.counts
-    return "origin-rows" in counts or "candidates" in counts

@@ -56,18 +56,23 @@ class SharedWork:
             # torch has no public name for the store of the default group.
             self._store = dist.distributed_c10d._get_default_store()  # noqa: SLF001
 
-    def share(self, name: str, items: Sequence[T]) -> Iterator[T]:
+    def share(
+        self, name: str, items: Sequence[T], *, enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[T]:
         """Items for this process; ends when all processes are done with all items.
 
         Args:
             name: Name of the stage, once in a run.
             items: The same on every process.
+            enough: Whether the rest is not wanted, asked before each item; once it is, every
+                process must come to see it. Items that were taken are then done, and they are the
+                first ones.
 
         Raises:
             Interrupted: This process was asked to stop; what is done is kept.
         """
         try:
-            while (place := self._add(f"{name}/taken", 1) - 1) < len(items):
+            while not enough() and (place := self._add(f"{name}/taken", 1) - 1) < len(items):
                 self._stop_if_asked()
                 yield items[place]
                 # Counted before it is done: who sees that all is done tells all counts.
@@ -79,7 +84,7 @@ class SharedWork:
             self._add("failed", 1)
             raise
         pause = _FIRST_PAUSE
-        while self._add(f"{name}/done", 0) < len(items):
+        while self._add(f"{name}/done", 0) < min(self._add(f"{name}/taken", 0), len(items)):
             self._stop_if_asked()
             if self._add("failed", 0):
                 raise dist.DistNetworkError("another process of the job has failed")

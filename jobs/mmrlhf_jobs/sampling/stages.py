@@ -6,19 +6,20 @@ Every process calls every stage. Items are shared among them; what comes back is
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from mmrlhf_jobs.data.identity import digest_of
-from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.folders import fetch_model
 from mmrlhf_jobs.sampling.clustering.centres import Centres
 from mmrlhf_jobs.sampling.clustering.clusters import CENTRES_FILE, assign_bucket, find_centres
 from mmrlhf_jobs.sampling.clustering.kmeans import KMeans
 from mmrlhf_jobs.sampling.clustering.points import Points, open_bucket
+from mmrlhf_jobs.sampling.corpora.extents import extents_from
 from mmrlhf_jobs.sampling.corpora.media import MediaReader
 from mmrlhf_jobs.sampling.corpora.reading import read_split, rows_key
 from mmrlhf_jobs.sampling.corpora.rows import RowSettings
@@ -34,11 +35,12 @@ from mmrlhf_jobs.sampling.embeddings.shuffling import (
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
 from mmrlhf_jobs.sampling.images.decoders import Decoders
 from mmrlhf_jobs.sampling.parts import Part
-from mmrlhf_jobs.sampling.selection.joining import Block, join_block
+from mmrlhf_jobs.sampling.selection.joining import Block, candidates_key, join_block
 from mmrlhf_jobs.sampling.selection.pooling import pool_bucket
-from mmrlhf_jobs.sampling.world import Stages
+from mmrlhf_jobs.sampling.watching import BudgetWatch
+from mmrlhf_jobs.sampling.world import EFFORT, Stages
 
-__all__ = ["Clustered", "Embedded", "cluster", "embed", "find_splits", "join", "pool", "read"]
+__all__ = ["Clustered", "Embedded", "cluster", "embed", "find_splits", "pool", "read"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,14 @@ class Embedded:
     """What the embed stage leaves.
 
     Attributes:
-        encoder: Key of the encoder.
         vectors: Store of the vectors.
         media: One part a block.
+        candidates: Rows whose media all have a vector; one part a block.
     """
 
-    encoder: str
     vectors: VectorStore
     media: tuple[Part, ...]
+    candidates: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,34 @@ def find_splits(stages: Stages) -> tuple[Split, ...]:
 
 
 def read(stages: Stages, splits: Sequence[Split]) -> tuple[Part, ...]:
-    """Read all splits; one part each."""
+    """Read all splits; one part each.
+
+    Raises:
+        DataError: A budget is passed, maybe before all are read.
+    """
     typing = stages.job.spec.typing
-    settings = RowSettings(long_threshold=typing.long_threshold, length_source=typing.length_source)
+    settings = RowSettings(
+        long_threshold=typing.long_threshold,
+        length_source=typing.length_source,
+        context_dependent=typing.context_dependent,
+    )
     parts = stages.parts("rows")
-    stages.begin("read", f"reading {len(splits)} files", counter="rows")
-    for split in stages.work.share("read", splits):
-        read_split(split, parts, settings, tell=lambda rows: stages.work.count("rows", rows))
-    return tuple(parts.get(split.id, rows_key(split, settings)) for split in splits)
+    rest = cache(lambda: extents_from(splits))
+    watch = BudgetWatch(
+        stages.work,
+        stages.limits,
+        lambda place: parts.find(splits[place].id, rows_key(splits[place], settings)),
+        len(splits),
+        unread=lambda place: rest()[place],
+    )
+    size = sum(split.fingerprint.size for split in splits)
+    stages.begin("read", f"reading {len(splits)} files", counter="rows", effort=size)
+    for split in stages.work.share("read", splits, enough=watch.passed):
+        watch.add(
+            read_split(split, parts, settings, tell=lambda rows: stages.work.count("rows", rows))
+        )
+        stages.work.count(EFFORT, split.fingerprint.size)
+    return watch.check()
 
 
 def blocks_of(rows: Sequence[Part]) -> tuple[Block, ...]:
@@ -102,22 +124,39 @@ def blocks_of(rows: Sequence[Part]) -> tuple[Block, ...]:
     return tuple(Block(number, part, index) for number, (part, index) in enumerate(places))
 
 
-def embed(stages: Stages, blocks: Sequence[Block], splits: Sequence[Split]) -> Embedded:
-    """Give every medium a vector, or a reason why it has none."""
-    embedding = stages.job.spec.embedding
-    if embedding.dtype == "float16":
-        raise SpecError("spec.embedding.dtype: float16 is not supported; use float32 or bfloat16")
+def embed(
+    stages: Stages, rows: Sequence[Part], blocks: Sequence[Block], splits: Sequence[Split]
+) -> Embedded:
+    """Give every medium a vector, or a reason why it has none, and rows with them as candidates.
+
+    Raises:
+        DataError: A budget is passed, maybe before all are embedded.
+    """
+    spec = stages.job.spec
+    embedding = spec.embedding
     stages.begin("load", f"loading {embedding.model.uri}")
     folder = fetch_model(embedding.model.uri, stages.scratch, stages.options)
     encoder = Encoder(folder, dtype=embedding.dtype, device=stages.runtime.device)
     vectors = VectorStore(
-        stages.store, encoder.key, scratch=stages.scratch / "vectors", storage=stages.options
+        stages.store,
+        encoder.key,
+        scratch=stages.scratch / "vectors",
+        dtype=embedding.vectors,
+        storage=stages.options,
     )
     vectors.refresh()
-    parts = stages.parts("media")
+    parts, joined = stages.parts("media"), stages.parts("candidates")
+    weights = {source.name: source.weight for source in spec.sources}
+    keys = [media_key(block.rows.key, block.index, vectors.key) for block in blocks]
+
+    def find(place: int) -> Part | None:
+        key = candidates_key(blocks[place], keys[place], seed=spec.selection.seed, weights=weights)
+        return joined.find(blocks[place].name, key)
+
+    watch = BudgetWatch(stages.work, stages.limits, find, len(blocks), before=rows)
     by_id = {split.id: split for split in splits}
-    total = sum(sum(block.rows.facts["blocks"]) for block in blocks if block.index == 0)
-    stages.begin("embed", f"embedding the media of {total} rows", counter="media")
+    total = sum(block.size for block in blocks)
+    stages.begin("embed", f"embedding the media of {total} rows", counter="media", effort=total)
     with Decoders(encoder.preparation, _decoders(stages)) as decoders:
         embedder = Embedder(
             encoder=encoder,
@@ -126,42 +165,20 @@ def embed(stages: Stages, blocks: Sequence[Block], splits: Sequence[Split]) -> E
             store=vectors,
             batch_size=embedding.batch_size,
         )
-        for block in stages.work.share("embed", blocks):
-            embedder.embed(
+        for block in stages.work.share("embed", blocks, enough=watch.passed):
+            media = embedder.embed(
                 block.name,
-                media_key(block.rows.key, block.index, encoder.key),
+                keys[block.number],
                 (ref for row in block.read() for ref in row.media),
                 parts,
-                tell=lambda media: stages.work.count("media", media),
+                tell=_teller(stages, block),
             )
             # Its media may lie in the very file.
             by_id[block.rows.name].check_unchanged()
-    media = tuple(
-        parts.get(block.name, media_key(block.rows.key, block.index, encoder.key))
-        for block in blocks
-    )
-    return Embedded(encoder.key, vectors, media)
-
-
-def join(stages: Stages, blocks: Sequence[Block], embedded: Embedded) -> tuple[Part, ...]:
-    """Make the candidates of every block."""
-    spec = stages.job.spec
-    weights = {source.name: source.weight for source in spec.sources}
-    parts = stages.parts("candidates")
-    stages.begin("join", "joining rows with their media")
-
-    def made(block: Block) -> Part:
-        return join_block(
-            block,
-            embedded.media[block.number],
-            parts,
-            seed=spec.selection.seed,
-            weights=weights,
-        )
-
-    for block in stages.work.share("join", blocks):
-        made(block)
-    return tuple(made(block) for block in blocks)
+            watch.add(join_block(block, media, joined, seed=spec.selection.seed, weights=weights))
+    candidates = watch.check()
+    found = tuple(parts.get(block.name, keys[block.number]) for block in blocks)
+    return Embedded(vectors, found, candidates)
 
 
 def cluster(stages: Stages, embedded: Embedded) -> Clustered:
@@ -176,7 +193,6 @@ def cluster(stages: Stages, embedded: Embedded) -> Clustered:
         return shuffle(
             wanted,
             embedded.vectors,
-            embedded.encoder,
             buckets_parts,
             scratch=stages.scratch / "shuffle",
             mine=mine,
@@ -236,6 +252,19 @@ def pool(stages: Stages, clustered: Clustered, candidates: Sequence[Part]) -> tu
     for clusters in stages.work.share("pool", clustered.clusters):
         made(clusters)
     return tuple(made(clusters) for clusters in clustered.clusters)
+
+
+def _teller(stages: Stages, block: Block) -> Callable[[int, int], None]:
+    """Counts the media of a block, and as effort as great a part of its rows."""
+    done = 0
+
+    def tell(more: int, of: int) -> None:
+        nonlocal done
+        before, done = done, done + more
+        stages.work.count("media", more)
+        stages.work.count(EFFORT, block.size * done // of - block.size * before // of)
+
+    return tell
 
 
 def _decoders(stages: Stages) -> int:

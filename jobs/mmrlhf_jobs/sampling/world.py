@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mmrlhf_api import ClusterSampleJob
+from mmrlhf_jobs.sampling.budgets import Limits
 from mmrlhf_jobs.sampling.layout import SamplingLayout
 from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.sampling.ranks import SharedWork
@@ -17,10 +18,13 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.trainers.context import TrainingContext
 
-__all__ = ["StageProgress", "Stages"]
+__all__ = ["EFFORT", "StageProgress", "Stages"]
 
 COUNTERS: Final = {"rows": "rowsRead", "media": "mediaEmbedded", "selected": "rowsSelected"}
 """Counters of the job by their name in progress events."""
+
+EFFORT: Final = "effort"
+"""Counter of how much of a stage is done, in units of its own."""
 
 
 @dataclass
@@ -35,14 +39,20 @@ class StageProgress:
     emit: Callable[[dict[str, object]], None]
     clock: Callable[[], float] = time.monotonic
     _watched: str = ""
+    _effort: int = 0
     _since: float = 0.0
-    _from: int = 0
+    _before: dict[str, int] = field(default_factory=dict)
     _known: dict[str, int] = field(default_factory=dict)
 
-    def watch(self, counter: str) -> None:
-        """The counter whose rate tells how fast the stage is; empty: none."""
-        self._watched, self._since = counter, self.clock()
-        self._from = self._known.get(counter, 0)
+    def watch(self, counter: str, effort: int = 0) -> None:
+        """Begin a stage.
+
+        Args:
+            counter: The counter whose rate tells how fast the stage is; empty: none.
+            effort: What `EFFORT` will have counted when the stage ends; 0: that is not known.
+        """
+        self._watched, self._effort, self._since = counter, effort, self.clock()
+        self._before = dict(self._known)
 
     def report(self, counts: dict[str, int]) -> None:
         """Tell counts, see `SharedWork`."""
@@ -53,9 +63,14 @@ class StageProgress:
                 fields[wire] = self._known[name]
         seconds = self.clock() - self._since
         if self._watched and seconds > 0:
-            done = self._known.get(self._watched, 0) - self._from
-            fields["itemsPerSecond"] = done / seconds
+            fields["itemsPerSecond"] = self._done(self._watched) / seconds
+        effort = self._done(EFFORT)
+        if 0 < effort <= self._effort and seconds > 0:
+            fields["etaSeconds"] = seconds * (self._effort - effort) / effort
         self.emit(fields)
+
+    def _done(self, counter: str) -> int:
+        return self._known.get(counter, 0) - self._before.get(counter, 0)
 
 
 class Stages:
@@ -76,9 +91,13 @@ class Stages:
         self.runtime = context.runtime
         self.store = ArtifactStore(job.spec.artifacts.uri, options)
         self.layout = SamplingLayout.of(job)
+        failures = job.spec.failures
+        self.limits = Limits(failures.max_fraction, failures.per_reason)
         self.scratch = context.scratch / f"rank-{self.runtime.rank}"
         self.progress = StageProgress(lambda fields: context.progress.emit("step", **fields))
-        self.work = SharedWork(self.runtime, context.interruption, COUNTERS, self.progress.report)
+        self.work = SharedWork(
+            self.runtime, context.interruption, (*COUNTERS, EFFORT), self.progress.report
+        )
 
     def parts(self, stage: str) -> Parts:
         """The parts of a stage."""
@@ -89,10 +108,10 @@ class Stages:
             storage=self.options,
         )
 
-    def begin(self, stage: str, message: str, *, counter: str = "") -> None:
-        """Tell that a stage begins; its rate is that of a counter."""
+    def begin(self, stage: str, message: str, *, counter: str = "", effort: int = 0) -> None:
+        """Tell that a stage begins; see `StageProgress.watch`."""
         self.context.progress.emit("phase", phase=stage, message=message)
-        self.progress.watch(counter)
+        self.progress.watch(counter, effort)
 
     def fetch(self, part: Part) -> Path:
         """A local folder with the files of a part: its own place, or a copy in the scratch."""

@@ -45,24 +45,71 @@ RUNNING = {
 }
 
 
-def listed(*jobs: JobView, namespaces: bool = False, wide: bool = False) -> list[str]:
-    table = Table(job_headers(namespaces=namespaces, wide=wide))
-    return table.lines([job_row(job, NOW, namespaces=namespaces, wide=wide) for job in jobs])
+CHOOSING = {
+    "phase": "Running",
+    "reason": "AllPodsRunning",
+    "pods": {"summary": "1/2"},
+    "progress": {
+        "step": 31,
+        "stage": "embed",
+        "rowsRead": 1_234_567,
+        "mediaEmbedded": 45_678,
+        "itemsPerSecond": 812.4,
+        "etaSeconds": 3725,
+        "updatedAt": ago(seconds=4),
+    },
+}
+
+
+def listed(
+    *jobs: JobView, namespaces: bool = False, wide: bool = False, every: bool = False
+) -> list[str]:
+    kinds = list(KINDS.values()) if every else [job.kind for job in jobs]
+    table = Table(job_headers(kinds, namespaces=namespaces, wide=wide))
+    return table.lines([job_row(job, NOW, kinds, namespaces=namespaces, wide=wide) for job in jobs])
+
+
+def test_a_list_of_samplings_tells_what_they_have_read_embedded_and_selected() -> None:
+    lines = listed(job("ClusterSampleJob", "choose", status=CHOOSING), wide=True)
+    assert [line.split() for line in lines] == [
+        [
+            *("KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STAGE", "READ", "EMBEDDED"),
+            *("SELECTED", "AGE", "REASON", "LOSS", "ETA", "QUEUE", "NODEPOOL"),
+        ],
+        [
+            *("csj", "choose", "Running", "1/2", "0", "embed", "1234567", "45678"),
+            *("-", "4h", "AllPodsRunning", "-", "62m", "-", "-"),
+        ],
+    ]
+    glanced = glance(job("ClusterSampleJob", "choose", status=CHOOSING), NOW)
+    assert (
+        "Progress:    embed:  1,234,567 rows read  45,678 media embedded  812 a second  62m left"
+        "  (4s ago)"
+    ) in glanced
 
 
 def test_a_list_has_the_same_columns_for_all_kinds() -> None:
     lines = listed(
         job(status=RUNNING),
         job("RewardTrainJob", "judge", status={"phase": "Pending", "pods": {"summary": "0/4"}}),
-        job("ClusterSampleJob", "choose"),
+        job("ClusterSampleJob", "choose", status={"progress": {"step": 7, "rowsRead": 50}}),
     )
-    assert lines == [
-        "KIND    NAME     PHASE     READY   ATTEMPT   STEP     MARGIN   ACCURACY   AGE",
-        "mmdpo   digits   Running   2/2     1         30/120   0.125    0.75       4h",
-        "rtj     judge    Pending   0/4     0         -        -        -          4h",
-        "csj     choose   -         -       -         -        -        -          4h",
+    assert [line.split() for line in lines] == [
+        [
+            *("KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "ACCURACY"),
+            *("READ", "SELECTED", "AGE"),
+        ],
+        ["mmdpo", "digits", "Running", "2/2", "1", "30/120", "0.125", "0.75", "-", "-", "4h"],
+        ["rtj", "judge", "Pending", "0/4", "0", *"-----", "4h"],
+        ["csj", "choose", *"------", "50", "-", "4h"],
     ]
-    assert {len(line.split()) for line in lines} == {9}
+    assert {line.index(end) for line, end in zip(lines, ["AGE", *["4h"] * 3], strict=True)} == {
+        len(lines[0]) - 3
+    }
+    assert [line.split() for line in listed(job("ClusterSampleJob", "choose"), every=True)] == [
+        lines[0].split(),
+        ["csj", "choose", *"-" * 8, "4h"],
+    ]
 
 
 def test_wide_and_all_namespaces_add_columns() -> None:

@@ -75,9 +75,7 @@ def run(folder: Path, *, batch_size: int, order: int) -> None:
     ]
     wanted = WantedMedia(media, scratch / "wanted")
     places = slice(runtime.rank, None, runtime.world_size)
-    made = shuffle(
-        wanted, vectors, encoder.key, stages["buckets"], scratch=scratch / "rows", mine=places
-    )
+    made = shuffle(wanted, vectors, stages["buckets"], scratch=scratch / "rows", mine=places)
     buckets = sorted(
         (part for some in runtime.gather(made) for part in some), key=lambda part: part.name
     )

@@ -184,7 +184,7 @@ def test_each_kind_lists_its_own_figure() -> None:
     assert shown("MMDPOJob") == ["Phase", "Ready", "Attempt", "Step", "Margin", "Age"]
     assert shown("RewardTrainJob") == ["Phase", "Ready", "Attempt", "Step", "Accuracy", "Age"]
     assert shown("ClusterSampleJob") == [
-        *("Phase", "Ready", "Attempt", "Read", "Embedded", "Selected", "Age")
+        *("Phase", "Ready", "Attempt", "Stage", "Read", "Embedded", "Selected", "Age")
     ]
 
 

@@ -55,6 +55,14 @@ def test_the_counts_of_a_sampling_are_told_and_a_sign_of_life() -> None:
     assert after({**event, "mediaEmbedded": 6}, before=same).advanced_at == LATER
 
 
+def test_the_stage_is_that_of_the_latest_phase() -> None:
+    phases = [{"event": "phase", "phase": name} for name in ("read", "embed")]
+    report = after(*phases, {"event": "step", "step": 3})
+    assert (report.step, report.stage) == (3, "embed")
+    assert after({"event": "phase", "phase": 7}, before=report).stage is None
+    assert after({"event": "phase", "phase": "x" * 999}).stage == "x" * 256
+
+
 @pytest.mark.parametrize("step", [-1, True, 2.5, "7", None, 2**54])
 def test_steps_that_are_none_are_passed_over(step: object) -> None:
     assert after({"event": "step", "step": step, "loss": 1.0}).step is None

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.sampling.budgets import check_budgets, find_excess, sum_counts
+from mmrlhf_jobs.sampling.budgets import Limits, name_excess, sum_counts
 from mmrlhf_jobs.sampling.corpora.reading import read_split
 from mmrlhf_jobs.sampling.corpora.rows import RowSettings
 from mmrlhf_jobs.sampling.parts import Parts
@@ -32,7 +31,7 @@ COUNTS = {"rows": 90, "drop:no-media": 8, "drop:missing-file": 1, "drop:not-utf8
 def test_the_budget_that_is_passed(
     most: float, per_reason: dict[str, float], field: str | None
 ) -> None:
-    excess = find_excess(COUNTS, 100, most=most, per_reason=per_reason)
+    excess = Limits(most, per_reason).excess(COUNTS, 100)
     assert (excess.field if excess else None) == field
 
 
@@ -49,10 +48,10 @@ def test_the_message_has_reasons_counts_and_the_worst_files(tmp_path: Path) -> N
         made.append(read_split(split_of(path), parts, RowSettings(), tell=lambda _rows: None))
     counts = sum_counts(made)
     assert counts["drop:invalid-json"] == 4
-    check_budgets(counts, 8, made, most=0.5, per_reason={})
-    with pytest.raises(DataError) as caught:
-        check_budgets(counts, 8, made, most=0.4, per_reason={})
-    text = str(caught.value)
+    assert Limits(0.5, {}).excess(counts, 8) is None
+    excess = Limits(0.4, {}).excess(counts, 8)
+    assert excess is not None
+    text = str(name_excess(excess, made))
     assert "4 of 8 rows cannot be used (4 invalid-json), more than the 0.4" in text
     assert text.index(f"{tmp_path}/b.jsonl has 3") < text.index(f"{tmp_path}/a.jsonl has 1")
     assert "no-media" not in text

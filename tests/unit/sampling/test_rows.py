@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE
 from mmrlhf_jobs.sampling.corpora.rows import RowSettings
 from tests.unit.sampling.corpora import cut, llava, write_lines
 
@@ -134,6 +135,21 @@ def test_what_is_left_out_and_why(
     assert len(rows) == 1 + kept
     assert {(drop.reason, drop.turn) for drop in drops} == reasons
     assert all((drop.source, drop.row) == ("corpus", 2) and drop.message for drop in drops)
+
+
+def test_questions_that_lean_on_earlier_ones_are_marked_or_left_out(tmp_path: Path) -> None:
+    path = write_lines(
+        tmp_path / "a.jsonl",
+        [llava("1", "Why?", "a", "And what colour is it?", "b", "Any dog?", "c")],
+    )
+    rows, drops = cut(path)
+    assert not drops
+    assert [row.needs_context for row in rows] == [False, True, False]
+    assert rows[1].rules == "short-answer context:goes-on"
+    rows, drops = cut(path, RowSettings(context_dependent="drop"))
+    assert [row.turn_index for row in rows] == [0, 2]
+    assert [(drop.reason, drop.turn) for drop in drops] == [("needs-context", 1)]
+    assert {drop.reason for drop in drops} <= BY_NATURE
 
 
 def test_domains(tmp_path: Path) -> None:

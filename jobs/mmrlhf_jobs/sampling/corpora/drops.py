@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import pyarrow as pa
 
-__all__ = ["BY_NATURE", "DROPS_SCHEMA", "Drop", "RowReason"]
+__all__ = [
+    "BY_NATURE",
+    "DROPS_SCHEMA",
+    "DROP_COUNT",
+    "Drop",
+    "RowReason",
+    "count_drops",
+    "count_rows",
+]
 
 RowReason: TypeAlias = Literal[
     "not-utf8",
@@ -20,11 +29,16 @@ RowReason: TypeAlias = Literal[
     "no-generated-answer",
     "no-media",
     "trailing-turn",
+    "needs-context",
 ]
 
-BY_NATURE: Final = frozenset({"no-media", "trailing-turn", "duplicate"})
-"""Reasons that are no fault of a row: it is no question about a picture, or is there twice. They
-are counted, but held against ``failures.perReason`` alone, not against ``failures.maxFraction``."""
+BY_NATURE: Final = frozenset({"no-media", "trailing-turn", "needs-context", "duplicate"})
+"""Reasons that are no fault of a row: it is no question about a picture, none that stands alone, or
+is there twice. They are counted, but held against ``failures.perReason`` alone, not against
+``failures.maxFraction``."""
+
+DROP_COUNT: Final = "drop:"
+"""What the names of counts of rows that were left out begin with; the reason follows."""
 
 DROPS_SCHEMA: Final = pa.schema(
     [
@@ -57,3 +71,13 @@ class Drop:
     reason: str
     message: str
     turn: int | None = None
+
+
+def count_drops(counts: Mapping[str, int]) -> int:
+    """Rows that were left out, by the counts of a stage."""
+    return sum(number for name, number in counts.items() if name.startswith(DROP_COUNT))
+
+
+def count_rows(counts: Mapping[str, int]) -> int:
+    """Rows that were read, left out or not, by the counts of the read stage."""
+    return counts.get("rows", 0) + count_drops(counts)

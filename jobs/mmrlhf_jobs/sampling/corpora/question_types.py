@@ -8,7 +8,7 @@ options have a field of their own, or when at least two of these say so:
 ``inline-options``      such marks in one line: ``(A) red (B) blue``, ``A. red B. blue``
 ``cue``                 words that ask for a choice: "answer with the option's letter", "Choices:"
 ``letter-answer``       the answer is one of the letters, such as ``B`` or ``(B) blue``
-``option-answer``       the answer is the text of an option
+``option-answer``       the answer is the text of an option, also of a list: "Options: red, blue"
 ======================  ===========================================================================
 
 Lines in fenced code count for nothing, and a list of steps has neither cue nor answer, so it stays
@@ -30,11 +30,16 @@ QuestionType: TypeAlias = Literal["long", "short", "mcq"]
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 # Texts are matched after NFKC, which makes full-width brackets and colons plain ones.
 _LINE: Final = re.compile(
-    r"^[ \t>*-]*[(\[【]?([A-Ha-h]|[1-8])(?:[)\]】][ \t]*[.:]?|[.:、,](?!\d))[ \t]*(\S.*?)[ \t]*$",
+    r"^[ \t>*-]*[(\[【]?([A-Ha-h]|[1-8])"
+    r"(?:[)\]】][ \t]*[.:]?|[.:、,](?!\d)|[ \t][-\u2013\u2014][ \t])[ \t]*(\S.*?)[ \t]*$",
     re.MULTILINE,
 )
 _INLINE: Final = re.compile(
     r"(?<![\w.])[(\[【]?([A-Ha-h]|[1-8])(?:[)\]】]|[.:、](?![\d.]))[ \t]*(?=\S)",
+)
+_LISTED: Final = re.compile(
+    r"\b(?:options|choices|candidates|alternatives)\b[^\n:\[?]{0,20}[:\[][ \t]*([^\n.?\]]+)",
+    re.IGNORECASE,
 )
 _CUE: Final = re.compile(
     r"""
@@ -116,7 +121,9 @@ def _choice_rules(
     cue = _CUE.search(text) is not None
     lines = _run([(match[1], match[2]) for match in _LINE.finditer(text)])
     inline = _Options() if lines.texts else _run(_inline(text))
+    listed = _Options() if lines.texts or inline.texts else _Options("A", _listed(text))
     found = _Options("A", tuple(options)) if options else lines if lines.texts else inline
+    found = found if found.texts else listed
     fired = {
         "option-field": bool(options),
         "option-lines": bool(lines.texts),
@@ -153,6 +160,14 @@ def _inline(text: str) -> list[tuple[str, str]]:
         line, _, _ = text[match.end() : end].partition("\n")
         marked.append((match[1], line.strip(" \t,;([")))
     return marked
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Names of options that are only listed, without marks."""
+    match = _LISTED.search(text)
+    names = re.split(r"[,;|/]", match[1]) if match else []
+    names = [name.strip().removeprefix("or ").removeprefix("and ") for name in names]
+    return tuple(names) if len(names) > 1 and all(names) else ()
 
 
 def _is_mark(answer: str, options: _Options, cue: bool) -> bool:

@@ -69,7 +69,8 @@ def read_lines(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 -
 def read_array(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - hashlib names no type
     """Rows of a file that is one JSON array, without reading it as a whole.
 
-    Bytes that are not UTF-8 spoil their own row alone.
+    Bytes that are not UTF-8 spoil their own row alone. That is why this is not ijson, as in
+    ``annotation/items.py``: it ends at the first such byte, and everything after it would be lost.
 
     Raises:
         DataError: The file is not one JSON array; with the row where that shows.

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmrlhf_jobs.data.identity import digest_of
-from mmrlhf_jobs.sampling.corpora.drops import DROPS_SCHEMA, Drop
+from mmrlhf_jobs.sampling.corpora.drops import DROPS_SCHEMA, Drop, count_rows
 from mmrlhf_jobs.sampling.corpora.parquet_rows import read_parquet
 from mmrlhf_jobs.sampling.corpora.raw_rows import RowReader, read_array, read_lines
 from mmrlhf_jobs.sampling.corpora.rows import ROWS_SCHEMA, Row, RowSettings, cut_rows
@@ -39,7 +39,7 @@ READERS: Final[Mapping[SplitFormat, RowReader]] = {
     "webdataset": read_tar,
 }
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the rows that this code makes: parts of another one are made again."""
 
 _GROUP_ROWS: Final = 2_048
@@ -81,8 +81,9 @@ def read_split(
         tell: Told how many rows (turns) were read since the last call.
 
     Returns:
-        A part with the counts ``rows``, ``drop:<reason>``, ``type:<category>``, and the facts
-        ``blocks`` (rows of each block), ``uri`` and ``sha256`` (of what was read).
+        A part with the counts ``rows``, ``drop:<reason>``, ``type:<category>``, ``needs-context``
+        (rows kept that lean on earlier ones), and the facts ``blocks`` (rows of each block),
+        ``uri`` and ``sha256`` (of what was read).
 
     Raises:
         DataError: The file is not of its format, or was changed meanwhile.
@@ -90,7 +91,7 @@ def read_split(
     """
     key = rows_key(split, settings)
     if (done := parts.find(split.id, key)) is not None:
-        tell(done.counts.get("rows", 0) + _dropped(done))
+        tell(count_rows(done.counts))
         return done
     with parts.make(split.id, key) as draft:
         digest = hashlib.sha256()
@@ -116,10 +117,6 @@ def read_rows(part: Part, block: int) -> Iterator[Row]:
         for batch in table.iter_batches(_GROUP_ROWS):
             for row in batch.to_pylist():
                 yield Row.from_row(row)
-
-
-def _dropped(part: Part) -> int:
-    return sum(count for name, count in part.counts.items() if name.startswith("drop:"))
 
 
 class _Files:
@@ -153,6 +150,8 @@ class _Files:
         self.blocks[-1] += 1
         self._draft.count("rows")
         self._draft.count(f"type:{found.category}")
+        if found.needs_context:
+            self._draft.count("needs-context")
         self._rows.add(found.as_row())
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.errors import InputError
+from mmrlhf_jobs.sampling.corpora.contexts import context_cue
 from mmrlhf_jobs.sampling.corpora.conversations import (
     BadRow,
     Conversation,
@@ -54,10 +55,12 @@ class RowSettings:
     Attributes:
         long_threshold: Characters; an answer with more is long.
         length_source: Whose length counts: the corpus's answer, or one generated before.
+        context_dependent: What becomes of questions that lean on earlier ones.
     """
 
     long_threshold: int = 128
     length_source: Literal["reference", "generated"] = "reference"
+    context_dependent: Literal["keep", "drop"] = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Row:
         domain: Safety by its corpus, video by its media, else image.
         type: Long, short or multiple choice.
         options: Answers to choose from.
-        rules: What made the type.
+        rules: What made the type, and what says that it leans on an earlier question.
         media: Its media, in order.
         file: URI of the file.
         line: 1-based row in the file.
@@ -95,6 +98,11 @@ class Row:
     media: tuple[MediaRef, ...]
     file: str
     line: int
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether something says that it leans on an earlier question."""
+        return "context:" in self.rules
 
     @property
     def category(self) -> Category:
@@ -147,6 +155,7 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
     for turn, (asked, answer) in enumerate(pairs):
         question = without_placeholders(asked)
         counted = answer if settings.length_source == "reference" else conversation.generated
+        cue = context_cue(question, turn)
         if not question:
             yield drop("empty-question", "the question is empty without its placeholders", turn)
         elif settings.length_source == "reference" and not answer.strip():
@@ -157,6 +166,8 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
                 "typing.lengthSource is generated, but the row has no response of a model",
                 turn,
             )
+        elif cue is not None and settings.context_dependent == "drop":
+            yield drop("needs-context", f"it leans on an earlier question ({cue})", turn)
         else:
             typed = _type(split, question, counted, conversation, settings)
             name = split.corpus.name
@@ -171,7 +182,7 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
                 domain=_domain(split, media),
                 type=typed.type,
                 options=typed.options,
-                rules=" ".join(typed.rules),
+                rules=" ".join([*typed.rules, *([f"context:{cue}"] if cue is not None else [])]),
                 media=media,
                 file=split.uri,
                 line=raw.number,

@@ -57,9 +57,9 @@ class PictureEncoder(Protocol):
         """Vectors of pictures, and whether each is one."""
 
 
-def media_key(rows_key: str, block: int, encoder: str) -> str:
-    """Key of the media part of a block of rows."""
-    return digest_of("media", _VERSION, rows_key, block, encoder).hex()
+def media_key(rows_key: str, block: int, vectors: str) -> str:
+    """Key of the media part of a block of rows, whose vectors are in a store of that key."""
+    return digest_of("media", _VERSION, rows_key, block, vectors).hex()
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Embedder:
         media: Iterable[MediaRef],
         parts: Parts,
         *,
-        tell: Callable[[int], None] = lambda _: None,
+        tell: Callable[[int, int], None] = lambda _more, _all: None,
     ) -> Part:
         """Embed the media of a block of rows, unless that is done already.
 
@@ -120,7 +120,7 @@ class Embedder:
             key: Its key, see :func:`media_key`.
             media: References, in the order of the rows; repeated ones count once.
             parts: Those of this stage.
-            tell: Told how many media were done since the last call.
+            tell: Told how many media were done since the last call, and how many there are.
 
         Returns:
             A part with :data:`MEDIA_FILE` and the counts ``media``, ``embedded`` (new vectors),
@@ -130,13 +130,13 @@ class Embedder:
             StorageError: The store or the disk fails.
         """
         if (done := parts.find(name, key)) is not None:
-            tell(done.counts.get("media", 0))
+            tell(done.counts["media"], done.counts["media"])
             return done
         with parts.make(name, key) as draft:
             rows = []
             found: dict[bytes, Known | _Failed] = {}
             refs = list(dict.fromkeys(media))
-            outcomes = list(self._outcomes(refs, found, tell))
+            outcomes = list(self._outcomes(refs, found, lambda more: tell(more, len(refs))))
             for ref, first in zip(refs, outcomes, strict=True):
                 # New ones and repeated ones alike are what their bytes turned out to be.
                 fresh = isinstance(first, _Fresh)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import torch
 import transformers
 from transformers import AutoModel
 
+from mmrlhf_api.models import DType
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.folders import digest_folder
@@ -42,7 +43,7 @@ class Encoder:
     Args:
         folder: Model folder in Hugging Face format, with an image processor: CLIP, SigLIP and
             whatever else has ``get_image_features``.
-        dtype: Number format.
+        dtype: Number format of weights and activations; vectors come out in float32.
         device: Where to compute.
         threads: Passes at once on a CPU; no vector depends on it. None takes what the process may.
 
@@ -60,7 +61,7 @@ class Encoder:
         self,
         folder: Path,
         *,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: DType = "float32",
         device: torch.device | None = None,
         threads: int | None = None,
     ) -> None:

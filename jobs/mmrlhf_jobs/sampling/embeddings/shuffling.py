@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import StorageError
-from mmrlhf_jobs.sampling.clustering.grid import Vectors
 from mmrlhf_jobs.sampling.clustering.points import KEY_BYTES
 from mmrlhf_jobs.sampling.embeddings.embedding import MEDIA_FILE
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
@@ -85,7 +84,6 @@ class WantedMedia:
 def shuffle(
     wanted: WantedMedia,
     store: VectorStore,
-    encoder: str,
     parts: Parts,
     *,
     scratch: Path,
@@ -99,29 +97,28 @@ def shuffle(
     Args:
         wanted: The media.
         store: Their vectors.
-        encoder: Key of the encoder.
         parts: Those of this stage.
         scratch: Local folder, emptied first and last.
         mine: Which buckets this process makes, of all.
 
     Returns:
-        Its buckets, each with :data:`VECTORS_FILE` (float32[N, D]), :data:`KEYS_FILE` (uint8
-        [N, 32]) and the count ``vectors``.
+        Its buckets, each with :data:`VECTORS_FILE` ([N, D], in the format of the store),
+        :data:`KEYS_FILE` (uint8[N, 32]) and the count ``vectors``.
 
     Raises:
         StorageError: A vector is not there any more, or the store or the disk fails.
     """
     every = wanted.buckets()
     numbers = list(range(len(every)))[mine]
-    keys = {number: _key(every, number, encoder) for number in numbers}
+    keys = {number: _key(every, number, store.key) for number in numbers}
     missing = [n for n in numbers if parts.find(_name(n), keys[n]) is None]
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         with storage_errors(str(scratch), "write"):
             scratch.mkdir(parents=True)
-            width = _gather(every, missing, store, wanted.digests, scratch) if missing else 0
+            row = _gather(every, missing, store, wanted.digests, scratch) if missing else _row()
         for number in missing:
-            rows = _sorted_rows(every[number], scratch / str(number), width, number)
+            rows = _sorted_rows(every[number], scratch / str(number), row, number)
             with parts.make(_name(number), keys[number]) as draft:
                 np.save(draft.folder / VECTORS_FILE, rows)
                 np.save(
@@ -141,25 +138,25 @@ def _gather(
     store: VectorStore,
     wanted: npt.NDArray[np.bytes_],
     scratch: Path,
-) -> int:
-    """Append key and vector of each row to its bucket's file; return the width of the vectors."""
+) -> np.dtype[np.void]:
+    """Append key and vector of each row to its bucket's file; return the type of a row."""
     ends = np.cumsum([len(bucket) for bucket in buckets])
-    width = 0
+    row = _row()
     for keys, vectors in store.read(wanted):
-        width = vectors.shape[1]
+        row = _row(vectors.shape[1], vectors.dtype)
         homes = np.searchsorted(ends, np.searchsorted(wanted, keys), side="right")
-        rows = np.empty(len(keys), _row(width))
+        rows = np.empty(len(keys), row)
         rows["key"], rows["vector"] = keys, vectors
         for number in np.intersect1d(homes, numbers):
             with (scratch / str(number)).open("ab") as file:
                 file.write(rows[homes == number].tobytes())
-    return width
+    return row
 
 
-def _sorted_rows(wanted: npt.NDArray[np.bytes_], path: Path, width: int, number: int) -> Vectors:
-    if not len(wanted):
-        return np.empty((0, width), np.float32)
-    found = np.fromfile(path, _row(width)) if path.exists() else np.empty(0, _row(width))
+def _sorted_rows(
+    wanted: npt.NDArray[np.bytes_], path: Path, row: np.dtype[np.void], number: int
+) -> npt.NDArray[np.floating]:
+    found = np.fromfile(path, row) if path.exists() else np.empty(0, row)
     keys, first = np.unique(found["key"], return_index=True)
     if not np.array_equal(keys, wanted):
         lost = next(key for key in wanted if key not in set(keys))
@@ -168,12 +165,12 @@ def _sorted_rows(wanted: npt.NDArray[np.bytes_], path: Path, width: int, number:
             f" first without one has the sha256 {bytes(lost).ljust(KEY_BYTES, bytes(1)).hex()}."
             " Were embeddings removed? Run the job again"
         )
-    rows: Vectors = found["vector"][first]
+    rows: npt.NDArray[np.floating] = found["vector"][first]
     return rows
 
 
-def _row(width: int) -> np.dtype[np.void]:
-    return np.dtype([("key", "S32"), ("vector", "<f4", (width,))])
+def _row(width: int = 0, number: npt.DTypeLike = np.float32) -> np.dtype[np.void]:
+    return np.dtype([("key", "S32"), ("vector", number, (width,))])
 
 
 def _leading(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint32]:
@@ -192,6 +189,6 @@ def _name(number: int) -> str:
     return f"bucket-{number:05d}"
 
 
-def _key(buckets: Sequence[npt.NDArray[np.bytes_]], number: int, encoder: str) -> str:
+def _key(buckets: Sequence[npt.NDArray[np.bytes_]], number: int, vectors: str) -> str:
     content = hashlib.sha256(buckets[number].tobytes()).hexdigest()
-    return digest_of("bucket", _VERSION, encoder, number, len(buckets), content).hex()
+    return digest_of("bucket", _VERSION, vectors, number, len(buckets), content).hex()

@@ -1,6 +1,6 @@
 """Vectors by the content of their media, kept for later runs with the same encoder.
 
-They are in parts below ``embeddings/<encoder key>``: ``media.npy`` names the media, ``vectors.npy``
+They are in parts below ``embeddings/<key>``: ``media.npy`` names the media, ``vectors.npy``
 holds one row for each. A part is named by its media, so equal parts of several runs are one.
 """
 
@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
 from mmrlhf_jobs.sampling.parts import Parts
@@ -62,7 +63,12 @@ class VectorStore:
         store: Artifacts.
         encoder: Key of the encoder.
         scratch: Local folder of this process.
+        dtype: Number format on disk. float16 takes half the space and moves each number by at most
+            2^-11 of it; the grid of the clustering holds both.
         storage: How to reach an object store.
+
+    Attributes:
+        key: What its vectors depend on: the encoder, and the format if it rounds.
     """
 
     def __init__(
@@ -71,12 +77,14 @@ class VectorStore:
         encoder: str,
         *,
         scratch: Path,
+        dtype: Literal["float32", "float16"] = "float32",
         storage: StorageOptions | None = None,
     ) -> None:
         self._store = store
-        self._encoder = encoder
+        self._dtype = np.dtype(dtype)
+        self.key = encoder if dtype == "float32" else digest_of("vectors", encoder, dtype).hex()
         self._storage = storage
-        self._prefix = f"{_PREFIX}/{encoder[:32]}"
+        self._prefix = f"{_PREFIX}/{self.key[:32]}"
         self._parts = Parts(store, self._prefix, scratch=scratch, storage=storage)
         self._lock = threading.Lock()
         self._index = np.empty(0, _ABOUT)
@@ -126,10 +134,10 @@ class VectorStore:
         order = sorted(range(len(media)), key=lambda place: media[place].sha256)
         media, vectors = [media[place] for place in order], vectors[order]
         name = hashlib.sha256(b"".join(one.sha256 for one in media)).hexdigest()[:32]
-        if self._parts.find(name, self._encoder) is None:
-            with self._parts.make(name, self._encoder) as draft:
+        if self._parts.find(name, self.key) is None:
+            with self._parts.make(name, self.key) as draft:
                 np.save(draft.folder / "media.npy", _about(media))
-                np.save(draft.folder / "vectors.npy", vectors)
+                np.save(draft.folder / "vectors.npy", vectors.astype(self._dtype))
                 draft.counts["vectors"] = len(media)
         with self._lock:
             self._added |= {one.sha256: one for one in media}
@@ -141,14 +149,14 @@ class VectorStore:
 
     def read(
         self, wanted: npt.NDArray[np.bytes_]
-    ) -> Iterator[tuple[npt.NDArray[np.bytes_], Vectors]]:
+    ) -> Iterator[tuple[npt.NDArray[np.bytes_], npt.NDArray[np.floating]]]:
         """Vectors of some media, part by part; media that are in several parts come again.
 
         Args:
             wanted: Digests of the media, S32, sorted; a memory map will do.
 
         Yields:
-            Digests S32[N] and vectors float32[N, D].
+            Digests S32[N] and vectors [N, D] in the format on disk.
         """
         for name in self.names():
             keys = self._load(name, "media.npy")["sha256"]

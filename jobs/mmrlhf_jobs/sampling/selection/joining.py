@@ -19,7 +19,15 @@ from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.sampling.selection.picks import pick_key, rank_hash
 from mmrlhf_jobs.sampling.selection.table import Candidates, category_number
 
-__all__ = ["CANDIDATES_FILE", "Block", "Medium", "join_block", "read_media", "read_slice"]
+__all__ = [
+    "CANDIDATES_FILE",
+    "Block",
+    "Medium",
+    "candidates_key",
+    "join_block",
+    "read_media",
+    "read_slice",
+]
 
 CANDIDATES_FILE: Final = "candidates.parquet"
 _MEDIA_FILE: Final = "media.parquet"
@@ -45,6 +53,11 @@ class Block:
     def name(self) -> str:
         """Name of its parts."""
         return f"{self.rows.name}-{self.index:05d}"
+
+    @property
+    def size(self) -> int:
+        """How many rows it has."""
+        return int(self.rows.facts["blocks"][self.index])
 
     def read(self) -> Iterator[Row]:
         """Its rows."""
@@ -90,6 +103,13 @@ def read_media(media: Part) -> dict[MediaRef, Medium]:
     return found
 
 
+def candidates_key(block: Block, media: str, *, seed: int, weights: Mapping[str, float]) -> str:
+    """Key of the candidates of a block, by the key of its media; see `join_block`."""
+    return digest_of(
+        "candidates", _VERSION, block.rows.key, block.number, media, seed, dict(weights)
+    ).hex()
+
+
 def join_block(
     block: Block, media: Part, parts: Parts, *, seed: int, weights: Mapping[str, float]
 ) -> Part:
@@ -106,9 +126,7 @@ def join_block(
         A part with :data:`CANDIDATES_FILE`, sorted by medium, the drops of rows whose media failed,
         and the counts ``candidates`` and ``drop:<reason>``.
     """
-    key = digest_of(
-        "candidates", _VERSION, block.rows.key, block.number, media.key, seed, dict(weights)
-    ).hex()
+    key = candidates_key(block, media.key, seed=seed, weights=weights)
     if (done := parts.find(block.name, key)) is not None:
         return done
     known = read_media(media)
@@ -172,7 +190,7 @@ def identify(row: Row, digests: list[bytes]) -> str:
 def read_slice(candidates: Part, first: bytes, last: bytes) -> Candidates:
     """Candidates of a part whose media lie in a range, both ends included."""
     starts = [bytes.fromhex(start) for start in candidates.facts["starts"]]
-    ends = [*starts[1:], b"\xff" * 33]
+    ends = [*starts[1:], *[b"\xff" * 33][: len(starts)]]  # none where all rows were left out
     groups = [
         number
         for number, (start, end) in enumerate(zip(starts, ends, strict=True))
