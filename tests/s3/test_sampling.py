@@ -6,6 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.sampling.corpora.reading import read_rows, read_split
+from mmrlhf_jobs.sampling.corpora.rows import RowSettings
+from mmrlhf_jobs.sampling.corpora.sources import Corpus, list_splits
+from mmrlhf_jobs.sampling.parts import Parts
 from tests.jobs.sampling.world import SamplingWorld
 from tests.s3.conftest import Bucket
 
@@ -45,3 +52,19 @@ def test_sources_encoder_and_artifacts_on_s3(bucket: Bucket, tmp_path: Path) -> 
             del medium["uri"]
     assert there == here
     assert fs.isfile(path.replace("queries.jsonl", "manifest.json"))
+
+
+def test_an_object_that_changes_while_it_is_read(bucket: Bucket, tmp_path: Path) -> None:
+    """The size stays, and the ETag tells."""
+    fs, key = bucket.store("")._root.fs, f"{bucket.name}/data/a.jsonl"
+    rows = [b'{"image": "a.png", "question": "%d?", "answer": "a"}\n' % n for n in range(2)]
+    fs.pipe_file(key, rows[0])
+    (split,) = list_splits([Corpus("data", f"{bucket.uri}/data")], bucket.options)
+    parts = Parts(bucket.store(), "rows", scratch=tmp_path / "scratch", storage=bucket.options)
+    with pytest.raises(DataError, match="was changed while the job read it") as caught:
+        read_split(split, parts, RowSettings(), tell=lambda _rows: fs.pipe_file(key, rows[1]))
+    assert caught.value.file == f"{bucket.uri}/data/a.jsonl"
+    assert bucket.store().list_committed() == []
+    (split,) = list_splits([Corpus("data", f"{bucket.uri}/data")], bucket.options)
+    (row,) = read_rows(read_split(split, parts, RowSettings(), tell=lambda _rows: None), 0)
+    assert row.question == "1?"
