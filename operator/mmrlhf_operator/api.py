@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mmrlhf_api import Kind
 from mmrlhf_api.constants import API_VERSION, MANAGER
-from mmrlhf_operator.errors import ServerError
+from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.transport import Request, Response, Transport
 
 __all__ = ["Api", "Manifest", "collection", "jobs"]
@@ -16,6 +16,7 @@ __all__ = ["Api", "Manifest", "collection", "jobs"]
 Manifest = dict[str, Any]
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _CORE = {"Pod": "pods", "Service": "services", "ConfigMap": "configmaps", "Event": "events"}
 
 
@@ -58,6 +59,24 @@ class Api:
             if error.is_missing:
                 return None
             raise
+
+    async def uids(self, path: str, **query: str) -> set[str]:
+        """Identities of all objects of a collection.
+
+        The request names no version, so the API server answers with what is true now, and not with
+        what one of its caches knew (Kubernetes API concepts, "Semantics for get and list").
+
+        Raises:
+            UnreachableError: Also when the answer is not the whole list.
+        """
+        request = Request(
+            method="GET", path=path, query=query, accept=f"{_METADATA}, application/json"
+        )
+        listed = await self._send(request)
+        whole = str(listed.get("kind")).endswith("List") and "metadata" in listed
+        if not whole or listed["metadata"].get("continue"):
+            raise UnreachableError(f"{request}: the answer is not the whole list")
+        return {item["metadata"]["uid"] for item in listed.get("items") or ()}
 
     async def create(self, path: str, body: Manifest) -> Manifest:
         """Create an object."""

@@ -100,6 +100,9 @@ class OperatorConfig(ApiModel):
     watch_seconds: Annotated[int, Ge(1), Le(3600)] = 240
     """Seconds after which a watch is made anew. Some networks drop connections without a word; one
     that is silent for longer than this and some seconds is given up."""
+    sweep_seconds: Duration = 30.0
+    """Seconds between two lists of what the operator holds, to find out what is gone without that a
+    watch has told so."""
     retry_seconds: Duration = 0.25
     """Seconds before a job whose reconcile failed is tried again; they double with each failure."""
     max_retry_seconds: Duration = 120.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import kopf
@@ -22,11 +22,11 @@ from mmrlhf_operator.observation import ConfigMapView, ServiceView
 from mmrlhf_operator.pods import PodView
 from mmrlhf_operator.store import Key
 
-__all__ = ["IndexStore", "Pump"]
+__all__ = ["CHILDREN", "SELECTOR", "IndexStore", "Pump"]
 
 _LOG = logging.getLogger(__name__)
-_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
-_CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
+SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
+CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
     "pods": PodView,
     "services": ServiceView,
     "configmaps": ConfigMapView,
@@ -41,6 +41,7 @@ class IndexStore:
 
     def __init__(self) -> None:
         self._indices: Mapping[str, Any] = {}
+        self._gone: frozenset[str] = frozenset()
 
     def attach(self, indices: Mapping[str, Any]) -> None:
         """Take the indices that kopf keeps; they are filled before the first event is told."""
@@ -48,7 +49,8 @@ class IndexStore:
 
     def keys(self) -> Iterable[Key]:
         """See `Store`."""
-        return [key for kind in KINDS.values() for key in self._indices.get(kind.plural, ())]
+        keys = [key for kind in KINDS.values() for key in self._indices.get(kind.plural, ())]
+        return [key for key in keys if self.job(key) is not None]
 
     def job(self, key: Key) -> dict[str, Any] | None:
         """See `Store`."""
@@ -56,7 +58,7 @@ class IndexStore:
 
     def dependents(self, key: Key) -> Iterable[Key]:
         """See `Store`."""
-        return self._of(_DEPENDENTS, key)
+        return self._all(_DEPENDENTS, key)
 
     def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
         """See `Store`."""
@@ -70,7 +72,19 @@ class IndexStore:
         """See `Store`."""
         return next((entry for entry in self._of("configmaps", key) if entry.owner == uid), None)
 
+    def held(self, plural: str) -> Mapping[str, Key]:
+        """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
+        keys = self._indices.get(plural, ())
+        return {_uid(entry): key for key in keys for entry in self._all(plural, key)}
+
+    def forget(self, uids: Collection[str]) -> None:
+        """Hold objects no more, and those no more that were forgotten before and are not named."""
+        self._gone = frozenset(uids)
+
     def _of(self, index: str, key: Key) -> tuple[Any, ...]:
+        return tuple(entry for entry in self._all(index, key) if _uid(entry) not in self._gone)
+
+    def _all(self, index: str, key: Key) -> tuple[Any, ...]:
         found = self._indices.get(index, {})
         return tuple(found[key]) if key in found else ()
 
@@ -114,6 +128,12 @@ class Pump:
             ready_flag=ready,
         )
 
+    def wake(self, key: Key) -> None:
+        """Ask for a look at a job, and at those that name it."""
+        self._enqueue(key)
+        for waiting in self.store.dependents(key):
+            self._enqueue(waiting)
+
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
@@ -123,7 +143,7 @@ class Pump:
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)
-        for plural, view in _CHILDREN.items():
+        for plural, view in CHILDREN.items():
             self._watch_children(registry, plural, view)
         return registry
 
@@ -142,10 +162,7 @@ class Pump:
         @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
         async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
             self._attach(kwargs)
-            key = _key(kind, body)
-            self._enqueue(key)
-            for waiting in self.store.dependents(key):
-                self._enqueue(waiting)
+            self.wake(_key(kind, body))
 
     def _watch_children(
         self,
@@ -166,8 +183,13 @@ class Pump:
                 self._enqueue(key)
 
     def _attach(self, kwargs: Mapping[str, Any]) -> None:
-        names = (*(kind.plural for kind in KINDS.values()), *_CHILDREN, _DEPENDENTS)
+        names = (*(kind.plural for kind in KINDS.values()), *CHILDREN, _DEPENDENTS)
         self.store.attach({name: kwargs[name] for name in names})
+
+
+def _uid(entry: Any) -> str:  # noqa: ANN401 - a view, or the body of a job
+    uid: str = entry["metadata"]["uid"] if isinstance(entry, dict) else entry.uid
+    return uid
 
 
 def _key(kind: str, body: Mapping[str, Any]) -> Key:
@@ -193,8 +215,8 @@ def _settings(seconds: int) -> kopf.OperatorSettings:
     settings.watching.server_timeout = seconds  # an integer: it is a query parameter
     settings.watching.client_timeout = seconds * _GRACE + 1.0
     settings.watching.connect_timeout = _CONNECT_SECONDS
-    for plural in _CHILDREN:
-        settings.watching.label_selectors[plural] = _SELECTOR
+    for plural in CHILDREN:
+        settings.watching.label_selectors[plural] = SELECTOR
     return settings
 
 

@@ -24,6 +24,7 @@ from mmrlhf_operator.queue import WorkQueue
 from mmrlhf_operator.reconciler import Checker, Reconciler
 from mmrlhf_operator.store import Key
 from mmrlhf_operator.transport import ApiTransport, Transport
+from mmrlhf_operator.vanished import Sweep
 from mmrlhf_operator.watchdog import Watchdog
 
 __all__ = ["Operator"]
@@ -68,6 +69,7 @@ class Operator:
             namespaces=config.namespaces,
             seconds=config.watch_seconds,
         )
+        self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)
         self._reconciler = Reconciler(
             self.api,
             self._pump.store,
@@ -97,6 +99,7 @@ class Operator:
                 # kopf takes SIGTERM for itself and returns: then everything else must end as well.
                 pump.add_done_callback(functools.partial(_end_with, asyncio.current_task()))
                 group.create_task(self._resync(), name="resync")
+                group.create_task(self._sweep_often(), name="sweep")
                 if self.config.progress_url is not None:
                     server = ProgressServer(
                         self.api,
@@ -124,6 +127,11 @@ class Operator:
             for key in self._pump.store.keys():  # noqa: SIM118 - no mapping
                 self.queue.add(key)
             await self._watchdog.look(self._pump.store)
+
+    async def _sweep_often(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.sweep_seconds)
+            await self._sweep.run()
 
     async def _check_kinds(self) -> None:
         known = await self.api.find(f"/apis/{API_VERSION}")

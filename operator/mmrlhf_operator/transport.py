@@ -38,6 +38,7 @@ class Request:
         query: Query parameters.
         body: JSON body.
         content_type: Its type.
+        accept: Type of the answer, or several by preference.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
     @property
     def writes(self) -> bool:
@@ -114,7 +116,7 @@ class ApiTransport:
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         """See `Transport`."""
-        headers = {"Accept": "application/json", "Content-Type": request.content_type}
+        headers = {"Accept": request.accept, "Content-Type": request.content_type}
         try:
             async with asyncio.timeout(seconds):
                 method, url, headers, _, _ = await self._client.param_serialize(

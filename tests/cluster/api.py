@@ -70,9 +70,19 @@ class Api:
         _load_client_certificate(tls, user)
         return cls(cluster["server"], context=tls, token=token)
 
+    @property
+    def server(self) -> str:
+        """Its URL."""
+        return f"{'https' if self._secure else 'http'}://{self._host}:{self._port}{self._prefix}"
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """What to speak TLS with; the user's client certificate is in it, if there is one."""
+        assert self._context is not None
+        return self._context
+
     def with_token(self, token: str) -> Api:
         """The same server, as the bearer of `token` instead."""
-        url = f"{'https' if self._secure else 'http'}://{self._host}:{self._port}{self._prefix}"
         context = None
         if self._context is not None:
             context = ssl.create_default_context()
@@ -81,7 +91,7 @@ class Api:
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             context.check_hostname = self._context.check_hostname
             context.verify_mode = self._context.verify_mode
-        return Api(url, context=context, token=token)
+        return Api(self.server, context=context, token=token)
 
     def get(self, path: str, **query: str) -> Manifest:
         return self._json("GET", path, query=query)

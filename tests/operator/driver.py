@@ -23,6 +23,7 @@ CONFIG = OperatorConfig.model_validate(
         "nodePools": {"h800": {"nodeSelector": {"pool": "h800"}}},
         # Nothing may depend on it: an event that was overheard must show.
         "resyncSeconds": 3600.0,
+        "sweepSeconds": 1.0,
         "retrySeconds": 0.05,
         "maxRetrySeconds": 0.5,
         "progressSeconds": 0.5,

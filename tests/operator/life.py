@@ -57,18 +57,18 @@ async def live(driver: Driver, *, rest: Callable[[], Awaitable[None]] = _nothing
         rest: Awaited wherever the operator has nothing to do until the test goes on.
     """
     driver.submit(runPolicy={"backoffSeconds": 0})
-    await _attempt(driver, 0)
+    await attempt(driver, 0)
     await rest()
     for index in (0, 1):
         driver.finish(f"demo-0-{index}", exit_code=137)
-    await _attempt(driver, 1)
+    await attempt(driver, 1)
     await rest()
     driver.edit(runPolicy={"suspend": True})
     await driver.phase("Suspended", seconds=60)
     await until(lambda: not driver.left(), what=lambda: f"no pods, not {driver.pods()}", seconds=60)
     await rest()
     driver.edit(runPolicy={"suspend": False})
-    await _attempt(driver, 2)
+    await attempt(driver, 2)
     await rest()
     for index in (0, 1):
         driver.finish(f"demo-2-{index}")
@@ -103,7 +103,8 @@ def _told(driver: Driver) -> Counter[tuple[str, str]]:
     return Counter(event for event in driver.events() if event != ("Warning", "Unschedulable"))
 
 
-async def _attempt(driver: Driver, number: int) -> None:
+async def attempt(driver: Driver, number: int) -> None:
+    """Let what is before an attempt vanish, and bring its pods to run."""
     names = (f"demo-{number}-0", f"demo-{number}-1")
 
     def vanished() -> bool:

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from mmrlhf_api import KINDS
+from tests.operator.forwarding import begin, forwarded
 
 _PATH = re.compile(
     r"^/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)"
@@ -76,7 +77,7 @@ async def recorded(server: str, token: str, tls: ssl.SSLContext) -> AsyncIterato
     """Forward to a server in the name of a token, for the length of a ``with`` block."""
     recording = Recording()
 
-    async def forward(request: web.Request) -> web.StreamResponse:
+    async def forward(request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
         content = await request.read()
         body = await request.json() if content else None
         asked = rights(request.method, request.path, watch="watch" in request.query, body=body)
@@ -97,27 +98,11 @@ async def recorded(server: str, token: str, tls: ssl.SSLContext) -> AsyncIterato
             if answer.status in (401, 403):
                 text = (await answer.read()).decode()
                 recording.refused.append(f"{request.method} {request.path_qs}: {text}")
-            response = web.StreamResponse(status=answer.status)
-            response.content_type = answer.content_type
-            await response.prepare(request)
+            response = await begin(request, answer)
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
             await response.write_eof()
             return response
 
-    app = web.Application(client_max_size=2**24)
-    app.router.add_route("*", "/{path:.*}", forward)
-    # Watches are cut off when their client has gone.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    connector = aiohttp.TCPConnector(ssl=tls, limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=True
-    ) as session:
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0][:2]
-            recording.url = f"http://{host}:{port}"
-            yield recording
-        finally:
-            await runner.cleanup()
+    async with forwarded(tls, forward) as recording.url:
+        yield recording

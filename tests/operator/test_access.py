@@ -83,10 +83,8 @@ async def installed(
     account = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
     token = api.create(account, {"spec": {}})["status"]["token"]
     bearer = api.with_token(token)  # without the administrator's certificate
-    assert bearer._context is not None
-    server = f"https://{bearer._host}:{bearer._port}{bearer._prefix}"
     try:
-        async with recorded(server, token, bearer._context) as recording:
+        async with recorded(bearer.server, token, bearer.tls) as recording:
             yield recording
     finally:
         for path in paths:

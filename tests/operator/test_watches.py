@@ -1,0 +1,105 @@
+"""Watches may fail in any way: what they did not tell is found out, and jobs end alike."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from tests.cluster import scripted_pods
+from tests.cluster.access import Access
+from tests.operator import faults
+from tests.operator.conftest import StartOperator
+from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.interference import Trouble, interfered
+from tests.operator.life import attempt, live
+from tests.operator.test_robustness import PODS, created_pods
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.parametrize("trouble", get_args(Trouble))
+async def test_watches_that_fail_miss_nothing(
+    trouble: Trouble, driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    log: faults.Log = []
+    # Silence is told from quiet by time alone.
+    config = CONFIG.model_copy(update={"watch_seconds": 2}) if trouble == "silence" else CONFIG
+    async with (
+        interfered(control_plane.api, trouble) as interference,
+        start_operator(
+            lambda inner: faults.Recorded(inner, log), config=config, watch_at=interference.url
+        ),
+    ):
+        await live(driver)
+    assert created_pods(log) == PODS
+    spoiled = set(interference.spoiled)
+    assert {"watch mmdpojobs", "watch pods"} <= spoiled
+    if trouble in {"429", "500"}:
+        assert {"list mmdpojobs", "list pods", "list services", "list configmaps"} <= spoiled
+    assert interference.spoiled.total() >= 4
+
+
+async def test_a_pod_that_is_gone_unheard_is_made_anew(
+    driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    async with (
+        interfered(control_plane.api) as interference,
+        start_operator(watch_at=interference.url),
+    ):
+        driver.submit(runPolicy={"backoffSeconds": 0})
+        await attempt(driver, 0)
+        async with interference.gap("pods"):
+            scripted_pods.vanish(driver.api, driver.namespace, "demo-0-1")
+        await attempt(driver, 1)
+        assert ("Warning", "PodDeleted") in driver.events()
+
+
+async def test_nobody_waits_for_pods_that_are_gone_unheard(
+    driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    async with (
+        interfered(control_plane.api) as interference,
+        start_operator(watch_at=interference.url),
+    ):
+        driver.submit()
+        await attempt(driver, 0)
+        driver.edit(runPolicy={"suspend": True})
+        await driver.phase("Suspended")
+        await until(lambda: all(map(driver.ended, driver.pods())), what="the end of the pods")
+        async with interference.gap("pods"):
+            assert driver.pods() == ["demo-0-0", "demo-0-1"]
+            driver.vanish()
+        driver.edit(runPolicy={"suspend": False})
+        await attempt(driver, 1)
+
+
+async def test_nobody_waits_for_a_job_that_is_gone_unheard(
+    driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    judge = driver.path("RewardTrainJob", "judge")
+    async with (
+        interfered(control_plane.api) as interference,
+        start_operator(watch_at=interference.url),
+    ):
+        driver.submit(
+            "RewardTrainJob",
+            metadata__name="judge",
+            resources={"nodes": 1, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"},
+        )
+        driver.submit(reward={"jobName": "judge"})
+        await driver.pods_are("judge-0-0")
+        driver.run("judge-0-0")
+        await _waits(driver, "it is Running")
+        async with interference.gap("rewardtrainjobs"):
+            driver.api.delete(judge)
+        await _waits(driver, "there is none")
+        assert not driver.api.exists(judge)
+
+
+async def _waits(driver: Driver, why: str) -> None:
+    def said() -> str:
+        message: str = driver.condition("DependenciesReady").get("message", "")
+        return message
+
+    await until(lambda: why in said(), what=lambda: f"{why}, not {said()}")
