@@ -139,7 +139,7 @@ def test_scheduler_counts_gpus(control_plane: Access, kube_namespace: str, gpu_n
     api, pods = control_plane.api, f"/api/v1/namespaces/{kube_namespace}/pods"
     here = {"test": kube_namespace}
     api.create(pods, _gpu_pod("fits", 6, nodeSelector=here))
-    wait_until(lambda: _node_of(control_plane, f"{pods}/fits"), timeout=10, what="a node")
+    wait_until(lambda: _node_of(control_plane, f"{pods}/fits"), timeout=60, what="a node")
     assert _node_of(control_plane, f"{pods}/fits") == gpu_node
 
     api.create(pods, _gpu_pod("too-large", 4, nodeSelector=here))
@@ -148,7 +148,7 @@ def test_scheduler_counts_gpus(control_plane: Access, kube_namespace: str, gpu_n
         conditions = api.get(f"{pods}/too-large")["status"].get("conditions", ())
         return "".join(c["message"] for c in conditions if c["type"] == "PodScheduled")
 
-    wait_until(verdict, timeout=10, what="the scheduler's verdict")
+    wait_until(verdict, timeout=60, what="the scheduler's verdict")
     assert "1 Insufficient nvidia.com/gpu" in verdict()
     assert api.get(f"{pods}/too-large")["status"]["phase"] == "Pending"
 

@@ -68,7 +68,7 @@ def _machine() -> list[str]:
 
 
 def _gone() -> None:
-    wait_until(lambda: not _traces(), timeout=5, what="the end of every trace of the cluster")
+    wait_until(lambda: not _traces(), timeout=30, what="the end of every trace of the cluster")
 
 
 def test_full_cluster_with_a_running_pod() -> None:
@@ -79,7 +79,7 @@ def test_full_cluster_with_a_running_pod() -> None:
         cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
         guest = subprocess.Popen(cluster.command(["sleep", "600"]))
         assert _traces()
-    assert guest.wait(timeout=5) == -signal.SIGKILL
+    assert guest.wait(timeout=30) == -signal.SIGKILL
     _gone()
     assert _machine() == before
 
@@ -97,7 +97,7 @@ def test_cluster_of_a_killed_process(monkeypatch: pytest.MonkeyPatch) -> None:
             holder = Cluster.attach(_NAME).holder_pid
         finally:
             owner.kill()
-    wait_until(lambda: not Path(f"/proc/{holder}").exists(), timeout=5, what="the holder's end")
+    wait_until(lambda: not Path(f"/proc/{holder}").exists(), timeout=30, what="the holder's end")
     assert not Cluster.is_up(_NAME)
     # Only files are left, and the next cluster of that name takes their place.
     with Cluster(_NAME, level=Level.CONTROL_PLANE) as cluster:

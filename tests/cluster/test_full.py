@@ -74,11 +74,11 @@ def test_pods_find_each_other_before_they_are_ready(
     for index in (0, 1):
         script = f"""
             for host in job-{index} job-{1 - index}; do
-                until nslookup $host.job.{domain} >/tmp/answer; do sleep 0.2; done
+                until nslookup $host.job.{domain} >/tmp/answer 2>&1; do sleep 0.2; done
                 sed -n 's/^Address: /'$host' is /p' /tmp/answer
             done
-            nslookup ready-only.{domain} >/dev/null || echo ready-only has no address
-            sleep 3  # the other needs this name
+            nslookup ready-only.{domain} >/dev/null 2>&1 || echo ready-only has no address
+            sleep 600  # the other needs this name
         """
         _run(
             full_cluster,
@@ -90,15 +90,17 @@ def test_pods_find_each_other_before_they_are_ready(
             labels={"job": "one"},
             container={"readinessProbe": {"exec": {"command": ["false"]}}},
         )
-    pods = [
-        _wait_for_phase(full_cluster, kube_namespace, f"job-{i}", "Running", "Succeeded")
-        for i in (0, 1)
-    ]
-    told = {f"job-{index} is {pod['status']['podIP']}" for index, pod in enumerate(pods)} | {
-        "ready-only has no address"
-    }
-    for index in (0, 1):
-        assert {*_output(full_cluster, kube_namespace, f"job-{index}").splitlines()} == told
+    names = ("job-0", "job-1")
+    pods = [_wait_for_phase(full_cluster, kube_namespace, name, "Running") for name in names]
+    told = {f"{name} is {pod['status']['podIP']}" for name, pod in zip(names, pods, strict=True)}
+    told.add("ready-only has no address")
+
+    def found(name: str) -> set[str]:
+        path = f"/api/v1/namespaces/{kube_namespace}/pods/{name}/log"
+        return {*full_cluster.api.text(path).splitlines()}
+
+    wait_until(lambda: all(found(name) >= told for name in names), timeout=60, what="the addresses")
+    assert [found(name) for name in names] == [told, told]
 
 
 def test_projected_token_reaches_the_api_by_its_service(
@@ -184,7 +186,7 @@ def test_pods_reach_nothing_outside(full_cluster: Access, kube_namespace: str) -
         pytest.skip("someone else's cluster may well have a way out")
     # 192.0.2.0/24 is set aside for examples, and belongs to nobody.
     script = """
-        nslookup www.example.com | grep NXDOMAIN
+        until nslookup www.example.com 2>&1 | grep NXDOMAIN; do sleep 0.2; done
         nc -w 2 192.0.2.1 80 2>&1
         true
     """

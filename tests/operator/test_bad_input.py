@@ -159,6 +159,7 @@ async def test_the_operator_refuses(
         await until(
             lambda: all(_accepted(driver, name)["status"] == "False" for name in BY_THE_OPERATOR),
             what=lambda: str({name: _accepted(driver, name) for name in BY_THE_OPERATOR}),
+            seconds=60,
         )
         found = {name: _accepted(driver, name) for name in BY_THE_OPERATOR}
         expected = {name: reason for name, (_, reason, _) in BY_THE_OPERATOR.items()}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
         pytest.skip("an operator lives in this cluster already")
     wait_until(none_elsewhere, timeout=60, what="the end of other operators")
 
-    def leave(*, renewed: str, pools: dict[str, Any] | None = None) -> None:
+    def leave(*, renewed: str | None = None, pools: dict[str, Any] | None = None) -> None:
         labels = {"app": "operator"}
         container = {"name": "operator", "image": "example.test/operator:1"}
         volume = {"name": "config", "configMap": {"name": "mmrlhf-operator-7h2b9k"}}
@@ -271,6 +272,7 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
             timeout=30,
             what="a ready replica",
         )
+        renewed = renewed or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         lease = {"holderIdentity": "operator-0", "leaseDurationSeconds": 15, "renewTime": renewed}
         api.create(
             f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
