@@ -117,16 +117,21 @@ def hanging_run(tmp_path: Path, *, save_seconds: str = "0.5") -> Iterator[subpro
         text=True,
         bufsize=1,
     )
-    assert process.stderr is not None
     try:
-        for line in process.stderr:  # the step is told once SIGTERM is handled
-            if line.startswith("step 2/5"):
-                break
-        time.sleep(2)  # rank 1 starts up as well
+        read_until(process, "step 2/5")  # the step is told once SIGTERM is handled by all
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    """Read its standard error up to the line that begins so."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(text):
+            return
+    pytest.fail(f"it ended without {text!r}")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -144,7 +149,7 @@ def test_a_signal_lets_the_job_save_first(tmp_path: Path, number: int, code: int
 def test_a_second_interrupt_kills(tmp_path: Path) -> None:
     with hanging_run(tmp_path, save_seconds="500") as process:
         process.send_signal(signal.SIGINT)
-        time.sleep(1)
+        read_until(process, "stopping: ")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert process.returncode == 130

@@ -55,6 +55,9 @@ if mode in {"straggler", "killed", "invalid", "crash"}:
     time.sleep(600)
 if mode == "hang":
     signal.signal(signal.SIGTERM, save_and_stop)
+    dist.init_process_group("gloo")
+    dist.barrier()  # what is told is true of all ranks
+    dist.destroy_process_group()
     emit(event="step", step=2, totalSteps=5)
     time.sleep(600)
 
