@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,11 @@ class Node:
             images.load(archive, self.namespace)
 
     def wait_until_ready(self, api: Api) -> None:
+        """Wait until pods can be bound to it, and reach services; the caller is inside."""
         self.daemons.wait_until(lambda: _ready(api), timeout=90, what="a ready node")
+        self.daemons.wait_until(
+            _serves, timeout=90, what="the address of the API server's own service"
+        )
 
     def _start_containerd(self) -> None:
         cni = self.files.config / "cni"
@@ -204,6 +209,15 @@ def _write(path: Path, config: dict[str, Any]) -> Path:
 def _minor_version(kubelet: Path) -> int:
     shown = subprocess.run([kubelet, "--version"], capture_output=True, text=True, check=True)
     return int(shown.stdout.split(".")[1])
+
+
+def _serves() -> bool:
+    """Whether kube-proxy leads on from service addresses; until then nobody answers there."""
+    try:
+        socket.create_connection((layout.KUBERNETES_SERVICE, 443), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _ready(api: Api) -> bool:

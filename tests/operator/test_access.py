@@ -58,7 +58,8 @@ async def test_rights_granted_are_rights_used(
         await do_everything(driver, recording, config)
     scopes = (Scope.JOBS, Scope.OWN, Scope.CLUSTER) if everywhere else (Scope.JOBS, Scope.OWN)
     if everywhere:
-        assert recording.refused == []
+        # Jobs that tests before this one left go with their namespaces.
+        assert [line for line in recording.refused if "NamespaceTerminating" not in line] == []
     else:  # whether a node is lost is asked, and done without
         assert {line.split(":")[0].rpartition("/")[0] for line in recording.refused} == {
             "GET /api/v1/nodes"
