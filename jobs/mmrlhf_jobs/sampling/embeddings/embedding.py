@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -19,7 +19,13 @@ import pyarrow.parquet as pq
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
-from mmrlhf_jobs.sampling.corpora.media import MEDIA_TYPE, DroppedMedia, MediaReader, MediaRef
+from mmrlhf_jobs.sampling.corpora.media import (
+    MEDIA_TYPE,
+    DroppedMedia,
+    MediaKind,
+    MediaReader,
+    MediaRef,
+)
 from mmrlhf_jobs.sampling.embeddings.store import Known, VectorStore
 from mmrlhf_jobs.sampling.images.decoders import Decoders, PreparedPicture
 from mmrlhf_jobs.sampling.parts import Part, Parts
@@ -71,6 +77,7 @@ class _Failed:
 
 @dataclass(frozen=True)
 class _Fresh:
+    kind: MediaKind
     sha256: bytes
     picture: PreparedPicture
 
@@ -83,6 +90,8 @@ class _Same:
 
 
 _Outcome = Known | _Failed | _Fresh | _Same
+_Found = dict[tuple[MediaKind, bytes], Known | _Failed]
+"""By kind and content: the same bytes may be no image, but a video."""
 
 
 @dataclass
@@ -134,13 +143,15 @@ class Embedder:
             return done
         with parts.make(name, key) as draft:
             rows = []
-            found: dict[bytes, Known | _Failed] = {}
+            found: _Found = {}
             refs = list(dict.fromkeys(media))
             outcomes = list(self._outcomes(refs, found, lambda more: tell(more, len(refs))))
             for ref, first in zip(refs, outcomes, strict=True):
                 # New ones and repeated ones alike are what their bytes turned out to be.
                 fresh = isinstance(first, _Fresh)
-                outcome = found[first.sha256] if isinstance(first, _Fresh | _Same) else first
+                outcome = (
+                    found[ref.kind, first.sha256] if isinstance(first, _Fresh | _Same) else first
+                )
                 draft.count("media")
                 if isinstance(outcome, _Failed):
                     draft.count(f"failed:{outcome.reason}")
@@ -154,36 +165,41 @@ class Embedder:
     def _outcomes(
         self,
         refs: list[MediaRef],
-        found: dict[bytes, Known | _Failed],
+        found: _Found,
         tell: Callable[[int], None],
     ) -> Iterator[_Outcome]:
         """What becomes of each medium; what is new is encoded, kept and added to ``found``."""
-        taken: set[bytes] = set()
+        taken: set[tuple[MediaKind, bytes]] = set()
         lock = threading.Lock()
 
-        def take(sha256: bytes) -> bool:
+        def take(kind: MediaKind, sha256: bytes) -> bool:
             with lock:
-                new = sha256 not in taken
-                taken.add(sha256)
+                new = (kind, sha256) not in taken
+                taken.add((kind, sha256))
                 return new
 
         fresh: list[_Fresh] = []
         kept: list[tuple[Known, Vectors]] = []
         left = iter(refs)
         with ThreadPoolExecutor(self.decoders.processes + 1) as pool:
-            flight: deque[Future[_Outcome]] = deque(
-                pool.submit(self._prepare, ref, take) for ref in islice(left, self.batch_size)
-            )
+            flight: deque[tuple[MediaKind, Future[_Outcome]]] = deque()
+
+            def start(count: int) -> None:
+                for ref in islice(left, count):
+                    flight.append((ref.kind, pool.submit(self._prepare, ref, take)))
+
+            start(self.batch_size)
             try:
                 while flight:
-                    outcome = flight.popleft().result()
-                    flight.extend(pool.submit(self._prepare, ref, take) for ref in islice(left, 1))
+                    kind, future = flight.popleft()
+                    outcome = future.result()
+                    start(1)
                     tell(1)
                     if isinstance(outcome, _Fresh):
                         fresh.append(outcome)
-                        outcome = _Fresh(outcome.sha256, _EMPTY)  # its pixels are held once
+                        outcome = replace(outcome, picture=_EMPTY)  # its pixels are held once
                     elif not isinstance(outcome, _Same) and outcome.sha256 is not None:
-                        found[outcome.sha256] = outcome
+                        found[kind, outcome.sha256] = outcome
                     if len(fresh) >= self.batch_size:
                         kept += self._encode(fresh, found)
                         fresh = []
@@ -192,34 +208,32 @@ class Embedder:
                         kept = []
                     yield outcome
             finally:
-                for future in flight:
+                for _, future in flight:
                     future.cancel()
         self._keep([*kept, *self._encode(fresh, found)])
 
-    def _prepare(self, ref: MediaRef, take: Callable[[bytes], bool]) -> _Outcome:
+    def _prepare(self, ref: MediaRef, take: Callable[[MediaKind, bytes], bool]) -> _Outcome:
         sha256: bytes | None = None
         try:
             with self._parquet if ref.column is not None else nullcontext():
                 content = self.reader.read(ref)
             sha256 = hashlib.sha256(content).digest()
-            if not take(sha256):
+            if not take(ref.kind, sha256):
                 return _Same(sha256)
-            if (known := self.store.find(sha256)) is not None:
+            if (known := self.store.find(sha256)) is not None and known.kind == ref.kind:
                 return known
-            return _Fresh(sha256, self.decoders.decode(content, ref.kind))
+            return _Fresh(ref.kind, sha256, self.decoders.decode(content, ref.kind))
         except DroppedMedia as error:
             return _Failed(sha256, error.reason, error.message)
 
-    def _encode(
-        self, fresh: list[_Fresh], found: dict[bytes, Known | _Failed]
-    ) -> list[tuple[Known, Vectors]]:
+    def _encode(self, fresh: list[_Fresh], found: _Found) -> list[tuple[Known, Vectors]]:
         if not fresh:
             return []
         vectors, good = self.encoder.encode([one.picture.pixels for one in fresh])
         kept = []
         for one, vector, is_good in zip(fresh, vectors, good, strict=True):
             if not is_good:
-                found[one.sha256] = _Failed(
+                found[one.kind, one.sha256] = _Failed(
                     one.sha256, "zero-vector", "has no direction: its vector is zero or not finite"
                 )
                 continue
@@ -227,7 +241,7 @@ class Embedder:
             known = Known(
                 one.sha256, picture.width, picture.height, picture.pts_ms, picture.black_start
             )
-            found[one.sha256] = known
+            found[one.kind, one.sha256] = known
             kept.append((known, vector))
         return kept
 

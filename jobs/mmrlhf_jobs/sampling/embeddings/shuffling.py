@@ -157,7 +157,9 @@ def _sorted_rows(
     wanted: npt.NDArray[np.bytes_], path: Path, row: np.dtype[np.void], number: int
 ) -> npt.NDArray[np.floating]:
     found = np.fromfile(path, row) if path.exists() else np.empty(0, row)
-    keys, first = np.unique(found["key"], return_index=True)
+    # Bytes that are an image as well as a video have two vectors: the lower one, by its bytes.
+    order = np.argsort(found.view(f"V{row.itemsize}"), kind="stable")
+    keys, first = np.unique(found["key"][order], return_index=True)
     if not np.array_equal(keys, wanted):
         lost = next(key for key in wanted if key not in set(keys))
         raise StorageError(
@@ -165,7 +167,7 @@ def _sorted_rows(
             f" first without one has the sha256 {bytes(lost).ljust(KEY_BYTES, bytes(1)).hex()}."
             " Were embeddings removed? Run the job again"
         )
-    rows: npt.NDArray[np.floating] = found["vector"][first]
+    rows: npt.NDArray[np.floating] = found["vector"][order[first]]
     return rows
 
 

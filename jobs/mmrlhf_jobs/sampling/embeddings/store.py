@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
+from mmrlhf_jobs.sampling.corpora.media import MediaKind
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
@@ -54,6 +55,11 @@ class Known:
     height: int
     pts_ms: float | None = None
     black_start: bool = False
+
+    @property
+    def kind(self) -> MediaKind:
+        """What the bytes were decoded as; only frames have a time."""
+        return "image" if self.pts_ms is None else "video"
 
 
 class VectorStore:
