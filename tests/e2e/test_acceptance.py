@@ -64,7 +64,7 @@ def test_a_job_from_apply_to_a_model_that_loads(user: User, s3: S3Server, here: 
     seen = [line.split() for line in rows.lines]
     running = [row for row in seen if row[1:3] == ["Running", "2/2"]]
     steps = [int(row[4]) for row in running if len(row) > 6]
-    assert len(set(steps)) >= 3, rows.lines
+    assert len(set(steps)) >= 2, rows.lines  # told once a second: few on a fast machine
     assert steps == sorted(steps)
     assert 0 < steps[0] < STEPS
     assert all(float(row[5]) for row in running if len(row) > 6)
