@@ -78,6 +78,13 @@ def train_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
         yield archive
 
 
+@pytest.fixture(scope="session")
+def sample_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
+    """Contents of the sample image."""
+    with Archive.open(built("sample").archive) as archive:
+        yield archive
+
+
 def build_image(name: str) -> Image:
     """Build an image, or find it built already."""
     done = subprocess.run(

@@ -16,7 +16,7 @@ from tests.images.fixtures import Image, build_image
 MIB = 2**20
 
 
-@pytest.fixture(params=["operator", "train"])
+@pytest.fixture(params=["operator", "train", "sample"])
 def archive(request: pytest.FixtureRequest) -> Archive:
     found: Archive = request.getfixturevalue(f"{request.param}_archive")
     return found
@@ -92,16 +92,22 @@ def test_the_operator_has_no_torch_and_train_no_kubernetes(
     assert not any(name.startswith((f"{prefix}/kubernetes/", f"{prefix}/kopf/")) for name in train)
 
 
-def test_the_sample_image_is_the_train_image_under_another_name(
-    train_archive: Archive, built: Callable[[str], Image]
+def test_the_sample_image_is_the_train_image_and_a_layer_for_the_map(
+    train_archive: Archive, sample_archive: Archive
 ) -> None:
-    with Archive.open(built("sample").archive) as sample:
-        layers = [one.whole["rootfs"]["diff_ids"][:-1] for one in (sample, train_archive)]
-        assert layers[0] == layers[1]
-        assert sorted(sample.layers[-1].getnames()) == sorted(train_archive.layers[-1].getnames())
-        theirs, ours = dict(train_archive.config), dict(sample.config)
-        assert theirs.pop("Labels") != ours.pop("Labels")
-        assert ours == theirs
+    train, sample = train_archive, sample_archive
+    layers = [one.whole["rootfs"]["diff_ids"] for one in (train, sample)]
+    assert layers[1][:-2] == layers[0][:-1]
+    assert sorted(sample.layers[-1].getnames()) == sorted(train.layers[-1].getnames())
+    theirs, ours = dict(train.config), dict(sample.config)
+    assert theirs.pop("Labels") != ours.pop("Labels")
+    assert set(ours.pop("Env")) - set(theirs.pop("Env")) == {"NUMBA_CACHE_DIR=/tmp/.cache/numba"}
+    assert ours == theirs
+    members = {member.name: member.size for member in sample.layers[-2].getmembers()}
+    prefix = "opt/mmrlhf/lib/python3.11/site-packages"
+    assert f"{prefix}/umap/umap_.py" in members
+    assert not any(name.startswith((f"{prefix}/numpy/", f"{prefix}/torch/")) for name in members)
+    assert sum(members.values()) < 400 * MIB
 
 
 def test_nothing_for_compilers_and_no_cache_is_in_it(archive: Archive) -> None:

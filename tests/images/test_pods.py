@@ -88,7 +88,7 @@ def test_the_train_image_runs_a_job(
 ) -> None:
     """That it trains, from an object store to it, is seen in tests/e2e.
 
-    The sample image differs from this one by its labels only (see test_archives.py).
+    The sample image has a layer more than this one (see test_archives.py); tests/e2e runs it too.
     """
     code, output = run_pod(
         node,

@@ -18,8 +18,10 @@ from mmrlhf_jobs.sampling.budgets import name_excess, sum_counts
 from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason, count_rows
 from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaReason
 from mmrlhf_jobs.sampling.images.pictures import PICTURE_REASONS
-from mmrlhf_jobs.sampling.outcome import Outcome, publish
+from mmrlhf_jobs.sampling.outcome import Outcome, write_manifest, write_results
 from mmrlhf_jobs.sampling.parts import Part
+from mmrlhf_jobs.sampling.report.drawing import draw
+from mmrlhf_jobs.sampling.report.projection import require_umap
 from mmrlhf_jobs.sampling.selection.joining import Block
 from mmrlhf_jobs.sampling.selection.picks import pick
 from mmrlhf_jobs.sampling.selection.pooling import add_counts, pick_pool, read_pool
@@ -56,6 +58,8 @@ def sample(job: ClusterSampleJob, context: TrainingContext) -> None:
             f"spec.failures.perReason: {', '.join(unknown)} is no reason; expected some of"
             f" {', '.join(sorted(REASONS))}"
         )
+    if job.spec.report.map:
+        require_umap()
     run = _Run(Stages(job, context, storage_options(job)))
     run.run()
 
@@ -71,10 +75,8 @@ class _Run:
         stages = self._stages
         self._runtime.on_main(self._begin)
         try:
-            outcome = self._choose()
-            metrics = self._runtime.on_main(
-                lambda: publish(stages, outcome, lambda: self._end("Succeeded"))
-            )
+            outcome, clustered = self._choose()
+            metrics = self._runtime.on_main(lambda: self._publish(outcome, clustered))
         except Interrupted:
             self._note_end("Interrupted")
             raise
@@ -94,7 +96,7 @@ class _Run:
             stages.store.remove(stages.layout.run.prefix)
         self._attempts.begin(processes=self._runtime.world_size)
 
-    def _choose(self) -> Outcome:
+    def _choose(self) -> tuple[Outcome, stage.Clustered]:
         stages, spec = self._stages, self._spec
         splits = stage.find_splits(stages)
         rows = stage.read(stages, splits)
@@ -129,7 +131,7 @@ class _Run:
             spec.selection.seed,
         ).hex()[:32]
         records = self._write(blocks, embedded.media, picked, quotas, run_id)
-        return Outcome(
+        outcome = Outcome(
             run_id=run_id,
             splits=splits,
             rows=rows,
@@ -143,6 +145,7 @@ class _Run:
             statistics=make_statistics(available, quotas),
             records=records,
         )
+        return outcome, clustered
 
     def _pick(self, pools: Sequence[Part], quotas: Quotas) -> Candidates:
         stages = self._stages
@@ -192,6 +195,12 @@ class _Run:
             with new_file(uri, stages.options) as path:
                 Path(path).write_bytes(content)
         return relative
+
+    def _publish(self, outcome: Outcome, clustered: stage.Clustered) -> dict[str, float]:
+        """Results first: a report that cannot be drawn must not cost them."""
+        digest = write_results(self._stages, outcome)
+        draw(self._stages, outcome, clustered)
+        return write_manifest(self._stages, outcome, digest, self._end("Succeeded"))
 
     def _check_pools(
         self, rows: Sequence[Part], named: Sequence[Part], pools: Sequence[Part]

@@ -5,6 +5,8 @@
     <artifacts>/<namespace>/<name>/<uid>/
         queries.jsonl            what was chosen, Query/v1, in the order of record ids
         selection.parquet        the same without texts: why each record was chosen
+        report.html              types, clusters, map and pictures, as one page
+        map.parquet              places on the map
         statistics.json          shares in and out, evenness, what was left out
         media/                   media that lay within shards, named by their digest
         manifest.json            the record of the run, written last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from mmrlhf_jobs.sampling.selection.table import Candidates
 from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.files import new_file
 
-__all__ = ["Outcome", "publish"]
+__all__ = ["Outcome", "write_manifest", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,12 @@ class Outcome:
     records: tuple[Part, ...]
 
 
-def publish(
-    stages: Stages, outcome: Outcome, end: Callable[[], list[dict[str, Any]]]
-) -> dict[str, float]:
-    """Write the results, the manifest last; return the figures of the status.
+def write_results(stages: Stages, outcome: Outcome) -> str:
+    """Write queries, selection and statistics; return the SHA-256 of the queries.
 
     Memory is that of the chosen records.
-
-    Args:
-        stages: The world.
-        outcome: What was found.
-        end: Notes the end of the attempt; returns all attempts.
     """
     store, layout = stages.store, stages.layout
-    counts = _counts(outcome)
     with new_file(f"{store.uri}/{layout.at('queries.jsonl')}", stages.options) as path:
         digest = hashlib.sha256()
         with path.open("wb") as file:
@@ -84,7 +76,7 @@ def publish(
         pq.write_table(_selection(outcome), path, compression="zstd")
     statistics = {
         "schema": "mmrlhf.io/sampling-statistics/v1",
-        "counts": counts,
+        "counts": _counts(outcome),
         **outcome.statistics.to_dict(),
         "paper": {
             name: {"table1": there, "ratio": exact, "deviation": off}
@@ -92,6 +84,21 @@ def publish(
         },
     }
     store.write_text(layout.at("statistics.json"), _json(statistics))
+    return digest.hexdigest()
+
+
+def write_manifest(
+    stages: Stages, outcome: Outcome, queries: str, attempts: Sequence[dict[str, Any]]
+) -> dict[str, float]:
+    """Write the record of the run, after everything else; return the figures of the status.
+
+    Args:
+        stages: The world.
+        outcome: What was found.
+        queries: SHA-256 of the queries.
+        attempts: All of the run.
+    """
+    counts = _counts(outcome)
     metrics = _metrics(outcome, counts)
     manifest = {
         "schema": SCHEMA,
@@ -105,14 +112,14 @@ def publish(
         "clustering": dict(outcome.centres.facts),
         "counts": counts,
         "quotas": asdict(outcome.quotas),
-        "queries": {"records": len(outcome.picked), "sha256": digest.hexdigest()},
+        "queries": {"records": len(outcome.picked), "sha256": queries},
         "seed": stages.job.spec.selection.seed,
         "processes": stages.runtime.world_size,
         "metrics": metrics,
         "environment": environment(),
-        "attempts": end(),
+        "attempts": list(attempts),
     }
-    store.write_text(layout.run.manifest, _json(manifest))
+    stages.store.write_text(stages.layout.run.manifest, _json(manifest))
     return metrics
 
 

@@ -64,10 +64,12 @@ class Clustered:
 
     Attributes:
         centres: Part with the centres and how they came about.
+        buckets: One part a bucket, with the vectors of its media.
         clusters: One part a bucket, with the cluster of each medium.
     """
 
     centres: Part
+    buckets: tuple[Part, ...]
     clusters: tuple[Part, ...]
 
 
@@ -231,7 +233,7 @@ def cluster(stages: Stages, embedded: Embedded) -> Clustered:
         assigned(place)
     clusters = tuple(assigned(place) for place in range(len(made)))
     stages.drop_fetched()
-    return Clustered(centres_part, clusters)
+    return Clustered(centres_part, tuple(made), clusters)
 
 
 def pool(stages: Stages, clustered: Clustered, candidates: Sequence[Part]) -> tuple[Part, ...]:

@@ -49,11 +49,12 @@ class _Events:
 
 
 def sample_here(job: dict[str, Any], scratch: Path) -> list[dict[str, Any]]:
-    """Run a job as one process; return its progress events.
+    """Run a job as one process, without a map unless it asks for one; return its progress events.
 
     Raises:
         JobError: As the job does.
     """
+    job["spec"].setdefault("report", {"map": False})
     events, threads = _Events(), torch.get_num_threads()
     runtime = Runtime(0, 1, torch.device("cpu"))
     stages.Decoders = DecodersHere  # type: ignore[attr-defined]

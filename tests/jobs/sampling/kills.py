@@ -39,6 +39,8 @@ PLACES = (
     "part 1 of picks",
     "part 2 of records",
     "text statistics.json",
+    "begin report",
+    "text report.html",
     "text manifest.json",
 )
 """Stages that begin, parts that are finished but not yet kept, and files of the results."""

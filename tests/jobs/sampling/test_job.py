@@ -7,18 +7,19 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from mmrlhf_jobs.data.queries import stream_queries
+from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.sources import Source
 from tests.jobs.sampling.world import SamplingWorld
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> SamplingWorld:
-    """A world in which the job has run once, by one process."""
+    """A world in which the job has run once, by one process, with a map."""
     world = SamplingWorld.make(tmp_path_factory.mktemp("sampling"))
-    code, stderr = world.run(world.job())
+    code, stderr = world.run(world.job(report={"map": True}))
     assert code == 0, stderr
     return world
 
@@ -26,6 +27,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> SamplingWorld:
 def anew(template: SamplingWorld, tmp_path: Path) -> SamplingWorld:
     """The same inputs, and no artifacts."""
     return SamplingWorld(template.folder, str(tmp_path / "artifacts"))
+
+
+def clusters(queries: list[QueryRecord]) -> list[int | None]:
+    """Cluster of each distinct medium that was chosen."""
+    each = {query.media_sha256s: query.selection for query in queries}
+    return [one.cluster for one in each.values() if one is not None]
 
 
 def test_quotas_are_met_and_the_records_stand_for_themselves(template: SamplingWorld) -> None:
@@ -43,7 +50,7 @@ def test_quotas_are_met_and_the_records_stand_for_themselves(template: SamplingW
     last = [event for event in events if event["event"] == "step"][-1]
     assert (last["rowsRead"], last["mediaEmbedded"], last["rowsSelected"]) == (120, 60, 20)
     assert [e["phase"] for e in events if e["event"] == "phase"] == [
-        *("read", "load", "embed", "cluster", "select")
+        *("read", "load", "embed", "cluster", "select", "report")
     ]
     manifest = json.loads((template.results() / "manifest.json").read_text())
     assert len(manifest["inputs"]) == 4
@@ -57,6 +64,11 @@ def test_quotas_are_met_and_the_records_stand_for_themselves(template: SamplingW
         "type:short": 80,
     }
     assert manifest["counts"]["embed"]["media"] == 60
+    page = (template.results() / "report.html").read_text()
+    assert page.count("<img ") == sum(min(4, n) for n in Counter(clusters(queries)).values())
+    drawn = pq.read_table(template.results() / "map.parquet").to_pylist()
+    assert len(drawn) == 60
+    assert sum(point["selected"] for point in drawn) == len({q.media_sha256s for q in queries})
     statistics = json.loads((template.results() / "statistics.json").read_text())
     assert {name: one["deviation"] for name, one in statistics["types"].items()} == {
         "long": 0,

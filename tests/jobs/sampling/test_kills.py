@@ -52,8 +52,6 @@ def test_the_choice_is_the_same_after_kills_in_every_stage(tmp_path: Path) -> No
     assert done.stdout.split("\n")[: len(PLACES)] == list(PLACES)
     assert killed.digest() == whole.digest()
     assert statistics(killed) == statistics(whole)
-    selections = [(one.results() / "selection.parquet").read_bytes() for one in (killed, whole)]
-    assert selections[0] == selections[1]
     media = [sorted(p.name for p in (w.results() / "media").iterdir()) for w in (killed, whole)]
     assert media[0] == media[1] != []
     attempts = json.loads((killed.results() / "attempts.json").read_text())

@@ -19,3 +19,7 @@ def test_the_map_keeps_clusters_apart_and_is_a_function_of_its_seed() -> None:
     within = np.abs(groups - middles[:, None]).max()
     between = min(np.linalg.norm(middles[a] - middles[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
     assert between > within
+
+
+def test_vectors_that_are_all_the_same_have_places() -> None:
+    assert np.isfinite(project(np.full((20, 4), 0.5, np.float32), seed=0)).all()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,7 @@ class SamplingWorld:
                 "embedding": {"model": {"uri": str(self.folder / "clip")}, "batchSize": 16},
                 "clustering": {"centres": 6},
                 "artifacts": {"uri": self.artifacts},
+                "report": {"map": False},  # UMAP compiles for long
                 **spec,
             },
         }
@@ -179,8 +181,14 @@ class SamplingWorld:
         return queries.parent
 
     def digest(self) -> str:
-        """Digest of what was chosen."""
-        return hashlib.sha256((self.results() / "queries.jsonl").read_bytes()).hexdigest()
+        """Digest of what was chosen and of its page but for the map, which not all runs draw."""
+        results = self.results()
+        digest = hashlib.sha256()
+        for name in ("queries.jsonl", "selection.parquet"):
+            digest.update((results / name).read_bytes())
+        page = (results / "report.html").read_text()
+        digest.update(re.sub(r"<h2>Map</h2>.*", "", page).encode())
+        return digest.hexdigest()
 
     def queries(self) -> list[dict[str, Any]]:
         """What was chosen."""

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmrlhf_jobs.sampling.report.projection import evenly, project, projection_table
+from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.sampling.report.projection import (
+    evenly,
+    project,
+    projection_table,
+    require_umap,
+)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -28,3 +36,10 @@ def test_the_table_keeps_digests_that_end_in_zeros() -> None:
         {"sha256": digest, "x": 0.0, "y": 0.0, "cluster": 3, "selected": True}
     ]
     assert table.schema.field("sha256").type == pa.binary(32)
+
+
+def test_a_map_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_umap()
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(SpecError, match=r"spec.report.map.*install mmrlhf\[sample\], or set"):
+        require_umap()

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from mmrlhf_jobs.sampling.report.page import ClusterView, MediaMap, render_page, thumbnail
+from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaRef
+from mmrlhf_jobs.sampling.report.page import ClusterView, MediaMap, render_page
 from mmrlhf_jobs.sampling.report.table import notes, type_table
+from mmrlhf_jobs.sampling.report.thumbnails import read_thumbnails, thumbnail
 from mmrlhf_jobs.sampling.selection.statistics import (
     Evenness,
     Statistics,
@@ -115,3 +119,19 @@ def test_a_thumbnail_is_a_square_from_the_middle(size: tuple[int, int]) -> None:
         low, high = np.asarray(small.convert("RGB")).astype(int)[:, :, 0].min(), 60
         assert low < high
         assert np.asarray(small.convert("RGB"))[:, :, 2].min() > 200
+
+
+def test_pictures_that_are_gone_or_others_by_now_have_no_thumbnail(tmp_path: Path) -> None:
+    refs = {}
+    for red, name in enumerate(("here", "gone", "other")):
+        path = tmp_path / f"{name}.png"
+        Image.new("RGB", (200, 100), (red, 9, 9)).save(path)
+        refs[hashlib.sha256(path.read_bytes()).digest()] = MediaRef(str(path))
+    (tmp_path / "gone.png").unlink()
+    Image.new("RGB", (200, 100)).save(tmp_path / "other.png")
+    found = read_thumbnails(refs, MediaReader())
+    by_name = {Path(ref.uri).stem: found[digest] for digest, ref in refs.items()}
+    assert (by_name["gone"], by_name["other"]) == (None, None)
+    assert (by_name["here"] or "").startswith("data:image/jpeg;base64,")
+    page = render_page(statistics(), [ClusterView(0, 3, 3, list(by_name.values()))])
+    assert (page.count("<img "), page.count('<span class="gone"')) == (1, 2)

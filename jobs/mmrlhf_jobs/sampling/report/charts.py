@@ -15,6 +15,9 @@ HUES: Final = 12
 """Number of colours; clusters take them in turn."""
 
 _WIDTH: Final = 900
+_FEW_POINTS: Final = 500
+"""Fewer are drawn larger."""
+
 _MOST_POINTS: Final = 20_000
 """Points that a browser draws without delay; the coordinates of all are in the Parquet file."""
 
@@ -32,12 +35,16 @@ def plot_clusters(available: Sequence[int], selected: Sequence[int]) -> str:
         selected: What was picked of them.
     """
     order = sorted(range(len(available)), key=lambda cluster: (-available[cluster], cluster))
-    height, base = 170, 165
-    step = (_WIDTH - 10) / max(1, len(order))
-    scale = (base - 15) / max(1.0, max(available, default=0) ** 0.5)
-    parts = []
+    base, highest = 100.0, max(1, max(available, default=0))
+    step = _WIDTH / max(1, len(order))
+    scale = 0.94 * base / highest**0.5
+    parts, labels = [], []
+    for count in _ticks(highest):
+        y = base - count**0.5 * scale
+        labels.append(f'<span style="top:{y:.1f}%">{count:,}</span>')
+        parts.append(f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
     for place, cluster in enumerate(order):
-        x = 5 + place * step
+        x = place * step
         there, taken = available[cluster], selected[cluster]
         bars = (("there", there), ("taken", taken))
         tip = f"cluster {cluster}: {taken:,} of {there:,} selected"
@@ -46,11 +53,14 @@ def plot_clusters(available: Sequence[int], selected: Sequence[int]) -> str:
             tall = count**0.5 * scale
             parts.append(
                 f'<rect class="{style}" x="{x:.1f}" y="{base - tall:.1f}"'
-                f' width="{max(1.0, step - 1):.1f}" height="{tall:.1f}"/>'
+                f' width="{max(0.8 * step, step - 2):.1f}" height="{tall:.1f}"/>'
             )
         parts.append("</g>")
-    parts.append(f'<line class="axis" x1="5" x2="{_WIDTH - 5}" y1="{base}" y2="{base}"/>')
-    return _svg(_WIDTH, height, "Candidates and selected records by cluster", parts)
+    parts.append(f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{base}" y2="{base}"/>')
+    # Stretched to any width, so its labels stand outside of it.
+    chart = _svg(_WIDTH, 100, "Candidates and selected records by cluster", parts, stretch=True)
+    gutter = len(f"{highest:,}")
+    return f'<div class="bars" style="--gutter:{gutter}ch">{chart}{"".join(labels)}</div>'
 
 
 def plot_map(
@@ -79,11 +89,29 @@ def plot_map(
             if len(mine):
                 path = "".join(f"M{x:.1f} {height - y:.1f}h0" for x, y in mine)
                 parts.append(f'<path class="{style} h{hue}" d="{path}"/>')
-    return _svg(_WIDTH, height, f"Map of {len(placed):,} media", parts)
+    chart = _svg(_WIDTH, height, f"Map of {len(placed):,} media", parts)
+    few = " few" if len(placed) < _FEW_POINTS else ""
+    return f'<div class="map{few}">{chart}</div>'
 
 
-def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
+def _ticks(highest: int) -> list[int]:
+    """A few round numbers up to the highest, far enough from each other for their labels."""
+    found: list[int] = []
+    gap = 0.15 * float(highest) ** 0.5
+    for power in range(len(str(highest)) - 1, -1, -1):
+        for digit in (5, 2, 1):
+            count = digit * 10**power
+            above = found[-1] if found else 4 * highest
+            if count <= highest and above**0.5 - gap > count**0.5 > gap:
+                found.append(count)
+    return found
+
+
+def _svg(
+    width: int, height: int, label: str, parts: Sequence[str], *, stretch: bool = False
+) -> str:
+    how = ' preserveAspectRatio="none"' if stretch else ""
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
+        f'<svg viewBox="0 0 {width} {height}"{how} role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,13 +10,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from mmrlhf_jobs.sampling.report.charts import HUES, cluster_hue, plot_clusters, plot_map
 from mmrlhf_jobs.sampling.report.table import notes
 from mmrlhf_jobs.sampling.selection.statistics import Statistics
 
-__all__ = ["ClusterView", "MediaMap", "render_page", "thumbnail"]
+__all__ = ["ClusterView", "MediaMap", "render_page"]
 
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en">
@@ -37,7 +34,8 @@ body { margin: 2rem auto; max-width: 64rem; padding: 0 1.25rem; background: var(
   color: var(--ink); font: 15px/1.5 system-ui, "Liberation Sans", sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
-p, li { color: var(--soft); margin: .25rem 0; max-width: 46rem; }
+p { color: var(--soft); margin: .25rem 0; max-width: 46rem; text-wrap: pretty; }
+.lead { color: var(--ink); margin-bottom: .75rem; }
 svg { width: 100%; height: auto; display: block; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
@@ -45,9 +43,20 @@ th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(-
   white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; }
 th:first-child, td:first-child { text-align: left; }
-.axis { stroke: var(--ink); } .there { fill: var(--there); } .taken { fill: var(--taken); }
-path { fill: none; stroke: currentColor; stroke-linecap: round; }
+.bars { position: relative; margin: .75rem 0 0; padding-left: calc(var(--gutter) + .5em);
+  font-size: .75rem; line-height: 1.2; }
+.bars svg { height: 11rem; }
+.bars span { position: absolute; left: 0; width: var(--gutter); text-align: right;
+  transform: translateY(-50%); color: var(--soft); font-variant-numeric: tabular-nums; }
+.axis, .grid { stroke: var(--ink); vector-effect: non-scaling-stroke; }
+.grid { stroke: var(--line); } .there { fill: var(--there); } .taken { fill: var(--taken); }
+i { display: inline-block; width: .7em; height: .7em; border-radius: 2px; }
+i.there { background: var(--there); } i.taken { background: var(--taken); }
+.map { border: 1px solid var(--line); border-radius: .5rem; margin-top: .75rem; }
+path { fill: none; stroke: currentColor; stroke-linecap: round;
+  vector-effect: non-scaling-stroke; }
 .rest { stroke-width: 3; opacity: .3; } .dot { stroke-width: 6; opacity: .9; }
+.few .rest { stroke-width: 6; opacity: .4; } .few .dot { stroke-width: 10; }
 $colours
 .clusters { display: grid; gap: .75rem;
   grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
@@ -59,23 +68,28 @@ $colours
 .pictures { display: grid; gap: 3px; grid-template-columns: repeat(4, 1fr); }
 .pictures img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 3px;
   display: block; }
+.gone { aspect-ratio: 1; border: 1px dashed var(--line); border-radius: 3px; color: var(--soft);
+  display: grid; font-size: .75rem; place-items: center; }
 </style>
 </head>
 <body>
 <h1>$title</h1>
+<p class="lead">$lead</p>
 <p>$notes</p>
 <h2>Types before and after</h2>
 <div class="wide">$table</div>
 <h2>Clusters</h2>
-<p>The largest first: grey are candidates, coloured what was selected of them. Heights are square
-roots of counts.</p>
+<p>The largest first: <i class="there"></i> candidates and <i class="taken"></i> what was selected
+of them, on a scale of square roots.</p>
 $bars
 $map
-<h2>Pictures nearest to each centre</h2>
+<h2>Selected pictures nearest to each centre</h2>
 <div class="clusters">$clusters</div>
 </body>
 </html>
 """)
+
+_GONE: Final = '<span class="gone" title="This picture was removed or changed since">gone</span>'
 
 
 @dataclass(frozen=True)
@@ -86,13 +100,13 @@ class ClusterView:
         number: Its number.
         available: Candidates in it.
         selected: What was picked of them.
-        thumbnails: Data URLs of pictures, the nearest to the centre first.
+        thumbnails: Data URLs of pictures, the nearest to the centre first; None where one is gone.
     """
 
     number: int
     available: int
     selected: int
-    thumbnails: Sequence[str] = ()
+    thumbnails: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ def render_page(
     if media_map is not None and len(media_map.points):
         drawn = (
             "<h2>Map</h2><p>Each dot is a picture, near to those that look like it; the strong ones"
-            " were selected. Colours are those of the clusters below.</p>"
+            f" were selected. Clusters have {HUES} colours in turn, the same as below.</p>"
             + plot_map(media_map.points, media_map.clusters, media_map.selected)
         )
     colours = "\n".join(
@@ -131,23 +145,20 @@ def render_page(
     )
     return _PAGE.substitute(
         title=escape(title),
+        lead=_lead(clusters),
         notes="<br>".join(escape(f"{note}.") for note in notes(statistics)),
         colours=colours,
         table=_table(statistics),
         bars=plot_clusters([one.available for one in clusters], [one.selected for one in clusters]),
         map=drawn,
-        clusters="".join(map(_cluster, clusters)),
+        clusters="".join(map(_cluster, sorted(clusters, key=lambda one: -one.available))),
     )
 
 
-def thumbnail(picture: Image.Image, *, side: int = 96) -> str:
-    """A small square JPEG of an RGB picture, cut from its middle, as a data URL."""
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-    small = picture.resize((side, side), box=(left, top, left + edge, top + edge))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=75)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _lead(clusters: Sequence[ClusterView]) -> str:
+    available = sum(one.available for one in clusters)
+    selected = sum(one.selected for one in clusters)
+    return f"{selected:,} of {available:,} candidates were selected, from {len(clusters)} clusters."
 
 
 def _table(statistics: Statistics) -> str:
@@ -164,16 +175,19 @@ def _table(statistics: Statistics) -> str:
             f"{one.deviation:+.2%}",
             f"{one.plain:,} ({one.plain_deviation:+.1%})",
         )
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        row = "".join(f"<td>{cell}</td>" for cell in cells).replace("-", "\N{MINUS SIGN}")
+        rows.append(f"<tr>{row}</tr>")
     return f"<table>{''.join(rows)}</table>"
 
 
 def _cluster(cluster: ClusterView) -> str:
     pictures = "".join(
-        f'<img src="{escape(url)}" alt="" loading="lazy">' for url in cluster.thumbnails
+        f'<img src="{escape(url)}" alt="" loading="lazy">' if url else _GONE
+        for url in cluster.thumbnails
     )
     return (
-        f'<section class="cluster"><h3 class="h{cluster_hue(cluster.number)}"><b>Cluster'
-        f" {cluster.number}</b> <span>{cluster.selected:,} of {cluster.available:,}</span></h3>"
+        f'<section class="cluster"><h3 class="h{cluster_hue(cluster.number)}">'
+        f"<b>Cluster {cluster.number}</b>"
+        f" <span>{cluster.selected:,} of {cluster.available:,} selected</span></h3>"
         f'<div class="pictures">{pictures}</div></section>'
     )

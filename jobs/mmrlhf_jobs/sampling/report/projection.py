@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mmrlhf_jobs.errors import RunError
+from mmrlhf_jobs.errors import SpecError
 
-__all__ = ["MOST_MEDIA", "evenly", "project", "projection_table"]
+__all__ = ["MOST_MEDIA", "evenly", "project", "projection_table", "require_umap"]
 
 MOST_MEDIA: Final = 100_000
 """More are not projected: the map would not show them, and it would take hours."""
+
+
+def require_umap() -> None:
+    """See to it that a map can be made, before the hours of work that come first.
+
+    Raises:
+        SpecError: umap-learn is not installed.
+    """
+    if find_spec("umap") is None:
+        raise SpecError(
+            "spec.report.map: the map needs umap-learn, which is not installed; install"
+            " mmrlhf[sample], or set spec.report.map to false"
+        )
 
 
 def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.float32]:
@@ -26,22 +40,15 @@ def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.fl
 
     Returns:
         [N, 2]. With fewer than four vectors there is nothing to fit: they stand in a line.
-
-    Raises:
-        RunError: umap-learn is not installed.
     """
     if len(vectors) < 4:
         line = np.arange(len(vectors), dtype=np.float32)
         return np.stack([line, np.zeros_like(line)], axis=1)
+    with_axes = len(vectors) >= 16 and np.ptp(vectors, axis=0).astype(bool).sum() >= 2
     with warnings.catch_warnings():
         # That TensorFlow is missing, and that the graph is not connected, which clusters never are.
         warnings.simplefilter("ignore")
-        try:
-            from umap import UMAP  # compiles for half a minute
-        except ImportError as error:
-            raise RunError(
-                f"the map needs umap-learn ({error}); install mmrlhf[sample], or do without a map"
-            ) from error
+        from umap import UMAP  # compiles for half a minute
 
         reducer = UMAP(
             n_components=2,
@@ -50,7 +57,7 @@ def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.fl
             random_state=seed,
             n_jobs=1,
             # The spectral start solves an eigenproblem that may fail, or differ between libraries.
-            init="random" if len(vectors) < 16 else "pca",
+            init="pca" if with_axes else "random",
         )
         points: npt.NDArray[np.float32] = reducer.fit_transform(vectors)
     return points
