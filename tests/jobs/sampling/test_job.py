@@ -12,6 +12,8 @@ import pytest
 
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.errors import DataError, SpecError
+from tests.jobs.sampling.here import sample_here
 from tests.jobs.sampling.world import SamplingWorld
 
 
@@ -103,15 +105,13 @@ def test_the_choice_is_the_same_for_rows_in_other_files_and_nested(
         path.rename(path.with_name(f"other-{path.name}"))
     world = anew(template, tmp_path)
     sources = [{"name": name, "uri": str(data / name)} for name in ("plain", "shards")]
-    code, stderr = world.run(world.job(sources=sources))
-    assert code == 0, stderr
+    sample_here(world.job(sources=sources), tmp_path / "scratch")
     before, after = template.queries(), world.queries()
     for query in before + after:
         del query["media"][0]["uri"]  # the data lie in another folder
     assert after == before
     shutil.rmtree(Path(world.artifacts) / "default")
-    code, stderr = world.run(world.job(sources=sources, target=30))
-    assert code == 0, stderr
+    sample_here(world.job(sources=sources, target=30), tmp_path / "scratch")
     chosen = {query["record_id"] for query in world.queries()}
     assert len(chosen) == 30
     assert {query["record_id"] for query in before} <= chosen
@@ -127,24 +127,24 @@ def test_a_budget_names_the_reason_the_count_and_the_file(
     world = anew(template, tmp_path)
     sources = [{"name": "plain", "uri": str(data)}]
     job = world.job(sources=sources, target=8)
-    code, stderr = world.run(job)
-    assert code == 2
-    assert "4 of 60 rows cannot be used (2 missing-file, 2 " in stderr
-    assert f"{data}/a.jsonl has 2 (missing-file; row 4: {data}/images/3.png" in stderr
-    assert "spec.failures.maxFraction" in stderr
+    with pytest.raises(DataError) as caught:
+        sample_here(job, tmp_path / "scratch")
+    told = str(caught.value)
+    assert "4 of 60 rows cannot be used (2 missing-file, 2 " in told
+    assert f"{data}/a.jsonl has 2 (missing-file; row 4: {data}/images/3.png" in told
+    assert "spec.failures.maxFraction" in told
     assert not list(Path(world.artifacts).glob("default/choose/*/queries.jsonl"))
     job["spec"]["failures"] = {"maxFraction": 0.1}
-    code, stderr = world.run(job)
-    assert code == 0, stderr
+    sample_here(job, tmp_path / "scratch")
     manifest = json.loads((world.results() / "manifest.json").read_text())
     assert sum(n for name, n in manifest["counts"]["join"].items() if name[:5] == "drop:") == 4
 
 
 def test_bad_jobs_are_told_before_anything_is_read(template: SamplingWorld, tmp_path: Path) -> None:
     world = anew(template, tmp_path)
-    code, stderr = world.run(world.job(failures={"perReason": {"too-blue": 0.5}}))
-    assert code == 2
-    assert "spec.failures.perReason: too-blue is no reason" in stderr
+    with pytest.raises(SpecError, match=r"spec\.failures\.perReason: too-blue is no reason"):
+        sample_here(world.job(failures={"perReason": {"too-blue": 0.5}}), tmp_path / "scratch")
+    assert not Path(world.artifacts).exists()
     code, stderr = world.run(world.job(target=10_000))
     assert code == 2
     assert "20 of 4000 long" in stderr

@@ -1,9 +1,9 @@
-"""Embedding, shuffling and clustering of a folder of media, as one process or one of several.
+"""Embedding, shuffling and clustering of a folder of media, as one process.
 
-Usage: ``vector_stages.py FOLDER BATCH_SIZE ORDER [KILLS]``: media lie in ``FOLDER/media``, the
+Usage: ``vector_stages.py FOLDER BATCH_SIZE ORDER``: media lie in ``FOLDER/media``, the
 model in ``FOLDER/clip``, artifacts go to ``FOLDER/artifacts``. ``ORDER`` seeds the
 order of the media.
-With ``KILLS``, every attempt is killed while it makes its second part, until one needs no more
+Every attempt is killed while it makes its second part, until one needs no more
 than that; the number of attempts is written to ``FOLDER/attempts``.
 """
 
@@ -32,10 +32,10 @@ from mmrlhf_jobs.sampling.embeddings.shuffling import (
     shuffle,
 )
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
-from mmrlhf_jobs.sampling.images.decoders import Decoders
 from mmrlhf_jobs.sampling.parts import Draft, Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.trainers.runtime import Runtime
+from tests.jobs.sampling.here import DecodersHere
 
 BLOCK = 8
 CENTRES = 5
@@ -63,7 +63,7 @@ def run(folder: Path, *, batch_size: int, order: int) -> None:
     refs += [MediaRef(str(folder / "media/nowhere.png")), refs[0]]
     random.Random(order).shuffle(refs)
     blocks = [refs[start : start + BLOCK] for start in range(0, len(refs), BLOCK)]
-    with Decoders(encoder.preparation, processes=2) as decoders:
+    with DecodersHere(encoder.preparation, processes=2) as decoders:
         embedder = Embedder(encoder, MediaReader(), decoders, vectors, batch_size)
         for number in range(runtime.rank, len(blocks), runtime.world_size):
             key = media_key(f"rows-{order}", number, encoder.key)
@@ -137,5 +137,4 @@ def _kill_at_second_part() -> None:
 
 
 if __name__ == "__main__":
-    target = run_with_kills if len(sys.argv) > 4 else run
-    target(Path(sys.argv[1]), batch_size=int(sys.argv[2]), order=int(sys.argv[3]))
+    run_with_kills(Path(sys.argv[1]), batch_size=int(sys.argv[2]), order=int(sys.argv[3]))
