@@ -7,12 +7,15 @@ import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from mmrlhf_jobs.data.queries import QueryRecord
+from tests.cluster.binaries import kubectl
 from tests.e2e.user import User
 from tests.e2e.world import BUCKET
 from tests.jobs.sampling.encoders import save_clip
@@ -97,16 +100,27 @@ def test_queries_are_chosen_by_two_pods_as_by_one_process(
     user: User, s3: S3Server, corpus: None
 ) -> None:
     place = user.folder / "choose.yaml"
-    place.write_text(yaml.safe_dump(sample_job(s3, nodes=2, runs="chosen"), sort_keys=False))
+    place.write_text(
+        yaml.safe_dump(sample_job(s3, nodes=2, runs=f"{user.namespace}-chosen"), sort_keys=False)
+    )
     user.kubectl("apply", "--filename=choose.yaml")
-    user.kubectl("wait", "csj/choose", "--for=condition=Succeeded", "--timeout=240s")
+    rate = "jsonpath={.status.progress.stage} {.status.progress.itemsPerSecond}{'\\n'}"
+    watch = [str(kubectl()), "get", "csj", "choose", "--watch", "--output", rate]
+    with user.watching("rates", watch) as rates:
+        user.kubectl("wait", "csj/choose", "--for=condition=Succeeded", "--timeout=240s")
+    assert any(len(line.split()) == 2 for line in rates.lines), rates.lines
+    print(rates.lines)
 
     status = json.loads(user.kubectl("get", "csj", "choose", "--output=json"))["status"]
     read = 3 * (PICTURES + 1)
     assert status["progress"]["rowsRead"] == status["metrics"]["rowsRead"] == read
     assert status["progress"]["rowsSelected"] == status["metrics"]["rowsSelected"] == TARGET
     told = user.ctl("status", "csj/choose")
-    for words in ("rows read", str(read), "rows selected", str(TARGET)):
+    for words in (
+        f"{read} rows read",
+        f"{PICTURES + 1} media embedded",
+        f"{TARGET} rows selected",
+    ):
         assert words in told, told
 
     uri = status["artifacts"]["uri"].removeprefix(f"s3://{BUCKET}/")
@@ -121,13 +135,22 @@ def test_queries_are_chosen_by_two_pods_as_by_one_process(
     manifest = json.loads(content(s3, f"{uri}/manifest.json"))
     assert manifest["processes"] == 2
     assert "missing-file" in json.dumps(manifest["counts"])
+    table = pq.read_table(pa.BufferReader(content(s3, f"{uri}/map.parquet"))).to_pylist()
+    assert len(table) == PICTURES
+    assert {point["cluster"] for point in table} == set(range(5))
+    page = content(s3, f"{uri}/report.html")
+    assert page.count(b"<img ") == 5 * 4
+    (user.folder / "report.html").write_bytes(page)
 
     # The same bytes from one process on this machine.
     alone = user.folder / "alone.yaml"
-    alone.write_text(yaml.safe_dump(sample_job(s3, nodes=1, runs="alone"), sort_keys=False))
+    alone.write_text(
+        yaml.safe_dump(sample_job(s3, nodes=1, runs=f"{user.namespace}-alone"), sort_keys=False)
+    )
     here = json.loads(user.ctl("run", "--local", "--file=alone.yaml", "--output=json"))
     key = here["artifacts"].removeprefix(f"s3://{BUCKET}/")
     assert content(s3, f"{key}/queries.jsonl") == chosen
+    assert content(s3, f"{key}/report.html") == page
 
 
 def content(s3: S3Server, key: str) -> bytes:
