@@ -23,7 +23,7 @@ from mmrlhf_jobs.sampling.parts import Part
 from mmrlhf_jobs.sampling.report.drawing import draw
 from mmrlhf_jobs.sampling.report.projection import require_umap
 from mmrlhf_jobs.sampling.selection.joining import Block
-from mmrlhf_jobs.sampling.selection.picks import pick
+from mmrlhf_jobs.sampling.selection.picks import pick_all
 from mmrlhf_jobs.sampling.selection.pooling import add_counts, pick_pool, read_pool
 from mmrlhf_jobs.sampling.selection.quotas import Quotas, plan_quotas
 from mmrlhf_jobs.sampling.selection.records import write_block
@@ -152,8 +152,8 @@ class _Run:
         parts = stages.parts("picks")
         for pool in stages.work.share("pick", pools):
             pick_pool(pool, parts, quotas.by_cluster)
-        found = [read_pool(pick_pool(pool, parts, quotas.by_cluster)) for pool in pools]
-        return pick(Candidates.join(found), quotas.by_cluster)
+        made = (pick_pool(pool, parts, quotas.by_cluster) for pool in pools)
+        return pick_all((piece for part in made for piece in read_pool(part)), quotas.by_cluster)
 
     def _write(
         self,

@@ -178,6 +178,7 @@ def embed(
             # Its media may lie in the very file.
             by_id[block.rows.name].check_unchanged()
             watch.add(join_block(block, media, joined, seed=spec.selection.seed, weights=weights))
+    vectors.forget()
     candidates = watch.check()
     found = tuple(parts.get(block.name, keys[block.number]) for block in blocks)
     return Embedded(vectors, found, candidates)

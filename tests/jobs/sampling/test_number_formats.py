@@ -91,4 +91,6 @@ def test_vectors_in_half_precision_take_half_the_space_and_differ_by_one_roundin
     assert (np.abs(rounded - rows) <= np.maximum(np.abs(rows) * 2.0**-11, 2.0**-25)).all()
     # Another run finds them again.
     again = VectorStore(artifacts, encoder.key, scratch=tmp_path / "scratch", dtype="float16")
-    assert again.refresh() == 9
+    again.refresh()
+    known = [again.find(key, "image") for key in map(bytes, half.keys())]
+    assert len([one for one in known if one is not None]) == 9

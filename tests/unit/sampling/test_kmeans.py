@@ -18,6 +18,9 @@ from mmrlhf_jobs.sampling.clustering.grid import Floats, Vectors
 from mmrlhf_jobs.sampling.clustering.kmeans import Fit, KMeans
 from mmrlhf_jobs.sampling.clustering.points import open_bucket
 from mmrlhf_jobs.sampling.clustering.seeding import first_centres
+from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
+from mmrlhf_jobs.sampling.images.pictures import open_picture
+from tests.unit.sampling.pictures import GO_IMAGES, photographs
 from tests.unit.sampling.vectors import blobs, save_points, unit
 
 METRICS: list[Metric] = ["cosine", "euclidean"]
@@ -110,6 +113,53 @@ def test_centres_are_those_of_faiss(tmp_path: Path, metric: Metric) -> None:
     found = np.asarray(peer.obj)
     series = 2 * (3_000 - found) if metric == "cosine" else found
     assert np.allclose(fit.inertia, series, rtol=1e-4)
+
+
+def real_patches(side: int = 16) -> Vectors:
+    """Squares of photographs and of pictures of a Debian package, without their mean colour."""
+    files = list(photographs().values())
+    files += [path.read_bytes() for path in sorted(GO_IMAGES.rglob("video-*.png"))]
+    patches = []
+    for content in files:
+        try:
+            pixels = np.asarray(open_picture(content, "image").pixels, np.float64)
+        except DroppedMedia:
+            continue
+        down, right = (edge // side for edge in pixels.shape[:2])
+        squares = pixels[: down * side, : right * side].reshape(down, side, right, side, 3)
+        patches.append(squares.swapaxes(1, 2).reshape(down * right, -1))
+    rows = np.concatenate(patches)
+    rows -= rows.mean(axis=0)
+    return unit(rows[np.linalg.norm(rows, axis=1) > 1])
+
+
+def test_on_real_pictures_the_inertia_is_that_of_faiss(
+    tmp_path: Path, small_blocks: Callable[[int], None]
+) -> None:
+    small_blocks(4096)
+    rows = real_patches()
+    assert len(rows) > 5_000
+    found = save_points(tmp_path, rows)
+    start = first_centres(found, 100, 0)
+    fit = Fit(Centres(start, "cosine")).run(found, KMeans(iterations=20, tolerance=0))
+    peer = faiss.Kmeans(
+        rows.shape[1],
+        100,
+        niter=20,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(rows),
+    )
+    peer.train(rows, init_centroids=start)
+
+    def inertia(centres: Floats) -> float:
+        return float((2 - 2 * (rows.astype(np.float64) @ centres.T).max(axis=1)).sum())
+
+    ours, theirs = (
+        inertia(np.asarray(each, np.float64)) for each in (fit.centres.vectors, peer.centroids)
+    )
+    assert abs(ours / theirs - 1) < 1e-3
+    assert ours < 0.9 * inertia(start.astype(np.float64)), "nothing was learned"
 
 
 @pytest.mark.parametrize("batch", [None, 256])

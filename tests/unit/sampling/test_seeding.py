@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mmrlhf_jobs.errors import InputError
 from mmrlhf_jobs.sampling.clustering import seeding
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
+from mmrlhf_jobs.sampling.clustering.points import Bucket
 from mmrlhf_jobs.sampling.clustering.seeding import first_centres, keyed_sample
 from tests.unit.sampling.vectors import blobs, save_points
 
@@ -60,6 +62,25 @@ def test_the_sample_follows_from_content_alone_and_grows(tmp_path: Path) -> None
     assert more[:200].tolist() == whole.tolist()
     other = keyed_sample(save_points(tmp_path / "a", rows), 200, 4)
     assert len({bytes(row) for row in whole} & {bytes(row) for row in other}) < 100
+
+
+def test_one_bucket_with_all_of_the_sample_is_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, taken = blobs(900, 8, blobs=6), []
+    found = save_points(tmp_path / "a", rows)
+    whole = keyed_sample(found, 500, 3)
+    take = Bucket.take
+
+    def watched(bucket: Bucket, numbers: npt.NDArray[np.integer]) -> Vectors:
+        taken.append(len(numbers))
+        return take(bucket, numbers)
+
+    monkeypatch.setattr(Bucket, "take", watched)
+    monkeypatch.setattr(seeding, "_TAKEN_ROWS", 64)
+    assert keyed_sample(found, 500, 3).tolist() == whole.tolist()
+    assert sum(taken) == 500
+    assert max(taken) <= 64
 
 
 def test_the_sample_is_uniform(tmp_path: Path) -> None:

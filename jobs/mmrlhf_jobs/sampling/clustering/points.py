@@ -65,13 +65,15 @@ class Bucket:
         Raises:
             StorageError: The file is shorter than it says.
         """
-        size = self.width * self.dtype.itemsize
+        numbers = np.empty((len(rows), self.width), np.float32)
+        buffer = np.empty(self.width, self.dtype)
         with self.path.open("rb", buffering=0) as file:
-            parts = [os.pread(file.fileno(), size, self.offset + int(row) * size) for row in rows]
-        numbers = np.frombuffer(b"".join(parts), self.dtype)
-        if len(numbers) != len(rows) * self.width:
-            raise StorageError(f"{self.path}: ends too soon; make the bucket again")
-        return numbers.reshape(-1, self.width).astype(np.float32)
+            for place, row in enumerate(rows):
+                start = self.offset + int(row) * buffer.nbytes
+                if os.preadv(file.fileno(), [buffer.data], start) != buffer.nbytes:
+                    raise StorageError(f"{self.path}: ends too soon; make the bucket again")
+                numbers[place] = buffer
+        return numbers
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """Keys of all rows, uint8[N, 32].

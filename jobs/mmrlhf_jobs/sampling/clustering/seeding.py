@@ -19,6 +19,7 @@ _SAMPLE_PER_CENTRE: Final = 128
 _SAMPLE_LEAST: Final = 16_384
 _SAMPLE_MOST: Final = 262_144
 _MOST_DRAWN: Final = 4096
+_TAKEN_ROWS: Final = 1024
 
 _STEPS: Final = 2.0**11
 """Coordinates are rounded to 1 / 2048 for seeding: products of such vectors of length 1 are whole
@@ -45,7 +46,8 @@ def first_centres(points: Points, count: int, seed: int) -> Vectors:
         return keyed_sample(points, count, seed)
     size = min(max(_SAMPLE_PER_CENTRE * count, _SAMPLE_LEAST), _SAMPLE_MOST)
     sample = keyed_sample(points, size, seed)
-    return sample[_draw(np.rint(sample * np.float32(_STEPS)), count, seed)]
+    whole = sample * np.float32(_STEPS)
+    return sample[_draw(np.rint(whole, out=whole), count, seed)]
 
 
 def keyed_sample(points: Points, size: int, seed: int) -> Vectors:
@@ -67,7 +69,9 @@ def keyed_sample(points: Points, size: int, seed: int) -> Vectors:
     sample = np.empty((len(places), points.width), np.float32)
     for number, bucket in enumerate(points.buckets):
         mine = np.flatnonzero(places[:, 0] == number)
-        sample[mine] = bucket.take(places[mine, 1])
+        # A piece at a time: one bucket may hold the whole sample, which would be there twice.
+        for some in np.array_split(mine, -(-len(mine) // _TAKEN_ROWS) or 1):
+            sample[some] = bucket.take(places[some, 1])
     return sample
 
 

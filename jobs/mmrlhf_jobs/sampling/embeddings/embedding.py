@@ -26,7 +26,8 @@ from mmrlhf_jobs.sampling.corpora.media import (
     MediaReader,
     MediaRef,
 )
-from mmrlhf_jobs.sampling.embeddings.store import Known, VectorStore
+from mmrlhf_jobs.sampling.embeddings.index import Known
+from mmrlhf_jobs.sampling.embeddings.store import VectorStore
 from mmrlhf_jobs.sampling.images.decoders import Decoders, PreparedPicture
 from mmrlhf_jobs.sampling.parts import Part, Parts
 
@@ -220,7 +221,7 @@ class Embedder:
             sha256 = hashlib.sha256(content).digest()
             if not take(ref.kind, sha256):
                 return _Same(sha256)
-            if (known := self.store.find(sha256)) is not None and known.kind == ref.kind:
+            if (known := self.store.find(sha256, ref.kind)) is not None:
                 return known
             return _Fresh(ref.kind, sha256, self.decoders.decode(content, ref.kind))
         except DroppedMedia as error:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import StorageError
-from mmrlhf_jobs.sampling.clustering.points import KEY_BYTES
+from mmrlhf_jobs.sampling.clustering.grid import Vectors
+from mmrlhf_jobs.sampling.clustering.points import KEY_BYTES, Bucket
 from mmrlhf_jobs.sampling.embeddings.embedding import MEDIA_FILE
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
 from mmrlhf_jobs.sampling.parts import Part, Parts
@@ -32,6 +34,8 @@ KEYS_FILE: Final = "keys.npy"
 _BUCKET_ROWS: Final = 65_536
 _VERSION: Final = 1
 _BATCH_ROWS: Final = 65_536
+_WRITTEN_ROWS: Final = 4_096
+_EMPTY: Final = np.dtype((np.float32, (0,)))
 
 
 class WantedMedia:
@@ -92,7 +96,7 @@ def shuffle(
     """Make buckets, unless that is done already.
 
     All vectors of the store are passed over once; those of the buckets wait in scratch files, so
-    memory holds one bucket at a time.
+    memory holds the keys of one bucket at a time.
 
     Args:
         wanted: The media.
@@ -116,17 +120,23 @@ def shuffle(
     try:
         with storage_errors(str(scratch), "write"):
             scratch.mkdir(parents=True)
-            row = _gather(every, missing, store, wanted.digests, scratch) if missing else _row()
+            row = _gather(every, missing, store, wanted.digests, scratch) if missing else _EMPTY
         for number in missing:
-            rows = _sorted_rows(every[number], scratch / str(number), row, number)
             with parts.make(_name(number), keys[number]) as draft:
-                np.save(draft.folder / VECTORS_FILE, rows)
+                rows = _sorted_rows(every[number], scratch, row, number)
+                with (draft.folder / VECTORS_FILE).open("wb") as file:
+                    shape = (len(every[number]), *row.shape)
+                    about = {"descr": row.base.str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, about)
+                    for some in rows:
+                        file.write(some.astype(row.base).data)
                 np.save(
                     draft.folder / KEYS_FILE,
                     np.frombuffer(every[number].tobytes(), np.uint8).reshape(-1, KEY_BYTES),
                 )
-                draft.counts["vectors"] = len(rows)
-            (scratch / str(number)).unlink(missing_ok=True)
+                draft.counts["vectors"] = len(every[number])
+            for path in _scratch_files(scratch, number):
+                path.unlink(missing_ok=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return [parts.get(_name(number), keys[number]) for number in numbers]
@@ -138,41 +148,51 @@ def _gather(
     store: VectorStore,
     wanted: npt.NDArray[np.bytes_],
     scratch: Path,
-) -> np.dtype[np.void]:
-    """Append key and vector of each row to its bucket's file; return the type of a row."""
+) -> np.dtype[Any]:
+    """Append vector and key of each row to its bucket's files; return the type of a vector."""
     ends = np.cumsum([len(bucket) for bucket in buckets])
-    row = _row()
+    row = _EMPTY
     for keys, vectors in store.read(wanted):
-        row = _row(vectors.shape[1], vectors.dtype)
+        row = np.dtype((vectors.dtype, vectors.shape[1:]))
         homes = np.searchsorted(ends, np.searchsorted(wanted, keys), side="right")
-        rows = np.empty(len(keys), row)
-        rows["key"], rows["vector"] = keys, vectors
         for number in np.intersect1d(homes, numbers):
-            with (scratch / str(number)).open("ab") as file:
-                file.write(rows[homes == number].tobytes())
+            mine = homes == number
+            for path, content in zip(
+                _scratch_files(scratch, number), (vectors[mine], keys[mine]), strict=True
+            ):
+                with path.open("ab") as file:
+                    file.write(content.tobytes())
     return row
 
 
 def _sorted_rows(
-    wanted: npt.NDArray[np.bytes_], path: Path, row: np.dtype[np.void], number: int
-) -> npt.NDArray[np.floating]:
-    found = np.fromfile(path, row) if path.exists() else np.empty(0, row)
-    # Bytes that are an image as well as a video have two vectors: the lower one, by its bytes.
-    order = np.argsort(found.view(f"V{row.itemsize}"), kind="stable")
-    keys, first = np.unique(found["key"][order], return_index=True)
+    wanted: npt.NDArray[np.bytes_], scratch: Path, row: np.dtype[Any], number: int
+) -> Iterator[Vectors]:
+    """The rows of a bucket in the order of their digests, some at a time."""
+    path, keys_path = _scratch_files(scratch, number)
+    found = np.fromfile(keys_path, "S32") if keys_path.exists() else np.empty(0, "S32")
+    keys, first, counts = np.unique(found, return_index=True, return_counts=True)
     if not np.array_equal(keys, wanted):
-        lost = next(key for key in wanted if key not in set(keys))
+        lost = np.setdiff1d(wanted, keys)[0]
         raise StorageError(
             f"bucket {number}: the store of vectors has {len(keys)} of {len(wanted)} media; the"
             f" first without one has the sha256 {bytes(lost).ljust(KEY_BYTES, bytes(1)).hex()}."
             " Were embeddings removed? Run the job again"
         )
-    rows: npt.NDArray[np.floating] = found["vector"][order[first]]
-    return rows
+    gathered = Bucket(path, keys_path, len(found), math.prod(row.shape), row.base, offset=0)
+    # Bytes that are an image as well as a video have two vectors: the lower one, by its bytes.
+    order, starts = np.argsort(found, kind="stable"), np.cumsum(counts) - counts
+    for place in np.flatnonzero(counts > 1):
+        same = order[starts[place] : starts[place] + counts[place]]
+        contents = [one.tobytes() for one in gathered.take(same)]
+        first[place] = same[contents.index(min(contents))]
+    for start in range(0, len(first), _WRITTEN_ROWS):
+        yield gathered.take(first[start : start + _WRITTEN_ROWS])
 
 
-def _row(width: int = 0, number: npt.DTypeLike = np.float32) -> np.dtype[np.void]:
-    return np.dtype([("key", "S32"), ("vector", number, (width,))])
+def _scratch_files(scratch: Path, number: int) -> tuple[Path, Path]:
+    """Vectors and keys of a bucket, as they come."""
+    return scratch / f"{number}.vectors", scratch / f"{number}.keys"
 
 
 def _leading(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint32]:

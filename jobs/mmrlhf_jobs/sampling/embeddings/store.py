@@ -7,9 +7,7 @@ holds one row for each. A part is named by its media, so equal parts of several 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,11 +18,12 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
 from mmrlhf_jobs.sampling.corpora.media import MediaKind
+from mmrlhf_jobs.sampling.embeddings.index import Known, MediaIndex
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
-__all__ = ["Known", "VectorStore"]
+__all__ = ["VectorStore"]
 
 _ABOUT: Final = np.dtype(
     [
@@ -38,32 +37,8 @@ _ABOUT: Final = np.dtype(
 _PREFIX: Final = "embeddings"
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is kept of a medium beside its vector.
-
-    Attributes:
-        sha256: Digest of its bytes, 32 bytes.
-        width: Width of the picture in the file.
-        height: Height of it.
-        pts_ms: Presentation time of a video's frame, in milliseconds.
-        black_start: Whether a video begins in black.
-    """
-
-    sha256: bytes
-    width: int
-    height: int
-    pts_ms: float | None = None
-    black_start: bool = False
-
-    @property
-    def kind(self) -> MediaKind:
-        """What the bytes were decoded as; only frames have a time."""
-        return "image" if self.pts_ms is None else "video"
-
-
 class VectorStore:
-    """Vectors of one encoder. The index takes 49 bytes of memory a vector.
+    """Vectors of one encoder, and an index of them in the scratch folder.
 
     Args:
         store: Artifacts.
@@ -92,38 +67,20 @@ class VectorStore:
         self._storage = storage
         self._prefix = f"{_PREFIX}/{self.key[:32]}"
         self._parts = Parts(store, self._prefix, scratch=scratch, storage=storage)
-        self._lock = threading.Lock()
-        self._index = np.empty(0, _ABOUT)
-        self._added: dict[bytes, Known] = {}
+        self._index = MediaIndex(scratch / "known-media.sqlite")
 
-    def refresh(self) -> int:
-        """Read what all processes have committed; return the number of media that are known."""
-        found = [self._load(name, "media.npy") for name in self.names()]
-        index = np.concatenate([np.empty(0, _ABOUT), *found])
-        index = index[np.argsort(index["sha256"], kind="stable")]
-        with self._lock:
-            self._index = index
-            self._added = {}
-        return len(np.unique(index["sha256"]))
+    def refresh(self) -> None:
+        """Note what all processes have committed."""
+        for name in self.names():
+            self._index.add(map(_known, self._load(name, "media.npy")))
 
-    def find(self, sha256: bytes) -> Known | None:
+    def find(self, sha256: bytes, kind: MediaKind) -> Known | None:
         """What is known of a medium, if its vector is there; from any thread."""
-        with self._lock:
-            if (added := self._added.get(sha256)) is not None:
-                return added
-            key = np.bytes_(sha256)
-            place = int(np.searchsorted(self._index["sha256"], key))
-            if place == len(self._index) or self._index["sha256"][place] != key:
-                return None
-            row = self._index[place]
-        pts = float(row["pts_ms"])
-        return Known(
-            sha256,
-            int(row["width"]),
-            int(row["height"]),
-            None if np.isnan(pts) else pts,
-            bool(row["black_start"]),
-        )
+        return self._index.find(sha256, kind)
+
+    def forget(self) -> None:
+        """Give up the index; vectors can still be read."""
+        self._index.close()
 
     def add(self, media: Sequence[Known], vectors: Vectors) -> None:
         """Keep vectors, all at once.
@@ -139,14 +96,14 @@ class VectorStore:
             return
         order = sorted(range(len(media)), key=lambda place: media[place].sha256)
         media, vectors = [media[place] for place in order], vectors[order]
-        name = hashlib.sha256(b"".join(one.sha256 for one in media)).hexdigest()[:32]
+        named = b"".join(one.sha256 + one.kind.encode() for one in media)
+        name = hashlib.sha256(named).hexdigest()[:32]
         if self._parts.find(name, self.key) is None:
             with self._parts.make(name, self.key) as draft:
                 np.save(draft.folder / "media.npy", _about(media))
                 np.save(draft.folder / "vectors.npy", vectors.astype(self._dtype))
                 draft.counts["vectors"] = len(media)
-        with self._lock:
-            self._added |= {one.sha256: one for one in media}
+        self._index.add(media)
 
     def names(self) -> list[str]:
         """Names of all parts, sorted."""
@@ -194,3 +151,14 @@ def _about(media: Sequence[Known]) -> npt.NDArray[Any]:
         for one in media
     ]
     return np.array(rows, _ABOUT)
+
+
+def _known(row: np.void) -> Known:
+    pts = float(row["pts_ms"])
+    return Known(
+        bytes(row["sha256"]).ljust(32, b"\0"),  # NumPy takes zeros off the ends
+        int(row["width"]),
+        int(row["height"]),
+        None if np.isnan(pts) else pts,
+        bool(row["black_start"]),
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,7 +18,13 @@ from mmrlhf_jobs.sampling.corpora.reading import DROPS_FILE, read_rows
 from mmrlhf_jobs.sampling.corpora.rows import Row
 from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.sampling.selection.picks import pick_key, rank_hash
-from mmrlhf_jobs.sampling.selection.table import Candidates, category_number
+from mmrlhf_jobs.sampling.selection.table import (
+    SCHEMA,
+    Candidates,
+    Keys,
+    category_number,
+    to_keys,
+)
 
 __all__ = [
     "CANDIDATES_FILE",
@@ -27,6 +34,7 @@ __all__ = [
     "join_block",
     "read_media",
     "read_slice",
+    "read_slice_media",
 ]
 
 CANDIDATES_FILE: Final = "candidates.parquet"
@@ -163,7 +171,7 @@ def join_block(
         )
     good.sort(key=lambda one: (one["media"], one["record_id"], one["row"]))
     with parts.make(block.name, key) as draft:
-        table = pa.Table.from_pylist(good, Candidates.join([]).to_arrow().schema)
+        table = pa.Table.from_pylist(good, SCHEMA)
         pq.write_table(table, draft.folder / CANDIDATES_FILE, row_group_size=_GROUP_ROWS)
         pq.write_table(
             pa.Table.from_pylist(drops, DROPS_SCHEMA),
@@ -189,19 +197,40 @@ def identify(row: Row, digests: list[bytes]) -> str:
 
 def read_slice(candidates: Part, first: bytes, last: bytes) -> Candidates:
     """Candidates of a part whose media lie in a range, both ends included."""
-    starts = [bytes.fromhex(start) for start in candidates.facts["starts"]]
-    ends = [*starts[1:], *[b"\xff" * 33][: len(starts)]]  # none where all rows were left out
-    groups = [
-        number
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True))
-        if start <= last and end >= first
-    ]
+    groups = _groups(candidates, first, last)
     if not groups:
         return Candidates.join([])
     with candidates.table(CANDIDATES_FILE) as table:
         found = Candidates.from_arrow(table.read_row_groups(groups))
+    return found.take(_within(found.media, first, last))
+
+
+def read_slice_media(candidates: Part, first: bytes, last: bytes) -> Keys:
+    """The media alone of the same candidates."""
+    groups = _groups(candidates, first, last)
+    if not groups:
+        return np.empty(0, "S32")
+    with candidates.table(CANDIDATES_FILE) as table:
+        column = table.read_row_groups(groups, columns=["media"]).column("media")
+    media = to_keys(column)
+    return media[_within(media, first, last)]
+
+
+def _groups(candidates: Part, first: bytes, last: bytes) -> list[int]:
+    """Row groups of a part that a range of media touches."""
+    starts = [bytes.fromhex(start) for start in candidates.facts["starts"]]
+    ends = [*starts[1:], *[b"\xff" * 33][: len(starts)]]  # none where all rows were left out
+    return [
+        number
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True))
+        if start <= last and end >= first
+    ]
+
+
+def _within(media: Keys, first: bytes, last: bytes) -> npt.NDArray[np.bool_]:
     low, high = np.array([first, last], "S32")
-    return found.take((found.media >= low) & (found.media <= high))
+    inside: npt.NDArray[np.bool_] = (media >= low) & (media <= high)
+    return inside
 
 
 def _tie(row: Row) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES
 from mmrlhf_jobs.sampling.selection.table import Candidates
 
-__all__ = ["cap_media", "count", "drop_duplicates", "pick", "pick_key", "rank_hash"]
+__all__ = ["cap_media", "count", "drop_duplicates", "pick", "pick_all", "pick_key", "rank_hash"]
 
 _BITS: Final = 53  # as many as a float holds exactly
 
@@ -98,6 +98,16 @@ def pick(candidates: Candidates, quotas: Mapping[Category, tuple[int, ...]]) -> 
     order = np.lexsort((candidates.record_id, candidates.key, group))
     kept = order[_places(group[order]) < limits.ravel()[group[order]]]
     return candidates.take(kept[np.argsort(candidates.record_id[kept], kind="stable")])
+
+
+def pick_all(
+    pieces: Iterable[Candidates], quotas: Mapping[Category, tuple[int, ...]]
+) -> Candidates:
+    """What :func:`pick` picks of all pieces; memory is that of one piece and of the picks."""
+    picked = Candidates.join([])
+    for piece in pieces:
+        picked = pick(Candidates.join([picked, piece]), quotas)
+    return picked
 
 
 def _firsts(sorted_values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

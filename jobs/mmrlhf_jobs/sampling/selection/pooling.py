@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,15 +14,17 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.sampling.parts import Part, Parts
-from mmrlhf_jobs.sampling.selection.joining import read_slice
-from mmrlhf_jobs.sampling.selection.picks import cap_media, count, drop_duplicates, pick
-from mmrlhf_jobs.sampling.selection.table import Candidates
+from mmrlhf_jobs.sampling.selection.joining import read_slice, read_slice_media
+from mmrlhf_jobs.sampling.selection.picks import cap_media, count, drop_duplicates, pick_all
+from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES
+from mmrlhf_jobs.sampling.selection.table import SCHEMA, Candidates, Keys
 
 __all__ = ["add_counts", "pick_pool", "pool_bucket", "read_pool"]
 
 _POOL_FILE: Final = "pool.parquet"
 _CLUSTERS_FILE: Final = "clusters.parquet"
-_VERSION: Final = 1
+_SLICE_ROWS: Final = 65_536
+_VERSION: Final = 2
 
 
 def pool_bucket(
@@ -51,34 +55,57 @@ def pool_bucket(
     with clusters.table(_CLUSTERS_FILE) as table:
         known = table.read()
     digests = np.array(known.column("sha256").to_pylist(), "S32")
-    found = Candidates.join([])
-    if len(digests):
-        raw = known.column("sha256")
-        first, last = raw[0].as_py(), raw[-1].as_py()
-        found = Candidates.join([read_slice(part, first, last) for part in candidates])
-    places = np.searchsorted(digests, found.media)
-    if len(found) and (
-        places.max() >= len(digests) or not np.array_equal(digests[places], found.media)
-    ):
-        raise StorageError(
-            f"{clusters.uri}: lacks media that rows need; remove the run's work folder and run the"
-            " job again"
-        )
-    labels = known.column("cluster").to_numpy()[places].astype(np.int32)
-    distances = known.column("distance").to_numpy()[places].astype(np.float32)
-    placed = Candidates(**{**vars(found), "cluster": labels, "distance": distances})
-    unique = drop_duplicates(placed)
-    kept = cap_media(unique, max_per_media)
+    labels = known.column("cluster").to_numpy().astype(np.int32)
+    distances = known.column("distance").to_numpy().astype(np.float32)
+    total = {name: np.zeros(count_clusters, np.int64) for name in CATEGORIES}
     with parts.make(clusters.name, key) as draft:
-        pq.write_table(kept.to_arrow(), draft.folder / _POOL_FILE)
-        draft.counts |= {
-            "pooled": len(kept),
-            "drop:duplicate": len(placed) - len(unique),
-            "capped": len(unique) - len(kept),
-        }
-        available = count(kept, count_clusters)
-        draft.facts["available"] = {name: list(counts) for name, counts in available.items()}
+        draft.counts |= {"pooled": 0, "drop:duplicate": 0, "capped": 0}
+        with pq.ParquetWriter(draft.folder / _POOL_FILE, SCHEMA) as writer:
+            for some in _slices(clusters, digests, candidates):
+                ends = _ends(digests[some])
+                found = Candidates.join([read_slice(part, *ends) for part in candidates])
+                places = np.searchsorted(digests, found.media)
+                placed = replace(found, cluster=labels[places], distance=distances[places])
+                unique = drop_duplicates(placed)
+                kept = cap_media(unique, max_per_media)
+                writer.write_table(kept.to_arrow(), row_group_size=max(len(kept), 1))
+                draft.count("pooled", len(kept))
+                draft.count("drop:duplicate", len(placed) - len(unique))
+                draft.count("capped", len(unique) - len(kept))
+                for name, counts in count(kept, count_clusters).items():
+                    total[name] += counts
+        draft.facts["available"] = {name: counts.tolist() for name, counts in total.items()}
     return parts.get(clusters.name, key)
+
+
+def _slices(clusters: Part, digests: Keys, candidates: Sequence[Part]) -> Iterator[slice]:
+    """Neighbouring media of a bucket that together have about :data:`_SLICE_ROWS` candidates.
+
+    A bucket has as many media as any other, but a few media may have most of the rows.
+    """
+    if not len(digests):
+        return
+    counts = np.zeros(len(digests), np.int64)
+    for part in candidates:
+        media = read_slice_media(part, *_ends(digests))
+        places = np.minimum(np.searchsorted(digests, media), len(digests) - 1)
+        if not np.array_equal(digests[places], media):
+            raise StorageError(
+                f"{clusters.uri}: lacks media that rows need; remove the run's work folder and run"
+                " the job again"
+            )
+        counts += np.bincount(places, minlength=len(digests))
+    # A new slice begins where the sum passes a multiple.
+    number = np.cumsum(counts) // _SLICE_ROWS
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    for start, stop in itertools.pairwise([*starts.tolist(), len(digests)]):
+        yield slice(start, stop)
+
+
+def _ends(digests: Keys) -> tuple[bytes, bytes]:
+    """The first and the last of some; NumPy takes zeros off their ends."""
+    first, last = (bytes(digests[place]).ljust(32, b"\0") for place in (0, -1))
+    return first, last
 
 
 def add_counts(pools: Sequence[Part]) -> dict[Category, tuple[int, ...]]:
@@ -97,13 +124,14 @@ def pick_pool(pool: Part, parts: Parts, quotas: Mapping[Category, tuple[int, ...
     if (done := parts.find(pool.name, key)) is not None:
         return done
     with parts.make(pool.name, key) as draft:
-        picked = pick(read_pool(pool), quotas)
+        picked = pick_all(read_pool(pool), quotas)
         pq.write_table(picked.to_arrow(), draft.folder / _POOL_FILE)
         draft.count("picked", len(picked))
     return parts.get(pool.name, key)
 
 
-def read_pool(part: Part) -> Candidates:
-    """The candidates of a pool, or of the picks of one."""
+def read_pool(part: Part) -> Iterator[Candidates]:
+    """The candidates of a pool, or of the picks of one, in pieces."""
     with part.table(_POOL_FILE) as table:
-        return Candidates.from_arrow(table.read())
+        for group in range(table.num_row_groups):
+            yield Candidates.from_arrow(table.read_row_group(group))

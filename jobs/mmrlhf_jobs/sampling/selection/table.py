@@ -16,7 +16,7 @@ import pyarrow as pa
 from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES
 
-__all__ = ["Candidates", "Ids", "Keys", "category_number"]
+__all__ = ["SCHEMA", "Candidates", "Ids", "Keys", "category_number", "to_keys"]
 
 Keys = npt.NDArray[np.bytes_]
 """Digests of media, S32[N]."""
@@ -35,6 +35,10 @@ _TYPES: Final = {
     "cluster": pa.int32(),
     "distance": pa.float32(),
 }
+
+
+SCHEMA: Final = pa.schema(list(_TYPES.items()))
+"""Of candidates as a table."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Candidates:
     def join(cls, parts: Sequence[Candidates]) -> Candidates:
         """All of several."""
         if not parts:
-            return cls.from_arrow(pa.schema(_TYPES).empty_table())
+            return cls.from_arrow(SCHEMA.empty_table())
         return cls(
             **{
                 each.name: np.concatenate([getattr(part, each.name) for part in parts])
@@ -93,7 +97,7 @@ class Candidates:
                 columns[name] = pa.Array.from_buffers(kind, len(values), [None, buffer])
             else:
                 columns[name] = pa.array(values, kind)
-        return pa.table(columns, schema=pa.schema(list(_TYPES.items())))
+        return pa.table(columns, schema=SCHEMA)
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Candidates:
@@ -101,13 +105,16 @@ class Candidates:
         columns: dict[str, Any] = {}
         for name, kind in _TYPES.items():
             column = table.column(name)
-            if kind == pa.binary(32):
-                array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-                raw = np.frombuffer(array.buffers()[1] or b"", dtype="S32")
-                columns[name] = raw[array.offset : array.offset + len(array)]
-            else:
-                columns[name] = column.to_numpy()
+            columns[name] = to_keys(column) if kind == pa.binary(32) else column.to_numpy()
         return cls(**columns)
+
+
+def to_keys(column: pa.ChunkedArray) -> Keys:
+    """A column of 32 raw bytes as an array."""
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    raw = np.frombuffer(array.buffers()[1] or b"", dtype="S32")
+    keys: Keys = raw[array.offset : array.offset + len(array)]
+    return keys
 
 
 def category_number(name: Category) -> int:
