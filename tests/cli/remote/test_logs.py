@@ -120,6 +120,8 @@ def test_logs_of_pods_that_have_ended(pods: Pods, ctl: Ctl) -> None:
     assert shown("--rank=0", "--prefix") == named[:3]
     assert shown("--no-prefix", "--tail=1") == [lines(0)[2], lines(1)[2]]
     assert shown("--attempt=0") == named
+    assert shown("--since=1h") == named
+    wait_until(lambda: shown("--since=1s") == [], what="a second without lines", timeout=30)
     followed = ctl("logs", "digits", "-f", "--rank=1", "--attempt=0")
     assert (followed.returncode, followed.stdout.splitlines()) == (0, lines(1))
     stamped = shown("--timestamps", "--rank=0", "--tail=1")
@@ -129,6 +131,7 @@ def test_logs_of_pods_that_have_ended(pods: Pods, ctl: Ctl) -> None:
         (["--previous"], 3, "first attempt"),
         (["--attempt=1"], 3, "no attempt 1 yet"),
         (["--rank=first"], 2, "must be all, last"),
+        (["--since=soon"], 2, "--since"),
     ):
         done = ctl("logs", "digits", *arguments)
         assert (done.returncode, done.stdout) == (code, "")
