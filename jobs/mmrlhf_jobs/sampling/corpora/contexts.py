@@ -6,10 +6,8 @@ what was said before: "And what colour is it?". These speak for that:
 ===============  ===========================================================================
 ``points-back``  words for what was said: "you mentioned", "the above", "your answer"
 ``goes-on``      a beginning that carries on, or a whole question that does: "What about", "Why?"
-``stands-in``    a beginning with a pronoun that the question gives nothing for: "Where is it"
+``stands-in``    a pronoun before anything is named that it could stand for: "Where is it?"
 ===============  ===========================================================================
-
-A pronoun further on is none of them: the picture often tells what it stands for.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ _SAID: Final = r"(?:mentioned|said|described|listed|named|told|talked|stated|dis
 _POINTS_BACK: Final = re.compile(
     rf"""
       \b(?:you|we|i)\ (?:just\ |have\ |had\ )?{_SAID}\b | \bwhat\ d(?:o|id)\ you\ mean\b
+    | \b(?:that|this)\ conclusion\b | \bmake\ (?:it|the\ caption)\ \w+er\b
     | \b{_SAID}\ (?:above|before|earlier|previously|just\ now)\b
     | \b(?:your|my|the)\ (?:previous|last|earlier|above)\ \w | \bthe\ above\b
     | \byour\ (?:answer|reply|response|description)\b | \bthe\ (?:former|latter)\b
@@ -39,7 +38,9 @@ _POINTS_BACK: Final = re.compile(
 )
 _GOES_ON: Final = re.compile(
     r"""^\W*(?:
-      (?:and|but|so|then)\b,?\ (?:what|who|where|when|why|how|is|are|does|do|did|can|the|in|on|if)\b
+      (?:and|but|so|then)\b,?\ (?:what|who|where|when|why|how|is|are|does|do|did|can|the|if)\b
+    | and\ (?:in|on|at|behind|beside|next|under|above|inside|outside|between)\b
+    | of\ (?:those|these)\b
     | what\ about\ (?!(?:this|the)\ (?:image|picture|photo|scene)) | how\ about\b
     | (?:what|who|where|anything|anyone|any\ others?)\ else\b
     | (?:why|how|where|when|who|how\ so|why\ not|which\ one|how\ many|how\ much)\W*$
@@ -47,7 +48,7 @@ _GOES_ON: Final = re.compile(
     | are\ you\ sure\b | tell\ me\ more\b | (?:go\ on|continue|elaborate)\W*$
     | (?:can|could)\ you\ (?:elaborate|be\ more\ specific)\b | how\ do\ you\ know\b
     | give\ me\ (?:another|more)\b
-    | 那(?:么|他|她|它|你|这|为) | 还有(?:什么|谁|哪|吗|别的) | 为什么\W*$ | 你确定
+    | 那(?:么|他|她|它|你|这|为) | .{1,8}呢\W*$ | 还有(?:什么|谁|哪|吗|别的) | 为什么\W*$ | 你确定
     | et\ (?:le|la|les|de|à|où|que|combien|comment|pourquoi)\b | pourquoi\W*$ | es-tu\ sûr
     | und\ (?:was|wie|wo|wer|die|der|das|warum)\b | warum\W*$ | bist\ du\ sicher
     | y\ (?:qué|cómo|dónde|quién|cuál|el|la|los|las|de)\b | por\ qué\W*$ | algo\ más
@@ -56,16 +57,30 @@ _GOES_ON: Final = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-_STANDS_IN: Final = re.compile(
-    r"""^\W*(?:
-      (?:(?:what|which|how|where|when|why)\ )?(?:colou?r\ |size\ |brand\ |kind\ |big\ |old\ )?
-      (?:is|are|was|were|does|do|did|can|could|has|have)\ (?:it|they|that|those)\b
-      (?!\ (?:that|\w+ing\b|day|night|safe|likely|possible|sunny|dark|cold|hot|true|the\ same))
-    | (?:它|他们|她们|它们)(?:是|在|有|们)
-    )""",
+_PRONOUN: Final = re.compile(
+    r"""
+      \b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers)\b
+    | \b(?:that|those|these)(?=\ (?:is|are|was|were|mean|her|his|their|one|ones)\b|\W*$|,)
+    | 它 | 他们 | 她们 | \w-(?:ils?|elles?|ce)\b | \b(?:er|sie|ihn|ihm|ihnen)\b
+    """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""But for the "it" of weather and judgements."""
+_NAMED: Final = re.compile(
+    r"""
+      \b(?:the|an?|this|that|these|those|each|every|any|some|both|two|three|people|children)\ \w
+    | \b(?:le|la|les|une?|des|du|der|die|das|dem|den|eine?[nmr]?)\ \w | \bl'
+    | 那(?:个|只|些|位|辆) | 这(?:个|只|些|位|辆) | 图中 | 图片
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_OF_NOTHING: Final = re.compile(
+    r"""
+      \bit\ (?:that\b|\w+ing\b|day|night|safe|likely|possible|sunny|dark|cold|hot|true)
+    | \bit\ (?:looks?|seems?|appears?)\ (?:like|as|that)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""The "it" of weather and judgements, which stands for nothing."""
 
 
 def context_cue(question: str, turn: int) -> str | None:
@@ -82,4 +97,7 @@ def context_cue(question: str, turn: int) -> str | None:
         return "points-back"
     if _GOES_ON.search(text):
         return "goes-on"
-    return "stands-in" if _STANDS_IN.search(text) else None
+    pronoun = _PRONOUN.search(_OF_NOTHING.sub("", text))
+    if pronoun is None or _NAMED.search(pronoun.string[: pronoun.start()]):
+        return None
+    return "stands-in"
