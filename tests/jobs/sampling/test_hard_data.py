@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.sampling.corpora.media import MediaKind
+from mmrlhf_jobs.sampling.images.decoders import PreparedPicture
 from tests.jobs.sampling.encoders import save_clip
-from tests.jobs.sampling.here import sample_here
-from tests.unit.sampling.corpora import write_lines
+from tests.jobs.sampling.here import DecodersHere, sample_here
+from tests.unit.sampling.corpora import write_lines, write_tar
 from tests.unit.sampling.pictures import encoded, photographs
 
 QUESTION = "What is in the picture?"
@@ -46,6 +50,7 @@ def write_pictures(folder: Path) -> list[str]:
         "turned.jpg": encoded(
             cat.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95
         ),
+        "sideways.png": encoded(cat.transpose(Image.Transpose.ROTATE_90)),
         "plain.png": encoded(china),
         "cmyk.jpg": encoded(china.convert("CMYK"), "JPEG", quality=95),
         "deep.png": encoded(Image.fromarray(shades)),
@@ -64,6 +69,23 @@ def write_pictures(folder: Path) -> list[str]:
     return sorted(set(files) - set(BAD))
 
 
+def job(folder: Path) -> dict[str, Any]:
+    return {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "ClusterSampleJob",
+        "metadata": {"name": "choose"},
+        "spec": {
+            "sources": [{"name": "data", "uri": str(folder / "data")}],
+            "target": 8,
+            "ratio": {"long": 0, "mcq": 0},
+            "clustering": {"centres": 2},
+            "embedding": {"model": {"uri": str(folder / "clip")}},
+            "artifacts": {"uri": str(folder / "artifacts")},
+            "failures": {"maxFraction": 0.5},
+        },
+    }
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hard")
@@ -79,21 +101,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         b'{"image": "plain.png", "question"',
     ]
     write_lines(folder / "data" / "a.jsonl", rows)
-    job = {
-        "apiVersion": "mmrlhf.io/v1alpha1",
-        "kind": "ClusterSampleJob",
-        "metadata": {"name": "choose"},
-        "spec": {
-            "sources": [{"name": "data", "uri": str(folder / "data")}],
-            "target": 7,
-            "ratio": {"long": 0, "mcq": 0},
-            "clustering": {"centres": 2},
-            "embedding": {"model": {"uri": str(folder / "clip")}},
-            "artifacts": {"uri": str(folder / "artifacts")},
-            "failures": {"maxFraction": 0.5},
-        },
-    }
-    sample_here(job, folder / "scratch")
+    sample_here(job(folder), folder / "scratch")
     (queries,) = (folder / "artifacts").glob("default/choose/*/queries.jsonl")
     return queries.parent
 
@@ -121,9 +129,11 @@ def test_the_same_question_about_other_pictures_stays_and_the_same_picture_count
     shown = {Path(query["media"][0]["uri"]).name for query in queries}
     once = shown & {"upright.png", "twice.png"}
     assert len(once) == 1
-    assert shown - once == {"turned.jpg", *PAIRS.values(), *PAIRS, "deep.png"} - {"upright.png"}
+    assert shown - once == {"turned.jpg", *PAIRS.values(), *PAIRS, "deep.png", "sideways.png"} - {
+        "upright.png"
+    }
     counts = json.loads((results / "statistics.json").read_text())["counts"]
-    assert (counts["join"]["candidates"], counts["pool"]["drop:duplicate"]) == (8, 1)
+    assert (counts["join"]["candidates"], counts["pool"]["drop:duplicate"]) == (9, 1)
 
 
 def test_vectors_are_those_of_what_one_sees(results: Path) -> None:
@@ -135,12 +145,35 @@ def test_vectors_are_those_of_what_one_sees(results: Path) -> None:
         for row in rows(results)
         if row["status"] == "ok"
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
     different = of["upright.png"] @ of["plain.png"]
     for name, other in PAIRS.items():
         assert of[name] @ of[other] > 1 - (1 - different) / 10, name
+    assert of["turned.jpg"] @ of["upright.png"] > of["turned.jpg"] @ of["sideways.png"] + 1e-4
     sizes = {Path(row["uri"]).name: (row["width"], row["height"]) for row in rows(results)}
-    assert {sizes[name] for name in of} == {(120, 90)}
+    assert sizes.pop("sideways.png") == (90, 120)
+    assert {sizes[name] for name in of if name in sizes} == {(120, 90)}
+
+
+def test_a_shard_that_changes_while_its_media_are_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_clip(tmp_path / "clip")
+    row = json.dumps({"question": QUESTION, "answer": "a thing"}).encode()
+    (tmp_path / "data").mkdir()
+    members = [("1.json", row), ("1.png", encoded(photograph("coffee.png")))]
+    shard = write_tar(tmp_path / "data" / "a.tar", members)
+    decode = DecodersHere.decode
+
+    def change(self: DecodersHere, content: bytes, kind: MediaKind) -> PreparedPicture:
+        os.utime(shard, (1, 1))
+        return decode(self, content, kind)
+
+    monkeypatch.setattr(DecodersHere, "decode", change)
+    with pytest.raises(DataError, match="was changed while the job read it") as caught:
+        sample_here(job(tmp_path), tmp_path / "scratch")
+    assert caught.value.file == str(shard)
+    assert not list((tmp_path / "artifacts").glob("default/choose/*/queries.jsonl"))
 
 
 def rows(results: Path) -> list[dict[str, Any]]:

@@ -406,9 +406,12 @@ def test_stall_restarts_and_silence_before_the_operator_listened_does_not_count(
     there.tick(59)
     there.settle()
     at = there.now
-    there.progress = ProgressReport(attempt=0, at=at, advanced_at=at, step=7, figures={"loss": 0.5})
+    there.progress = ProgressReport(
+        attempt=0, at=at, advanced_at=at, step=7, stage="train", figures={"loss": 0.5}
+    )
     there.settle()
     assert there.status["progress"]["step"] == 7
+    assert there.status["progress"]["stage"] == "train"
     assert there.conditions["Progressing"]["status"] == "True"
     there.tick(59)
     there.settle()
