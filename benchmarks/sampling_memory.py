@@ -126,6 +126,8 @@ def job(folder: Path) -> dict[str, Any]:
             "sources": [{"name": "corpus", "uri": str(folder / "data")}],
             "target": TARGET,
             "embedding": {"model": {"uri": str(folder / "clip")}},
+            # UMAP holds the vectors that it draws, at most 100,000, several times.
+            "report": {"map": False},
             "artifacts": {"uri": str(folder / "artifacts")},
         },
     }
