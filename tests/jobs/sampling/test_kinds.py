@@ -132,6 +132,14 @@ def test_quotas_of_safety_and_video_are_met_exactly(
         "safety": (6, 0),
         "video": (6, 0),
     }
+    shown = Counter(
+        cluster
+        for cluster, _ in {
+            (query.selection.cluster, query.media[0].sha256) for query in queries if query.selection
+        }
+    )
+    page = (world.results() / "report.html").read_text()
+    assert page.count("<img ") == sum(min(4, number) for number in shown.values())
     assert types["video"]["available"] == FILMS
     assert types["safety"]["available"] == 17
 
