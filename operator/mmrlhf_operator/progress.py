@@ -14,15 +14,8 @@ from mmrlhf_operator.store import Key
 __all__ = ["FIGURES", "ProgressBoard", "merge"]
 
 _COUNTS = ("totalSteps", "rowsRead", "mediaEmbedded", "rowsSelected")
-FIGURES = (
-    *_COUNTS,
-    "loss",
-    "margin",
-    "accuracy",
-    "tokensPerSecond",
-    "itemsPerSecond",
-    "etaSeconds",
-)
+_RATES = ("tokensPerSecond", "itemsPerSecond", "etaSeconds")
+FIGURES = (*_COUNTS, "loss", "margin", "accuracy", *_RATES)
 """Fields of a step event that go into the status, numbers with six digits: kubectl shows what is
 there, and metrics.jsonl has the rest."""
 _MAX_METRICS = 128
@@ -60,7 +53,12 @@ def merge(
                 advanced_at=at if moved else report.advanced_at,
             )
         elif kind == "phase":
-            report = replace(report, advanced_at=at, stage=_stage(event.get("phase")))
+            stage = _stage(event.get("phase"))
+            if stage != report.stage:
+                # How fast the last stage went says nothing of the next one.
+                kept = {name: n for name, n in report.figures.items() if name not in _RATES}
+                report = replace(report, stage=stage, figures=kept)
+            report = replace(report, advanced_at=at)
         elif kind == "done":
             report = replace(report, advanced_at=at, metrics=_metrics(event.get("metrics")))
     return report

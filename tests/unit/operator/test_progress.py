@@ -92,3 +92,12 @@ def test_a_board_keeps_the_jobs_apart() -> None:
     assert board.latest(key._replace(name="other"), "uid-1") is None
     board.forget(key)
     assert board.latest(key, "uid-1") is None
+
+
+def test_a_rate_is_that_of_its_own_stage() -> None:
+    rates = {"itemsPerSecond": 5.0, "tokensPerSecond": 7.0, "etaSeconds": 9.0}
+    reading = {"event": "phase", "phase": "read"}
+    report = after(reading, {"event": "step", "step": 3, "rowsRead": 8, "loss": 0.5, **rates})
+    assert after(reading, before=report).figures == report.figures
+    embedding = {"event": "phase", "phase": "embed"}
+    assert after(embedding, before=report).figures == {"rowsRead": 8, "loss": 0.5}
