@@ -25,7 +25,10 @@ def run(tmp_path: Path) -> Kubectl:
         program = tmp_path / name
         program.write_text(f"#!{sys.executable}\nimport sys\nfrom {target}\nsys.exit(main())\n")
         program.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    # An active virtual environment has them too; kubectl would warn that one hides the other.
+    others = os.environ["PATH"].split(os.pathsep)
+    others = [folder for folder in others if not (Path(folder) / "kubectl-mmrlhf").exists()]
+    path = os.pathsep.join([str(tmp_path), *others])
 
     def kubectl_run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
