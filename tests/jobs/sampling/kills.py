@@ -61,7 +61,7 @@ def run(job: Path, scratch: Path) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != (0 if place is None else -signal.SIGKILL):
             sys.exit(f"the attempt to be killed at {place!r} ended with {status}")
-        print(place)
+        print(place, flush=True)  # now: what waits is in every fork too, and comes from each
 
 
 def _kill_at(place: str) -> None:
