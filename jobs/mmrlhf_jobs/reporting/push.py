@@ -21,6 +21,9 @@ __all__ = ["PushProgress"]
 
 _TIMEOUT_SECONDS = 5.0
 _BUFFER = 64
+_CONNECTIONS = 6
+"""Tries to connect before an interval is waited; with two replicas, one in 64 requests waits."""
+_REFUSED_SECONDS = 0.02
 
 
 class PushProgress:
@@ -92,7 +95,24 @@ class PushProgress:
                 time.sleep(self._interval)
 
     def _send(self, batch: list[dict[str, object]]) -> bool:
-        """Whether the events are done with: told, or refused for good."""
+        """Whether the events are done with: told, or refused for good.
+
+        Of the operator's replicas only the one that leads listens, and a Service sends each
+        connection to any of them: one that nobody takes is made again at once.
+        """
+        for _ in range(_CONNECTIONS):
+            try:
+                return self._post(batch)
+            except ConnectionRefusedError:
+                time.sleep(_REFUSED_SECONDS)
+        return False
+
+    def _post(self, batch: list[dict[str, object]]) -> bool:
+        """One request.
+
+        Raises:
+            ConnectionRefusedError: Nobody listens there.
+        """
         try:
             token = self._token_file.read_text(encoding="utf-8").strip()
             request = urllib.request.Request(  # noqa: S310 - the operator gives the URL
@@ -109,5 +129,9 @@ class PushProgress:
             with self._changed:
                 self._lost += len(batch)
             return True
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                raise error.reason from None
+            return False
         except OSError:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,3 +138,24 @@ def test_nobody_there_never_stops_the_job(token: Path, capsys: pytest.CaptureFix
         progress.emit("notice", message="hello")
     progress.close(timeout=0.5)
     assert "100 events could not be delivered" in capsys.readouterr().err
+
+
+def test_a_replica_that_does_not_listen_costs_no_interval(
+    operator: Operator, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Service sends each connection to any replica; here the first two go to one that follows."""
+    with socket.socket() as follower:
+        follower.bind(("127.0.0.1", 0))  # and never listens
+        asked = iter([f"http://127.0.0.1:{follower.getsockname()[1]}"] * 2)
+        post = PushProgress._post
+
+        def balanced(self: PushProgress, batch: list[dict[str, object]]) -> bool:
+            self._url = next(asked, operator.url)
+            return post(self, batch)
+
+        monkeypatch.setattr(PushProgress, "_post", balanced)
+        progress = PushProgress(operator.url, token, interval=3600)
+        progress.emit("step", step=1)
+        wait_until(lambda: len(operator.events) == 1)
+        assert next(asked, None) is None
+        progress.close()
