@@ -41,6 +41,7 @@ class PushProgress:
         self._interval = interval
         self._events: list[dict[str, object]] = []
         self._lost = 0
+        self._on_the_way = 0
         self._changed = threading.Condition()
         self._closed = False
         self._give_up_at = float("inf")
@@ -71,7 +72,7 @@ class PushProgress:
             self._changed.notify()
         self._thread.join(timeout)
         with self._changed:
-            lost = self._lost + len(self._events)
+            lost = self._lost + self._on_the_way + len(self._events)
         if lost:
             sys.stderr.write(f"progress: {lost} events could not be delivered to {self._url}\n")
 
@@ -82,10 +83,14 @@ class PushProgress:
                 if not self._events:
                     return
                 batch, self._events = self._events, []
+                self._on_the_way = len(batch)
             delivered = self._send(batch)
             with self._changed:
+                self._on_the_way = 0
                 if not delivered:
-                    self._events = [*batch, *self._events][-_BUFFER:]
+                    waiting = [*batch, *self._events]
+                    self._lost += max(len(waiting) - _BUFFER, 0)
+                    self._events = waiting[-_BUFFER:]
                 if not self._closed:
                     self._changed.wait_for(lambda: self._closed, timeout=self._interval)
                     continue

@@ -132,9 +132,14 @@ def test_what_is_refused_for_good_is_counted(
     assert "1 events could not be delivered" in capsys.readouterr().err
 
 
-def test_nobody_there_never_stops_the_job(token: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_nobody_there_never_stops_the_job(
+    token: Path, capsys: pytest.CaptureFixture[str], pause: float
+) -> None:
     progress = PushProgress("http://127.0.0.1:9/v1/progress", token, interval=0.01)
-    for _ in range(100):
+    progress.emit("notice", message="hello")
+    time.sleep(pause)  # the first one is on its way then
+    for _ in range(99):
         progress.emit("notice", message="hello")
     progress.close(timeout=0.5)
     assert "100 events could not be delivered" in capsys.readouterr().err
