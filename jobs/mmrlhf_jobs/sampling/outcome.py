@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mmrlhf_api import job_dict, spec_digest
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.sampling.budgets import sum_counts
+from mmrlhf_jobs.sampling.corpora.drops import count_rows
 from mmrlhf_jobs.sampling.corpora.sources import Split
 from mmrlhf_jobs.sampling.parts import Part
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES, Quotas
@@ -171,9 +172,7 @@ def _counts(outcome: Outcome) -> dict[str, dict[str, int]]:
 
 def _metrics(outcome: Outcome, counts: dict[str, dict[str, int]]) -> dict[str, float]:
     found: dict[str, float] = {
-        "rowsRead": float(
-            sum(n for name, n in counts["read"].items() if name == "rows" or name[:5] == "drop:")
-        ),
+        "rowsRead": float(count_rows(counts["read"])),
         "rowsSelected": float(len(outcome.picked)),
         "media": float(counts["embed"].get("media", 0)),
         "effectiveClusters": outcome.statistics.evenness_out.effective_clusters,

@@ -16,7 +16,7 @@ from mmrlhf_jobs.sampling.job import sample
 from mmrlhf_jobs.trainers.context import TrainingContext
 from mmrlhf_jobs.trainers.runtime import Runtime
 
-__all__ = ["DecodersHere", "sample_here"]
+__all__ = ["DecodersHere", "sample_here", "short_answers"]
 
 
 class DecodersHere(Decoders):
@@ -46,6 +46,24 @@ class _Events:
 
     def close(self) -> None:
         """Nothing is left."""
+
+
+def short_answers(folder: Path, *, target: int, **failures: Any) -> dict[str, Any]:
+    """A job on ``data`` with ``clip``, both in a folder, that wants short answers alone."""
+    return {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "ClusterSampleJob",
+        "metadata": {"name": "choose"},
+        "spec": {
+            "sources": [{"name": "data", "uri": str(folder / "data")}],
+            "target": target,
+            "ratio": {"long": 0, "mcq": 0},
+            "clustering": {"centres": 2},
+            "embedding": {"model": {"uri": str(folder / "clip")}},
+            "artifacts": {"uri": str(folder / "artifacts")},
+            "failures": failures,
+        },
+    }
 
 
 def sample_here(job: dict[str, Any], scratch: Path) -> list[dict[str, Any]]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mmrlhf_jobs.sampling.corpora import reading
-from mmrlhf_jobs.sampling.parts import Draft, Parts
 from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from tests.jobs.sampling.here import sample_here
+from tests.jobs.sampling.processes import die, kill_at_part
 
 __all__ = ["PLACES"]
 
@@ -67,9 +65,6 @@ def run(job: Path, scratch: Path) -> None:
 def _kill_at(place: str) -> None:
     kind, _, what = place.partition(" ")
 
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
     if kind == "begin":
         begin = Stages.begin
 
@@ -90,18 +85,7 @@ def _kill_at(place: str) -> None:
         ArtifactStore.write_text = written  # type: ignore[method-assign]
     else:
         number, _, stage = what.partition(" of ")
-        whole, made = Parts.make, 0
-
-        @contextmanager
-        def make(self: Parts, name: str, key: str) -> Iterator[Draft]:
-            nonlocal made
-            with whole(self, name, key) as draft:
-                yield draft
-                made += self._prefix.endswith(f"/{stage}")
-                if made == int(number):
-                    die()
-
-        Parts.make = make  # type: ignore[method-assign]
+        kill_at_part(int(number), stage)
 
 
 if __name__ == "__main__":

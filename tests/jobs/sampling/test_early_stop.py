@@ -10,26 +10,13 @@ import pytest
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.sampling.corpora import reading
 from tests.jobs.sampling.encoders import save_clip
-from tests.jobs.sampling.here import sample_here
+from tests.jobs.sampling.here import sample_here, short_answers
 from tests.unit.sampling.corpora import llava, write_lines
 from tests.unit.sampling.pictures import encoded, noise
 
 
 def job(folder: Path, **failures: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "mmrlhf.io/v1alpha1",
-        "kind": "ClusterSampleJob",
-        "metadata": {"name": "choose"},
-        "spec": {
-            "sources": [{"name": "data", "uri": str(folder / "data")}],
-            "target": 4,
-            "ratio": {"long": 0, "mcq": 0},
-            "clustering": {"centres": 2},
-            "embedding": {"model": {"uri": str(folder / "clip")}},
-            "artifacts": {"uri": str(folder / "artifacts")},
-            "failures": failures,
-        },
-    }
+    return short_answers(folder, target=4, **failures)
 
 
 def parts(folder: Path, stage: str) -> int:

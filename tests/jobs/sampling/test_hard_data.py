@@ -18,7 +18,7 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.sampling.corpora.media import MediaKind
 from mmrlhf_jobs.sampling.images.decoders import PreparedPicture
 from tests.jobs.sampling.encoders import save_clip
-from tests.jobs.sampling.here import DecodersHere, sample_here
+from tests.jobs.sampling.here import DecodersHere, sample_here, short_answers
 from tests.unit.sampling.corpora import write_lines, write_tar
 from tests.unit.sampling.pictures import encoded, photographs
 
@@ -70,20 +70,7 @@ def write_pictures(folder: Path) -> list[str]:
 
 
 def job(folder: Path) -> dict[str, Any]:
-    return {
-        "apiVersion": "mmrlhf.io/v1alpha1",
-        "kind": "ClusterSampleJob",
-        "metadata": {"name": "choose"},
-        "spec": {
-            "sources": [{"name": "data", "uri": str(folder / "data")}],
-            "target": 8,
-            "ratio": {"long": 0, "mcq": 0},
-            "clustering": {"centres": 2},
-            "embedding": {"model": {"uri": str(folder / "clip")}},
-            "artifacts": {"uri": str(folder / "artifacts")},
-            "failures": {"maxFraction": 0.5},
-        },
-    }
+    return short_answers(folder, target=8, maxFraction=0.5)
 
 
 @pytest.fixture(scope="module")

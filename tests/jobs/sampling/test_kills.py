@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +10,8 @@ import yaml
 
 from tests.jobs.sampling.here import sample_here
 from tests.jobs.sampling.kills import PLACES
+from tests.jobs.sampling.processes import run_module
 from tests.jobs.sampling.world import SamplingWorld
-
-ROOT = Path(__file__).parents[3]
 
 
 def statistics(world: SamplingWorld) -> dict[str, Any]:
@@ -32,23 +28,9 @@ def test_the_choice_is_the_same_after_kills_in_every_stage(tmp_path: Path) -> No
     sample_here(whole.job(**wanted), tmp_path / "scratch")
     killed = SamplingWorld(whole.folder, str(tmp_path / "killed"))
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(killed.job(**wanted)))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "tests.jobs.sampling.kills"),
-            *(str(tmp_path / "job.yaml"), str(tmp_path / "scratch")),
-        ],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
+    done = run_module(
+        "tests.jobs.sampling.kills", str(tmp_path / "job.yaml"), str(tmp_path / "scratch")
     )
-    assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.split("\n")[: len(PLACES)] == list(PLACES)
     assert killed.digest() == whole.digest()
     assert statistics(killed) == statistics(whole)

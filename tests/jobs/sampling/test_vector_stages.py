@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +16,8 @@ import torch
 from mmrlhf_jobs.sampling.images.pictures import open_picture
 from tests.jobs.sampling import vector_stages
 from tests.jobs.sampling.encoders import save_clip
+from tests.jobs.sampling.processes import run_module
 from tests.unit.sampling.pictures import encoded, noise, photographs, video
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -123,23 +119,7 @@ def test_the_same_bytes_after_kills_in_every_stage(
 ) -> None:
     folder = tmp_path / "x"
     shutil.copytree(media, folder)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "tests.jobs.sampling.vector_stages"),
-            *(str(folder), "256", "0"),
-        ],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_module("tests.jobs.sampling.vector_stages", str(folder), "256", "0")
     assert int((folder / "attempts").read_text()) > 8
     assert results(folder) == results(alone)
 

@@ -13,8 +13,6 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmrlhf_jobs.data.identity import digest_of
@@ -32,10 +30,11 @@ from mmrlhf_jobs.sampling.embeddings.shuffling import (
     shuffle,
 )
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
-from mmrlhf_jobs.sampling.parts import Draft, Parts
+from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.trainers.runtime import Runtime
 from tests.jobs.sampling.here import DecodersHere
+from tests.jobs.sampling.processes import kill_at_part
 
 BLOCK = 8
 CENTRES = 5
@@ -111,7 +110,7 @@ def run_with_kills(folder: Path, *, batch_size: int, order: int) -> None:
         (folder / "attempts").write_text(str(attempts))
         child = os.fork()
         if child == 0:
-            _kill_at_second_part()
+            kill_at_part(2)
             run(folder, batch_size=batch_size, order=order)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -119,21 +118,6 @@ def run_with_kills(folder: Path, *, batch_size: int, order: int) -> None:
             return
         if status != -signal.SIGKILL:
             sys.exit(f"attempt {attempts} ended with {status}")
-
-
-def _kill_at_second_part() -> None:
-    whole, made = Parts.make, 0
-
-    @contextmanager
-    def make(self: Parts, name: str, key: str) -> Iterator[Draft]:
-        nonlocal made
-        with whole(self, name, key) as draft:
-            yield draft
-            made += 1
-            if made == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    Parts.make = make  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

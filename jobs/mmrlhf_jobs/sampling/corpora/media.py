@@ -5,6 +5,7 @@ A medium is a file of its own, a member of a tar shard, or a value in a column o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,6 +131,18 @@ class MediaReader:
             raise
         if not content:
             raise DroppedMedia("empty-file", f"{ref}: has no bytes")
+        return content
+
+    def read_same(self, ref: MediaRef, sha256: bytes | None) -> bytes:
+        """All bytes of a medium that was read before, which must be the same.
+
+        Raises:
+            DroppedMedia: They are not there any more, or others are.
+            StorageError: The store does not answer.
+        """
+        content = self.read(ref)
+        if hashlib.sha256(content).digest() != sha256:
+            raise DroppedMedia("changed-file", f"{ref}: has other bytes now")
         return content
 
     def _bytes(self, ref: MediaRef, location: Location) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Mapping
 from typing import Final
@@ -48,9 +47,7 @@ def thumbnail(picture: Image.Image, *, side: int = _EDGE) -> str:
 
 def _read(ref: MediaRef, digest: bytes, reader: MediaReader) -> str | None:
     try:
-        content = reader.read(ref)
-        if hashlib.sha256(content).digest() != digest:
-            return None
+        content = reader.read_same(ref, digest)
         return thumbnail(open_picture(content, ref.kind, edge=2 * _EDGE).pixels)
     except DroppedMedia:
         return None

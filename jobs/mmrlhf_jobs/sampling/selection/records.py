@@ -152,16 +152,12 @@ def keep_medium(ref: MediaRef, known: Medium, reader: MediaReader, save: SaveMed
 def _read_again(ref: MediaRef, known: Medium, reader: MediaReader) -> bytes:
     """Bytes of a medium, which must be those that its vector is of."""
     try:
-        content = reader.read(ref)
+        return reader.read_same(ref, known.sha256)
     except DroppedMedia as error:
-        found = error.message
-    else:
-        if hashlib.sha256(content).digest() == known.sha256:
-            return content
-        found = f"{ref}: has other bytes now"
-    raise DataError(
-        f"was changed while the job ran: {found}; let it be, and run the job again", file=ref.uri
-    )
+        raise DataError(
+            f"was changed while the job ran: {error.message}; let it be, and run the job again",
+            file=ref.uri,
+        ) from error
 
 
 def _ending(ref: MediaRef, content: bytes) -> str:
