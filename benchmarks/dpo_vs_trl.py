@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from mmrlhf_jobs.forward.scoring import ResponseLogProbs
+    from mmrlhf_jobs.forward.responses import ResponseLogProbs
 
 BETA, GAMMA, LEARNING_RATE = 0.1, 0.25, 1e-5
 TRL_BATCH_SIZES = (1, 2, 4, 6)
@@ -172,11 +172,11 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
     """Train with one log-probability per response, prompt shared."""
     import torch
 
-    from mmrlhf_jobs.forward.attention import (
+    from mmrlhf_jobs.attention.split import (
         SHARED_PREFIX_SDPA,
         register_shared_prefix_attention,
     )
-    from mmrlhf_jobs.forward.scoring import response_log_probs
+    from mmrlhf_jobs.forward.responses import response_log_probs
     from mmrlhf_jobs.models import EncodedGroup
     from mmrlhf_jobs.objectives.preference import preference_loss
     from mmrlhf_jobs.objectives.supervised import supervised_loss

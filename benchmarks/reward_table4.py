@@ -27,9 +27,9 @@ from mmrlhf_api.constants import ENV_FRESH
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.evaluation.rewardbench import Rate, bench_query, measure
-from mmrlhf_jobs.models.critiques import INSTRUCTION
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from mmrlhf_jobs.models.critique_template import INSTRUCTION
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.table import Sidecar
 
 __all__ = ["main"]
 

@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from mmrlhfctl.client.connection import Connection
 from mmrlhfctl.commands import changing, local, looking
 from mmrlhfctl.commands.options import (
     ColourOption,
@@ -14,13 +15,9 @@ from mmrlhfctl.commands.options import (
     NamespaceOption,
     RequestTimeoutOption,
 )
-from mmrlhfctl.program import PROGRAM, program_name
-from mmrlhfctl.remote.connection import Connection
+from mmrlhfctl.program import COMPLETE_VARIABLE, PROGRAM, program_name
 
-__all__ = ["COMPLETE_VARIABLE", "app", "run_app"]
-
-COMPLETE_VARIABLE = "_MMRLHFCTL_COMPLETE"
-"""Set by a shell that wants completions instead of a run."""
+__all__ = ["app", "run_app"]
 
 app = typer.Typer(
     name=PROGRAM,

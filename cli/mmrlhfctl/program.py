@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import PurePath
 
-__all__ = ["PROGRAM", "program_name"]
+__all__ = ["COMPLETE_VARIABLE", "PROGRAM", "program_name"]
 
 PROGRAM = "mmrlhfctl"
+COMPLETE_VARIABLE = "_MMRLHFCTL_COMPLETE"
+"""Set by a shell that wants completions instead of a run."""
 _PLUGIN = "kubectl-mmrlhf"
 
 

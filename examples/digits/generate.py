@@ -20,8 +20,8 @@ from examples.digits.records import Sample, make_samples
 from examples.digits.scans import ScanPool, split_scans
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.writers import write_records
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.writer import SidecarWriter
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.writer import SidecarWriter
 
 __all__ = ["REWARDS", "generate", "main"]
 

@@ -42,7 +42,7 @@ from examples.digits.scenes import compose_scene
 from examples.digits.vision import pretrain_vision
 from mmrlhf_jobs.data.media import LoadedMedia, load_media
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.models.llava_onevision import LlavaOnevisionAdapter
+from mmrlhf_jobs.models.families.llava_onevision import LlavaOnevisionAdapter
 
 __all__ = ["Recipe", "main", "supervise"]
 

@@ -24,7 +24,7 @@ from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.reporting.termination import write_termination
 
 if TYPE_CHECKING:
-    from mmrlhf_jobs.trainers.context import TrainingContext
+    from mmrlhf_jobs.process.context import TrainingContext
 
 __all__ = ["main"]
 
@@ -68,13 +68,13 @@ def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
         from mmrlhf_jobs.sampling.job import sample
 
         return lambda context: sample(job, context)
-    from mmrlhf_jobs.trainers.kinds import train
+    from mmrlhf_jobs.training.kinds import train
 
     return lambda context: train(job, context)
 
 
 def _scoring(arguments: Sequence[str]) -> Callable[[TrainingContext], None]:
-    from mmrlhf_jobs.trainers.scoring_command import parse_scoring
+    from mmrlhf_jobs.steps.score import parse_scoring
 
     return parse_scoring(arguments).run
 
@@ -83,15 +83,15 @@ def _run(work: Callable[[TrainingContext], None]) -> int:
     """Do work on the processes of torchrun, or on this one alone."""
     from transformers.utils import logging
 
-    from mmrlhf_jobs.reporting.progress import progress_from_environment
-    from mmrlhf_jobs.trainers.context import TrainingContext
-    from mmrlhf_jobs.trainers.interruption import (
+    from mmrlhf_jobs.process.context import TrainingContext
+    from mmrlhf_jobs.process.gang import Runtime
+    from mmrlhf_jobs.process.interruption import (
         INTERRUPTED_EXIT_CODE,
         Interrupted,
         Interruption,
     )
-    from mmrlhf_jobs.trainers.peers import PEER_LOST_EXIT_CODE, is_peer_loss
-    from mmrlhf_jobs.trainers.runtime import Runtime
+    from mmrlhf_jobs.process.peers import PEER_LOST_EXIT_CODE, is_peer_loss
+    from mmrlhf_jobs.reporting.progress import progress_from_environment
 
     # Our progress is the one that is shown.
     logging.disable_progress_bar()

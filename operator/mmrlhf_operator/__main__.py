@@ -17,13 +17,13 @@ from typing import Any
 
 from kubernetes.aio import client
 
-from mmrlhf_operator.api import Api
 from mmrlhf_operator.config import LeaderElection, OperatorConfig, load_config
 from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorError
-from mmrlhf_operator.health import serve_health
-from mmrlhf_operator.leader import Lease, lead
-from mmrlhf_operator.runtime import Operator
-from mmrlhf_operator.transport import ApiTransport, load_configuration
+from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.lease import Lease, lead
+from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
+from mmrlhf_operator.operator import Operator
+from mmrlhf_operator.serving.health import serve_health
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tests.cluster import layout
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 from tests.s3.server import S3Server
 
 BUCKET = "mmrlhf"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.launch import wait_for_first_node
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 
 
 def test_a_listening_node_is_found() -> None:

@@ -12,8 +12,8 @@ import pytest
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.runtime import Operator
-from mmrlhf_operator.transport import ApiTransport, Transport, load_configuration
+from mmrlhf_operator.kube.transport import ApiTransport, Transport, load_configuration
+from mmrlhf_operator.operator import Operator
 from tests.cluster import gpu_nodes
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until

@@ -11,7 +11,7 @@ from typing import Any
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION, LABEL_JOB
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.runtime import Operator
+from mmrlhf_operator.operator import Operator
 from tests.cluster import scripted_pods
 from tests.cluster.api import Api
 from tests.cluster.wait import wait_until

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.errors import UnreachableError
-from mmrlhf_operator.transport import Request, Response, Transport
+from mmrlhf_operator.kube.transport import Request, Response, Transport
 
 Log = list[tuple[Request, int]]
 """Requests, each with the status of its answer."""

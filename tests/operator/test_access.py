@@ -14,13 +14,13 @@ import pytest
 from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
-from mmrlhf_operator.api import Api as OperatorApi
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.access import GRANTS, Scope, access
-from mmrlhf_operator.leader import Lease
-from mmrlhf_operator.runtime import Operator
-from mmrlhf_operator.transport import ApiTransport
-from mmrlhf_operator.volumes import AUDIENCE
+from mmrlhf_operator.kube.api import Api as OperatorApi
+from mmrlhf_operator.kube.lease import Lease
+from mmrlhf_operator.kube.transport import ApiTransport
+from mmrlhf_operator.operator import Operator
+from mmrlhf_operator.rendering.volumes import AUDIENCE
 from tests.cluster.access import Access
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import live

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from mmrlhf_api import KINDS
-from mmrlhf_operator.containers import GRACE_SECONDS
-from mmrlhf_operator.store import Key
+from mmrlhf_operator.rendering.containers import GRACE_SECONDS
+from mmrlhf_operator.state.store import Key
 from tests.cluster.access import Access
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 
 from mmrlhf_api.constants import LABEL_JOB
-from mmrlhf_operator.containers import PROGRESS_PATH
-from mmrlhf_operator.progress_server import MAX_BYTES, MAX_EVENTS
-from mmrlhf_operator.store import Key
-from mmrlhf_operator.transport import Request, Response, Transport
-from mmrlhf_operator.volumes import AUDIENCE
+from mmrlhf_operator.kube.transport import Request, Response, Transport
+from mmrlhf_operator.rendering.containers import PROGRESS_PATH
+from mmrlhf_operator.rendering.volumes import AUDIENCE
+from mmrlhf_operator.serving.progress import MAX_BYTES, MAX_EVENTS
+from mmrlhf_operator.state.store import Key
 from tests.cluster import layout
 from tests.operator import faults
 from tests.operator.conftest import StartOperator

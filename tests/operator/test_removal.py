@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mmrlhf_operator.store import Key
+from mmrlhf_operator.state.store import Key
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import Job
-from mmrlhf_operator.api import Api
+from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.errors import PostponeError, ServerError
-from mmrlhf_operator.observation import ConfigMapView, Finding, ServiceView
-from mmrlhf_operator.pods import PodView
-from mmrlhf_operator.progress import ProgressBoard
-from mmrlhf_operator.reconciler import Reconciler
-from mmrlhf_operator.store import Key, Store
-from mmrlhf_operator.transport import ApiTransport, load_configuration
+from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.progress import ProgressBoard
+from mmrlhf_operator.state.store import Key, Store
+from mmrlhf_operator.state.views import ConfigMapView, Finding, ServiceView
 from tests.cluster.access import Access
 from tests.operator import faults
 from tests.operator.conftest import StartOperator

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from mmrlhf_api.constants import API_VERSION
-from mmrlhf_operator.transport import Transport
+from mmrlhf_operator.kube.transport import Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until

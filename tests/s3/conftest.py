@@ -11,7 +11,7 @@ import pytest
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.s3 import PatientS3
 from mmrlhf_jobs.storage.uris import StorageOptions
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 from tests.s3.server import S3Server, run_server
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_jobs.__main__ import main
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 from tests.s3.conftest import Bucket
 
 STEPS = 2

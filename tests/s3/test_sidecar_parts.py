@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity
-from mmrlhf_jobs.sidecars.parts import SidecarParts, Valued
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from mmrlhf_jobs.scores.keys import SidecarIdentity
+from mmrlhf_jobs.scores.parts import SidecarParts, Valued
+from mmrlhf_jobs.scores.table import Sidecar
 from tests.s3.conftest import Bucket
 
 IDENTITY = SidecarIdentity(kind="reward", template="t", model="m", image_settings="i")

@@ -20,9 +20,9 @@ from mmrlhf_jobs.data.validation import validate
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
-from tests.jobs.trainers.world import World
+from mmrlhf_jobs.scores.keys import SidecarIdentity
+from mmrlhf_jobs.scores.table import Sidecar
+from tests.jobs.training.world import World
 from tests.s3.conftest import Bucket
 
 TIMED = ("seconds", "tokensPerSecond", "etaSeconds")

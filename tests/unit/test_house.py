@@ -33,13 +33,64 @@ def test_packages_are_typed_and_have_no_junk_drawer(package: str) -> None:
     assert not names & {"utils", "util", "helpers", "common", "misc"}
 
 
-def test_job_package_imports_without_torch() -> None:
-    """The operator and the CLI import it for its components."""
-    code = (
-        "import sys, mmrlhf_jobs, mmrlhf_jobs.errors, mmrlhf_jobs.components;"
-        "sys.exit('torch' in sys.modules)"
+def _map() -> dict[str, str]:
+    """Folder or file of each row of the repo map, and what the row says may be imported."""
+    rows = re.findall(
+        r"^\| (`[^|]+) \|[^|]+\|([^|\n]*)\|$", (ROOT / "AGENTS.md").read_text(), re.MULTILINE
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    return {name: allowed for names, allowed in rows for name in re.findall(r"`([^`]+)`", names)}
+
+
+def _rooms_without_torch() -> dict[str, frozenset[str]]:
+    """Each room that claims to be without torch, and its modules that are excepted."""
+    return {
+        name.removeprefix("jobs/").rstrip("/").replace("/", "."): frozenset(
+            re.findall(r"`(\w+)`", allowed)
+        )
+        for name, allowed in _map().items()
+        if re.search(r"no torch|torch in .* alone", allowed)
+    }
+
+
+@pytest.mark.parametrize(
+    ("room", "excepted"),
+    [
+        ("mmrlhf_jobs.components", frozenset()),
+        ("mmrlhf_jobs.errors", frozenset()),
+        *sorted(_rooms_without_torch().items()),
+    ],
+)
+def test_rooms_that_claim_it_import_without_torch(room: str, excepted: frozenset[str]) -> None:
+    """All modules of the room but those of its inner rooms, which speak for themselves.
+
+    The operator and the CLI import `components`; the others run where torch need not be.
+    """
+    code = f"""
+import importlib, pkgutil, sys
+room = importlib.import_module({room!r})
+for module in pkgutil.iter_modules(getattr(room, "__path__", ())):
+    if not module.ispkg and module.name not in {{"__main__", *{sorted(excepted)!r}}}:
+        importlib.import_module(f"{{room.__name__}}.{{module.name}}")
+sys.exit("torch" in sys.modules and "torch was imported")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rooms_without_torch_are_read_from_the_map() -> None:
+    rooms = _rooms_without_torch()
+    assert rooms["mmrlhf_jobs.data"] == set()
+    assert rooms["mmrlhf_jobs.scores"] == {"cache", "passes"}
+
+
+def test_the_map_names_every_room_and_nothing_else() -> None:
+    packages = {
+        f"{path.parent.relative_to(ROOT)}/"
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    named = {name for name in _map() if name.startswith(tuple(PACKAGES))}
+    assert not packages - named, "rooms that the map of AGENTS.md does not name"
+    assert {name for name in _map() if not (ROOT / name).exists()} == set()
 
 
 def test_every_decision_is_listed() -> None:

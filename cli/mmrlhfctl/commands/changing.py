@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mmrlhfctl.client.connection import Connection
 from mmrlhfctl.commands.options import (
     FileOption,
     JobsArgument,
@@ -14,7 +15,6 @@ from mmrlhfctl.commands.options import (
     TimeoutOption,
     with_connection,
 )
-from mmrlhfctl.remote.connection import Connection
 
 __all__ = ["cancel", "delete", "resume", "submit", "suspend", "wait"]
 
@@ -71,7 +71,7 @@ def submit(
     --follow the exit code is 0 when the job succeeded, 1 when it failed or was cancelled, 4 after
     --timeout.
     """
-    from mmrlhfctl.remote.submitting import SubmitOptions, submit_file
+    from mmrlhfctl.verbs.submit import SubmitOptions, submit_file
 
     options = SubmitOptions(
         assignments=assignments or [],
@@ -105,7 +105,7 @@ def wait(
     Exits 0 when it came, 1 when it cannot come any more, such as Succeeded of a job that failed or
     was cancelled, 3 when there is no such job, 4 after --timeout.
     """
-    from mmrlhfctl.remote.waiting import wait_for_jobs
+    from mmrlhfctl.verbs.wait import wait_for_jobs
 
     wait_for_jobs(connection, jobs, purpose=purpose, seconds=timeout)
 
@@ -116,7 +116,7 @@ def suspend(*, connection: Connection, jobs: JobsArgument) -> None:
 
     They go on from their latest checkpoint when they are resumed.
     """
-    from mmrlhfctl.remote.changing import set_suspended
+    from mmrlhfctl.verbs.change import set_suspended
 
     set_suspended(connection, jobs, suspend=True)
 
@@ -124,7 +124,7 @@ def suspend(*, connection: Connection, jobs: JobsArgument) -> None:
 @with_connection
 def resume(*, connection: Connection, jobs: JobsArgument) -> None:
     """Let suspended jobs go on."""
-    from mmrlhfctl.remote.changing import set_suspended
+    from mmrlhfctl.verbs.change import set_suspended
 
     set_suspended(connection, jobs, suspend=False)
 
@@ -136,7 +136,7 @@ def cancel(*, connection: Connection, jobs: JobsArgument) -> None:
     Pods save a checkpoint before they end, and the jobs fail with reason Cancelled. It cannot be
     taken back: `suspend` is for jobs that are to go on later, `delete` removes them.
     """
-    from mmrlhfctl.remote.changing import cancel_jobs
+    from mmrlhfctl.verbs.change import cancel_jobs
 
     cancel_jobs(connection, jobs)
 
@@ -155,6 +155,6 @@ def delete(
     ] = False,
 ) -> None:
     """Delete jobs and their pods; artifacts stay."""
-    from mmrlhfctl.remote.changing import delete_jobs
+    from mmrlhfctl.verbs.change import delete_jobs
 
     delete_jobs(connection, jobs, wait=wait, seconds=timeout, ignore_missing=ignore_not_found)

@@ -43,7 +43,7 @@ def run(
     Exit code 0 means that the job succeeded; other codes are the job's own: 1 when it failed, 2
     when the job file, data or model is wrong, 130 after Ctrl-C.
     """
-    from mmrlhfctl.running import run_job
+    from mmrlhfctl.local.run import run_job
 
     code = run_job(
         file,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mmrlhfctl.client.connection import Connection
 from mmrlhfctl.commands.options import (
     Format,
     JobArgument,
@@ -16,7 +17,6 @@ from mmrlhfctl.commands.options import (
     with_connection,
     words_for_jobs,
 )
-from mmrlhfctl.remote.connection import Connection
 
 __all__ = ["describe", "doctor", "events", "get", "logs", "status"]
 
@@ -52,7 +52,7 @@ def get(
     selector: SelectorOption = None,
 ) -> None:
     """List jobs of all kinds, of one kind, or by name."""
-    from mmrlhfctl.remote.getting import get_jobs
+    from mmrlhfctl.verbs.get import get_jobs
 
     get_jobs(
         connection,
@@ -79,7 +79,7 @@ def status(
 
     Without names it lists jobs as `get` does.
     """
-    from mmrlhfctl.remote.getting import get_jobs
+    from mmrlhfctl.verbs.get import get_jobs
 
     get_jobs(
         connection,
@@ -134,8 +134,8 @@ def logs(
     the job: exit code 0 when it succeeded, 1 when it failed or was cancelled. Ctrl-C leaves the job
     alone.
     """
-    from mmrlhfctl.remote.following import show_logs
-    from mmrlhfctl.remote.selection import LogOptions, parse_ranks
+    from mmrlhfctl.verbs.log_choice import LogOptions, parse_ranks
+    from mmrlhfctl.verbs.logs import show_logs
 
     options = LogOptions(
         follow=follow,
@@ -153,7 +153,7 @@ def logs(
 @with_connection
 def describe(*, connection: Connection, jobs: JobsArgument) -> None:
     """Show all about jobs: conditions, pods, events, results."""
-    from mmrlhfctl.remote.describing import describe_jobs
+    from mmrlhfctl.verbs.describe import describe_jobs
 
     describe_jobs(connection, jobs)
 
@@ -174,7 +174,7 @@ def events(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Show the events of jobs and their pods."""
-    from mmrlhfctl.remote.describing import show_events
+    from mmrlhfctl.verbs.describe import show_events
 
     show_events(connection, jobs or [], watch=watch, form=output.value)
 
@@ -186,6 +186,6 @@ def doctor(*, connection: Connection, output: OutputOption = Format.TEXT) -> Non
     Looks at the API server, CRDs, permissions, operator, gang providers and nodes. Exits 1 when
     jobs will not run, 5 when the cluster cannot be reached.
     """
-    from mmrlhfctl.remote.doctor import check_cluster
+    from mmrlhfctl.verbs.doctor import check_cluster
 
     check_cluster(connection, as_json=output is Format.JSON)

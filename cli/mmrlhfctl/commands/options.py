@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mmrlhfctl.client.connection import Connection
 from mmrlhfctl.durations import parse_span
-from mmrlhfctl.remote.connection import Connection
 from mmrlhfctl.terminal import choose_colours
 
 __all__ = [
@@ -74,7 +74,7 @@ def colour(value: Colour | None) -> None:
 
 def words_for_jobs(context: typer.Context, incomplete: str) -> list[str]:
     """Return the words that a shell offers for a job; for typer."""
-    from mmrlhfctl.remote.suggestions import suggest_jobs
+    from mmrlhfctl.verbs.suggestions import suggest_jobs
 
     before, here = (
         Connection(**{name: given.params.get(name) for name in _CONNECTION})

@@ -10,8 +10,8 @@ import torch
 
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.trainers.recipe import Builder, Q
-from mmrlhf_jobs.trainers.runtime import Runtime
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.queries.protocols import Builder, Q
 
 __all__ = ["EvaluationPass"]
 

@@ -10,9 +10,9 @@ import torch
 
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.preference import PreferenceScores, PreferenceTally
-from mmrlhf_jobs.forward.scoring import ResponseLogProbs
+from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import EncodedGroup
-from mmrlhf_jobs.trainers.queries import Query
+from mmrlhf_jobs.queries.preference import Query
 
 __all__ = ["CATEGORIES", "PreferenceEvaluation", "PreferenceResult"]
 

@@ -29,9 +29,9 @@ from mmrlhf_jobs.improvement.rounds import (
 from mmrlhf_jobs.improvement.sampling import PolicySampler, SamplingPlan
 from mmrlhf_jobs.models.adapter import load_model
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-from mmrlhf_jobs.models.reward_model import CritiqueRewardModel, RewardModelCard
-from mmrlhf_jobs.sidecars.keys import record_keys
-from mmrlhf_jobs.sidecars.writer import SidecarWriter
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard
+from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.writer import SidecarWriter
 from mmrlhf_jobs.storage.journal import Journal
 
 __all__ = ["improve", "main"]

@@ -21,7 +21,7 @@ from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.improvement.groups import Candidates, Sample, find_candidates, form_group
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, content_key
+from mmrlhf_jobs.scores.keys import SidecarIdentity, content_key
 from mmrlhf_jobs.storage.journal import Journal
 
 __all__ = [

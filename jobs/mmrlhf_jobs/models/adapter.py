@@ -24,8 +24,8 @@ from transformers import (
     ProcessorMixin,
 )
 
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.forward.attention import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.models.chat import ChatTemplate
 from mmrlhf_jobs.models.processing import load_processor
 
@@ -44,7 +44,7 @@ __all__ = [
 
 # model_type -> (module, class); modules are imported on use.
 _ADAPTERS = {
-    "llava_onevision": ("mmrlhf_jobs.models.llava_onevision", "LlavaOnevisionAdapter"),
+    "llava_onevision": ("mmrlhf_jobs.models.families.llava_onevision", "LlavaOnevisionAdapter"),
 }
 
 _WEIGHT_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TextIO
 
-from mmrlhf_jobs.reporting.progress import Progress
-
-__all__ = ["LogProgress", "Several", "describe"]
+__all__ = ["LogProgress", "describe"]
 
 _FIGURES: Mapping[str, str] = {
     "loss": "loss {:.4f}",
@@ -44,27 +42,6 @@ class LogProgress:
 
     def close(self) -> None:
         """Every event is written already."""
-
-
-class Several:
-    """Tells each event to several.
-
-    Args:
-        members: Whom to tell.
-    """
-
-    def __init__(self, members: Sequence[Progress]) -> None:
-        self._members = members
-
-    def emit(self, event: str, **fields: object) -> None:
-        """Tell the event to all."""
-        for member in self._members:
-            member.emit(event, **fields)
-
-    def close(self) -> None:
-        """Let all tell what is left."""
-        for member in self._members:
-            member.close()
 
 
 def describe(event: str, fields: Mapping[str, object]) -> str:

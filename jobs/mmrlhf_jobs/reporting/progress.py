@@ -11,68 +11,15 @@ people, and in a cluster also pushed to the operator at ``MMRLHF_PROGRESS_URL``.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from mmrlhf_api.constants import ENV_PROGRESS_FILE, ENV_PROGRESS_URL, ENV_TOKEN_FILE
+from mmrlhf_jobs.reporting.events import NoProgress, Progress
+from mmrlhf_jobs.reporting.file import FileProgress
 
-__all__ = ["FileProgress", "NoProgress", "Progress", "event_object", "progress_from_environment"]
-
-
-class Progress(Protocol):
-    """Where the events of a job go."""
-
-    def emit(self, event: str, **fields: object) -> None:
-        """Tell one event. Never fails the job."""
-
-    def close(self) -> None:
-        """Tell what is left to tell, for a few seconds at most."""
-
-
-class NoProgress:
-    """Nobody listens."""
-
-    def emit(self, event: str, **fields: object) -> None:
-        """Drop the event."""
-
-    def close(self) -> None:
-        """Nothing is left."""
-
-
-class FileProgress:
-    """Appends each event to a file as one JSON line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def emit(self, event: str, **fields: object) -> None:
-        """Append the event.
-
-        A full disk must not end a training that would otherwise go on, so write errors stop here:
-        progress is a courtesy, the artifacts are the record.
-        """
-        line = json.dumps(event_object(event, fields), separators=(",", ":")) + "\n"
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        """Every event is in the file already."""
-
-
-def event_object(event: str, fields: Mapping[str, object]) -> dict[str, object]:
-    """An event as JSON can say it: numbers that are not finite become null."""
-    finite = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in fields.items()
-    }
-    return {"event": event, **finite}
+__all__ = ["progress_from_environment"]
 
 
 def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progress:
@@ -81,7 +28,8 @@ def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progre
         return NoProgress()
     if path := environ.get(ENV_PROGRESS_FILE):
         return FileProgress(Path(path))
-    from mmrlhf_jobs.reporting.log import LogProgress, Several
+    from mmrlhf_jobs.reporting.fan_out import Several
+    from mmrlhf_jobs.reporting.log import LogProgress
 
     url, token = environ.get(ENV_PROGRESS_URL), environ.get(ENV_TOKEN_FILE)
     if url and token:

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from mmrlhf_jobs.reporting.progress import event_object
+from mmrlhf_jobs.reporting.events import event_object
 
 __all__ = ["PushProgress"]
 

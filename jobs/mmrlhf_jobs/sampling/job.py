@@ -12,9 +12,13 @@ from mmrlhf_api import ClusterSampleJob
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.errors import JobError, SpecError
+from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.process.interruption import Interrupted
+from mmrlhf_jobs.process.store_options import storage_options
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.sampling import stages as stage
 from mmrlhf_jobs.sampling.budgets import name_excess, sum_counts
+from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason, count_rows
 from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaReason
 from mmrlhf_jobs.sampling.images.pictures import PICTURE_REASONS
@@ -29,12 +33,8 @@ from mmrlhf_jobs.sampling.selection.quotas import Quotas, plan_quotas
 from mmrlhf_jobs.sampling.selection.records import write_block
 from mmrlhf_jobs.sampling.selection.statistics import make_statistics
 from mmrlhf_jobs.sampling.selection.table import Candidates
-from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import locate
-from mmrlhf_jobs.trainers.context import TrainingContext
-from mmrlhf_jobs.trainers.inputs import storage_options
-from mmrlhf_jobs.trainers.interruption import Interrupted
 
 __all__ = ["REASONS", "sample"]
 

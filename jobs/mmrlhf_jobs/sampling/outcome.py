@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mmrlhf_api import job_dict, spec_digest
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.sampling.budgets import sum_counts
+from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora.drops import count_rows
 from mmrlhf_jobs.sampling.corpora.sources import Split
 from mmrlhf_jobs.sampling.parts import Part
@@ -22,7 +23,6 @@ from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES, Quotas
 from mmrlhf_jobs.sampling.selection.records import RECORDS_FILE
 from mmrlhf_jobs.sampling.selection.statistics import Statistics, paper_deviation
 from mmrlhf_jobs.sampling.selection.table import Candidates
-from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["Outcome", "write_manifest", "write_results"]

@@ -15,10 +15,12 @@ import numpy as np
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.models.folders import fetch_model
+from mmrlhf_jobs.sampling.budgets import BudgetWatch
 from mmrlhf_jobs.sampling.clustering.centres import Centres
 from mmrlhf_jobs.sampling.clustering.clusters import CENTRES_FILE, assign_bucket, find_centres
 from mmrlhf_jobs.sampling.clustering.kmeans import KMeans
 from mmrlhf_jobs.sampling.clustering.points import Points, open_bucket
+from mmrlhf_jobs.sampling.context import EFFORT, Stages
 from mmrlhf_jobs.sampling.corpora.extents import extents_from
 from mmrlhf_jobs.sampling.corpora.media import MediaReader
 from mmrlhf_jobs.sampling.corpora.reading import read_split, rows_key
@@ -37,8 +39,6 @@ from mmrlhf_jobs.sampling.images.decoders import Decoders
 from mmrlhf_jobs.sampling.parts import Part
 from mmrlhf_jobs.sampling.selection.joining import Block, candidates_key, join_block
 from mmrlhf_jobs.sampling.selection.pooling import pool_bucket
-from mmrlhf_jobs.sampling.watching import BudgetWatch
-from mmrlhf_jobs.sampling.world import EFFORT, Stages
 
 __all__ = ["Clustered", "Embedded", "cluster", "embed", "find_splits", "pool", "read"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from mmrlhf_operator.config import ENV_PREFIX
-from mmrlhf_operator.health import HEALTH_PATH, READY_PATH
 from mmrlhf_operator.installation.naming import CONFIG_NAME, LABELS, NAME, metadata
+from mmrlhf_operator.serving.health import HEALTH_PATH, READY_PATH
 
 __all__ = ["CONFIG_FILE", "USER", "deployment", "namespace", "service"]
 

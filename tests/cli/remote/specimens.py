@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KIND
-from mmrlhfctl.remote.views import JobView, PodView
+from mmrlhfctl.client.views import JobView, PodView
 from tests.unit.api.specimens import changed
 
 __all__ = ["NOW", "ago", "condition", "event", "job", "job_body", "pod", "pod_body"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from mmrlhf_api import KINDS, parse_job
+from mmrlhfctl.client.connection import Connection
+from mmrlhfctl.client.names import Target, parse_job_names, parse_targets
 from mmrlhfctl.durations import format_span, parse_span, parse_time
 from mmrlhfctl.errors import CliError
-from mmrlhfctl.remote.connection import Connection
-from mmrlhfctl.remote.selection import (
+from mmrlhfctl.verbs.log_choice import (
     LogOptions,
     choose_attempt,
     chosen,
@@ -22,10 +23,9 @@ from mmrlhfctl.remote.selection import (
     parse_ranks,
     wants,
 )
-from mmrlhfctl.remote.streams import LogLine, Position, read_log
-from mmrlhfctl.remote.submitting import manifest
-from mmrlhfctl.remote.targets import Target, parse_job_names, parse_targets
-from mmrlhfctl.remote.waiting import parse_purpose
+from mmrlhfctl.verbs.log_stream import LogLine, Position, read_log
+from mmrlhfctl.verbs.submit import manifest
+from mmrlhfctl.verbs.wait import parse_purpose
 from tests.cli.remote.specimens import condition, job, pod, pod_body
 from tests.unit.api.specimens import changed
 

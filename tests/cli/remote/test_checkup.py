@@ -10,7 +10,7 @@ import pytest
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.schema import kind_schema
-from mmrlhfctl.remote.checkup import (
+from mmrlhfctl.verbs.doctor_checks import (
     State,
     describe_differences,
     gang_providers,

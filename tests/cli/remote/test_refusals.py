@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mmrlhfctl.client.refusals import Place, refusal
 from mmrlhfctl.errors import ClusterError
-from mmrlhfctl.remote.refusals import Place, refusal
 
 PLACE = Place(server="https://k8s.test", context="prod", user="jane")
 

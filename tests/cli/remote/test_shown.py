@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from mmrlhf_api.kinds import KINDS
-from mmrlhfctl.remote.details import description, glance
-from mmrlhfctl.remote.differences import difference
-from mmrlhfctl.remote.happenings import concerns, in_order
-from mmrlhfctl.remote.listing import job_headers, job_row
-from mmrlhfctl.remote.outcomes import detached, failure
-from mmrlhfctl.remote.output import as_json, as_names, as_yaml
-from mmrlhfctl.remote.tables import Cell, Style, Table
-from mmrlhfctl.remote.views import JobView
+from mmrlhfctl.client.views import JobView
+from mmrlhfctl.text.differences import difference
+from mmrlhfctl.text.endings import detached, failure
+from mmrlhfctl.text.events import concerns, in_order
+from mmrlhfctl.text.job import description, glance
+from mmrlhfctl.text.jobs import job_headers, job_row
+from mmrlhfctl.text.output import as_json, as_names, as_yaml
+from mmrlhfctl.text.table import Cell, Style, Table
 from tests.cli.remote.specimens import NOW, ago, condition, event, job, job_body, pod
 
 RUNNING = {

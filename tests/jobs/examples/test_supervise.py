@@ -14,7 +14,7 @@ from examples.digits.vision import pretrain_vision
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.evaluation.generation import generate_answers
-from mmrlhf_jobs.forward.scoring import response_log_probs
+from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, load_model
 
 BRIEF = Recipe(

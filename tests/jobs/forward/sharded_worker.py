@@ -17,7 +17,7 @@ import deepspeed
 import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
-from mmrlhf_jobs.forward.scoring import ResponseScorer
+from mmrlhf_jobs.forward.responses import ResponseScorer
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from tests.jobs.models.tiny import picture
 

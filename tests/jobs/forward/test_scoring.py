@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from mmrlhf_jobs.forward import attention
-from mmrlhf_jobs.forward.attention import SHARED_PREFIX_SDPA, RowLayout
-from mmrlhf_jobs.forward.scoring import ResponseScorer, response_log_probs
+from mmrlhf_jobs.attention import split as attention
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, RowLayout
+from mmrlhf_jobs.forward.responses import ResponseScorer, response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 
 # Weights are float64, but the decoder's RMS norms compute in float32.

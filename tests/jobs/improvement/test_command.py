@@ -15,16 +15,16 @@ import pytest
 from mmrlhf_api import RewardInference
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
-from mmrlhf_jobs.forward.rewards import RewardScorer
 from mmrlhf_jobs.improvement.__main__ import main
 from mmrlhf_jobs.models import load_model
-from mmrlhf_jobs.models.reward_head import RewardHead
-from mmrlhf_jobs.models.reward_model import RewardModelCard, critique_template, save_reward_model
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.judge import RewardModelCard, critique_template, save_reward_model
+from mmrlhf_jobs.reward_model.scorer import RewardScorer
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.storage.journal import Journal
 from tests.jobs.models.tiny import save_tiny
-from tests.jobs.trainers.world import make_record, write_records
+from tests.jobs.training.world import make_record, write_records
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.improvement.rounds import ImprovementReport, rank_samples, sample_queries
 from mmrlhf_jobs.improvement.sampling import PolicySampler, SamplingPlan
 from mmrlhf_jobs.models.adapter import LoadedModel, load_model
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.writer import SidecarWriter
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.writer import SidecarWriter
 from mmrlhf_jobs.storage.journal import Journal
-from tests.jobs.trainers.world import World
+from tests.jobs.training.world import World
 
 PLAN = SamplingPlan(samples=8, temperature=1.0, max_new_tokens=24)
 

@@ -10,7 +10,7 @@ import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.forward.scoring import response_log_probs
+from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import LoadedModel, load_model
 from tests.jobs.models.tiny import make_processor, picture, save_tiny
 

@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer
 
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.pairs import form_pairs
-from mmrlhf_jobs.forward.scoring import response_log_probs
+from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import LoadedModel, load_model
 from mmrlhf_jobs.objectives.preference import index_pairs, preference_loss
 from mmrlhf_jobs.objectives.supervised import supervised_loss

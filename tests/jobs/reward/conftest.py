@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
-from mmrlhf_jobs.forward.rewards import RewardScorer
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
-from mmrlhf_jobs.models.critiques import CritiqueTemplate
-from mmrlhf_jobs.models.reward_head import HeadKind, RewardHead
+from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
+from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from tests.jobs.models.tiny import picture, save_tiny
 
 QUERIES: list[tuple[str, list[LoadedMedia], list[str], list[str | None]]] = [

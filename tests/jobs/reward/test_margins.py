@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
-from mmrlhf_jobs.sidecars.writer import SidecarWriter
-from tests.jobs.trainers.world import World
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.table import Sidecar
+from mmrlhf_jobs.scores.writer import SidecarWriter
+from tests.jobs.training.world import World
 
 STEPS = 3
 TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}

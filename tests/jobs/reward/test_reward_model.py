@@ -13,8 +13,8 @@ from mmrlhf_api import RewardInference
 from mmrlhf_jobs.data.critiques import CritiqueSource
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models import load_model
-from mmrlhf_jobs.models.reward_head import HeadKind, RewardHead
-from mmrlhf_jobs.models.reward_model import (
+from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
+from mmrlhf_jobs.reward_model.judge import (
     CritiqueRewardModel,
     RewardModelCard,
     critique_template,

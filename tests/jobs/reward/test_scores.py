@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.forward.rewards import ResponseRewards, RewardScorer
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from mmrlhf_jobs.models.adapter import Attention
-from mmrlhf_jobs.models.reward_head import HeadKind
 from mmrlhf_jobs.objectives.preference import index_pairs
 from mmrlhf_jobs.objectives.reward import center_loss, critique_loss, score_loss
+from mmrlhf_jobs.reward_model.head import HeadKind
+from mmrlhf_jobs.reward_model.scorer import ResponseRewards, RewardScorer
 from tests.jobs.reward.conftest import make_scorer
 
 PAIRS = torch.tensor([[0, 1], [0, 2], [1, 2], [4, 3], [5, 6]])

@@ -19,12 +19,12 @@ import pytest
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import SidecarError
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.parts import SidecarParts, Valued
-from mmrlhf_jobs.trainers.reward_scoring import QUERIES_PER_PART, RewardScoring
-from mmrlhf_jobs.trainers.sidecar_pass import Item
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.parts import SidecarParts, Valued
+from mmrlhf_jobs.scores.passes import Item
+from mmrlhf_jobs.training.reward.scoring import QUERIES_PER_PART, RewardScoring
 from tests.jobs.reward.test_reward_model import write as write_reward_model
-from tests.jobs.trainers.world import World, make_record, write_records
+from tests.jobs.training.world import World, make_record, write_records
 
 QUERIES = 24
 AGAIN = 17
@@ -32,7 +32,7 @@ HELD = """
 import sys, time
 from pathlib import Path
 from mmrlhf_jobs.__main__ import main
-from mmrlhf_jobs.trainers.reward_scoring import RewardScoring
+from mmrlhf_jobs.training.reward.scoring import RewardScoring
 
 score, calls = RewardScoring.score, 0
 

@@ -7,8 +7,8 @@ import torch
 
 from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel
-from mmrlhf_jobs.models.critiques import CritiqueTemplate
-from mmrlhf_jobs.models.llava_onevision import LlavaOnevisionAdapter
+from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.models.families.llava_onevision import LlavaOnevisionAdapter
 from tests.jobs.models.tiny import CHATML, make_processor
 from tests.jobs.reward.conftest import QUERIES
 

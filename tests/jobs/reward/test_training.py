@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from mmrlhf_jobs.__main__ import main
-from mmrlhf_jobs.models.reward_model import CritiqueRewardModel
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from tests.jobs.models.tiny import picture
-from tests.jobs.trainers.world import World, write_records
+from tests.jobs.training.world import World, write_records
 
 Event = dict[str, Any]
 TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from mmrlhf_api import ClusterSampleJob
+from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.sampling import stages
 from mmrlhf_jobs.sampling.corpora.media import MediaKind
 from mmrlhf_jobs.sampling.images.decoders import Decoders, PreparedPicture
 from mmrlhf_jobs.sampling.images.pictures import open_picture
 from mmrlhf_jobs.sampling.job import sample
-from mmrlhf_jobs.trainers.context import TrainingContext
-from mmrlhf_jobs.trainers.runtime import Runtime
 
 __all__ = ["DecodersHere", "sample_here", "short_answers"]
 

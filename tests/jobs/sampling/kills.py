@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora import reading
-from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from tests.jobs.sampling.here import sample_here
 from tests.jobs.sampling.processes import die, kill_at_part

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.sampling.clustering.centres import Centres
 from mmrlhf_jobs.sampling.clustering.clusters import CENTRES_FILE, assign_bucket, find_centres
 from mmrlhf_jobs.sampling.clustering.kmeans import KMeans
@@ -32,7 +33,6 @@ from mmrlhf_jobs.sampling.embeddings.shuffling import (
 from mmrlhf_jobs.sampling.embeddings.store import VectorStore
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.trainers.runtime import Runtime
 from tests.jobs.sampling.here import DecodersHere
 from tests.jobs.sampling.processes import kill_at_part
 

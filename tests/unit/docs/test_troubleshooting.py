@@ -9,8 +9,8 @@ import pytest
 
 from mmrlhf_api.constants import FailureReason, Phase, Reason
 from mmrlhf_api.members import meanings
-from mmrlhf_operator.failures import BUILT_IN
-from mmrlhf_operator.reasons import OperatorReason
+from mmrlhf_operator.planning.failures import BUILT_IN
+from mmrlhf_operator.planning.reasons import OperatorReason
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/troubleshooting.md").read_text()
 SECTIONS = {

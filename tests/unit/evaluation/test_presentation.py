@@ -19,8 +19,8 @@ from mmrlhf_jobs.evaluation.rewardbench.__main__ import main
 from mmrlhf_jobs.evaluation.rewardbench.page import render_page
 from mmrlhf_jobs.evaluation.rewardbench.plots import plot_margins
 from mmrlhf_jobs.evaluation.rewardbench.table import make_table, notes
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.writer import SidecarWriter
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.unit.data.builders import make_record
 
 

@@ -13,8 +13,8 @@ from examples.digits.records import SHARES, make_samples
 from examples.digits.scans import NUM_SCANS, load_scans, split_scans
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.sidecars.keys import record_keys
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.table import Sidecar
 
 ROOT = Path(__file__).parents[3]
 

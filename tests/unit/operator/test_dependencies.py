@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from mmrlhf_operator.dependencies import dependency
-from mmrlhf_operator.store import Key
+from mmrlhf_operator.state.dependencies import dependency
+from mmrlhf_operator.state.store import Key
 from tests.unit.operator.world import World, job_body, world
 
 MODEL = "/shared/runs/default/judge/uid-r/model"

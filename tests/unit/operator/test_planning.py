@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import KINDS
-from mmrlhf_operator.actions import Create, DeleteJob, DeletePod
-from mmrlhf_operator.observation import ProgressReport, after
-from mmrlhf_operator.timestamps import format_time
-from mmrlhf_operator.transitions import notes
+from mmrlhf_operator.kube.timestamps import format_time
+from mmrlhf_operator.planning.actions import Create, DeleteJob, DeletePod
+from mmrlhf_operator.planning.notes import notes
+from mmrlhf_operator.state.views import ProgressReport, after
 from tests.unit.operator.world import CONFIG, START, World, job_body, running, world
 
 

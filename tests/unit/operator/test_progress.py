@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_operator.observation import ProgressReport
-from mmrlhf_operator.progress import ProgressBoard, merge
-from mmrlhf_operator.store import Key
+from mmrlhf_operator.state.progress import ProgressBoard, merge
+from mmrlhf_operator.state.store import Key
+from mmrlhf_operator.state.views import ProgressReport
 from tests.unit.operator.world import START
 
 LATER = START + timedelta(seconds=5)

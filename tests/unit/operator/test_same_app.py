@@ -13,11 +13,11 @@ from torchx.specs import AppDef, macros
 
 from mmrlhf_api import KINDS, kind_of
 from mmrlhf_jobs.components import PLACE_ENV
-from mmrlhf_operator import manifests
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.observation import JobView
-from mmrlhf_operator.timestamps import format_time
-from mmrlhfctl import running
+from mmrlhf_operator.kube.timestamps import format_time
+from mmrlhf_operator.rendering import manifests
+from mmrlhf_operator.state.views import JobView
+from mmrlhfctl.local import run as running
 from tests.unit.api.specimens import changed
 from tests.unit.operator.world import START
 
@@ -60,7 +60,7 @@ class _Gang:
 
 def local_app(file: Path, monkeypatch: pytest.MonkeyPatch) -> AppDef:
     """What ``mmrlhfctl run --local`` would start."""
-    monkeypatch.setattr("mmrlhfctl.local.LocalGang", _Gang)
+    monkeypatch.setattr("mmrlhfctl.local.gang.LocalGang", _Gang)
     monkeypatch.setattr(running, "_count_gpus", lambda: 64)
     monkeypatch.setenv("TOKEN", "from the environment")
     with pytest.raises(_Captured) as captured:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_operator.api import Api
 from mmrlhf_operator.errors import UnreachableError
-from mmrlhf_operator.observation import ServiceView
-from mmrlhf_operator.pump import IndexStore, Pump
-from mmrlhf_operator.store import Key
-from mmrlhf_operator.transport import Request, Response
-from mmrlhf_operator.vanished import Sweep
+from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.transport import Request, Response
+from mmrlhf_operator.state.store import Key
+from mmrlhf_operator.state.sweep import Sweep
+from mmrlhf_operator.state.views import ServiceView
+from mmrlhf_operator.state.watches import IndexStore, Pump
 
 ONE, OTHER = Key("MMDPOJob", "default", "one"), Key("MMDPOJob", "default", "other")
 AFAR = Key("RewardTrainJob", "afar", "judge")

@@ -9,9 +9,13 @@ from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import wire_dict
-from mmrlhf_operator.actions import Check, Create, DeleteJob, DeletePod, Plan
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.observation import (
+from mmrlhf_operator.kube.timestamps import format_time
+from mmrlhf_operator.planning.actions import Check, Create, DeleteJob, DeletePod, Plan
+from mmrlhf_operator.planning.notes import notes
+from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.views import (
     CheckResult,
     ConfigMapView,
     DependencyView,
@@ -20,10 +24,6 @@ from mmrlhf_operator.observation import (
     ProgressReport,
     ServiceView,
 )
-from mmrlhf_operator.planning import plan
-from mmrlhf_operator.pods import PodView
-from mmrlhf_operator.timestamps import format_time
-from mmrlhf_operator.transitions import notes
 from tests.unit.api.specimens import changed
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)

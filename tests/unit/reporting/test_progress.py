@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mmrlhf_jobs.reporting.log import Several
-from mmrlhf_jobs.reporting.progress import FileProgress, NoProgress, progress_from_environment
+from mmrlhf_jobs.reporting.events import NoProgress
+from mmrlhf_jobs.reporting.fan_out import Several
+from mmrlhf_jobs.reporting.file import FileProgress
+from mmrlhf_jobs.reporting.progress import progress_from_environment
 
 
 def test_events_are_lines_and_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmrlhf_jobs.sampling.world import EFFORT, StageProgress
+from mmrlhf_jobs.sampling.context import EFFORT, StageProgress
 
 
 def test_the_time_left_follows_from_the_effort_of_the_stage() -> None:

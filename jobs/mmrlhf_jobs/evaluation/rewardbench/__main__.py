@@ -16,8 +16,8 @@ from mmrlhf_jobs.evaluation.rewardbench.measures import RewardBenchReport, measu
 from mmrlhf_jobs.evaluation.rewardbench.page import render_page
 from mmrlhf_jobs.evaluation.rewardbench.queries import bench_query
 from mmrlhf_jobs.evaluation.rewardbench.table import make_table, notes
-from mmrlhf_jobs.sidecars.keys import SidecarIdentity, record_keys
-from mmrlhf_jobs.sidecars.sidecar import Sidecar
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["main"]

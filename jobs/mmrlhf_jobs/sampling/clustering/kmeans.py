@@ -22,7 +22,7 @@ __all__ = ["Alone", "Fit", "KMeans", "Ranks", "thread_count"]
 
 
 class Ranks(Protocol):
-    """The processes that cluster together; :class:`mmrlhf_jobs.trainers.runtime.Runtime` is one."""
+    """The processes that cluster together; :class:`mmrlhf_jobs.process.gang.Runtime` is one."""
 
     @property
     def rank(self) -> int:

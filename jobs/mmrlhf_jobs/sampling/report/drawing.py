@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mmrlhf_jobs.sampling.clustering.clusters import CLUSTERS_FILE
 from mmrlhf_jobs.sampling.clustering.points import open_bucket
+from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaRef
 from mmrlhf_jobs.sampling.embeddings.embedding import MEDIA_FILE
 from mmrlhf_jobs.sampling.embeddings.shuffling import KEYS_FILE, VECTORS_FILE
@@ -21,7 +22,6 @@ from mmrlhf_jobs.sampling.report.projection import evenly, project, projection_t
 from mmrlhf_jobs.sampling.report.thumbnails import read_thumbnails
 from mmrlhf_jobs.sampling.selection.pooling import add_counts
 from mmrlhf_jobs.sampling.stages import Clustered
-from mmrlhf_jobs.sampling.world import Stages
 from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["MAP_FILE", "PAGE_FILE", "draw"]

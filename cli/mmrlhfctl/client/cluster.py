@@ -1,0 +1,313 @@
+"""The API server: the one module that speaks to it.
+
+Objects are plain dicts, as they are on the wire. All errors are `ClusterError`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import (
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.exceptions import (
+    TimeoutError as NoAnswerError,
+)
+
+from mmrlhfctl.client.connection import Connection
+from mmrlhfctl.client.kubeconfig import Access, find_access
+from mmrlhfctl.client.refusals import Place, refusal
+from mmrlhfctl.errors import ClusterError, UnreachableError
+
+__all__ = ["Change", "Cluster", "Manifest", "open_cluster"]
+
+Manifest = dict[str, Any]
+
+MANAGER: Final = "mmrlhfctl"
+"""Field manager of what is submitted."""
+
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
+_BACKOFF = (0.5, 1.0, 2.0, 4.0)
+_MAX_RETRY_AFTER = 10.0
+_PAGE = 500
+_UNKNOWN_NAME = "its name does not resolve"
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a watch.
+
+    Attributes:
+        type: ADDED, MODIFIED, DELETED or BOOKMARK.
+        object: The object as it is now, or was last.
+    """
+
+    type: str
+    object: Manifest
+
+
+def open_cluster(connection: Connection) -> Cluster:
+    """Return the cluster that the options mean; nothing is sent yet.
+
+    Raises:
+        CliError: There is no configuration, or it is wrong.
+    """
+    return Cluster(find_access(connection), request_timeout=connection.request_timeout)
+
+
+class Cluster:
+    """Speaks to one API server as one user. Threads may share it.
+
+    Args:
+        access: How to reach it.
+        request_timeout: Seconds for one request; 0 waits for ever, None takes the default.
+        sleep: Waits between attempts.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        request_timeout: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.namespace = access.namespace
+        self.place = Place(
+            server=access.configuration.host, context=access.context, user=access.user
+        )
+        self.server_time: datetime | None = None
+        """Time of the server at its latest answer."""
+        self._client = ApiClient(access.configuration)
+        # Lost connections and full pools are told where they matter, in words for users.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+        read = _READ_SECONDS if request_timeout is None else request_timeout or None
+        self._connect = min(_CONNECT_SECONDS, read or _CONNECT_SECONDS)
+        self._read = read
+        self._sleep = sleep
+
+    def get(self, path: str) -> Manifest:
+        """Return one object."""
+        return self._json("GET", path)
+
+    def list(
+        self, path: str, *, query: Mapping[str, str] | None = None
+    ) -> tuple[list[Manifest], str]:
+        """Return all objects of a path, and the version at which a watch goes on."""
+        items: list[Manifest] = []
+        query = {"limit": str(_PAGE), **(query or {})}
+        while True:
+            page = self._json("GET", path, query=query)
+            # Items of a list come without the apiVersion and kind that all share.
+            kind = str(page.get("kind", "")).removesuffix("List")
+            items += [
+                {"apiVersion": page.get("apiVersion"), "kind": kind, **item}
+                for item in page.get("items") or ()
+            ]
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, metadata.get("resourceVersion", "")
+            query["continue"] = metadata["continue"]
+
+    def create(self, path: str, body: Manifest) -> Manifest:
+        """Create an object."""
+        return self._json("POST", path, body=body, content_type=_JSON)
+
+    def apply(
+        self, path: str, body: Manifest, *, force: bool = False, dry_run: bool = False
+    ) -> Manifest:
+        """Server-side apply: the body's fields become what it says, all others stay."""
+        query = {"fieldManager": MANAGER, "force": str(force).lower()}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._json("PATCH", path, body=body, query=query, content_type=_APPLY_PATCH)
+
+    def patch(self, path: str, body: Manifest, *, manager: str) -> Manifest:
+        """Merge a few fields into an object, as a field manager of its own."""
+        query = {"fieldManager": manager}
+        return self._json("PATCH", path, body=body, query=query, content_type=_MERGE_PATCH)
+
+    def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Delete an object; with ``uid``, only if it is still that one."""
+        body: Manifest = {"propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        self._json("DELETE", path, body=body, content_type=_JSON)
+
+    def watch(
+        self, path: str, *, since: str, seconds: float, query: Mapping[str, str]
+    ) -> Iterator[Change]:
+        """Yield what changes after a version, for some seconds.
+
+        Raises:
+            ExpiredError: The version is too old: list again.
+        """
+        query = {
+            **query,
+            "watch": "true",
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(max(1, int(seconds))),
+        }
+        for line in self.lines(path, query=query, read_seconds=seconds + 15):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                code = int(status.get("code") or 500)
+                raise refusal(code, json.dumps(status), place=self.place)
+            yield Change(event["type"], event["object"])
+
+    def lines(
+        self, path: str, *, query: Mapping[str, str], read_seconds: float | None = None
+    ) -> Iterator[bytes]:
+        """Yield the lines of an answer as they come, each with its line feed.
+
+        The last one lacks it where the answer ends in the middle of a line.
+        """
+        response = self._answer("GET", path, query=query, read_seconds=read_seconds)
+        rest = b""
+        try:
+            for piece in response.stream(65536):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from (line + b"\n" for line in whole)
+            if rest:
+                yield rest
+        except (HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            response.close()
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = _JSON,
+    ) -> Manifest:
+        for pause in (*_BACKOFF, None):
+            try:
+                response = self._answer(
+                    method,
+                    path,
+                    query=query or {},
+                    body=body,
+                    content_type=content_type,
+                    read_seconds=self._read,
+                )
+                try:
+                    data = response.read()
+                finally:
+                    response.release_conn()
+                answer: Manifest = json.loads(data)
+            except _RetryError as wait:
+                if pause is None or (not wait.anyway and method != "GET"):
+                    raise wait.error from None
+                self._sleep(min(wait.seconds or pause, _MAX_RETRY_AFTER))
+            except (HTTPError, OSError) as error:
+                raise self._unreachable(error) from error
+            except ValueError as error:
+                raise UnreachableError(
+                    f"{self.place} does not answer as a Kubernetes API server does"
+                ) from error
+            else:
+                return answer
+        raise AssertionError  # the last attempt returns or raises
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        body: Manifest | None = None,
+        content_type: str = _JSON,
+        read_seconds: float | None,
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": MANAGER}
+        url = self._client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            response: urllib3.BaseHTTPResponse = self._client.call_api(
+                method,
+                url,
+                header_params=headers,
+                body=body,
+                _request_timeout=(self._connect, read_seconds),
+            ).response
+        except (ApiException, HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+        self._note_time(response.headers.get("Date"))
+        if response.status < 400:
+            return response
+        text = response.read().decode(errors="replace")
+        response.release_conn()
+        refused = refusal(response.status, text, place=self.place)
+        if response.status in {429, 502, 503, 504}:
+            after = response.headers.get("Retry-After", "")
+            raise _RetryError(
+                refused,
+                anyway=response.status == 429,
+                seconds=float(after) if after.isdecimal() else None,
+            )
+        raise refused
+
+    def _note_time(self, text: str | None) -> None:
+        if text:
+            self.server_time = parsedate_to_datetime(text).astimezone(UTC)
+
+    def _unreachable(self, error: Exception) -> ClusterError:
+        return UnreachableError(f"cannot reach the cluster at {self.place}: {_why(error)}")
+
+
+class _RetryError(UnreachableError):
+    """The server asks for another attempt.
+
+    Attributes:
+        error: What to tell when that does not help.
+        anyway: Whether the server has certainly done nothing.
+        seconds: How long it asks to wait.
+    """
+
+    def __init__(self, error: ClusterError, *, anyway: bool, seconds: float | None) -> None:
+        super().__init__(*error.lines)
+        self.error = error
+        self.anyway = anyway
+        self.seconds = seconds
+
+
+def _why(error: BaseException) -> str:
+    """Say in words why nothing was answered."""
+    if isinstance(error, NameResolutionError):
+        return _UNKNOWN_NAME
+    # For urllib3 a refused connection is a kind of timeout.
+    if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
+        return "it does not answer in time"
+    if isinstance(error, ApiException):  # trouble with TLS, in several lines
+        return " ".join(str(error.reason).split()).removeprefix("SSLError ")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return _UNKNOWN_NAME
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,155 @@
+"""Find the cluster: kubeconfig as kubectl reads it, or the service account of a pod."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config as loaders
+from kubernetes.client import Configuration
+
+from mmrlhfctl.client.connection import Connection
+from mmrlhfctl.errors import CliError, CredentialsError
+from mmrlhfctl.exits import ExitCode
+
+__all__ = ["Access", "find_access"]
+
+_DEFAULT_PATH = "~/.kube/config"
+_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A cluster and the means to speak to it.
+
+    Attributes:
+        configuration: Configuration of the kubernetes client.
+        namespace: Namespace to work in.
+        context: Context of the kubeconfig; None inside a cluster.
+        user: User of the context, as the kubeconfig names it.
+    """
+
+    configuration: Any
+    namespace: str
+    context: str | None
+    user: str | None
+
+
+def find_access(connection: Connection) -> Access:
+    """Return how to reach the cluster that the options mean.
+
+    Raises:
+        CliError: There is no configuration, or it is wrong.
+    """
+    configuration = Configuration()
+    # urllib3 would retry at once and warn about it; `cluster` knows better when to.
+    configuration.retries = False
+    configuration.keep_alive = True
+    path = _kubeconfig_path(connection)
+    if path is None:
+        return _in_cluster(configuration, connection)
+    context = _find_context(path, connection.context)
+    try:
+        with _complaints() as complaints:
+            loaders.load_kube_config(
+                config_file=path,
+                context=context["name"],
+                client_configuration=configuration,
+                persist_config=False,
+            )
+    except (loaders.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(path, error) from error
+    if complaints:  # a credential plugin failed, and the client would go on as nobody
+        raise CredentialsError(
+            f"no credentials for context {context['name']} of {path}: {'; '.join(complaints)}"
+        )
+    settings = context.get("context") or {}
+    return Access(
+        configuration=configuration,
+        namespace=connection.namespace or settings.get("namespace") or "default",
+        context=context["name"],
+        user=settings.get("user"),
+    )
+
+
+def _kubeconfig_path(connection: Connection) -> str | None:
+    """Return the path or paths of the kubeconfig; None where a pod's own account is the way."""
+    if connection.kubeconfig is not None:
+        if not Path(connection.kubeconfig).expanduser().is_file():
+            raise CliError(f"--kubeconfig {connection.kubeconfig}: no such file", code=2)
+        return connection.kubeconfig
+    paths = os.environ.get("KUBECONFIG") or _DEFAULT_PATH
+    if any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
+        return paths
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and connection.context is None:
+        return None
+    raise CliError(
+        f"no cluster is configured: {paths} does not exist; set KUBECONFIG or give --kubeconfig",
+        code=ExitCode.UNREACHABLE,
+    )
+
+
+def _find_context(path: str, name: str | None) -> dict[str, Any]:
+    try:
+        contexts, current = loaders.list_kube_config_contexts(config_file=path)
+    except (loaders.ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        if name is None or "current-context" not in str(error):
+            raise _broken(path, error) from error
+        contexts, current = loaders.kube_config.KubeConfigMerger(path).config.value["contexts"], {}
+    if name is None:
+        active: dict[str, Any] = current
+        return active
+    for context in contexts:
+        if context["name"] == name:
+            found: dict[str, Any] = context
+            return found
+    names = [str(context["name"]) for context in contexts]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
+    raise CliError(f"--context {name}: {path} has no such context; {hint}", code=ExitCode.USAGE)
+
+
+def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: ANN401 - untyped
+    try:
+        loaders.load_incluster_config(client_configuration=configuration)
+    except (loaders.ConfigException, OSError) as error:
+        raise CliError(
+            f"this pod has no service account to speak to the cluster with: {error}",
+            code=ExitCode.UNREACHABLE,
+        ) from error
+    own = _IN_CLUSTER / "namespace"
+    namespace = own.read_text(encoding="utf-8").strip() if own.is_file() else "default"
+    return Access(
+        configuration=configuration,
+        namespace=connection.namespace or namespace,
+        context=None,
+        user=None,
+    )
+
+
+def _broken(path: str, error: Exception) -> CliError:
+    return CliError(f"kubeconfig {path}: {' '.join(str(error).split())}", code=ExitCode.USAGE)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what the client logs as an error instead of raising it."""
+    told: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(" ".join(record.getMessage().split()))
+
+    collector = Collector(logging.ERROR)
+    logging.getLogger().addHandler(collector)
+    try:
+        yield told
+    finally:
+        logging.getLogger().removeHandler(collector)

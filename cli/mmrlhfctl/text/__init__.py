@@ -1,0 +1,1 @@
+"""What is known, as words, tables and YAML: pure functions."""

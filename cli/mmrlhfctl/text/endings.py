@@ -1,0 +1,70 @@
+"""How a job ended, as a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from mmrlhf_api.constants import ConditionType, Phase, Reason
+from mmrlhfctl.client.views import JobView
+from mmrlhfctl.errors import CliError, NotFoundError
+from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.program import program_name
+from mmrlhfctl.terminal import note
+
+__all__ = ["deleted", "detached", "failure", "state_line", "success_lines"]
+
+
+def success_lines(job: JobView) -> list[str]:
+    """Return what to tell about a job that succeeded; the same as after a local run."""
+    lines = [f"{job.title} succeeded"]
+    artifacts = (job.status.get("artifacts") or {}).get("uri")
+    if artifacts:
+        lines.append(f"artifacts: {artifacts}")
+    metrics = job.status.get("metrics") or {}
+    return lines + [f"{name}: {value:g}" for name, value in sorted(metrics.items())]
+
+
+def failure(job: JobView) -> CliError | None:
+    """Return the error of a job that failed or was cancelled; None for any other."""
+    if job.phase != Phase.FAILED and not job.holds(ConditionType.FAILED):
+        return None
+    if job.reason == Reason.CANCELLED:
+        return CliError(f"{job.title} was cancelled", code=ExitCode.FAILED)
+    why = f" ({job.reason})" if job.reason else ""
+    message = f": {job.message}" if job.message else ""
+    return CliError(
+        f"{job.title} failed{why}{message}",
+        f"more about it: {program_name()} describe {job.argument} -n {job.namespace}",
+        code=ExitCode.FAILED,
+    )
+
+
+def deleted(job: JobView) -> NotFoundError:
+    """Return the error of a job that went away while it was waited for."""
+    return NotFoundError(f"{job.title} was deleted")
+
+
+def detached(job: JobView) -> CliError:
+    """Tell that the job goes on, if it does, after the user has pressed Ctrl-C; return how to end.
+
+    Args:
+        job: The job as it was last seen.
+    """
+    name = program_name()
+    where = f"{job.argument} -n {job.namespace}"
+    text = (
+        f"{job.title} has ended ({job.phase})"
+        if job.ended
+        else f"{job.title} is kept and goes on: `{name} logs -f {where}` attaches again, "
+        f"`{name} cancel {where}` stops it for good"
+    )
+    after_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
+    note(f"{after_echo}detached; {text}")
+    return CliError(code=ExitCode.INTERRUPTED)
+
+
+def state_line(job: JobView) -> str:
+    """Return a job's state in one line; equal lines mean that nothing new happened."""
+    phase = job.phase or "not seen by an operator yet"
+    why = f" ({job.reason})" if job.reason else ""
+    return f"{phase}{why}: {job.message}" if job.message else f"{phase}{why}"

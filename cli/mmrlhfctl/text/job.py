@@ -1,0 +1,253 @@
+"""One job in words; pure functions of the objects and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from mmrlhf_api.constants import ConditionType, Phase
+from mmrlhfctl.client.views import JobView, PodView
+from mmrlhfctl.durations import format_age, format_span, parse_time
+from mmrlhfctl.program import program_name
+from mmrlhfctl.text.events import EVENT_HEADERS, event_row
+from mmrlhfctl.text.jobs import phase_style, shown_phase, step_text
+from mmrlhfctl.text.table import Cell, Row, Style, Table, paint
+
+__all__ = ["description", "glance", "pod_rows", "progress_text"]
+
+_WIDTH = 13
+_BAD_PODS = {"Error", "OOMKilled", "Evicted", "Failed", "ErrImagePull", "ImagePullBackOff"}
+
+
+def glance(job: JobView, now: datetime, *, colours: bool = False) -> list[str]:
+    """Return what most want to know about a job: where it is, why, and how far."""
+    return [
+        _field("Job", job.title),
+        *_state(job, now, colours=colours),
+        *_results(job),
+    ]
+
+
+def description(
+    job: JobView,
+    pods: Sequence[PodView],
+    events: Sequence[Mapping[str, Any]],
+    now: datetime,
+    *,
+    colours: bool = False,
+) -> list[str]:
+    """Return everything that is known about a job.
+
+    Args:
+        job: The job.
+        pods: Its pods, of all attempts.
+        events: Events of the job and its pods, oldest first.
+        now: The time.
+        colours: Whether to use colours.
+    """
+    created = job.metadata.get("creationTimestamp")
+    return [
+        _field("Name", job.name),
+        _field("Namespace", job.namespace),
+        _field("Kind", job.kind.name),
+        _field("UID", job.uid),
+        _field("Created", f"{created} ({format_age(job.created, now)} ago)" if created else ""),
+        *_pairs("Labels", job.metadata.get("labels") or {}),
+        *_wanted(job),
+        *_state(job, now, colours=colours),
+        *_results(job),
+        "",
+        *_section(
+            "Conditions",
+            ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"],
+            [_condition_row(entry, now) for entry in job.conditions.values()],
+            empty=f"none: no operator has looked at this job yet ({program_name()} doctor)",
+            colours=colours,
+        ),
+        "",
+        *_section(
+            "Pods",
+            ["NAME", "ATTEMPT", "RANK", "STATE", "EXIT", "NODE", "AGE", "MESSAGE"],
+            pod_rows(pods, now),
+            empty="none",
+            colours=colours,
+        ),
+        "",
+        *_section(
+            "Events",
+            EVENT_HEADERS,
+            [event_row(event, now) for event in events],
+            empty="none (the cluster forgets them after an hour or so)",
+            colours=colours,
+        ),
+    ]
+
+
+def progress_text(progress: Mapping[str, Any], now: datetime, *, ended: bool = False) -> str:
+    """Return the latest progress in one line; empty where there is none."""
+    if progress.get("step") is None:
+        return ""
+    sampling = progress.get("rowsRead") is not None
+    # Parts of a sampling's stages are no steps that tell anything.
+    stage = progress.get("stage") if sampling else None
+    parts = [f"{stage}:" if stage else f"step {step_text(progress)}"]
+    total = progress.get("totalSteps")
+    if total:
+        parts[0] += f" ({100 * progress['step'] / total:.0f} %)"
+    for name, key, form in (
+        ("loss", "loss", ".4g"),
+        ("margin", "margin", ".4g"),
+        ("accuracy", "accuracy", ".3f"),
+    ):
+        if isinstance(progress.get(key), int | float):
+            parts.append(f"{name} {progress[key]:{form}}")
+    if isinstance(progress.get("tokensPerSecond"), int | float):
+        parts.append(f"{progress['tokensPerSecond']:,.0f} tokens/s")
+    for name, key in (
+        ("rows read", "rowsRead"),
+        ("media embedded", "mediaEmbedded"),
+        ("rows selected", "rowsSelected"),
+        ("a second", "itemsPerSecond"),
+    ):
+        if isinstance(progress.get(key), int | float):
+            parts.append(f"{progress[key]:,.0f} {name}")
+    if isinstance(progress.get("etaSeconds"), int | float) and not ended:
+        parts.append(f"{format_span(progress['etaSeconds'])} left")
+    updated = parse_time(progress.get("updatedAt"))
+    if updated is not None and not ended:
+        parts.append(f"({format_age(updated, now)} ago)")
+    return "  ".join(parts)
+
+
+def pod_rows(pods: Sequence[PodView], now: datetime) -> list[Row]:
+    """Return the rows of pods, by attempt and rank."""
+    return [
+        (
+            pod.name,
+            str(pod.attempt),
+            str(pod.rank),
+            Cell(pod.state, _pod_style(pod)),
+            "" if pod.exit_code is None else str(pod.exit_code),
+            pod.node,
+            format_age(pod.created, now),
+            pod.why,
+        )
+        for pod in sorted(pods, key=lambda pod: (pod.attempt, pod.rank))
+    ]
+
+
+def _state(job: JobView, now: datetime, *, colours: bool) -> Iterator[str]:
+    phase = paint(shown_phase(job) or "-", phase_style(job), colours=colours)
+    yield _field("Phase", f"{phase} ({job.reason})" if job.reason else phase)
+    if job.message:
+        yield _field("Message", job.message)
+    if not job.phase:
+        yield _field(
+            "Message",
+            f"no operator has looked at this job yet; see {program_name()} doctor",
+        )
+    observed = job.status.get("observedGeneration")
+    generation = job.metadata.get("generation")
+    if job.phase and generation is not None and observed is not None and observed < generation:
+        yield _field("Note", f"this is about spec version {observed}; the latest is {generation}")
+    if job.cancelled and not job.ended:
+        yield _field("Note", "to be cancelled")
+    elif job.suspended and not job.ended and job.phase != Phase.SUSPENDED:
+        yield _field("Note", "to be suspended")
+    pods = job.status.get("pods") or {}
+    if pods:
+        yield _field("Ready", f"{pods.get('summary', '')} pods")
+    if job.phase:
+        restarts = int(job.status.get("restarts") or 0)
+        yield _field("Attempt", f"{job.attempt} ({restarts} of {job.max_restarts} restarts used)")
+    started = parse_time(job.status.get("startTime"))
+    completed = parse_time(job.status.get("completionTime"))
+    if started is not None:
+        ran = format_span(((completed or now) - started).total_seconds())
+        yield _field(
+            "Started", f"{job.status['startTime']} ({'ran' if completed else 'runs'} {ran})"
+        )
+    if completed is not None:
+        yield _field("Ended", f"{job.status['completionTime']} ({format_age(completed, now)} ago)")
+    progress = progress_text(job.status.get("progress") or {}, now, ended=job.ended)
+    if progress:
+        yield _field("Progress", progress)
+
+
+def _wanted(job: JobView) -> Iterator[str]:
+    """What the spec asks for, as far as it is short."""
+    spec = job.spec
+    resources = spec.get("resources") or {}
+    yield _field(
+        "Nodes",
+        f"{resources.get('nodes', 1)} ({resources.get('processesPerNode', 1)} processes and "
+        f"{resources.get('gpusPerNode', 0)} GPUs each)",
+    )
+    if spec.get("nodePool"):
+        yield _field("Node pool", str(spec["nodePool"]))
+    queue = (spec.get("scheduling") or {}).get("queue")
+    if queue:
+        yield _field("Queue", str(queue))
+    for name, holder in (
+        ("Model", spec.get("model")),
+        ("Data", (spec.get("data") or {}).get("train")),
+    ):
+        if holder:
+            yield _field(name, str(holder.get("uri")))
+    for source in spec.get("sources") or ():
+        yield _field("Source", f"{source.get('name')}: {source.get('uri')}")
+
+
+def _results(job: JobView) -> Iterator[str]:
+    artifacts = job.status.get("artifacts") or {}
+    if artifacts.get("uri"):
+        yield _field("Artifacts", str(artifacts["uri"]))
+    if artifacts.get("manifest"):
+        yield _field("Manifest", str(artifacts["manifest"]))
+    metrics = {
+        name: f"{value:.6g}" for name, value in sorted((job.status.get("metrics") or {}).items())
+    }
+    yield from _pairs("Metrics", metrics)
+
+
+def _condition_row(entry: Mapping[str, Any], now: datetime) -> Row:
+    style = Style.NONE
+    if entry["status"] == "True":
+        style = {ConditionType.FAILED: Style.BAD, ConditionType.SUCCEEDED: Style.GOOD}.get(
+            entry["type"], Style.NONE
+        )
+    elif entry["type"] == ConditionType.ACCEPTED:
+        style = Style.BAD
+    return (
+        entry["type"],
+        Cell(entry["status"], style),
+        entry.get("reason") or "",
+        format_age(parse_time(entry.get("lastTransitionTime")), now),
+        " ".join(str(entry.get("message") or "").split()),
+    )
+
+
+def _pod_style(pod: PodView) -> Style:
+    if pod.exit_code or pod.state in _BAD_PODS or pod.state.startswith("Init:"):
+        return Style.BAD
+    if pod.exit_code == 0:
+        return Style.GOOD
+    return Style.BUSY if pod.started else Style.IDLE
+
+
+def _section(
+    title: str, headers: Sequence[str], rows: Sequence[Row], *, empty: str, colours: bool
+) -> list[str]:
+    if not rows:
+        return [f"{title}: {empty}"]
+    return [f"{title}:", *(f"  {line}" for line in Table(headers, colours=colours).lines(rows))]
+
+
+def _field(name: str, value: str) -> str:
+    return f"{name + ':':<{_WIDTH}}{value}".rstrip()
+
+
+def _pairs(name: str, pairs: Mapping[str, str]) -> Iterator[str]:
+    for position, (key, value) in enumerate(pairs.items()):
+        yield _field(name, f"{key}={value}") if position == 0 else " " * _WIDTH + f"{key}={value}"

@@ -1,0 +1,186 @@
+"""``get`` and ``status``: lists of jobs, and one job at a glance."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from mmrlhf_api.kinds import Kind
+from mmrlhfctl.client.cluster import Change, Cluster, Manifest, open_cluster
+from mmrlhfctl.client.connection import Connection
+from mmrlhfctl.client.names import Targets, find_jobs, parse_targets
+from mmrlhfctl.client.paths import job_path
+from mmrlhfctl.client.views import JobView
+from mmrlhfctl.client.watch import Snapshot, observe
+from mmrlhfctl.errors import CliError
+from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.terminal import colours_wanted, note, out
+from mmrlhfctl.text.job import glance
+from mmrlhfctl.text.jobs import job_headers, job_row
+from mmrlhfctl.text.output import as_json, as_names, as_yaml
+from mmrlhfctl.text.table import Table
+
+__all__ = ["get_jobs"]
+
+
+def get_jobs(
+    connection: Connection,
+    words: Sequence[str],
+    *,
+    form: str,
+    watch: bool,
+    all_namespaces: bool,
+    selector: str | None,
+    detail: bool,
+) -> None:
+    """Show jobs.
+
+    Args:
+        connection: Which cluster.
+        words: Kinds or jobs; see `targets`.
+        form: text, wide, json, yaml or name.
+        watch: Go on with whatever changes.
+        all_namespaces: List the jobs of all namespaces.
+        selector: Label selector.
+        detail: Show more of a job that is named, in text form.
+    """
+    targets = parse_targets(words)
+    if targets.jobs and (all_namespaces or selector):
+        option = "--all-namespaces" if all_namespaces else "--selector"
+        raise CliError(f"{option} does not go with names of jobs", code=ExitCode.USAGE)
+    cluster = open_cluster(connection)
+    if watch:
+        _watch(cluster, targets, form=form, everywhere=all_namespaces, selector=selector)
+        return
+    kinds = targets.kinds
+    if targets.jobs:
+        jobs = find_jobs(cluster, targets.jobs)
+        kinds = tuple(job.kind for job in jobs)
+    else:
+        jobs = _list(cluster, targets.kinds, everywhere=all_namespaces, selector=selector)
+    if detail and targets.jobs and form == "text":
+        now = datetime.now(UTC)
+        colours = colours_wanted(sys.stdout)
+        out("\n".join("\n".join(glance(job, now, colours=colours)) + "\n" for job in jobs))
+        return
+    if not jobs and form in {"text", "wide", "name"}:
+        where = "in any namespace" if all_namespaces else f"in namespace {cluster.namespace}"
+        note(f"no jobs found {where}")
+        return
+    _printer(form, kinds, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
+
+
+def _list(
+    cluster: Cluster, kinds: Sequence[Kind], *, everywhere: bool, selector: str | None
+) -> list[JobView]:
+    query = {} if selector is None else {"labelSelector": selector}
+    namespace = None if everywhere else cluster.namespace
+    return [
+        JobView.read(item)
+        for kind in kinds
+        for item in cluster.list(job_path(kind, namespace), query=query)[0]
+    ]
+
+
+def _printer(
+    form: str, kinds: Sequence[Kind], *, everywhere: bool, single: bool
+) -> Callable[[Sequence[JobView]], None]:
+    """Return what prints jobs, call by call."""
+    if form in {"json", "yaml", "name"}:
+
+        def print_data(jobs: Sequence[JobView]) -> None:
+            bodies = [job.body for job in jobs]
+            if form == "name":
+                out(as_names(bodies))
+            else:
+                out((as_json if form == "json" else as_yaml)(bodies, single=single))
+
+        return print_data
+
+    wide = form == "wide"
+    headers = job_headers(kinds, namespaces=everywhere, wide=wide)
+    table = Table(headers, colours=colours_wanted(sys.stdout))
+    header = True
+
+    def print_rows(jobs: Sequence[JobView]) -> None:
+        nonlocal header
+        now = datetime.now(UTC)
+        rows = [job_row(job, now, kinds, namespaces=everywhere, wide=wide) for job in jobs]
+        out("\n".join(table.lines(rows, header=header)))
+        header = False
+
+    return print_rows
+
+
+def _watch(
+    cluster: Cluster, targets: Targets, *, form: str, everywhere: bool, selector: str | None
+) -> None:
+    query = {} if selector is None else {"labelSelector": selector}
+    namespace = None if everywhere else cluster.namespace
+    names: set[tuple[str, str]] | None = None
+    kinds = targets.kinds
+    if targets.jobs:
+        jobs = find_jobs(cluster, targets.jobs)
+        names = {(job.kind.name, job.name) for job in jobs}
+        kinds = tuple({job.kind.name: job.kind for job in jobs}.values())
+        if len(jobs) == 1:
+            query["fieldSelector"] = f"metadata.name={jobs[0].name}"
+    show = _printer(form, kinds, everywhere=everywhere, single=form != "name")
+    paths = [(kind, job_path(kind, namespace)) for kind in kinds]
+    shown: dict[str, str] = {}
+    for bodies in _merged(cluster, paths, query):
+        views = [JobView.read(body) for body in bodies]
+        fresh = [
+            view
+            for view in views
+            if (names is None or (view.kind.name, view.name) in names)
+            and shown.get(view.uid) != view.metadata["resourceVersion"]
+        ]
+        shown |= {view.uid: view.metadata["resourceVersion"] for view in fresh}
+        if form in {"json", "yaml"}:
+            for view in fresh:
+                show([view])
+        elif fresh:
+            show(fresh)
+        sys.stdout.flush()
+
+
+def _after(change: Change) -> Manifest:
+    """Return the object of a change; one that is gone shows that it is."""
+    body = change.object
+    if change.type != "DELETED":
+        return body
+    return {**body, "metadata": {"deletionTimestamp": "now", **body["metadata"]}}
+
+
+def _merged(
+    cluster: Cluster, paths: Sequence[tuple[Kind, str]], query: dict[str, str]
+) -> Iterator[list[Manifest]]:
+    """Yield what is new in several collections: first all lists at once, then change by change."""
+    events: queue.Queue[tuple[int, Snapshot | Change | BaseException]] = queue.Queue()
+
+    def feed(position: int, path: str) -> None:
+        try:
+            for event in observe(cluster, path, query=query):
+                events.put((position, event))
+        except BaseException as error:  # noqa: BLE001 - raised again by the reader
+            events.put((position, error))
+
+    for position, (_, path) in enumerate(paths):
+        threading.Thread(target=feed, args=(position, path), daemon=True).start()
+    first: dict[int, list[Manifest]] = {}
+    while True:
+        position, event = events.get()
+        if isinstance(event, BaseException):
+            raise event
+        bodies = list(event.items) if isinstance(event, Snapshot) else [_after(event)]
+        if len(first) == len(paths):
+            yield bodies
+            continue
+        # Nothing is shown before all lists are there, so that columns fit from the start.
+        first[position] = first.get(position, []) + bodies
+        if len(first) == len(paths):
+            yield [body for number in sorted(first) for body in first[number]]

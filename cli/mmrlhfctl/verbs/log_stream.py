@@ -1,0 +1,162 @@
+"""The log of one pod, line by line, over lost connections."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmrlhfctl.client.cluster import Cluster
+from mmrlhfctl.client.paths import core_path
+from mmrlhfctl.client.views import PodView
+from mmrlhfctl.errors import NotFoundError, RejectedError, UnreachableError
+
+__all__ = ["LogLine", "Position", "read_log"]
+
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a log.
+
+    Attributes:
+        time: When it was written, as the kubelet says; empty for words of the kubelet itself.
+        text: The line, without its line feed.
+    """
+
+    time: str
+    text: str
+
+    @classmethod
+    def parse(cls, raw: bytes) -> LogLine:
+        """Read a line of a log that was asked for with timestamps."""
+        line = raw.decode(errors="replace").removesuffix("\n")
+        time, _, text = line.partition(" ")
+        if len(time) >= 20 and time[4:5] == "-" and time[10:11] == "T":
+            return cls(time, text)
+        return cls("", line)
+
+    @classmethod
+    def plain(cls, raw: bytes) -> LogLine:
+        """Read a line of a log that was asked for without timestamps."""
+        return cls("", raw.decode(errors="replace").removesuffix("\n"))
+
+
+class Position:
+    """How far a log was read, so that a new connection repeats nothing and drops nothing.
+
+    The server starts at a whole second only; lines of that second that were seen are skipped. Of
+    lines with the same time, as many are skipped as were seen.
+    """
+
+    def __init__(self) -> None:
+        self._time = ""
+        self._seen = 0
+        self._repeated = 0
+
+    @property
+    def since(self) -> str | None:
+        """Time to ask the server for; None before the first line."""
+        return f"{self._time[:19]}Z" if self._time else None
+
+    def reconnect(self) -> None:
+        """Expect lines from `since` on again."""
+        self._repeated = 0
+
+    def accept(self, line: LogLine) -> bool:
+        """Whether a line is new."""
+        key = _sortable(line.time)
+        if not line.time or key > _sortable(self._time):
+            if line.time:
+                self._time, self._seen, self._repeated = line.time, 1, 1
+            return True
+        if key < _sortable(self._time):
+            return False
+        self._repeated += 1
+        if self._repeated <= self._seen:
+            return False
+        self._seen = self._repeated
+        return True
+
+
+def read_log(
+    cluster: Cluster,
+    namespace: str,
+    pod: PodView,
+    *,
+    follow: bool,
+    since: float | None = None,
+    tail: int | None = None,
+    timestamps: bool = False,
+    stop: threading.Event | None = None,
+) -> Iterator[LogLine]:
+    """Yield the lines of the container that runs a job.
+
+    Args:
+        cluster: The cluster.
+        namespace: Namespace of the pod.
+        pod: The pod.
+        follow: Go on to the end of the container.
+        since: Seconds to look back; None looks back to the start.
+        tail: Lines at the end; None takes all.
+        timestamps: Whether lines have their times; those that are followed always do.
+        stop: Ends the following.
+
+    Raises:
+        ClusterError: The cluster refuses, or cannot be reached and nothing is followed.
+    """
+    position = Position()
+    path = core_path("pods", namespace, pod.name)
+    # Old kubelets put times into the middle of lines over 16 KiB, so they are not asked in vain.
+    timed = follow or timestamps
+    query = {
+        "container": pod.container,
+        "timestamps": str(timed).lower(),
+        "follow": str(follow).lower(),
+    }
+    first = {}
+    if since is not None:
+        first["sinceSeconds"] = str(max(1, round(since)))
+    if tail is not None:
+        first["tailLines"] = str(tail)
+    stop = stop or threading.Event()
+    while not stop.is_set():
+        again = {"sinceTime": position.since} if position.since is not None else first
+        position.reconnect()
+        try:
+            for raw in cluster.lines(f"{path}/log", query=query | again):
+                if follow and not raw.endswith(b"\n") and not _has_ended(cluster, path, pod):
+                    break  # cut off in the middle; the whole line comes again
+                line = LogLine.parse(raw) if timed else LogLine.plain(raw)
+                if follow and not line.time and _has_ended(cluster, path, pod):
+                    continue  # the kubelet says that what has ended is gone
+                if position.accept(line):
+                    yield line
+            if not follow or _has_ended(cluster, path, pod):
+                return
+        except NotFoundError:
+            if not follow:
+                raise
+            return
+        except (RejectedError, UnreachableError):
+            # Rejected: the kubelet does not know the container yet, or any more.
+            if not follow:
+                raise
+        stop.wait(_RETRY_SECONDS)
+
+
+def _has_ended(cluster: Cluster, path: str, pod: PodView) -> bool:
+    try:
+        now = PodView.read(cluster.get(path))
+    except NotFoundError:
+        return True
+    except UnreachableError:
+        return False
+    return now is None or now.uid != pod.uid or now.ended
+
+
+def _sortable(time: str) -> str:
+    """Return a time whose order as text is that in time: the kubelet drops trailing zeros."""
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return f"{whole}.{fraction:0<9}"

@@ -1,0 +1,174 @@
+"""``wait``, and waiting for the end of jobs in other commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from mmrlhf_api.constants import ConditionType
+from mmrlhfctl.client.cluster import Cluster, open_cluster
+from mmrlhfctl.client.connection import Connection
+from mmrlhfctl.client.names import find_job, parse_job_names
+from mmrlhfctl.client.paths import job_path
+from mmrlhfctl.client.views import JobView
+from mmrlhfctl.client.watch import Snapshot, observe
+from mmrlhfctl.errors import CliError, NotFoundError, WaitTimeoutError
+from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.terminal import note, out
+from mmrlhfctl.text.endings import deleted, detached, failure, state_line, success_lines
+
+__all__ = ["parse_purpose", "wait_for_end", "wait_for_jobs", "wait_until_gone"]
+
+Verdict = Callable[[JobView], bool]
+"""Says whether what is waited for has come; raises when it cannot come any more."""
+
+
+def wait_for_jobs(
+    connection: Connection, words: Sequence[str], *, purpose: str, seconds: float | None
+) -> None:
+    """Wait until some jobs have a condition, or are gone.
+
+    Args:
+        connection: Which cluster.
+        words: Jobs.
+        purpose: What to wait for; see `parse_purpose`.
+        seconds: How long in all; None waits for ever.
+
+    Raises:
+        CliError: It did not come in time, or cannot come any more.
+    """
+    verdict = parse_purpose(purpose)
+    cluster = open_cluster(connection)
+    end = None if seconds is None else time.monotonic() + seconds
+    for target in parse_job_names(words):
+        left = None if end is None else max(0.0, end - time.monotonic())
+        if verdict is None:
+            try:
+                job = find_job(cluster, target)
+            except NotFoundError:
+                if target.kind is None:
+                    # A misspelt name would look deleted too, so that is at least said.
+                    note(f"there is no job {target.name} in namespace {cluster.namespace}")
+                continue
+            wait_until_gone(cluster, job, seconds=left)
+            out(f"{job.resource} deleted")
+        else:
+            job = _wait(cluster, find_job(cluster, target), verdict, purpose, seconds=left)
+            out(f"{job.resource} condition met")
+
+
+def parse_purpose(text: str) -> Verdict | None:
+    """Return how to judge a job by ``condition=TYPE[=STATUS]``; None stands for ``delete``.
+
+    Raises:
+        CliError: It is neither.
+    """
+    if text == "delete":
+        return None
+    word, _, rest = text.partition("=")
+    name, _, status = rest.partition("=")
+    types = {kind.value.lower(): kind.value for kind in ConditionType}
+    if word != "condition" or name.lower() not in types:
+        raise CliError(
+            f"--for {text}: must be delete or condition=TYPE, with TYPE one of "
+            f"{', '.join(types.values())}",
+            code=ExitCode.USAGE,
+        )
+    kind, status = types[name.lower()], (status or "True").capitalize()
+    if status not in {"True", "False", "Unknown"}:
+        raise CliError(f"--for {text}: a condition is True, False or Unknown", code=ExitCode.USAGE)
+
+    def verdict(job: JobView) -> bool:
+        if job.conditions.get(kind, {}).get("status") == status:
+            return True
+        if job.ended:
+            raise failure(job) or CliError(
+                f"{job.title} has ended ({job.phase}), and {kind} is not {status}"
+            )
+        return False
+
+    return verdict
+
+
+def wait_for_end(cluster: Cluster, jobs: Sequence[JobView], *, seconds: float | None) -> None:
+    """Wait until jobs have ended, telling what happens to them.
+
+    Raises:
+        CliError: A job failed, was deleted, or takes too long; Ctrl-C.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    failed: CliError | None = None
+    for job in jobs:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        try:
+            final = _wait(
+                cluster, job, lambda now: now.ended, "its end", seconds=left, tell=len(jobs) < 2
+            )
+        except KeyboardInterrupt:
+            raise detached(job) from None
+        error = failure(final)
+        if error is None:
+            out("\n".join(success_lines(final)))
+        elif failed is None:
+            failed = error
+        else:
+            failed = CliError(*failed.lines, *error.lines)
+    if failed is not None:
+        raise failed
+
+
+def wait_until_gone(cluster: Cluster, job: JobView, *, seconds: float | None) -> None:
+    """Wait until a job is no more.
+
+    Raises:
+        WaitTimeoutError: It takes too long; says what is in the way.
+    """
+    last = job
+    for current in _states(cluster, job, seconds=seconds):
+        if current is None:
+            return
+        last = current
+    finalizers = last.metadata.get("finalizers")
+    held = f"; it is held by {', '.join(finalizers)}" if finalizers else ""
+    raise WaitTimeoutError(f"{job.title} is still there after {seconds:.3g} s{held}")
+
+
+def _wait(
+    cluster: Cluster,
+    job: JobView,
+    verdict: Verdict,
+    purpose: str,
+    *,
+    seconds: float | None,
+    tell: bool = False,
+) -> JobView:
+    told = ""
+    last = job
+    for current in _states(cluster, job, seconds=seconds):
+        if current is None:
+            raise deleted(job)
+        last = current
+        if tell and (line := state_line(current)) != told:
+            note(line)
+            told = line
+        if verdict(current):
+            return current
+    raise WaitTimeoutError(
+        f"{job.title}: {purpose} did not come within {seconds:.3g} s; it is {state_line(last)}"
+    )
+
+
+def _states(cluster: Cluster, job: JobView, *, seconds: float | None) -> Iterator[JobView | None]:
+    """Yield a job whenever it changes; None once it is gone, or another one has its name."""
+    query = {"fieldSelector": f"metadata.name={job.name}"}
+    for event in observe(cluster, job_path(job.kind, job.namespace), seconds=seconds, query=query):
+        if isinstance(event, Snapshot):
+            bodies = list(event.items)
+        elif event.type == "DELETED":
+            bodies = []
+        else:
+            bodies = [event.object]
+        mine = [body for body in bodies if body["metadata"]["uid"] == job.uid]
+        yield JobView.read(mine[0]) if mine else None
+        if not mine:
+            return

@@ -1,0 +1,1 @@
+"""How the parts of a shared-prefix row attend to each other."""

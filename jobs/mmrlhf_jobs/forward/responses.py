@@ -1,0 +1,212 @@
+"""Log-probabilities of all responses of several groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, RowLayout, attention_name
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.logprobs import token_log_probs
+from mmrlhf_jobs.forward.packing import PackedRows, pack
+from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+
+__all__ = [
+    "LogProbHead",
+    "ResponseLogProbs",
+    "ResponseScorer",
+    "Scorer",
+    "hidden_states",
+    "pack_rows",
+    "response_log_probs",
+]
+
+# 256 tokens of a vocabulary of 152k are 160 MB of float32 logits.
+DEFAULT_CHUNK_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class ResponseLogProbs:
+    """Log-probabilities of N responses, in the order of groups and responses.
+
+    Attributes:
+        sums: ``[N]`` sum over the predicted tokens of each response, float32 (float64 for such a
+            model).
+        lengths: ``[N]`` int64 number of tokens summed.
+        tokens_forwarded: Token places that went through the decoder, padding included.
+        real_tokens: The same without padding.
+    """
+
+    sums: Tensor
+    lengths: Tensor
+    tokens_forwarded: int
+    real_tokens: int
+
+
+def response_log_probs(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    *,
+    shared_prefix: bool,
+    chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+) -> ResponseLogProbs:
+    """Compute the log-probability of every response given its prompt.
+
+    Both forms give the same numbers and gradients. With a shared prefix a group of n responses
+    costs ``P + sum(R_i)`` tokens instead of ``sum(P + R_i)``. Media are encoded once per group in
+    both. The result for a group does not depend on padding or on the other groups.
+
+    Args:
+        model: The model, in the mode (train, eval) the caller wants.
+        adapter: Adapter of its family.
+        groups: Encoded groups, each with at least one response.
+        shared_prefix: Prompt once per group instead of once per response.
+        chunk_tokens: Response tokens whose logits exist at a time.
+
+    Raises:
+        ModelError: ``shared_prefix`` is asked for but the model cannot do it.
+    """
+    head = LogProbHead(model, adapter, chunk_tokens)
+    return _score(model, adapter, groups, head, shared_prefix=shared_prefix)
+
+
+class Scorer(nn.Module):
+    """A model that reads groups, as a module whose forward pass engines can wrap.
+
+    DeepSpeed and DDP act on ``forward`` of the module they are given. Under ZeRO-3 this one also
+    has the output layer's weights gathered where they are read.
+
+    Args:
+        model: The model.
+        adapter: Adapter of its family.
+        shared_prefix: As in :func:`response_log_probs`.
+        chunk_tokens: As in :func:`response_log_probs`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        adapter: VLMAdapter,
+        *,
+        shared_prefix: bool,
+        chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.adapter = adapter
+        self.shared_prefix = shared_prefix
+        self._log_probs = LogProbHead(model, adapter, chunk_tokens)
+
+
+class ResponseScorer(Scorer):
+    """Module whose forward pass is :func:`response_log_probs`."""
+
+    def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
+        """Score groups; see :func:`response_log_probs`."""
+        return _score(
+            self.model, self.adapter, groups, self._log_probs, shared_prefix=self.shared_prefix
+        )
+
+
+class LogProbHead(nn.Module):
+    """Hidden states to log-probabilities, as a module of its own without parameters of its own.
+
+    ZeRO-3 gathers the weights that a module reads before its forward pass and, by a hook on the
+    tensors it returns, before its backward pass.
+    """
+
+    def __init__(self, model: PreTrainedModel, adapter: VLMAdapter, chunk_tokens: int) -> None:
+        super().__init__()
+        # In a tuple, or the model would be registered as a child a second time.
+        self._owner = (model, adapter)
+        self._chunk_tokens = chunk_tokens
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Log-probability ``[T]`` of each target after the hidden states ``[T, H]``."""
+        model, adapter = self._owner
+        layer = adapter.output_layer(model)
+        return token_log_probs(
+            hidden, layer.weight, layer.bias, targets, chunk_tokens=self._chunk_tokens
+        )
+
+
+def pack_rows(
+    adapter: VLMAdapter, groups: Sequence[EncodedGroup], *, shared_prefix: bool
+) -> PackedRows:
+    """Lay out groups in rows, if the model can take them.
+
+    Raises:
+        ModelError: ``shared_prefix`` is asked for but the model cannot do it.
+    """
+    if shared_prefix and not adapter.supports_shared_prefix:
+        raise ModelError(
+            "this model or its attention takes no mask per response (sliding windows, or "
+            "attention flash_attention_2); set objective.sharedPrefix to auto or off"
+        )
+    return pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
+
+
+def _score(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    head: LogProbHead,
+    *,
+    shared_prefix: bool,
+) -> ResponseLogProbs:
+    rows = pack_rows(adapter, groups, shared_prefix=shared_prefix)
+    hidden = hidden_states(model, adapter, groups, rows, shared_prefix=shared_prefix)
+    device = hidden.device
+    predicting = hidden.flatten(0, 1).index_select(0, rows.sources.to(device))
+    log_probs = head(predicting, rows.targets.to(device))
+    return ResponseLogProbs(
+        sums=torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())]),
+        lengths=rows.lengths.to(device),
+        tokens_forwarded=rows.input_ids.numel(),
+        real_tokens=rows.real_tokens,
+    )
+
+
+def hidden_states(
+    model: PreTrainedModel,
+    adapter: VLMAdapter,
+    groups: Sequence[EncodedGroup],
+    rows: PackedRows,
+    *,
+    shared_prefix: bool,
+) -> Tensor:
+    """Hidden states after the decoder's final norm, ``[rows, L, H]``, from one forward pass."""
+    device = next(model.parameters()).device
+    decoder = adapter.decoder(model)
+    attention = attention_name(decoder.config)
+    input_ids = rows.input_ids.to(device)
+    embeds = adapter.embed(model, input_ids, groups, rows.copies)
+    positions = rows.position_ids.to(device)
+    # Plain rotary models want [rows, L], multimodal ones [3, rows, L].
+    inputs: dict[str, Tensor | RowLayout] = {
+        "position_ids": positions[0] if len(positions) == 1 else positions
+    }
+    if not shared_prefix:
+        # Right padding under a causal mask is seen by no token that counts: a 2-D mask is enough.
+        used = torch.tensor(rows.layout.used, device=device)
+        places = torch.arange(rows.layout.length, device=device)
+        inputs["attention_mask"] = (places < used[:, None]).long()
+    elif attention == SHARED_PREFIX_SDPA:
+        inputs["attention_mask"] = rows.layout.response_mask().to(device)
+        inputs["row_layout"] = rows.layout
+    else:
+        mask = rows.layout.full_mask().to(device)
+        if attention == "eager":
+            lowest = torch.finfo(embeds.dtype).min
+            mask = torch.zeros_like(mask, dtype=embeds.dtype).masked_fill(~mask, lowest)
+        # A mask of four dimensions is taken as it is; without one, positions that restart would
+        # be read as independent documents and the responses would lose their prompt.
+        inputs["attention_mask"] = mask
+    output = decoder(inputs_embeds=embeds, use_cache=False, **inputs)
+    hidden: Tensor = output.last_hidden_state
+    return hidden

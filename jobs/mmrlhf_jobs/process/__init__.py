@@ -1,0 +1,1 @@
+"""The process that a job runs in: its gang, its peers, interruption, shared work, stores."""

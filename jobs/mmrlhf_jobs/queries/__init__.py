@@ -1,0 +1,1 @@
+"""Records made ready for the model: tokens, pixels, pairs, critiques."""

@@ -1,0 +1,1 @@
+"""The critique-based reward model (paper 3.3): head, judge, scores, writing of critiques."""

@@ -1,0 +1,1 @@
+"""Scores and log-probabilities of responses, kept by content in Parquet."""

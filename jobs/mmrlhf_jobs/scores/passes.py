@@ -1,0 +1,113 @@
+"""One pass over a data set that gives every response a value, shared among the processes.
+
+Work that is done stays done: every batch becomes a part of the side-car as soon as it is computed,
+and a later run, by as many processes or others, computes what is missing. The batches of a process
+follow from the data and the number of processes alone, so a run that was killed and goes on
+computes the same batches, and the same bits, as one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.process.interruption import Interrupted, Interruption
+from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.parts import SidecarParts, Valued
+
+__all__ = ["Item", "fill_parts"]
+
+Item: TypeAlias = tuple[RankedResponse, tuple[int, ...]]
+"""A record and the indices of its responses that need a value."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one process computes."""
+
+    dataset: RankedDataset
+    rank: int
+    world_size: int
+    queries_per_batch: int
+
+    def batches(self) -> Iterator[list[Item]]:
+        """Every response of every query of this process, once, whatever is computed already.
+
+        A query belongs to the process that its content names, so that a query in two records is
+        computed by one process, once.
+        """
+        seen: set[bytes] = set()
+        batch: list[Item] = []
+        for record in self.dataset.share():
+            query = digest_of("share", record.query.text, list(record.media_sha256s))
+            if int.from_bytes(query[:8], "little") % self.world_size != self.rank:
+                continue
+            keys = record_keys(record)
+            wanted = tuple(index for index, key in enumerate(keys) if key not in seen)
+            seen.update(keys)
+            if wanted:
+                batch.append((record, wanted))
+            if len(batch) == self.queries_per_batch:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def fill_parts(
+    parts: SidecarParts,
+    dataset: RankedDataset,
+    compute: Callable[[Sequence[Item]], Sequence[Valued]],
+    *,
+    queries_per_batch: int,
+    runtime: Runtime,
+    interruption: Interruption,
+) -> int:
+    """Compute what is missing; return how many responses that was, over all processes.
+
+    Args:
+        parts: Where the values go.
+        dataset: Records.
+        compute: Values of some responses, in one or more forward passes of this process alone.
+        queries_per_batch: Records of a batch.
+        runtime: Process group.
+        interruption: Whether this process was asked to stop.
+
+    Raises:
+        Interrupted: A process was asked to stop; the batches that are done stay.
+        SidecarError: A part belongs to something else, or a value is not finite.
+    """
+    done = runtime.on_main(parts.keys)
+    batches = _Share(dataset, runtime.rank, runtime.world_size, queries_per_batch).batches()
+    computed = 0
+    while True:
+        batch = next(batches, None)
+        idle, asked = runtime.sum([float(batch is None), float(interruption.requested)])
+        if asked:
+            raise Interrupted(
+                "stopped as asked while values of responses were computed; those that are done are "
+                "kept, run the same again to go on"
+            )
+        if idle == runtime.world_size:
+            break
+        missing = [] if batch is None else _missing(batch, done)
+        if missing:
+            values = compute(missing)
+            parts.write(values)
+            computed += len(values)
+    return int(runtime.sum([computed])[0])
+
+
+def _missing(batch: Sequence[Item], done: set[bytes]) -> list[Item]:
+    left = []
+    for record, wanted in batch:
+        keys = record_keys(record)
+        absent = tuple(index for index in wanted if keys[index] not in done)
+        if absent:
+            left.append((record, absent))
+    return left

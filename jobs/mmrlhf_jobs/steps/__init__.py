@@ -1,0 +1,1 @@
+"""Steps around training, as programs."""

@@ -1,1 +1,0 @@
-"""Trainers: what turns objectives, data and a model into an artifact."""

@@ -1,0 +1,1 @@
+"""Training of a model, whatever its kind: trainer, loop, checkpoints, publication."""

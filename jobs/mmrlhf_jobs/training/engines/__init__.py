@@ -1,0 +1,1 @@
+"""What makes gradients and steps: plain torch, or DeepSpeed."""

@@ -1,0 +1,152 @@
+"""DeepSpeed behind the engine interface: ZeRO over several processes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from mmrlhf_api import Optimizer, Parallelism
+from mmrlhf_jobs.errors import TrainingError
+from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.training.engines.torch_engine import parameter_groups
+
+__all__ = ["DeepSpeedEngine", "deepspeed_settings"]
+
+_TAG = "state"
+
+Out = TypeVar("Out")
+
+
+def deepspeed_settings(
+    settings: Optimizer, *, zero_stage: int, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The DeepSpeed configuration of a job.
+
+    `managed_gradient_accumulation: false` gives the boundary of accumulation to the caller of
+    `step`, so that processes may differ in their number of micro-batches (the last batch of an
+    epoch is rarely a multiple of the number of processes).
+    """
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": settings.max_grad_norm,
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "fp16": {"enabled": dtype == torch.float16},
+        "zero_optimization": {
+            "stage": zero_stage,
+            "overlap_comm": False,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        # torch's own AdamW: the fused one is compiled at the first start, for no gain on a CPU.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "wall_clock_breakdown": False,
+    }
+
+
+class DeepSpeedEngine(Generic[Out]):
+    """ZeRO stages 0 to 3 of DeepSpeed.
+
+    Args:
+        module: What is trained, with `requires_grad` set as the job wants it.
+        settings: Optimizer settings of the job.
+        parallelism: The ZeRO stage.
+        runtime: Process group, already joined.
+        dtype: Dtype of the model's weights.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        settings: Optimizer,
+        *,
+        parallelism: Parallelism,
+        runtime: Runtime,
+        dtype: torch.dtype,
+    ) -> None:
+        if runtime.device.type == "cpu":
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        # torch 2.13 deprecates calls that DeepSpeed 0.19 still makes, once a step and process.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="deepspeed")
+        import deepspeed
+        import deepspeed.ops
+
+        # Its all-reduce over shared memory would be compiled at the first start, which takes a
+        # compiler, and would sum in another order on one node than between nodes.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        self._runtime = runtime
+        self._zero_stage = parallelism.zero_stage
+        optimizer = torch.optim.AdamW(
+            parameter_groups(module, weight_decay=settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.epsilon,
+        )
+        # The group exists already; this only tells DeepSpeed's own layer about it.
+        deepspeed.init_distributed(
+            dist_backend="nccl" if runtime.device.type == "cuda" else "gloo",
+            auto_mpi_discovery=False,
+            verbose=False,
+        )
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=module,
+            optimizer=optimizer,
+            config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
+        )
+
+    def score(self, groups: Sequence[EncodedGroup]) -> Out:
+        """What the module makes of several queries."""
+        result: Out = self._engine(groups)
+        return result
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Accumulate the gradient of one micro-batch.
+
+        DeepSpeed averages gradients over processes; the factor makes a sum of it.
+        """
+        self._engine.backward(loss * self._runtime.world_size, scale_wrt_gas=False)
+
+    def step(self, *, learning_rate: float) -> float:
+        """Reduce, clip, update, clear; return the norm before clipping."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        norm = self._engine.get_global_grad_norm()
+        return float("nan") if norm is None else float(norm)
+
+    def save(self, folder: Path) -> None:
+        """Every process writes its share, the frozen weights left out."""
+        self._engine.save_checkpoint(
+            str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True
+        )
+
+    def load(self, folder: Path) -> None:
+        """Read back what `save` wrote, by as many processes as wrote it.
+
+        Raises:
+            TrainingError: DeepSpeed could not load the checkpoint.
+        """
+        loaded, _ = self._engine.load_checkpoint(
+            str(folder), tag=_TAG, load_module_strict=False, load_lr_scheduler_states=False
+        )
+        if loaded is None:
+            raise TrainingError(
+                f"DeepSpeed cannot load the checkpoint in {folder}. "
+                "Start over with checkpoint.resume: none"
+            )
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All weights; gathered from the processes under ZeRO-3. Every process must call it."""
+        if self._zero_stage == 3:
+            gathered = self._engine._zero3_consolidated_16bit_state_dict()  # noqa: SLF001
+            return dict(gathered or {})
+        return dict(self._engine.module.state_dict())

@@ -1,0 +1,148 @@
+"""What a preference training starts from, opened and checked before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mmrlhf_api import DataSource, ModelSource, Trainable
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.index import BlockIndex
+from mmrlhf_jobs.data.report import ValidationReport
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.data.validation import scan
+from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter, load_model
+from mmrlhf_jobs.models.folders import digest_folder, fetch_model
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.scores.keys import SidecarIdentity
+from mmrlhf_jobs.storage.uris import StorageOptions
+
+__all__ = ["OpenDataset", "Policy", "open_dataset", "torch_dtype", "use_shared_prefix"]
+
+
+@dataclass(frozen=True)
+class OpenDataset:
+    """A validated data set.
+
+    Attributes:
+        uri: Where it is.
+        records: Reader of the valid records.
+        report: What the validation found.
+    """
+
+    uri: str
+    records: RankedDataset
+    report: ValidationReport
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The model that is trained.
+
+    Attributes:
+        loaded: Model, processor and adapter.
+        folder: Where its files are on this machine.
+        digest: Digest of its files before training.
+    """
+
+    loaded: LoadedModel
+    folder: Path
+    digest: str
+
+    @classmethod
+    def load(
+        cls, source: ModelSource, trainable: Trainable, *, weights: str, scratch: Path,
+        runtime: Runtime, options: StorageOptions | None,
+    ) -> Policy:  # fmt: skip
+        """Load the model and freeze what is not trained.
+
+        Dropout is off, as in TRL's DPOTrainer: policy and reference must see the same network.
+
+        Args:
+            source: Which model.
+            trainable: Parts that are trained.
+            weights: Number format of the weights in memory.
+            scratch: Local folder of this process.
+            runtime: Process group.
+            options: How to reach an object store.
+        """
+        folder = fetch_model(source.uri, scratch, options)
+        loaded = load_model(folder, dtype=weights, attention=source.attention)  # type: ignore[arg-type]
+        loaded.adapter.freeze(loaded.model, trainable)
+        _disable_dropout(loaded.model)
+        loaded.model.to(runtime.device)
+        digest = runtime.on_main(lambda: digest_folder(folder))
+        return cls(loaded=loaded, folder=folder, digest=digest)
+
+    def reference_identity(self) -> SidecarIdentity:
+        """What reference log-probabilities of this model belong to."""
+        adapter = self.loaded.adapter
+        return SidecarIdentity(
+            kind="reference",
+            template=adapter.template_digest(),
+            model=self.digest,
+            image_settings=adapter.image_settings(),
+        )
+
+
+def open_dataset(
+    source: DataSource,
+    *,
+    max_invalid_fraction: float,
+    seed: int,
+    runtime: Runtime,
+    options: StorageOptions | None,
+) -> OpenDataset:
+    """Validate a data set once, on rank 0, and open it on every process.
+
+    Raises:
+        DataError: It is missing, empty, or has more invalid rows than allowed.
+    """
+    location = Source(
+        uri=source.uri,
+        format=source.format,
+        media_root=source.media_root,
+        storage=options,
+    )
+
+    def check() -> tuple[BlockIndex, ValidationReport]:
+        index, report = scan(location)
+        report.check(max_invalid_fraction)
+        return index.sampled(source.fraction, seed=seed), report
+
+    index, report = runtime.on_main(check)
+    return OpenDataset(source.uri, RankedDataset.open(location, index=index), report)
+
+
+def use_shared_prefix(setting: str, adapter: VLMAdapter) -> bool:
+    """Whether the responses of a query share its prompt in one row.
+
+    Raises:
+        SpecError: The job requires it and the model cannot.
+    """
+    if setting == "required" and not adapter.supports_shared_prefix:
+        raise SpecError(
+            "spec.objective.sharedPrefix: required, but this model or its attention takes no mask "
+            "per response (sliding windows, or attention flash_attention_2); use auto"
+        )
+    return setting != "off" and adapter.supports_shared_prefix
+
+
+def _disable_dropout(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        # Attention layers keep their rate as a number and pass it to the kernel.
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The dtype of a name of the API."""
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

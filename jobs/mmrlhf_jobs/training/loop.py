@@ -1,0 +1,157 @@
+"""The loop of optimizer steps, as a generator of figures.
+
+The loop computes and updates; whoever iterates over it logs, saves checkpoints and stops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+from mmrlhf_api import Optimizer
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.errors import TrainingError
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.process.interruption import Interruption
+from mmrlhf_jobs.queries.protocols import Builder, Q
+from mmrlhf_jobs.training.engines.torch_engine import Engine
+from mmrlhf_jobs.training.plan import Step, StepPlan, micro_batches
+from mmrlhf_jobs.training.recipe import Objective, Out
+from mmrlhf_jobs.training.schedule import learning_rate
+
+__all__ = ["OptimizerLoop", "StepFigures"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """Figures of one optimizer step, over all processes.
+
+    Attributes:
+        step: Steps done, this one included.
+        loss: The step's loss.
+        margin: Mean margin of the pairs, in the unit of the objective.
+        accuracy: Share of the pairs with a margin above 0.
+        tokens: Tokens forwarded, padding left out.
+        row: The row of ``metrics.jsonl``, by wire name.
+        interrupted: A process was asked to stop.
+    """
+
+    step: int
+    loss: float
+    margin: float
+    accuracy: float
+    tokens: int
+    row: Mapping[str, float | int]
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class OptimizerLoop(Generic[Q, Out]):
+    """Optimizer steps of a training.
+
+    Attributes:
+        engine: Owns weights and optimizer.
+        objective: Turns what the model makes of queries into a loss.
+        plan: Which records every step takes.
+        optimizer: Learning rate and its schedule.
+        seed: Seed of the data order.
+        runtime: Process group.
+        interruption: Whether this process was asked to stop.
+    """
+
+    engine: Engine[Out]
+    objective: Objective[Q, Out]
+    plan: StepPlan
+    optimizer: Optimizer
+    seed: int
+    runtime: Runtime
+    interruption: Interruption
+
+    def run(
+        self, dataset: RankedDataset, builder: Builder[Q], *, start: int
+    ) -> Iterator[StepFigures]:
+        """Do the steps from `start` on, and yield the figures of each when it is done.
+
+        Raises:
+            TrainingError: A loss or gradient is not finite; no checkpoint was made since.
+        """
+        spare = self._spare(dataset, builder)
+        steps = self.plan.steps(dataset, builder, seed=self.seed, start=start, runtime=self.runtime)
+        for step in steps:
+            yield self._do(step, spare)
+
+    def _spare(self, dataset: RankedDataset, builder: Builder[Q]) -> Q:
+        """A query for processes that have none left in a step."""
+        return builder.build(next(dataset.share()))
+
+    def _do(self, step: Step[Q], spare: Q) -> StepFigures:
+        own = self.objective.counts(step.queries)
+        *totals, interrupted = self.runtime.sum([*own.values(), float(self.interruption.requested)])
+        counts = dict(zip(own, totals, strict=True))
+        local: dict[str, float] = defaultdict(float)
+        batches = micro_batches(
+            step.queries,
+            size=self.plan.queries_per_micro_batch,
+            count=step.micro_batches,
+            spare=spare,
+        )
+        for number, (queries, counted) in enumerate(batches):
+            output = self.engine.score([query.encoded for query in queries])
+            micro = self.objective.loss(
+                queries,
+                output,
+                counts=counts,
+                draw=step.index * step.micro_batches + number,
+                counted=counted,
+            )
+            if not math.isfinite(float(micro.loss.detach())):
+                raise TrainingError(
+                    f"step {step.index + 1}: the loss is {float(micro.loss.detach())} on "
+                    f"{_names(queries)}. Lower optimizer.learningRate or look at these records. "
+                    "The last checkpoint is unharmed"
+                )
+            self.engine.backward(micro.loss)
+            for name, value in micro.sums.items():
+                local[name] += value
+        rate = learning_rate(
+            step.index,
+            total_steps=self.plan.total_steps,
+            peak=self.optimizer.learning_rate,
+            warmup_ratio=self.optimizer.warmup_ratio,
+            schedule=self.optimizer.schedule,
+        )
+        norm = self.engine.step(learning_rate=rate)
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"step {step.index + 1}: the gradient norm is {norm} on "
+                f"{_names(step.queries)}. Lower optimizer.learningRate or look at these records. "
+                "The last checkpoint is unharmed"
+            )
+        sums = dict(zip(local, self.runtime.sum(list(local.values())), strict=True))
+        figures = self.objective.figures(counts, sums)
+        return StepFigures(
+            step=step.index + 1,
+            loss=figures.loss,
+            margin=figures.margin,
+            accuracy=figures.accuracy,
+            tokens=int(sums["tokens"]),
+            row={
+                "step": step.index + 1,
+                "epoch": step.epoch,
+                **figures.row,
+                "tokens": int(sums["tokens"]),
+                "learningRate": rate,
+                "gradientNorm": norm,
+            },
+            interrupted=interrupted > 0,
+        )
+
+
+def _names(queries: tuple[Q, ...]) -> str:
+    shown = "; ".join(query.name for query in queries[:_SHOWN])
+    return shown if len(queries) <= _SHOWN else f"{shown}; and {len(queries) - _SHOWN} more"

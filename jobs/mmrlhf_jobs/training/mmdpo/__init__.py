@@ -1,0 +1,1 @@
+"""MMDPOJob: its recipe, objective, reference and rewards (paper 4)."""

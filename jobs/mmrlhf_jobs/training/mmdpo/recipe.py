@@ -1,0 +1,134 @@
+"""MM-DPO: align a model with ranked responses (paper section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmrlhf_api import MMDPOJob
+from mmrlhf_jobs.evaluation.passes import EvaluationPass
+from mmrlhf_jobs.evaluation.results import EvaluationResult
+from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
+from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseScorer
+from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
+from mmrlhf_jobs.training.inputs import OpenDataset, Policy, use_shared_prefix
+from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
+from mmrlhf_jobs.training.mmdpo.reference import ReferencePass
+from mmrlhf_jobs.training.mmdpo.rewards import open_rewards, summarise_rewards
+from mmrlhf_jobs.training.preparation import EVALUATION_BATCH, Preparation
+from mmrlhf_jobs.training.recipe import PreparedRun
+
+__all__ = ["MMDPORecipe"]
+
+
+class MMDPORecipe:
+    """What is particular to an MMDPOJob.
+
+    Args:
+        job: What to do.
+        preparation: Opens and checks its inputs.
+    """
+
+    def __init__(self, job: MMDPOJob, preparation: Preparation) -> None:
+        self._job = job
+        self._preparation = preparation
+
+    def prepare(
+        self, policy: Policy, train: OpenDataset, held_out: OpenDataset | None
+    ) -> PreparedRun[Query, ResponseLogProbs]:
+        """Open or make the side-cars, and look at every row and reward before the first step.
+
+        Raises:
+            DataError: Rows do not fit the model.
+            SidecarError: A side-car is of another kind, model or template, or lacks values.
+            Interrupted: The job was asked to stop in the reference pass.
+        """
+        spec, preparation = self._job.spec, self._preparation
+        runtime, context = preparation.context.runtime, preparation.context
+
+        def encoder(dataset: OpenDataset) -> QueryEncoder:
+            return QueryEncoder(
+                policy.loaded.adapter,
+                max_tokens=policy.loaded.max_tokens,
+                media_root=dataset.records.media_root,
+                mode=spec.objective.pairs,
+                storage=preparation.options,
+            )
+
+        for dataset in filter(None, (train, held_out)):
+            preparation.check_rows(dataset, encoder(dataset).check)
+        rewards = open_rewards(spec.reward, train, preparation)
+        scorer = ResponseScorer(
+            policy.loaded.model,
+            policy.loaded.adapter,
+            shared_prefix=use_shared_prefix(spec.objective.shared_prefix, policy.loaded.adapter),
+        )
+        references = ReferencePass(
+            preparation.sidecar_cache(),
+            scorer=scorer,
+            identity=policy.reference_identity(),
+            queries_per_batch=EVALUATION_BATCH,
+            progress=context.progress,
+        )
+
+        def builder(dataset: OpenDataset) -> QueryBuilder:
+            return QueryBuilder(
+                encoder(dataset),
+                reference=references.sidecar(
+                    dataset.records,
+                    given=spec.reference.log_probs_uri if dataset is train else None,
+                ),
+                rewards=rewards if dataset is train else None,
+            )
+
+        train_builder = builder(train)
+        evaluation = None
+        if held_out is not None:
+            evaluation = PreferenceEvaluation(
+                EvaluationPass(
+                    dataset=held_out.records,
+                    builder=builder(held_out),
+                    runtime=runtime,
+                    queries_per_batch=EVALUATION_BATCH,
+                )
+            )
+        record: dict[str, Any] = {"rewards": None}
+        metrics: dict[str, float] = {}
+        if rewards is not None:
+            summary = summarise_rewards(train.records, rewards, spec.objective, runtime=runtime)
+            context.progress.emit("notice", message=summary.sentence())
+            record["rewards"] = summary.as_dict()
+            metrics["rewardDisagreement"] = summary.disagreement
+        return PreparedRun(
+            module=scorer,
+            train=train,
+            builder=train_builder,
+            objective=PreferenceObjective(spec.objective, seed=spec.training.seed, runtime=runtime),
+            evaluation=evaluation,
+            digests=preparation.digests(
+                policy,
+                train,
+                template=policy.loaded.adapter.template_digest(),
+                rewards=rewards.digest if rewards else "",
+            ),
+            record=record,
+            metrics=metrics,
+        )
+
+    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """Write the aligned model as a Hugging Face folder."""
+        save_model(
+            policy.loaded.model,
+            {name.removeprefix("model."): value for name, value in weights.items()},
+            source=policy.folder,
+            target=folder,
+        )
+
+    def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:
+        """Nothing beyond the held-out pairs."""
+        del model_uri
+        return {}

@@ -1,0 +1,103 @@
+"""Reference log-probabilities: once for each unique response, kept in a side-car.
+
+DPO needs ``log pi_ref(y|x)`` (paper Eq. 4). The reference policy is the model before training, so
+one pass before the first step serves all epochs, and every later run of the same model, template
+and data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.forward.responses import ResponseScorer
+from mmrlhf_jobs.queries.preference import located
+from mmrlhf_jobs.reporting.events import Progress
+from mmrlhf_jobs.scores.cache import SidecarCache
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.parts import Valued
+from mmrlhf_jobs.scores.passes import Item
+from mmrlhf_jobs.scores.table import Sidecar
+
+__all__ = ["ReferencePass"]
+
+
+class ReferencePass:
+    """Makes, or finds, the reference log-probabilities of data sets.
+
+    Args:
+        cache: Where they are kept.
+        scorer: The model before training.
+        identity: Model, template and image settings that the values belong to.
+        queries_per_batch: Queries that go through the model at once.
+        progress: Where live events go.
+    """
+
+    def __init__(
+        self,
+        cache: SidecarCache,
+        *,
+        scorer: ResponseScorer,
+        identity: SidecarIdentity,
+        queries_per_batch: int,
+        progress: Progress,
+    ) -> None:
+        self._cache = cache
+        self._scorer = scorer
+        self._identity = identity
+        self._queries_per_batch = queries_per_batch
+        self._progress = progress
+
+    def sidecar(self, dataset: RankedDataset, *, given: str | None) -> Sidecar:
+        """The side-car of a data set: the user's, from the cache, or computed now.
+
+        Args:
+            dataset: Records.
+            given: Side-car of the user, used instead of computing.
+
+        Raises:
+            Interrupted: The job was asked to stop; what is done is kept.
+            SidecarError: The side-car of the user belongs to another model or template.
+        """
+        if given is not None:
+            return Sidecar.open(given, self._identity, storage=self._cache.storage)
+        found = self._cache.find(self._identity, dataset)
+        if found is not None:
+            return found
+        self._progress.emit(
+            "phase",
+            phase="reference",
+            message=f"reference log-probabilities of {dataset.num_records} queries",
+        )
+        return self._cache.make(
+            self._identity,
+            dataset,
+            lambda items: self._score(dataset, items),
+            queries_per_batch=self._queries_per_batch,
+        )
+
+    @torch.no_grad()
+    def _score(self, dataset: RankedDataset, items: Sequence[Item]) -> list[Valued]:
+        groups, names = [], []
+        for record, indices in items:
+            responses = [record.responses[index] for index in indices]
+            with located(record, indices):
+                media = load_media(record, dataset.media_root, storage=self._cache.storage)
+                groups.append(
+                    self._scorer.adapter.encode(
+                        record.query.text, media, [response.text for response in responses]
+                    )
+                )
+            keys = record_keys(record)
+            names += [
+                (keys[index], record.record_id, response.response_id)
+                for index, response in zip(indices, responses, strict=True)
+            ]
+        sums = self._scorer(groups).sums.double().tolist()
+        return [
+            Valued(key, value, record_id, response_id)
+            for (key, record_id, response_id), value in zip(names, sums, strict=True)
+        ]

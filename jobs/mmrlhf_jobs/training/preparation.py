@@ -1,0 +1,167 @@
+"""Opening and checking of what every training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmrlhf_api import DataSource, MMDPOJob, RewardInference, RewardTrainJob, spec_digest
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.queries.row_check import check_rows
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
+from mmrlhf_jobs.scores.cache import SidecarCache
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.uris import StorageOptions
+from mmrlhf_jobs.training.checkpoints import RunInputs
+from mmrlhf_jobs.training.inputs import OpenDataset, Policy, open_dataset
+
+__all__ = ["EVALUATION_BATCH", "Preparation", "TrainJob"]
+
+TrainJob = MMDPOJob | RewardTrainJob
+"""A job that trains a model."""
+
+EVALUATION_BATCH = 8
+"""Queries that go through the model at once where nothing is trained."""
+
+
+class Preparation:
+    """Opens, checks and computes what a run needs, on all its processes.
+
+    Args:
+        job: What to do.
+        context: The world around it.
+        store: Artifacts of the job.
+        options: How to reach an object store.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        context: TrainingContext,
+        store: ArtifactStore,
+        options: StorageOptions,
+    ) -> None:
+        self._job = job
+        self.context = context
+        self.store = store
+        self.options = options
+
+    def open_data(self) -> tuple[OpenDataset, OpenDataset | None]:
+        """Validate and open the records to train on and those held out.
+
+        Raises:
+            DataError: A data set is missing, empty, or has too many invalid rows.
+        """
+        data = self._job.spec.data
+        train = self.open(data.train)
+        return train, None if data.evaluation is None else self.open(data.evaluation)
+
+    def open(self, source: DataSource) -> OpenDataset:
+        """Validate and open one data set.
+
+        Raises:
+            DataError: It is missing, empty, or has too many invalid rows.
+        """
+        self.context.progress.emit("phase", phase="validate", message=f"checking {source.uri}")
+        dataset = open_dataset(
+            source,
+            max_invalid_fraction=self._job.spec.data.max_invalid_fraction,
+            seed=self._job.spec.training.seed,
+            runtime=self.context.runtime,
+            options=self.options,
+        )
+        report = dataset.report
+        if report.num_invalid:
+            self.context.progress.emit(
+                "notice",
+                message=f"{report.num_invalid} of {report.rows} rows of {source.uri} are invalid "
+                "and left out; the manifest lists them",
+            )
+        return dataset
+
+    def check_rows(self, dataset: OpenDataset, check: Callable[[RankedResponse], None]) -> None:
+        """Look at every row before the first step, so that none stops a training.
+
+        Args:
+            dataset: Records.
+            check: Raises DataError on a record that cannot be used.
+
+        Raises:
+            DataError: Some cannot; names the first rows.
+        """
+        self.context.progress.emit(
+            "phase",
+            phase="validate",
+            message=f"checking that the rows of {dataset.uri} fit the model",
+        )
+        check_rows(dataset.records, check, runtime=self.context.runtime)
+
+    def load_policy(self, *, deepspeed: bool) -> Policy:
+        """Load the model that is trained.
+
+        Raises:
+            ModelError: It is missing or incomplete.
+        """
+        spec = self._job.spec
+        self.context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
+        return Policy.load(
+            spec.model,
+            spec.trainable,
+            # Without DeepSpeed, half precision is autocast over float32 weights.
+            weights=spec.model.dtype if deepspeed else "float32",
+            scratch=self.context.scratch,
+            runtime=self.context.runtime,
+            options=self.options,
+        )
+
+    def load_reward_model(
+        self, uri: str, *, inference: RewardInference | None = None
+    ) -> CritiqueRewardModel:
+        """Load a reward model to score with; `inference` as in its own job by default.
+
+        Raises:
+            ModelError: It is missing, damaged, or no reward model.
+        """
+        spec, runtime = self._job.spec, self.context.runtime
+        return CritiqueRewardModel.from_pretrained(
+            uri,
+            inference=inference,
+            dtype=spec.model.dtype,
+            attention=spec.model.attention,
+            device=runtime.device,
+            seed=spec.training.seed,
+            scratch=self.context.scratch / f"rank-{runtime.rank}" / "reward-model",
+            storage=self.options,
+        )
+
+    def sidecar_cache(self) -> SidecarCache:
+        """Side-cars that earlier runs made, and place for those of this one."""
+        runtime = self.context.runtime
+        return SidecarCache(
+            self.store,
+            scratch=self.context.scratch / f"rank-{runtime.rank}",
+            runtime=runtime,
+            interruption=self.context.interruption,
+            storage=self.options,
+        )
+
+    def digests(
+        self, policy: Policy, train: OpenDataset, *, template: str, rewards: str = ""
+    ) -> RunInputs:
+        """What the run is made from.
+
+        Args:
+            policy: The model as it was loaded.
+            train: Records to train on.
+            template: Digest of what turns texts into tokens.
+            rewards: Digest of the reward scores, where there are any.
+        """
+        records = train.records
+        return RunInputs(
+            train_data=f"{records.digest}-{records.index.selection_digest}",
+            model=policy.digest,
+            template=template,
+            image_settings=policy.loaded.adapter.image_settings(),
+            rewards=rewards,
+            spec=spec_digest(self._job),
+        )

@@ -1,0 +1,87 @@
+"""What a finished run leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmrlhf_api import job_dict, spec_digest
+from mmrlhf_jobs.evaluation.results import EvaluationResult
+from mmrlhf_jobs.queries.protocols import Q
+from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.training.preparation import TrainJob
+from mmrlhf_jobs.training.recipe import Out, PreparedRun
+
+__all__ = ["make_manifest", "named_metrics", "publish_model"]
+
+
+def publish_model(
+    save: Callable[[Path], None], *, store: ArtifactStore, key: str, scratch: Path
+) -> None:
+    """Write the model as a folder and make it visible at once.
+
+    Args:
+        save: Writes it into a folder that does not exist yet.
+        store: Artifacts.
+        key: Key of the model.
+        scratch: Local folder for the files on their way.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    save(scratch)
+    # Left over by a run that was killed before its manifest.
+    store.remove(key)
+    store.publish(scratch, key)
+    shutil.rmtree(scratch)
+
+
+def named_metrics(
+    prepared: PreparedRun[Q, Out], results: Mapping[str, EvaluationResult]
+) -> dict[str, float]:
+    """Overall figures by wire name, such as ``afterPreferenceAccuracy``."""
+    metrics = dict(prepared.metrics)
+    for name, result in results.items():
+        metrics |= result.named(name)
+    return metrics
+
+
+def make_manifest(
+    job: TrainJob,
+    prepared: PreparedRun[Q, Out],
+    results: Mapping[str, EvaluationResult],
+    *,
+    processes: int,
+    engine: str,
+    steps: int,
+    attempts: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The record of a run: what it was made from, by what, and what came out.
+
+    Args:
+        job: The job.
+        prepared: Its data.
+        results: Evaluations by name.
+        processes: Number of processes.
+        engine: Name of the engine.
+        steps: Optimizer steps done.
+        attempts: Every start of the run and how it ended.
+    """
+    return {
+        "schema": SCHEMA,
+        "job": job_dict(job),
+        "specDigest": spec_digest(job),
+        "inputs": asdict(prepared.digests),
+        "data": prepared.train.report.to_dict(),
+        "seed": job.spec.training.seed,
+        "processes": processes,
+        "engine": engine,
+        "steps": steps,
+        **prepared.record,
+        "metrics": named_metrics(prepared, results),
+        "evaluation": {name: result.to_dict() for name, result in results.items()},
+        "environment": environment(),
+        "attempts": attempts,
+    }

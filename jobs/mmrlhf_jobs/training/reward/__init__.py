@@ -1,0 +1,1 @@
+"""RewardTrainJob: its recipe, objective, evaluation and scoring (paper 3.3)."""

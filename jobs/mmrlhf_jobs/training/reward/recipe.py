@@ -1,0 +1,180 @@
+"""Training of the critique-based reward model (paper section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from mmrlhf_api import RewardTrainJob
+from mmrlhf_jobs.evaluation.passes import EvaluationPass
+from mmrlhf_jobs.evaluation.results import EvaluationResult
+from mmrlhf_jobs.evaluation.rewardbench import bench_query, measure
+from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.queries.judged import JudgedQuery, JudgedQueryBuilder, count_critiques
+from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.judge import RewardModelCard, critique_template, save_reward_model
+from mmrlhf_jobs.reward_model.scorer import ResponseRewards, RewardScorer
+from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.training.inputs import OpenDataset, Policy
+from mmrlhf_jobs.training.preparation import EVALUATION_BATCH, Preparation
+from mmrlhf_jobs.training.recipe import PreparedRun
+from mmrlhf_jobs.training.reward.evaluation import RewardEvaluation
+from mmrlhf_jobs.training.reward.objective import RewardObjective
+from mmrlhf_jobs.training.reward.scoring import score_dataset
+
+__all__ = ["RewardRecipe"]
+
+
+class RewardRecipe:
+    """What is particular to a RewardTrainJob.
+
+    Args:
+        job: What to do.
+        preparation: Opens and checks its inputs.
+    """
+
+    def __init__(self, job: RewardTrainJob, preparation: Preparation) -> None:
+        self._job = job
+        self._preparation = preparation
+        self._benchmark: OpenDataset | None = None
+
+    def prepare(
+        self, policy: Policy, train: OpenDataset, held_out: OpenDataset | None
+    ) -> PreparedRun[JudgedQuery, ResponseRewards]:
+        """Look at every row and critique, and put a new head on the model.
+
+        Raises:
+            DataError: Responses have no critique, and that is not allowed; or rows do not fit the
+                model.
+            ModelError: The chat template does not let responses share a prompt.
+        """
+        spec, preparation = self._job.spec, self._preparation
+        objective, runtime = spec.objective, preparation.context.runtime
+        self._open_benchmark()
+        found = count_critiques(
+            train.records,
+            critique=objective.critique,
+            mode=objective.pairs,
+            missing=objective.missing_critique,
+            runtime=runtime,
+        )
+        if found["missing"]:
+            preparation.context.progress.emit(
+                "notice",
+                message=f"{found['missing']} of {found['responses']} responses have no "
+                f"{objective.critique} critique; their critique loss is skipped",
+            )
+        template = critique_template(policy.loaded)
+        for dataset in filter(None, (train, held_out)):
+            preparation.check_rows(dataset, self._builder(template, dataset).check)
+        if self._benchmark is not None:
+            self._check_benchmark(template, self._benchmark)
+        evaluation = None
+        if held_out is not None:
+            evaluation = RewardEvaluation(
+                EvaluationPass(
+                    dataset=held_out.records,
+                    builder=self._builder(template, held_out),
+                    runtime=runtime,
+                    queries_per_batch=EVALUATION_BATCH,
+                )
+            )
+        return PreparedRun(
+            module=self._module(policy),
+            train=train,
+            builder=self._builder(template, train),
+            objective=RewardObjective(objective),
+            evaluation=evaluation,
+            digests=preparation.digests(policy, train, template=template.digest()),
+            record={"critiques": found},
+        )
+
+    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """Write the reward model."""
+        spec = self._job.spec
+        card = RewardModelCard(
+            head=spec.objective.head,
+            hidden_size=_hidden_size(policy),
+            critique=spec.objective.critique,
+            inference=spec.inference,
+            template=critique_template(policy.loaded).digest(),
+            base=spec.model.uri,
+            base_digest=policy.digest,
+        )
+        save_reward_model(policy.loaded.model, weights, card, source=policy.folder, target=folder)
+
+    def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:
+        """Measure the model on the benchmark, as it was published and as it will be used."""
+        if self._benchmark is None:
+            return {}
+        preparation, records = self._preparation, self._benchmark.records
+        preparation.context.progress.emit(
+            "phase", phase="benchmark", message=f"scoring {records.num_records} queries"
+        )
+        model = preparation.load_reward_model(model_uri, inference=self._job.spec.inference)
+        scores = score_dataset(model, self._benchmark, preparation)
+        runtime = preparation.context.runtime
+        own = [
+            bench_query(record, scores.lookup(record_keys(record)).tolist())
+            for record in records.share(rank=runtime.rank, world_size=runtime.world_size)
+        ]
+        return {"benchmark": measure(query for part in runtime.gather(own) for query in part)}
+
+    def _open_benchmark(self) -> None:
+        """Check the benchmark before training, not after it."""
+        spec, preparation = self._job.spec, self._preparation
+        if spec.benchmark is None:
+            return
+        self._benchmark = preparation.open(spec.benchmark)
+        if spec.inference.critique == "groundTruth":
+            count_critiques(
+                self._benchmark.records,
+                critique=spec.objective.critique,
+                mode="all",
+                missing="fail",
+                runtime=preparation.context.runtime,
+            )
+
+    def _check_benchmark(self, template: CritiqueTemplate, benchmark: OpenDataset) -> None:
+        """Look at its rows as they will be scored; critiques to write take what room is left."""
+        spec = self._job.spec
+        given = spec.inference.critique == "groundTruth"
+        builder = JudgedQueryBuilder(
+            template,
+            media_root=benchmark.records.media_root,
+            mode="all",
+            critique=spec.objective.critique if given else "none",
+            storage=self._preparation.options,
+        )
+        self._preparation.check_rows(benchmark, builder.check)
+
+    def _module(self, policy: Policy) -> RewardScorer:
+        loaded = policy.loaded
+        weight = next(loaded.model.parameters())
+        head = RewardHead(
+            self._job.spec.objective.head,
+            _hidden_size(policy),
+            seed=self._job.spec.training.seed,
+        )
+        return RewardScorer(
+            loaded.model,
+            loaded.adapter,
+            head.to(weight.device, weight.dtype),
+            shared_prefix=loaded.adapter.supports_shared_prefix,
+        )
+
+    def _builder(self, template: CritiqueTemplate, dataset: OpenDataset) -> JudgedQueryBuilder:
+        objective = self._job.spec.objective
+        return JudgedQueryBuilder(
+            template,
+            media_root=dataset.records.media_root,
+            mode=objective.pairs,
+            critique=objective.critique,
+            storage=self._preparation.options,
+        )
+
+
+def _hidden_size(policy: Policy) -> int:
+    return int(policy.loaded.model.config.get_text_config().hidden_size)

@@ -1,0 +1,160 @@
+"""Scores of a reward model for all responses of a data set (paper 3.2, Inference)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mmrlhf_jobs.data.critiques import CritiqueSource, critique_of
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.queries.preference import located
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, Verdict
+from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.parts import Valued
+from mmrlhf_jobs.scores.passes import Item
+from mmrlhf_jobs.scores.table import Sidecar
+from mmrlhf_jobs.storage.uris import StorageOptions
+from mmrlhf_jobs.training.inputs import OpenDataset
+from mmrlhf_jobs.training.preparation import Preparation
+
+__all__ = ["BATCH_TOKENS", "QUERIES_PER_PART", "RewardScoring", "score_dataset"]
+
+QUERIES_PER_PART = 16
+"""Queries whose scores are written at once; what a kill can cost."""
+
+BATCH_TOKENS = 65_536
+"""Places of the cache that a batch may take; 4 GB for 7 billion weights, 57 kB a place."""
+
+
+class RewardScoring:
+    """Scores items of a side-car pass.
+
+    Args:
+        model: The reward model.
+        dataset: Where the items come from.
+        batch_tokens: Places of the cache, padding and critiques included, that a batch may take;
+            queries are joined to batches of similar length up to that.
+        storage: How to reach an object store.
+    """
+
+    def __init__(
+        self,
+        model: CritiqueRewardModel,
+        dataset: RankedDataset,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        storage: StorageOptions | None = None,
+    ) -> None:
+        self._model = model
+        self._dataset = dataset
+        self._batch_tokens = batch_tokens
+        self._storage = storage
+        self.cut = 0
+        """Critiques that were ended at the largest length so far."""
+
+    def score(self, items: Sequence[Item]) -> list[Valued]:
+        """Scores and critiques, in the order of the items.
+
+        Raises:
+            DataError: A media file cannot be read, a text does not fit the model, or a response
+                lacks the critique that it is to be scored after.
+        """
+        groups = [self._encode(*item) for item in items]
+        verdicts: dict[int, Sequence[Verdict]] = {}
+        for batch in self._batches(groups):
+            texts = [
+                (items[place][0].query.text, items[place][0].responses[index].text)
+                for place in batch
+                for index in items[place][1]
+            ]
+            found = iter(self._model.score_groups([groups[place] for place in batch], texts))
+            for place in batch:
+                verdicts[place] = [next(found) for _ in items[place][1]]
+        self.cut += sum(verdict.cut for several in verdicts.values() for verdict in several)
+        return [
+            Valued(
+                key=record_keys(record)[index],
+                value=verdict.score,
+                record_id=record.record_id,
+                response_id=record.responses[index].response_id,
+                critique="\n\n".join(verdict.critiques) if verdict.critiques else None,
+            )
+            for place, (record, indices) in enumerate(items)
+            for index, verdict in zip(indices, verdicts[place], strict=True)
+        ]
+
+    def _encode(self, record: RankedResponse, indices: Sequence[int]) -> EncodedGroup:
+        responses = [record.responses[index] for index in indices]
+        critiques = None
+        with located(record, indices):
+            if self._model.needs_critiques:
+                source: CritiqueSource = self._model.card.critique
+                critiques = []
+                for place, response in enumerate(responses):
+                    critique = critique_of(response, source)
+                    if critique is None:
+                        raise DataError(
+                            f"there is no {source} critique to score this response after; add it, "
+                            "or score with generated critiques",
+                            field=f"responses[{place}].critique",
+                        )
+                    critiques.append(critique)
+            return self._model.encode(
+                record.query.text,
+                load_media(record, self._dataset.media_root, storage=self._storage),
+                [response.text for response in responses],
+                critiques,
+            )
+
+    def _batches(self, groups: Sequence[EncodedGroup]) -> Iterator[list[int]]:
+        """Places of groups that go through the model together, long ones first."""
+        inference = self._model.inference
+        generated = inference.critique == "generated"
+        extra = inference.max_new_tokens + 1 if generated else 0
+        samples = inference.samples
+
+        def length(group: EncodedGroup) -> int:
+            return len(group.prompt_ids) + max(map(len, group.responses)) + extra
+
+        batch: list[int] = []
+        rows = longest = 0
+        for place in sorted(range(len(groups)), key=lambda place: -length(groups[place])):
+            own = len(groups[place].responses) * samples
+            if batch and (rows + own) * longest > self._batch_tokens:
+                yield batch
+                batch, rows, longest = [], 0, 0
+            batch.append(place)
+            rows += own
+            longest = max(longest, length(groups[place]))
+        if batch:
+            yield batch
+
+
+def score_dataset(
+    model: CritiqueRewardModel, dataset: OpenDataset, preparation: Preparation
+) -> Sidecar:
+    """Scores of a data set within a job: from the cache, or made now and kept there.
+
+    Raises:
+        Interrupted: The job was asked to stop; what is done is kept.
+        DataError: See `RewardScoring.score`.
+    """
+    cache = preparation.sidecar_cache()
+    identity = model.identity()
+    found = cache.find(identity, dataset.records)
+    if found is not None:
+        return found
+    scoring = RewardScoring(model, dataset.records, storage=preparation.options)
+    made = cache.make(identity, dataset.records, scoring.score, queries_per_batch=QUERIES_PER_PART)
+    context = preparation.context
+    cut = int(context.runtime.sum([scoring.cut])[0])
+    if cut:
+        context.progress.emit(
+            "notice",
+            message=f"{cut} critiques were ended at {model.inference.max_new_tokens} tokens "
+            "(inference.maxNewTokens)",
+        )
+    return made

@@ -1,0 +1,311 @@
+"""Training of a model by a job, whatever its kind: a recipe says what is particular to the kind.
+
+The order of a run: validate the data, load the model, prepare what the objective needs, go on from
+the last checkpoint, train, evaluate, publish. Everything up to the first step is checked before it,
+so that a mistake in the input costs no training.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Generic
+
+from mmrlhf_api.runs import RunLayout
+from mmrlhf_jobs.errors import JobError
+from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
+from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.process.interruption import Interrupted
+from mmrlhf_jobs.process.store_options import storage_options
+from mmrlhf_jobs.queries.protocols import Q
+from mmrlhf_jobs.reporting.manifest import Attempts
+from mmrlhf_jobs.reporting.metrics import MetricsLog
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
+from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
+from mmrlhf_jobs.training.engines.torch_engine import Engine, TorchEngine
+from mmrlhf_jobs.training.inputs import Policy, torch_dtype
+from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
+from mmrlhf_jobs.training.pace import Pace
+from mmrlhf_jobs.training.plan import StepPlan
+from mmrlhf_jobs.training.preparation import Preparation, TrainJob
+from mmrlhf_jobs.training.publication import make_manifest, named_metrics, publish_model
+from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
+
+__all__ = ["Trainer"]
+
+
+class Trainer(Generic[Q, Out]):
+    """Runs one job on the processes of a runtime.
+
+    Args:
+        job: What to do.
+        context: The world around it.
+        recipe: Makes the recipe of the job's kind from what prepares its inputs.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        context: TrainingContext,
+        recipe: Callable[[Preparation], Recipe[Q, Out]],
+    ) -> None:
+        self._job = job
+        self._context = context
+        self._runtime = context.runtime
+        self._options = storage_options(job)
+        self._store = ArtifactStore(job.spec.artifacts.uri, self._options)
+        self._layout = RunLayout.of(job)
+        self._attempts = Attempts(self._store, self._layout.attempts, context.clock)
+        self._preparation = Preparation(job, context, self._store, self._options)
+        self._recipe = recipe(self._preparation)
+        self._step = 0
+        parallelism = job.spec.parallelism
+        self._uses_deepspeed = parallelism.engine == "deepspeed" or (
+            parallelism.engine == "auto" and self._runtime.world_size > 1
+        )
+        self._engine_name = (
+            f"deepspeed-{parallelism.zero_stage}" if self._uses_deepspeed else "torch"
+        )
+
+    def run(self) -> None:
+        """Train and publish, or do nothing if the run is complete already.
+
+        Raises:
+            JobError: The input is wrong or the run failed.
+            Interrupted: The job was asked to stop; a checkpoint was saved.
+        """
+        self._runtime.on_main(self._store.check_writable)
+        if self._context.fresh:
+            self._runtime.on_main(self._forget)
+        finished = self._runtime.on_main(lambda: self._store.read_text(self._layout.manifest))
+        if finished is not None:
+            self._context.progress.emit(
+                "notice",
+                message="this run is complete already; change the job or use --fresh to run anew",
+            )
+            self._announce(json.loads(finished)["metrics"])
+            return
+        self._runtime.on_main(lambda: self._attempts.begin(processes=self._runtime.world_size))
+        try:
+            policy, prepared = self._prepare()
+            log, results = self._train(policy, prepared)
+            # The engine and its optimizer are gone by now: the published model needs the room.
+            results |= self._recipe.assess(f"{self._store.uri}/{self._layout.model}")
+            self._conclude(prepared, log, results)
+        except (Interrupted, JobError) as error:
+            self._end_attempt(type(error).__name__)
+            raise
+
+    def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
+        train, held_out = self._preparation.open_data()
+        policy = self._preparation.load_policy(deepspeed=self._uses_deepspeed)
+        # Before the engine: the model is as it was loaded, and its weights are in one place.
+        prepared = self._recipe.prepare(policy, train, held_out)
+        if self._job.spec.training.gradient_checkpointing:
+            policy.loaded.model.activation_checkpointing_enable()
+        prepared.module.train()
+        return policy, prepared
+
+    def _train(
+        self, policy: Policy, prepared: PreparedRun[Q, Out]
+    ) -> tuple[MetricsLog, dict[str, EvaluationResult]]:
+        spec, context = self._job.spec, self._context
+        records = prepared.train.records
+        engine = self._engine(prepared)
+        checkpoints = self._checkpoints()
+        state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
+        log = MetricsLog(
+            context.scratch / f"metrics-{self._runtime.rank}.jsonl",
+            restored=state.metrics if state else "",
+        )
+        plan = StepPlan(
+            num_records=records.num_records,
+            queries_per_step=spec.training.queries_per_step,
+            queries_per_micro_batch=spec.training.queries_per_micro_batch,
+            epochs=spec.training.epochs,
+            max_steps=spec.training.max_steps,
+        )
+        loop = OptimizerLoop(
+            engine=engine,
+            objective=prepared.objective,
+            plan=plan,
+            optimizer=spec.optimizer,
+            seed=spec.training.seed,
+            runtime=self._runtime,
+            interruption=context.interruption,
+        )
+        context.progress.emit(
+            "phase", phase="train", message=f"step {self._step} of {plan.total_steps}"
+        )
+        pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
+        for figures in loop.run(records, prepared.builder, start=self._step):
+            self._step = figures.step
+            self._log(figures, plan.total_steps, log, pace)
+            if figures.step == plan.total_steps:
+                break
+            if figures.step % spec.checkpoint.every_steps == 0 or figures.interrupted:
+                checkpoints.save(engine, self._state(prepared, log))
+            if figures.interrupted:
+                raise Interrupted(
+                    f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
+                    "checkpoint is saved, run the same job again to go on"
+                )
+            every = spec.training.evaluate_every_steps
+            if prepared.evaluation and every and figures.step % every == 0:
+                result = self._evaluate(prepared.evaluation, engine)
+                log.append({"step": self._step, **result.named("heldOut")})
+        results = self._results(prepared.evaluation, engine)
+        self._publish(policy, engine)
+        return log, results
+
+    def _forget(self) -> None:
+        """Remove the run, its completeness first. Cached values of models and data stay."""
+        self._store.remove(self._layout.manifest)
+        self._store.remove(self._layout.prefix)
+
+    def _engine(self, prepared: PreparedRun[Q, Out]) -> Engine[Out]:
+        spec = self._job.spec
+        dtype = torch_dtype(spec.model.dtype)
+        if self._uses_deepspeed:
+            return DeepSpeedEngine(
+                prepared.module,
+                spec.optimizer,
+                parallelism=spec.parallelism,
+                runtime=self._runtime,
+                dtype=dtype,
+            )
+        return TorchEngine(
+            prepared.module,
+            spec.optimizer,
+            device=self._runtime.device,
+            autocast=None if spec.model.dtype == "float32" else dtype,
+        )
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(
+            self._store,
+            prefix=self._layout.prefix,
+            scratch=self._context.scratch / f"checkpoint-{self._runtime.rank}",
+            keep=self._job.spec.checkpoint.keep,
+            runtime=self._runtime,
+        )
+
+    def _resume(
+        self,
+        checkpoints: Checkpoints,
+        engine: Engine[Out],
+        objective: Objective[Q, Out],
+        digests: RunInputs,
+    ) -> CheckpointState | None:
+        if self._job.spec.checkpoint.resume == "none":
+            self._runtime.on_main(checkpoints.clear)
+            return None
+        state = self._runtime.on_main(
+            lambda: checkpoints.latest(
+                world_size=self._runtime.world_size, engine=self._engine_name, inputs=digests
+            )
+        )
+        if state is None:
+            return None
+        checkpoints.restore(engine, state)
+        objective.restore(state.objective)
+        self._step = state.step
+        self._context.progress.emit(
+            "notice", message=f"going on from the checkpoint of step {state.step}"
+        )
+        return state
+
+    def _state(self, prepared: PreparedRun[Q, Out], log: MetricsLog) -> CheckpointState:
+        return CheckpointState(
+            step=self._step,
+            world_size=self._runtime.world_size,
+            engine=self._engine_name,
+            inputs=prepared.digests,
+            objective=prepared.objective.state(),
+            metrics=log.text(),
+        )
+
+    def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
+        speed = pace.note(step=figures.step, tokens=figures.tokens)
+        if figures.step % self._job.spec.tracking.log_every_steps == 0:
+            log.append({**figures.row, **speed})
+        self._context.progress.emit(
+            "step",
+            step=figures.step,
+            totalSteps=total_steps,
+            loss=figures.loss,
+            margin=figures.margin,
+            accuracy=figures.accuracy,
+            tokensPerSecond=speed["tokensPerSecond"],
+            etaSeconds=speed["etaSeconds"],
+        )
+
+    def _evaluate(self, evaluation: Evaluation[Out], engine: Engine[Out]) -> EvaluationResult:
+        self._context.progress.emit(
+            "phase", phase="evaluate", message=f"held-out data after step {self._step}"
+        )
+        return evaluation.run(engine.score, spare=self._uses_deepspeed)
+
+    def _results(
+        self, evaluation: Evaluation[Out] | None, engine: Engine[Out]
+    ) -> dict[str, EvaluationResult]:
+        if evaluation is None:
+            return {}
+        before = evaluation.before()
+        return {
+            **({} if before is None else {"before": before}),
+            "after": self._evaluate(evaluation, engine),
+        }
+
+    def _publish(self, policy: Policy, engine: Engine[Out]) -> None:
+        self._context.progress.emit("phase", phase="publish", message="writing the model")
+        # Every process takes part in gathering the weights; rank 0 writes them.
+        weights = engine.weights()
+        if self._runtime.is_main:
+            publish_model(
+                lambda folder: self._recipe.save(policy, weights, folder),
+                store=self._store,
+                key=self._layout.model,
+                scratch=self._context.scratch / "publish",
+            )
+        self._runtime.wait()
+
+    def _conclude(
+        self,
+        prepared: PreparedRun[Q, Out],
+        log: MetricsLog,
+        results: dict[str, EvaluationResult],
+    ) -> None:
+        """Write metrics and manifest, the manifest last: it makes the run complete."""
+        if self._runtime.is_main:
+            self._store.write_text(self._layout.metrics, log.text())
+            manifest = make_manifest(
+                self._job,
+                prepared,
+                results,
+                processes=self._runtime.world_size,
+                engine=self._engine_name,
+                steps=self._step,
+                attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
+            )
+            self._store.write_text(
+                self._layout.manifest, json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+            )
+        self._runtime.wait()
+        self._announce(named_metrics(prepared, results))
+        self._runtime.on_main(self._checkpoints().clear)
+
+    def _announce(self, metrics: dict[str, float]) -> None:
+        self._context.progress.emit(
+            "done", artifacts=f"{self._store.uri}/{self._layout.prefix}", metrics=metrics
+        )
+
+    def _end_attempt(self, exit_name: str) -> None:
+        """Note the end; the record of a failure must not hide the failure itself."""
+        if self._runtime.is_main:
+            try:
+                self._attempts.end(exit_name=exit_name, step=self._step)
+            except JobError:
+                return

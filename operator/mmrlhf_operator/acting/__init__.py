@@ -1,0 +1,1 @@
+"""Carries plans out: reconciler, effects, look-ups of inputs, queue."""

@@ -1,0 +1,180 @@
+"""Carrying out a plan: the status, then actions.
+
+Every step may be the last before a crash, and may be made twice: names are deterministic, deletions
+name the UID, and the status is written only on top of the version that the plan was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from mmrlhf_api import JobStatus
+from mmrlhf_api.base import wire_dict
+from mmrlhf_api.constants import API_VERSION, MANAGER
+from mmrlhf_operator.errors import PostponeError, ServerError
+from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.kube.concurrency import run_all
+from mmrlhf_operator.kube.timestamps import format_time
+from mmrlhf_operator.planning.actions import Action, Create, DeleteJob, DeletePod, Note
+from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.state.views import Finding, JobView, owner_uid
+
+__all__ = ["act", "conflict_with", "emit", "event_name", "merge_patch", "told", "write_status"]
+
+_AT_ONCE = 16
+_PREVIOUS_SECONDS = 1.0
+
+
+async def write_status(api: Api, job: JobView, status: JobStatus) -> Manifest | None:
+    """Write a status, if it differs; returns the job as the server has it then.
+
+    Raises:
+        ServerError: ``is_conflict`` when the job has changed since it was read.
+    """
+    if status == job.status:
+        return None
+    # What the server does not hold yet is written even where it is the default.
+    held = job.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    patch = merge_patch(held, wire_dict(status))
+    body = {"metadata": {"resourceVersion": job.resource_version}, "status": patch}
+    return await api.patch(f"{jobs(job.kind, job.namespace)}/{job.name}/status", body)
+
+
+def merge_patch(before: Any, after: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the JSON merge patch (RFC 7386) that turns one JSON value into another."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        if key not in before or before[key] != value:
+            patch[key] = merge_patch(before.get(key), value)
+    return patch
+
+
+async def emit(api: Api, job: JobView, note: Note) -> None:
+    """Emit a Kubernetes event; one that exists already was emitted before a crash."""
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event_name(job, note), "namespace": job.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": job.kind.name,
+            "name": job.name,
+            "namespace": job.namespace,
+            "uid": job.uid,
+        },
+        "type": note.type,
+        "reason": note.reason,
+        "message": note.message[:1024],
+        "source": {"component": MANAGER},
+        "reportingComponent": MANAGER,
+        "reportingInstance": MANAGER,
+        "action": note.reason,
+        "count": 1,
+        "firstTimestamp": format_time(note.at),
+        "lastTimestamp": format_time(note.at),
+    }
+    try:
+        await api.create(collection("Event", job.namespace), event)
+    except ServerError as error:
+        if error.is_final or error.is_missing:
+            return  # a namespace on its way out takes no events
+        if not error.is_conflict or event_name(job, note) not in await told(api, job):
+            raise
+
+
+async def told(api: Api, job: JobView) -> set[str]:
+    """Return the names of the events that there are about a job."""
+    events = collection("Event", job.namespace)
+    listed = await api.get(events, fieldSelector=f"involvedObject.uid={job.uid}")
+    return {entry["metadata"]["name"] for entry in listed.get("items", ())}
+
+
+def event_name(job: JobView, note: Note) -> str:
+    """Name of the event that a note becomes, the same each time."""
+    digest = hashlib.sha256(f"{job.uid}/{note.key}".encode()).hexdigest()
+    return f"{job.name}.{digest[:16]}"
+
+
+async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Finding, ...]:
+    """Carry out actions; returns what is in the way of creating something.
+
+    Raises:
+        PostponeError: Objects of an earlier job of the same name are still going.
+    """
+    shared = [a for a in actions if isinstance(a, Create) and a.kind != "Pod"]
+    pods = [a for a in actions if isinstance(a, Create) and a.kind == "Pod"]
+    found: list[Finding] = []
+    for creation in shared:
+        found.extend(await _create(api, job, creation.manifest))
+    if found:
+        return tuple(found)  # pods without their Service or job file would only fail
+    # All are tried before the first error is raised: none may be left half sent.
+    for findings in await run_all(
+        (_create(api, job, creation.manifest) for creation in pods), at_once=_AT_ONCE
+    ):
+        found.extend(findings)
+    for action in actions:
+        if isinstance(action, DeletePod):
+            await api.delete(
+                f"{collection('Pod', job.namespace)}/{action.name}",
+                uid=action.uid,
+                grace=0 if action.force else None,
+            )
+        elif isinstance(action, DeleteJob):
+            await api.delete(f"{jobs(job.kind, job.namespace)}/{job.name}", uid=action.uid)
+    return tuple(found[:1])
+
+
+async def conflict_with(api: Api, job: JobView, manifest: Manifest) -> Finding | None:
+    """Return who has an object's name, None when it is free or the object is ours.
+
+    Raises:
+        PostponeError: It belongs to an earlier job of the same name, which is on its way out.
+    """
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    there = await api.find(f"{collection(kind, job.namespace)}/{name}")
+    if there is None or owner_uid(there) == job.uid:
+        return None
+    owners = there["metadata"].get("ownerReferences") or ()
+    controller = next((owner for owner in owners if owner.get("controller")), None)
+    if controller and (controller["kind"], controller["name"]) == (job.kind.name, job.name):
+        raise PostponeError(
+            f"{kind} {name} of an earlier job of this name is not gone yet",
+            seconds=_PREVIOUS_SECONDS,
+        )
+    owner = f"{controller['kind']} {controller['name']}" if controller else "someone else"
+    return Finding(
+        reason=OperatorReason.NAME_CONFLICT,
+        message=(
+            f"{kind} {name}, which this job needs, exists and belongs to {owner}; remove it, or"
+            " create the job under another name"
+        ),
+    )
+
+
+async def _who_is_there(api: Api, job: JobView, manifest: Manifest) -> list[Finding]:
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    conflict = await conflict_with(api, job, manifest)
+    if conflict is not None:
+        return [conflict]
+    if await api.find(f"{collection(kind, job.namespace)}/{name}") is None:
+        raise PostponeError(f"{kind} {name} has just gone", seconds=_PREVIOUS_SECONDS)
+    return []
+
+
+async def _create(api: Api, job: JobView, manifest: Manifest) -> list[Finding]:
+    try:
+        await api.create(collection(manifest["kind"], job.namespace), manifest)
+    except ServerError as error:
+        if error.is_conflict:
+            return await _who_is_there(api, job, manifest)
+        if error.is_final:
+            name = manifest["metadata"]["name"]
+            message = f"the API server refuses {manifest['kind']} {name}: {error.message}"
+            return [Finding(reason=OperatorReason.CREATION_REFUSED, message=message)]
+        raise
+    return []

@@ -1,0 +1,313 @@
+"""One reconcile of one job: observe, plan, carry out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from mmrlhf_api import KINDS, Job, spec_digest
+from mmrlhf_api.constants import Phase
+from mmrlhf_operator.acting import effects
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import ServerError, UnreachableError
+from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.kube.concurrency import run_all
+from mmrlhf_operator.planning.actions import Action, Check, Create, DeletePod, Note, Plan
+from mmrlhf_operator.planning.deadlines import nodes_in_question
+from mmrlhf_operator.planning.notes import notes
+from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.rendering.names import pod_name
+from mmrlhf_operator.state.dependencies import dependency
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.progress import ProgressBoard
+from mmrlhf_operator.state.store import Key, Store
+from mmrlhf_operator.state.views import (
+    CheckResult,
+    DependencyView,
+    Finding,
+    JobView,
+    Observed,
+)
+
+__all__ = ["Checker", "Reconciler"]
+
+_LOG = logging.getLogger(__name__)
+_STUCK_SECONDS = 20.0
+_AT_ONCE = 16
+_RETELL_SECONDS = 600.0
+
+
+class Checker(Protocol):
+    """Looks up what a spec names; see preflight.py."""
+
+    async def check(self, job: Job) -> Finding | None:
+        """Return what is in the way of a job, None when nothing is."""
+
+
+@dataclass
+class _Memory:
+    """What is remembered of a job between reconciles; all of it can be found out again."""
+
+    uid: str
+    check: CheckResult | None = None
+    checks: int = 0
+    conflicts: tuple[Finding, ...] = ()
+    conflicting: tuple[Manifest, ...] = ()
+    written: Manifest | None = None
+    superseded: set[str] = field(default_factory=set)
+    told: set[str] | None = None
+    due: dict[str, Note] = field(default_factory=dict)
+
+
+class Reconciler:
+    """Reconciles jobs.
+
+    Args:
+        api: The API server.
+        store: What the watches have seen.
+        config: The operator's configuration.
+        checker: Looks up what specs name.
+        board: Progress that jobs pushed.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        *,
+        config: OperatorConfig,
+        checker: Checker,
+        board: ProgressBoard,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._config = config
+        self._checker = checker
+        self._board = board
+        self._clock = clock
+        self._memories: dict[Key, _Memory] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do what is to be done about a job; returns after how many seconds to come back."""
+        body = self._store.job(key)
+        if body is None:
+            self._board.forget(key)
+            self._memories.pop(key, None)
+            return None
+        memory = self._memory(key, body["metadata"]["uid"])
+        job = JobView.read(KINDS[key.kind], self._latest(body, memory))
+        try:
+            # Before a new status takes the place of this one, which a crash may have left untold.
+            await self._tell(job, memory)
+        except (ServerError, UnreachableError) as error:
+            _LOG.info("%s: told later: %s", key, error)
+        observed = await self._observe(key, job, memory)
+        made = self._plan(job, observed)
+        if _acts(job, made):
+            # What watches have seen may be old: nothing is done but on what is true now.
+            live = await self._api.find(f"{jobs(job.kind, job.namespace)}/{job.name}")
+            if live is None or live["metadata"]["uid"] != job.uid:
+                return None  # the watch will tell
+            job = JobView.read(job.kind, live)
+            observed = replace(observed, pods=await self._live_pods(job, observed))
+            made = self._plan(job, observed)
+        _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
+        written = await effects.write_status(self._api, job, made.status)
+        if written is not None:
+            before, now = job.status, made.status
+            if (before.phase, before.reason) != (now.phase, now.reason):
+                _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
+            memory.superseded.add(body["metadata"]["resourceVersion"])
+            memory.superseded.add(job.resource_version)
+            memory.written = written
+            job = JobView.read(job.kind, written)
+        delay = await self._act(job, made, memory)
+        await self._tell(job, memory)
+        return delay
+
+    async def _tell(self, job: JobView, memory: _Memory) -> None:
+        """Tell by events what the status says; what cannot be told now stays due."""
+        found = {note.key: note for note in notes(job.status)}
+        if memory.told is None:
+            memory.told = await self._told_before(job, found)
+        memory.due |= {key: note for key, note in found.items() if key not in memory.told}
+        while memory.due:
+            key, note = next(iter(memory.due.items()))
+            await effects.emit(self._api, job, note)
+            memory.told.add(key)
+            del memory.due[key]
+
+    async def _told_before(self, job: JobView, found: Mapping[str, Note]) -> set[str]:
+        """What the operator before this one told; it may have died before it told the latest."""
+        now = self._clock()
+        lately = {
+            key: note
+            for key, note in found.items()
+            if (now - note.at).total_seconds() < _RETELL_SECONDS
+        }
+        names = await effects.told(self._api, job) if lately else set()
+        untold = {key for key, note in lately.items() if effects.event_name(job, note) not in names}
+        return set(found) - untold
+
+    def _memory(self, key: Key, uid: str) -> _Memory:
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            memory = self._memories[key] = _Memory(uid)
+        return memory
+
+    def _plan(self, job: JobView, observed: Observed) -> Plan:
+        return plan(job, observed, now=self._clock(), config=self._config)
+
+    async def _act(self, job: JobView, made: Plan, memory: _Memory) -> float | None:
+        before = memory.conflicts
+        creations = tuple(a.manifest for a in made.actions if isinstance(a, Create))
+        found = await effects.act(self._api, job, made.actions)
+        if creations:
+            memory.conflicts, memory.conflicting = found, creations
+        for action in made.actions:
+            if isinstance(action, Check):
+                await self._check(job, action.job, memory)
+                return 0.0
+        if memory.conflicts != before:
+            return 0.0
+        return made.requeue_after
+
+    async def _check(self, view: JobView, job: Job, memory: _Memory) -> None:
+        finding = await self._checker.check(job)
+        memory.checks += 1
+        seconds = min(5.0 * 2.0 ** min(memory.checks, 6), 300.0)
+        memory.check = CheckResult(
+            digest=spec_digest(job),
+            finding=finding,
+            retry_at=datetime.fromtimestamp(self._clock().timestamp() + seconds, UTC),
+        )
+        _LOG.info(
+            "%s %s/%s: checked: %s",
+            view.kind.name,
+            view.namespace,
+            view.name,
+            finding.reason if finding else "ready to start",
+        )
+
+    def _latest(self, body: Manifest, memory: _Memory) -> Manifest:
+        """The job as this operator last wrote it, until the watch has caught up."""
+        if memory.written is not None:
+            if body["metadata"]["resourceVersion"] in memory.superseded:
+                return memory.written
+            memory.written = None
+            memory.superseded.clear()
+        return body
+
+    async def _observe(self, key: Key, job: JobView, memory: _Memory) -> Observed:
+        pods = self._store.pods(key, job.uid)
+        await self._review_conflicts(job, memory)
+        lost, known = await self._look_up_nodes(nodes_in_question(pods, self._clock()))
+        return Observed(
+            pods=pods,
+            service=self._store.service(key, job.uid),
+            config_map=self._store.config_map(key, job.uid),
+            dependency=self._dependency(key),
+            check=memory.check,
+            conflicts=memory.conflicts,
+            progress=self._board.latest(key, job.uid),
+            listening_since=self._board.listening_since,
+            lost_nodes=lost,
+            known_nodes=known,
+            warnings=await self._warnings(job, pods),
+        )
+
+    def _dependency(self, key: Key) -> DependencyView | None:
+        named = dependency(self._store.job(key) or {})
+        body = self._store.job(named) if named is not None else None
+        return None if body is None else DependencyView.read(body)
+
+    async def _review_conflicts(self, job: JobView, memory: _Memory) -> None:
+        """See whether what was in the way still is, by looking rather than by trying."""
+        if not memory.conflicts or memory.conflicts[0].reason != "NameConflict":
+            return
+        found = [
+            finding
+            for manifest in memory.conflicting
+            if (finding := await effects.conflict_with(self._api, job, manifest)) is not None
+        ]
+        memory.conflicts = tuple(found[:1])
+
+    async def _look_up_nodes(self, names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        lost: set[str] = set()
+        known: set[str] = set()
+        for name in sorted(names):
+            try:
+                node = await self._api.find(f"/api/v1/nodes/{name}")
+            except ServerError as error:
+                if error.status != 403:
+                    raise
+                continue  # a namespaced operator may not read nodes
+            known.add(name)
+            if node is None or not _is_reachable(node):
+                lost.add(name)
+        return frozenset(lost), frozenset(known)
+
+    async def _live_pods(self, job: JobView, observed: Observed) -> tuple[PodView, ...]:
+        """The pods as they are now: those that were seen, and those that may have been missed."""
+        attempt = job.status.attempt
+        names = {pod.name for pod in observed.pods}
+        total = job.job.spec.resources.nodes if job.job is not None else 0
+        if job.status.pods is not None:
+            total = max(total, job.status.pods.total)  # as it was accepted
+        if attempt > 0 or job.status.phase is not None:
+            names |= {
+                pod_name(job.name, attempt=number, index=index)
+                for number in (attempt, max(0, attempt - 1))
+                for index in range(total)
+            }
+        path = collection("Pod", job.namespace)
+        reads = (self._api.find(f"{path}/{name}") for name in sorted(names))
+        found = await run_all(reads, at_once=_AT_ONCE)
+        views = (PodView.read(body) for body in found if body is not None)
+        return tuple(view for view in views if view is not None and view.owner == job.uid)
+
+    async def _warnings(self, job: JobView, pods: tuple[PodView, ...]) -> dict[str, Finding]:
+        """Latest warning event of each pod that has waited for long without saying why."""
+        now = self._clock()
+        found: dict[str, Finding] = {}
+        for pod in pods:
+            if pod.phase != "Pending" or pod.unscheduled is not None or pod.terminating:
+                continue
+            since = pod.bound_at or pod.created_at
+            if (now - since).total_seconds() < _STUCK_SECONDS:
+                continue
+            if pod.waiting is not None and pod.waiting.reason != "ContainerCreating":
+                continue
+            selector = f"involvedObject.uid={pod.uid},type=Warning"
+            listed = await self._api.get(
+                collection("Event", job.namespace), fieldSelector=selector, limit="20"
+            )
+            events = sorted(listed.get("items", ()), key=lambda e: e.get("lastTimestamp") or "")
+            if events:
+                last = events[-1]
+                found[pod.name] = Finding(
+                    reason=last.get("reason", ""), message=last.get("message", "")
+                )
+        return found
+
+
+def _in_words(action: Action) -> str:
+    name = action.name if isinstance(action, Create | DeletePod) else ""
+    return f"{type(action).__name__} {name}".rstrip()
+
+
+def _acts(job: JobView, made: Plan) -> bool:
+    ends = made.status.phase is Phase.FAILED and job.status.phase is not Phase.FAILED
+    return bool(made.actions) or ends or made.status.attempt != job.status.attempt
+
+
+def _is_reachable(node: dict[str, Any]) -> bool:
+    """Whether the node's kubelet was heard of lately, as the node controller sees it."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    ready = next((entry for entry in conditions if entry["type"] == "Ready"), None)
+    return ready is not None and ready["status"] != "Unknown"

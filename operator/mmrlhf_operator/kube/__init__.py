@@ -1,0 +1,1 @@
+"""The API server as seen from here: requests, transport, lease, timestamps."""

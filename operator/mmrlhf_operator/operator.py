@@ -1,0 +1,150 @@
+"""The parts of a running operator, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from kubernetes.aio import client
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import API_VERSION
+from mmrlhf_operator.acting.preflight import Preflight
+from mmrlhf_operator.acting.queue import WorkQueue
+from mmrlhf_operator.acting.reconciler import Checker, Reconciler
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import ConfigError
+from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.transport import ApiTransport, Transport
+from mmrlhf_operator.serving.progress import ProgressServer
+from mmrlhf_operator.state.progress import ProgressBoard
+from mmrlhf_operator.state.store import Key
+from mmrlhf_operator.state.sweep import Sweep
+from mmrlhf_operator.state.watchdog import Watchdog
+from mmrlhf_operator.state.watches import Pump
+
+__all__ = ["Operator"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Operator:
+    """A whole operator, as it runs in a pod, on a laptop and in tests.
+
+    Args:
+        configuration: How to reach the API server.
+        config: The operator's configuration.
+        transport: Carries the operator's own requests; by default the client library.
+        checker: Looks up what specs name; by default `Preflight`.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        config: OperatorConfig,
+        *,
+        transport: Transport | None = None,
+        checker: Checker | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        limits = config.deadlines
+        self.api = Api(transport or ApiTransport(configuration), timeout=limits.request)
+        self.board = ProgressBoard()
+        self.queue: WorkQueue[Key] = WorkQueue(
+            self._reconcile,
+            deadline=limits.reconcile,
+            first=config.retry_seconds,
+            most=config.max_retry_seconds,
+        )
+        self._watchdog = Watchdog(self.api, namespaces=config.namespaces)
+        self._pump = Pump(
+            configuration,
+            enqueue=self.queue.add,
+            namespaces=config.namespaces,
+            seconds=config.watch_seconds,
+        )
+        self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)
+        self._reconciler = Reconciler(
+            self.api,
+            self._pump.store,
+            config=config,
+            checker=checker or Preflight(self.api, seconds=limits.preflight),
+            board=self.board,
+            clock=clock,
+        )
+        self._clock = clock
+
+    async def run(self, *, ready: asyncio.Event | None = None) -> None:
+        """Serve until cancelled.
+
+        Args:
+            ready: Set once kopf has started.
+
+        Raises:
+            CancelledError: The process was told to end.
+            ConfigError: The API server does not know the kinds.
+            ExceptionGroup: A part died; the process should end, to be started anew.
+        """
+        try:
+            await self._check_kinds()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.queue.run(self.config.workers), name="queue")
+                pump = group.create_task(self._pump.run(ready=ready), name="pump")
+                # kopf takes SIGTERM for itself and returns: then everything else must end as well.
+                pump.add_done_callback(functools.partial(_end_with, asyncio.current_task()))
+                group.create_task(self._resync(), name="resync")
+                group.create_task(self._sweep_often(), name="sweep")
+                if self.config.progress_url is not None:
+                    server = ProgressServer(
+                        self.api,
+                        self.board,
+                        address=self.config.progress_address,
+                        changed=self.queue.add,
+                        clock=self._clock,
+                    )
+                    group.create_task(server.run(), name="progress")
+        finally:
+            await self.api.close()
+
+    def problem(self) -> str | None:
+        """Say what is wrong with this operator; None when nothing is."""
+        return self._watchdog.problem()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconciler.reconcile(key)
+
+    async def _resync(self) -> None:
+        """Reconcile everything now and then, and see whether the watches still hear anything."""
+        while True:
+            # Spread, so that operators that started together do not ask together.
+            await asyncio.sleep(self.config.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311
+            for key in self._pump.store.keys():  # noqa: SIM118 - no mapping
+                self.queue.add(key)
+            await self._watchdog.look(self._pump.store)
+
+    async def _sweep_often(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.sweep_seconds)
+            await self._sweep.run()
+
+    async def _check_kinds(self) -> None:
+        known = await self.api.find(f"/apis/{API_VERSION}")
+        served = {entry["kind"] for entry in (known or {}).get("resources", ())}
+        missing = [kind.name for kind in KINDS.values() if kind.name not in served]
+        if missing:
+            raise ConfigError(
+                f"the API server does not know {', '.join(missing)}: apply the"
+                " CustomResourceDefinitions in crds/ first"
+            )
+
+
+def _end_with(whole: asyncio.Task[None] | None, pump: asyncio.Task[None]) -> None:
+    if whole is not None and not pump.cancelled() and pump.exception() is None:
+        _LOG.info("told to end")
+        whole.cancel()

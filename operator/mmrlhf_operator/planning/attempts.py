@@ -1,0 +1,126 @@
+"""An attempt of a job: its pods are created once the way is free, and then watched."""
+
+from __future__ import annotations
+
+from mmrlhf_api import Job
+from mmrlhf_api.constants import ConditionType, Phase, Reason
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.planning.acceptance import Acceptance
+from mmrlhf_operator.planning.actions import Create
+from mmrlhf_operator.planning.draft import Draft
+from mmrlhf_operator.planning.endings import restart_due
+from mmrlhf_operator.planning.removal import remove
+from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
+from mmrlhf_operator.rendering.manifests import config_map, pod, service
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.views import Finding, Observed, after
+
+__all__ = ["create_missing", "describe", "make_way"]
+
+_RETRY_SECONDS = 30.0
+
+
+def make_way(draft: Draft, job: Job, observed: Observed, config: OperatorConfig) -> bool:
+    """Wait out the back-off and for the pods of other attempts to go; True when the way is free."""
+    due = restart_due(draft, job)
+    waits = due is not None and draft.now < due
+    old = observed.pods_besides(draft.status.attempt)
+    # While waiting, finished pods stay for the sake of their logs: they hold no resources.
+    remove(draft, (p for p in old if not (waits and p.finished)), observed, config)
+    if waits:
+        draft.wake(due)
+    if waits or old:
+        restarting = draft.conditions.find(ConditionType.RESTARTING)
+        if restarting is not None and restarting.status == "True":
+            draft.enter(Phase.RESTARTING, restarting.reason)
+        else:
+            draft.enter(Phase.PENDING, Reason.WAITING_FOR_PODS)
+        draft.count((), total=job.spec.resources.nodes)
+        return False
+    draft.conditions.clear(
+        ConditionType.RESTARTING,
+        Reason.WAITING_FOR_PODS,
+        f"attempt {draft.status.attempt} has started",
+    )
+    return True
+
+
+def create_missing(
+    draft: Draft,
+    acceptance: Acceptance,
+    job: Job,
+    observed: Observed,
+    config: OperatorConfig,
+) -> None:
+    """Create what the current attempt lacks; what exists already is left as it is."""
+    if not acceptance.may_create:
+        draft.wake(after(draft.now, _RETRY_SECONDS))
+        return
+    attempt = draft.status.attempt
+    there = {entry.index for entry in observed.pods_of(attempt)}
+    if observed.config_map is None:
+        draft.actions.append(Create(manifest=config_map(job)))
+    if observed.service is None:
+        draft.actions.append(Create(manifest=service(job)))
+    if not draft.conditions.holds(ConditionType.SCHEDULED):
+        draft.actions.extend(
+            Create(manifest=pod(job, attempt=attempt, index=index, config=config))
+            for index in range(job.spec.resources.nodes)
+            if index not in there
+        )
+    if draft.actions and observed.conflicts:
+        draft.wake(after(draft.now, _RETRY_SECONDS))
+
+
+def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total: int) -> None:
+    """Say how far the current attempt is."""
+    attempt = draft.status.attempt
+    pods = observed.pods_of(attempt)
+    draft.count(pods, total=total)
+    refused = next(iter(observed.conflicts), None)
+    unscheduled = why_not_scheduled(observed, attempt=attempt, total=total)
+    if unscheduled is None:
+        draft.conditions.set(ConditionType.SCHEDULED, "True", Reason.ALL_PODS_SCHEDULED)
+    elif not draft.conditions.holds(ConditionType.SCHEDULED):
+        _deny(draft, ConditionType.SCHEDULED, refused or unscheduled)
+    idle = why_not_running(observed, attempt=attempt, total=total)
+    began = [entry.started_at for entry in pods if entry.started_at is not None]
+    if began and draft.status.start_time is None:
+        draft.change(start_time=min(began))
+    if idle is None:
+        draft.conditions.set(ConditionType.RUNNING, "True", Reason.ALL_PODS_RUNNING)
+    elif not _stays_running(draft, pods):
+        _deny(draft, ConditionType.RUNNING, refused or idle)
+    _tell_progress(draft, observed)
+    phase, reason = _phase(draft, pods, refused or idle)
+    draft.enter(phase, acceptance.finding.reason if acceptance.finding else reason)
+
+
+def _stays_running(draft: Draft, pods: tuple[PodView, ...]) -> bool:
+    # A pod that ended badly is no longer running; one whose kubelet is silent may well be.
+    return draft.conditions.holds(ConditionType.RUNNING) and not any(
+        entry.phase == "Failed" for entry in pods
+    )
+
+
+def _deny(draft: Draft, kind: ConditionType, finding: Finding) -> None:
+    draft.conditions.set(kind, "False", finding.reason, finding.message)
+
+
+def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tuple[Phase, str]:
+    if draft.conditions.holds(ConditionType.RUNNING):
+        return Phase.RUNNING, Reason.ALL_PODS_RUNNING
+    assert idle is not None  # otherwise all run
+    if draft.view.status.phase is Phase.RUNNING and any(p.phase == "Failed" for p in pods):
+        return Phase.RUNNING, idle.reason  # until the failure is judged
+    if any(entry.running for entry in pods):
+        return Phase.STARTING, idle.reason
+    return Phase.PENDING, idle.reason
+
+
+def _tell_progress(draft: Draft, observed: Observed) -> None:
+    report = observed.progress
+    if report is None or report.attempt != draft.status.attempt or report.step is None:
+        return
+    if draft.conditions.holds(ConditionType.RUNNING):
+        draft.conditions.set(ConditionType.PROGRESSING, "True", Reason.STEPS_ADVANCE)

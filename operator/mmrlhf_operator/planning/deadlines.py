@@ -1,0 +1,165 @@
+"""Points in time at which something happens to a job that nothing else happens to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from mmrlhf_api import JobStatus, RunPolicy
+from mmrlhf_api.constants import ConditionType, FailureReason
+from mmrlhf_operator.config import Deadlines
+from mmrlhf_operator.planning.conditions import find, holds
+from mmrlhf_operator.planning.failures import Failure, waits_in_vain
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.views import Observed, after
+
+__all__ = ["Deadline", "expiry", "force_at", "next_deadline", "nodes_in_question"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    """When an attempt fails unless something happens, and how that will be told."""
+
+    due: datetime
+    reason: FailureReason
+    message: str
+
+    def failure(self) -> Failure:
+        """The failure that passing it is."""
+        return Failure(reason=self.reason, message=self.message, at=self.due)
+
+
+def next_deadline(
+    policy: RunPolicy, status: JobStatus, observed: Observed, limits: Deadlines
+) -> Deadline | None:
+    """Return the deadline of the current attempt that comes first."""
+    candidates = [
+        _active(policy, status),
+        _pending(policy, status),
+        _stalled(policy, status, observed),
+        *(_stuck(pod, limits) for pod in observed.pods_of(status.attempt)),
+    ]
+    found = [candidate for candidate in candidates if candidate is not None]
+    return min(found, key=lambda deadline: deadline.due, default=None)
+
+
+def expiry(policy: RunPolicy, status: JobStatus) -> datetime | None:
+    """Return when a job that has ended is to be deleted."""
+    if policy.ttl_seconds_after_finished is None or status.completion_time is None:
+        return None
+    return after(status.completion_time, policy.ttl_seconds_after_finished)
+
+
+def force_at(pod: PodView, observed: Observed, limits: Deadlines) -> datetime | None:
+    """Return when a pod that is being deleted is to be deleted by force.
+
+    A kubelet that can be reached finishes the deletion itself, so a pod on its node is left to it:
+    deleting by force what still runs would let two attempts overlap.
+    """
+    if pod.delete_at is None:
+        return None
+    if pod.node is None:
+        return pod.delete_at
+    if pod.node in observed.lost_nodes:
+        return after(pod.delete_at, limits.lost_node)
+    if pod.node in observed.known_nodes:
+        return None
+    return after(pod.delete_at, limits.unknown_node)
+
+
+def nodes_in_question(pods: Iterable[PodView], now: datetime) -> frozenset[str]:
+    """Return the nodes whose state matters: of pods whose peers failed, or that should be gone."""
+    pods = tuple(pods)
+    trouble = any(pod.phase == "Failed" or pod.terminating for pod in pods)
+    return frozenset(
+        pod.node
+        for pod in pods
+        if pod.node is not None
+        and not pod.finished
+        and (trouble or (pod.delete_at is not None and pod.delete_at <= now))
+    )
+
+
+def _active(policy: RunPolicy, status: JobStatus) -> Deadline | None:
+    if policy.active_deadline_seconds is None or status.start_time is None:
+        return None
+    return Deadline(
+        due=after(status.start_time, policy.active_deadline_seconds),
+        reason=FailureReason.ACTIVE_DEADLINE_EXCEEDED,
+        message=(
+            f"the job ran longer than runPolicy.activeDeadlineSeconds"
+            f" ({policy.active_deadline_seconds} s)"
+        ),
+    )
+
+
+def _pending(policy: RunPolicy, status: JobStatus) -> Deadline | None:
+    since = pending_since(status)
+    if policy.pending_deadline_seconds is None or since is None:
+        return None
+    return Deadline(
+        due=after(since, policy.pending_deadline_seconds),
+        reason=FailureReason.PENDING_DEADLINE_EXCEEDED,
+        message=(
+            f"the pods waited longer than runPolicy.pendingDeadlineSeconds"
+            f" ({policy.pending_deadline_seconds} s)"
+        ),
+    )
+
+
+def pending_since(status: JobStatus) -> datetime | None:
+    """Return since when the pods of the current attempt wait; None when all run or none is due."""
+    conditions = status.conditions
+    if not holds(conditions, ConditionType.ACCEPTED) or any(
+        holds(conditions, kind)
+        for kind in (ConditionType.RUNNING, ConditionType.RESTARTING, ConditionType.SUSPENDED)
+    ):
+        return None
+    starts = [
+        found.last_transition_time
+        for kind in (
+            ConditionType.ACCEPTED,
+            ConditionType.DEPENDENCIES_READY,
+            ConditionType.RESTARTING,
+            ConditionType.SUSPENDED,
+        )
+        if (found := find(conditions, kind)) is not None
+    ]
+    return max(starts)
+
+
+def _stalled(policy: RunPolicy, status: JobStatus, observed: Observed) -> Deadline | None:
+    running = find(status.conditions, ConditionType.RUNNING)
+    if (
+        policy.stall_timeout_seconds is None
+        or observed.listening_since is None
+        or running is None
+        or running.status != "True"
+    ):
+        return None
+    # What was pushed while nobody listened is lost: it must not count as silence.
+    signs = [running.last_transition_time, observed.listening_since]
+    if observed.progress is not None and observed.progress.attempt == status.attempt:
+        signs.append(observed.progress.advanced_at)
+    return Deadline(
+        due=after(max(signs), policy.stall_timeout_seconds),
+        reason=FailureReason.STALLED,
+        message=(
+            f"no step finished within runPolicy.stallTimeoutSeconds"
+            f" ({policy.stall_timeout_seconds} s)"
+        ),
+    )
+
+
+def _stuck(pod: PodView, limits: Deadlines) -> Deadline | None:
+    reason = waits_in_vain(pod)
+    if reason is None or pod.waiting is None:
+        return None
+    image = reason is FailureReason.IMAGE_PULL_FAILED
+    seconds = limits.image_pull if image else limits.config_error
+    return Deadline(
+        due=after(pod.bound_at or pod.created_at, seconds),
+        reason=reason,
+        message=(f"pod {pod.name} waited {seconds} s: {pod.waiting.reason}: {pod.waiting.message}"),
+    )

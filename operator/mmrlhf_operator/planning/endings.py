@@ -1,0 +1,170 @@
+"""How attempts and jobs end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mmrlhf_api import ArtifactStatus, Job
+from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.planning.actions import DeleteJob
+from mmrlhf_operator.planning.deadlines import expiry
+from mmrlhf_operator.planning.draft import Draft
+from mmrlhf_operator.planning.failures import Failure, action_for, backoff
+from mmrlhf_operator.planning.removal import remove
+from mmrlhf_operator.state.views import Observed, after
+
+__all__ = ["cancel", "clean_up", "fail", "restart_due", "succeed", "succeeded"]
+
+_JOB_DEADLINES = frozenset(
+    {FailureReason.ACTIVE_DEADLINE_EXCEEDED, FailureReason.PENDING_DEADLINE_EXCEEDED}
+)
+
+
+def succeeded(observed: Observed, *, attempt: int, total: int) -> bool:
+    """Whether all pods of an attempt have succeeded."""
+    pods = observed.pods_of(attempt)
+    return len(pods) == total and all(pod.phase == "Succeeded" for pod in pods)
+
+
+def succeed(draft: Draft, job: Job, observed: Observed) -> None:
+    """End a job whose pods have all succeeded."""
+    status = draft.status
+    draft.report(observed.progress, seconds=0)
+    uri = _artifacts(job)
+    draft.change(
+        artifacts=ArtifactStatus(uri=uri, manifest=f"{uri}/manifest.json"),
+        completion_time=draft.moment,
+        metrics=_metrics(observed, status.attempt) or status.metrics,
+        start_time=_start_time(draft, observed),
+    )
+    _close(draft, Reason.COMPLETED)
+    draft.conditions.set(
+        ConditionType.SUCCEEDED, "True", Reason.COMPLETED, f"artifacts are at {uri}"
+    )
+    draft.enter(Phase.SUCCEEDED, Reason.COMPLETED)
+    draft.count((), total=job.spec.resources.nodes)
+
+
+def fail(
+    draft: Draft, job: Job, failure: Failure, observed: Observed, config: OperatorConfig
+) -> None:
+    """Restart a job whose attempt failed, or end it: rules, policy and budget decide."""
+    policy = job.spec.run_policy
+    status = draft.status
+    action = "FailJob" if failure.reason in _JOB_DEADLINES else action_for(failure, policy)
+    counts = action == "RestartJob"
+    if action == "FailJob":
+        _end_in_failure(draft, job, failure.reason, failure.message, observed)
+        return
+    if counts and status.restarts >= policy.max_restarts:
+        message = (
+            f"attempt {status.attempt} failed ({failure.reason}) and runPolicy.maxRestarts"
+            f" ({policy.max_restarts}) is used up: {failure.message}"
+        )
+        _end_in_failure(draft, job, Reason.RESTART_BUDGET_EXHAUSTED, message, observed)
+        return
+    draft.report(observed.progress, seconds=0)
+    attempt, restarts = status.attempt + 1, status.restarts + counts
+    cost = f"restart {restarts} of {policy.max_restarts}" if counts else "free of charge"
+    message = f"attempt {status.attempt} failed, {cost}: {failure.message}"
+    draft.change(attempt=attempt, restarts=restarts)
+    draft.end_attempt(failure.reason, message)
+    draft.conditions.set(ConditionType.RESTARTING, "True", failure.reason, message)
+    draft.enter(Phase.RESTARTING, failure.reason)
+    draft.count((), total=job.spec.resources.nodes)
+    remove(draft, (p for p in observed.pods if not p.finished), observed, config)
+    draft.wake(restart_due(draft, job))
+
+
+def cancel(draft: Draft, job: Job | None, observed: Observed) -> None:
+    """End a job that was given up; its pods save a checkpoint while `clean_up` stops them.
+
+    Args:
+        draft: The plan in the making.
+        job: The job; None when its spec is not valid, and so it never ran or nobody knows how.
+        observed: What there is besides.
+    """
+    message = "runPolicy.cancel is true; pods that run are stopped and save a checkpoint first"
+    _end_in_failure(draft, job, Reason.CANCELLED, message, observed)
+
+
+def restart_due(draft: Draft, job: Job) -> datetime | None:
+    """Return when the next attempt may start; None when none is due."""
+    restarting = draft.conditions.find(ConditionType.RESTARTING)
+    if restarting is None or restarting.status != "True":
+        return None
+    status = draft.status
+    seconds = backoff(
+        job.spec.run_policy,
+        uid=draft.view.uid,
+        attempt=status.attempt,
+        restarts=status.restarts,
+    )
+    return after(restarting.last_transition_time, seconds)
+
+
+def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
+    """Clean up; the status stays as it is, and nothing is ever created again."""
+    job = draft.view.job
+    policy = None if job is None else job.spec.run_policy  # None: nobody can say what it is
+    which = "None" if policy is None else policy.clean_pod_policy
+    if which == "None" and draft.view.status.reason == Reason.CANCELLED:
+        which = "Running"  # that is what the user asked for
+    doomed = {
+        "All": observed.pods,
+        "Running": tuple(entry for entry in observed.pods if not entry.finished),
+        "None": (),
+    }[which]
+    remove(draft, doomed, observed, config)
+    expires = None if policy is None else expiry(policy, draft.view.status)
+    if expires is None:
+        return
+    if draft.now >= expires:
+        draft.actions.append(DeleteJob(uid=draft.view.uid))
+    else:
+        draft.wake(expires)
+
+
+def _end_in_failure(
+    draft: Draft, job: Job | None, reason: str, message: str, observed: Observed
+) -> None:
+    draft.report(observed.progress, seconds=0)
+    began = _start_time(draft, observed)
+    draft.change(completion_time=draft.moment, start_time=began)
+    if job is not None:
+        draft.count((), total=job.spec.resources.nodes)
+        if began is not None:
+            draft.change(artifacts=ArtifactStatus(uri=_artifacts(job)))
+    _close(draft, reason)
+    draft.conditions.set(ConditionType.FAILED, "True", reason, message)
+    draft.enter(Phase.FAILED, reason)
+
+
+def _start_time(draft: Draft, observed: Observed) -> datetime | None:
+    """When the first pod ran; None when none did. One may have run since it was last told."""
+    pods = observed.pods_of(draft.status.attempt)
+    began = [entry.started_at for entry in pods if entry.started_at is not None]
+    return draft.status.start_time or min(began, default=None)
+
+
+def _close(draft: Draft, reason: str) -> None:
+    for kind in (
+        ConditionType.RUNNING,
+        ConditionType.PROGRESSING,
+        ConditionType.RESTARTING,
+        ConditionType.SUSPENDED,
+    ):
+        draft.conditions.clear(kind, reason)
+
+
+def _artifacts(job: Job) -> str:
+    root = job.spec.artifacts.uri.rstrip("/")
+    return f"{root}/{job.metadata.namespace}/{job.metadata.name}/{job.metadata.uid}"
+
+
+def _metrics(observed: Observed, attempt: int) -> dict[str, float]:
+    report = observed.progress
+    if report is not None and report.attempt == attempt and report.metrics:
+        return dict(report.metrics)
+    return {}

@@ -1,0 +1,1 @@
+"""Plans as Kubernetes objects: pods, containers, volumes, names."""

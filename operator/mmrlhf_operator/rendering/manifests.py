@@ -1,0 +1,208 @@
+"""The objects of a job: ConfigMap, headless Service and pods, as plain dicts.
+
+Pods come from the AppDef of `mmrlhf_jobs.components.component`, the same that runs on a laptop.
+They meet the restricted Pod Security Standard.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchx.specs import AppDef, Role, macros
+
+from mmrlhf_api import Job, job_json, kind_of, spec_digest
+from mmrlhf_api.constants import (
+    API_VERSION,
+    ENV_ATTEMPT,
+    LABEL_ATTEMPT,
+    LABEL_INDEX,
+    LABEL_JOB,
+    LABEL_KIND,
+    LABEL_MANAGED_BY,
+    MANAGER,
+)
+from mmrlhf_jobs.components import MASTER_PORT, component, place
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.nodepools import NodePool
+from mmrlhf_operator.rendering import containers
+from mmrlhf_operator.rendering.names import pod_host, pod_name, shared_name
+from mmrlhf_operator.rendering.volumes import volumes
+from mmrlhf_operator.state.views import ANNOTATION_DIGEST, JOB_FILE
+
+__all__ = ["Manifest", "config_map", "labels", "placed", "pod", "pods", "service"]
+
+Manifest = dict[str, Any]
+
+
+def labels(job: Job) -> dict[str, str]:
+    """Labels of everything that belongs to a job."""
+    return {LABEL_MANAGED_BY: MANAGER, LABEL_KIND: job.kind, LABEL_JOB: job.metadata.name}
+
+
+def config_map(job: Job) -> Manifest:
+    """The job as it was accepted; immutable, as it is the record of what the job computes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            **_metadata(job, shared_name(kind_of(job), job.metadata.name)),
+            "annotations": {ANNOTATION_DIGEST: spec_digest(job)},
+        },
+        "immutable": True,
+        "data": {JOB_FILE: job_json(job)},
+    }
+
+
+def service(job: Job) -> Manifest:
+    """The headless Service that gives pods their host names, ready or not."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(job, shared_name(kind_of(job), job.metadata.name)),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {LABEL_KIND: job.kind, LABEL_JOB: job.metadata.name},
+            "ports": [{"name": "torchrun", "port": MASTER_PORT, "targetPort": MASTER_PORT}],
+        },
+    }
+
+
+def pods(job: Job, *, attempt: int, config: OperatorConfig) -> list[Manifest]:
+    """All pods of an attempt, by index."""
+    return [
+        pod(job, attempt=attempt, index=index, config=config)
+        for index in range(job.spec.resources.nodes)
+    ]
+
+
+def placed(job: Job, *, attempt: int, config: OperatorConfig) -> AppDef:
+    """The AppDef of a job with what the cluster decides: rank 0's address and the attempt."""
+    app = component(job)
+    env = {ENV_ATTEMPT: str(attempt)}
+    if job.spec.resources.nodes > 1:
+        env["PET_MASTER_ADDR"] = master_host(job, attempt=attempt, config=config)
+    return place(app, env)
+
+
+def master_host(job: Job, *, attempt: int, config: OperatorConfig) -> str:
+    """Host name of node 0 of an attempt."""
+    return pod_host(
+        pod_name(job.metadata.name, attempt=attempt, index=0),
+        service=shared_name(kind_of(job), job.metadata.name),
+        namespace=job.metadata.namespace,
+        domain=config.cluster_domain,
+    )
+
+
+def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manifest:
+    """One pod of an attempt.
+
+    Raises:
+        KeyError: The configuration has no such node pool; the planner checks that before.
+    """
+    name = pod_name(job.metadata.name, attempt=attempt, index=index)
+    pool = NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
+    role = _role(placed(job, attempt=attempt, config=config), job, attempt=attempt, index=index)
+    template = job.spec.pod_template
+    metadata = _metadata(job, name)
+    metadata["labels"] = {
+        **pool.labels,
+        **template.labels,
+        **metadata["labels"],
+        LABEL_ATTEMPT: str(attempt),
+        LABEL_INDEX: str(index),
+    }
+    metadata["annotations"] = {
+        "sidecar.istio.io/inject": "false",
+        **pool.annotations,
+        **template.annotations,
+    }
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "hostname": name,
+        "subdomain": shared_name(kind_of(job), job.metadata.name),
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": containers.GRACE_SECONDS,
+        "securityContext": containers.pod_security(config),
+        "containers": [containers.main(job, role, pool=pool, config=config)],
+        "volumes": volumes(job, pool=pool, config=config),
+        "nodeSelector": {**pool.node_selector, **template.node_selector},
+        "tolerations": _tolerations(job, pool, config),
+    }
+    optional = {
+        "serviceAccountName": template.service_account_name,
+        "imagePullSecrets": [{"name": secret} for secret in template.image_pull_secrets],
+        "priorityClassName": job.spec.scheduling.priority_class or pool.priority_class,
+        "runtimeClassName": pool.runtime_class,
+        "schedulerName": pool.scheduler,
+        "affinity": _affinity(job, attempt),
+    }
+    spec |= {key: value for key, value in optional.items() if value}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _role(app: AppDef, job: Job, *, attempt: int, index: int) -> Role:
+    values = macros.Values(
+        img_root="",
+        app_id=f"{job.metadata.name}-{attempt}",
+        replica_id=str(index),
+        rank0_env="",
+    )
+    (role,) = app.roles
+    return values.apply(role)
+
+
+def _metadata(job: Job, name: str) -> Manifest:
+    assert job.metadata.uid is not None  # jobs come from the API server here
+    return {
+        "name": name,
+        "namespace": job.metadata.namespace,
+        "labels": labels(job),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": job.kind,
+                "name": job.metadata.name,
+                "uid": job.metadata.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _tolerations(job: Job, pool: NodePool, config: OperatorConfig) -> list[Manifest]:
+    theirs = [*pool.tolerations, *job.spec.pod_template.tolerations]
+    named = {toleration.key for toleration in theirs}
+    # Kubernetes gives a lost node five minutes by default; a gang waits for its slowest member.
+    ours = [
+        {
+            "key": key,
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": config.deadlines.lost_node,
+        }
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if key not in named
+    ]
+    return [*(entry.model_dump(by_alias=True, exclude_none=True) for entry in theirs), *ours]
+
+
+def _affinity(job: Job, attempt: int) -> Manifest | None:
+    """Keep the pods of an attempt together, by the node label that the job names."""
+    scheduling = job.spec.scheduling
+    key = scheduling.topology_required or scheduling.topology_preferred
+    if key is None:
+        return None
+    selector = {
+        LABEL_KIND: job.kind,
+        LABEL_JOB: job.metadata.name,
+        LABEL_ATTEMPT: str(attempt),
+    }
+    term = {"topologyKey": key, "labelSelector": {"matchLabels": selector}}
+    if scheduling.topology_required is not None:
+        return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    weighted = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": weighted}}

@@ -1,0 +1,1 @@
+"""What is known of the cluster: views, pods, watches, progress."""

@@ -1,0 +1,309 @@
+"""What the operator knows about a job when it decides: frozen views, cut to what decisions need.
+
+The views are made from plain dicts of the API server. They are small, as thousands of them are
+kept, and compare by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from mmrlhf_api import Job, JobFileError, JobStatus, Kind, parse_job
+from mmrlhf_api.constants import MODEL_FOLDER, Phase
+from mmrlhf_operator.errors import OperatorError
+from mmrlhf_operator.kube.timestamps import parse_time
+from mmrlhf_operator.state.pods import PodView
+
+__all__ = [
+    "ANNOTATION_DIGEST",
+    "JOB_FILE",
+    "CheckResult",
+    "ConfigMapView",
+    "DependencyView",
+    "Finding",
+    "JobView",
+    "Observed",
+    "ProgressReport",
+    "ServiceView",
+    "StatusUnreadableError",
+    "owner_uid",
+]
+
+ANNOTATION_DIGEST = "mmrlhf.io/spec-digest"
+"""Annotation of a job's ConfigMap: digest of the spec that was accepted."""
+JOB_FILE = "job.json"
+"""Key of a job's ConfigMap: the job as it was accepted."""
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""kubectl's own notes; a copy of the spec that says nothing about it."""
+
+
+class StatusUnreadableError(OperatorError):
+    """A job's status is not one that an operator wrote; nothing is done to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """A job as the API server has it.
+
+    Attributes:
+        kind: Its kind.
+        namespace: Its namespace.
+        name: Its name.
+        uid: Its identity.
+        generation: Version of the spec.
+        resource_version: Version of the object, for optimistic locking.
+        deleting: Whether it is being deleted.
+        created_at: When it was created.
+        job: The job, None when it is not valid.
+        problem: Why it is not valid.
+        suspend: What ``runPolicy.suspend`` says, valid or not.
+        cancel: What ``runPolicy.cancel`` says, valid or not.
+        status: Its status.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool
+    created_at: datetime
+    job: Job | None
+    problem: str | None
+    suspend: bool
+    cancel: bool
+    status: JobStatus
+
+    @classmethod
+    def read(cls, kind: Kind, body: Mapping[str, Any]) -> JobView:
+        """Read an object of the API server.
+
+        Raises:
+            StatusUnreadableError: The status has fields of wrong types.
+        """
+        metadata = body["metadata"]
+        created_at = parse_time(metadata["creationTimestamp"])
+        assert created_at is not None  # the server sets it
+        raw_status = body.get("status") or {}
+        try:
+            status = JobStatus.model_validate(raw_status, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise StatusUnreadableError(
+                f"{kind.name} {metadata['namespace']}/{metadata['name']}: its status cannot be"
+                f" read: {error}; remove the field in question"
+            ) from error
+        job, problem = _parse({**body, "status": None}, kind)
+        policy = (body.get("spec") or {}).get("runPolicy") or {}
+        return cls(
+            kind=kind,
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 1),
+            resource_version=metadata["resourceVersion"],
+            deleting="deletionTimestamp" in metadata,
+            created_at=created_at,
+            job=job,
+            problem=problem,
+            suspend=policy.get("suspend") is True,
+            cancel=policy.get("cancel") is True,
+            status=status,
+        )
+
+
+def _parse(body: Mapping[str, Any], kind: Kind) -> tuple[Job | None, str | None]:
+    metadata = {k: v for k, v in body.get("metadata", {}).items() if k != "managedFields"}
+    metadata["annotations"] = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key != _LAST_APPLIED
+    }
+    document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
+    document["spec"] = body.get("spec", {})
+    try:
+        return parse_job(document, source=kind.name), None
+    except JobFileError as error:
+        return None, "; ".join(map(str, error.problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceView:
+    """The headless Service of a job."""
+
+    name: str
+    uid: str
+    owner: str | None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> ServiceView:
+        """Read an object of the API server."""
+        metadata = body["metadata"]
+        return cls(name=metadata["name"], uid=metadata["uid"], owner=owner_uid(body))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigMapView:
+    """The ConfigMap of a job: what was accepted."""
+
+    name: str
+    uid: str
+    owner: str | None
+    digest: str
+    job_json: str
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> ConfigMapView:
+        """Read an object of the API server."""
+        metadata = body["metadata"]
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            owner=owner_uid(body),
+            digest=(metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, ""),
+            job_json=(body.get("data") or {}).get(JOB_FILE, ""),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependencyView:
+    """A job that another one names.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+        phase: Its phase; None before the first.
+        reason: Why it is in that phase.
+        artifacts: Where its artifacts are, once it has ended.
+    """
+
+    name: str
+    uid: str
+    phase: str | None
+    reason: str | None
+    artifacts: str | None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> DependencyView:
+        """Read an object of the API server."""
+        metadata, status = body["metadata"], body.get("status") or {}
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            phase=status.get("phase"),
+            reason=status.get("reason"),
+            artifacts=(status.get("artifacts") or {}).get("uri"),
+        )
+
+    @property
+    def model_folder(self) -> str | None:
+        """Folder of the model that it has trained; None unless it has succeeded."""
+        if self.phase != Phase.SUCCEEDED or self.artifacts is None:
+            return None
+        return f"{self.artifacts.rstrip('/')}/{MODEL_FOLDER}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is in the way of a job, as reason and message."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What the checks before a start found; none in flight is None.
+
+    Attributes:
+        digest: Digest of the spec that was checked.
+        finding: What is in the way, None when nothing is.
+        retry_at: When to look again.
+    """
+
+    digest: str
+    finding: Finding | None
+    retry_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressReport:
+    """Latest progress that rank 0 pushed.
+
+    Attributes:
+        attempt: Attempt that it is about.
+        at: When it arrived.
+        advanced_at: When a step last finished or a new phase began.
+        step: Latest finished step; None before the first.
+        stage: Stage that the job is in, if it has told.
+        figures: Wire fields of ``status.progress`` at that step.
+        metrics: Final metrics, once the job is done.
+    """
+
+    attempt: int
+    at: datetime
+    advanced_at: datetime
+    step: int | None = None
+    stage: str | None = None
+    figures: Mapping[str, float | int | None] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything besides the job itself.
+
+    Attributes:
+        pods: Pods that the job owns, of any attempt.
+        service: Its Service.
+        config_map: Its ConfigMap.
+        dependency: The job that it names, None when there is none of that name.
+        check: What the checks before a start found, None when none was made.
+        conflicts: What is in the way by name or by refusal, found when something was created.
+        progress: Latest progress that arrived.
+        listening_since: Since when progress can arrive; None when it cannot.
+        lost_nodes: Nodes that are gone or unreachable, as far as they were looked up.
+        known_nodes: Nodes that were looked up.
+        warnings: Latest warning event of pods that wait, by name of the pod.
+    """
+
+    pods: tuple[PodView, ...] = ()
+    service: ServiceView | None = None
+    config_map: ConfigMapView | None = None
+    dependency: DependencyView | None = None
+    check: CheckResult | None = None
+    conflicts: tuple[Finding, ...] = ()
+    progress: ProgressReport | None = None
+    listening_since: datetime | None = None
+    lost_nodes: frozenset[str] = frozenset()
+    known_nodes: frozenset[str] = frozenset()
+    warnings: Mapping[str, Finding] = field(default_factory=dict)
+
+    def pods_of(self, attempt: int) -> tuple[PodView, ...]:
+        """Pods of one attempt, by index."""
+        found = (pod for pod in self.pods if pod.attempt == attempt)
+        return tuple(sorted(found, key=lambda pod: pod.index))
+
+    def pods_besides(self, attempt: int) -> tuple[PodView, ...]:
+        """Pods of all other attempts."""
+        return tuple(pod for pod in self.pods if pod.attempt != attempt)
+
+
+def owner_uid(body: Mapping[str, Any]) -> str | None:
+    """UID of the object that controls this one."""
+    for owner in body["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            uid: str = owner["uid"]
+            return uid
+    return None
+
+
+def after(moment: datetime, seconds: float) -> datetime:
+    """The time ``seconds`` after a moment."""
+    return moment + timedelta(seconds=seconds)

@@ -1,0 +1,236 @@
+"""kopf as an event pump: watches keep indices up to date, and every event asks for a reconcile.
+
+Only indices and ``on.event`` handlers are used. kopf's other handlers write annotations or
+finalizers to the jobs, and an ``on.event`` handler that raises is not called again: so all they do
+is to add a key to the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import kopf
+from kubernetes.aio import client
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
+from mmrlhf_operator.state.dependencies import dependency
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.store import Key
+from mmrlhf_operator.state.views import ConfigMapView, ServiceView
+
+__all__ = ["CHILDREN", "SELECTOR", "IndexStore", "Pump"]
+
+_LOG = logging.getLogger(__name__)
+SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
+CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
+    "pods": PodView,
+    "services": ServiceView,
+    "configmaps": ConfigMapView,
+}
+_DEPENDENTS = "dependents"
+_GRACE = 1.05
+_CONNECT_SECONDS = 30.0
+
+
+class IndexStore:
+    """The `Store` that kopf's indices are."""
+
+    def __init__(self) -> None:
+        self._indices: Mapping[str, Any] = {}
+        self._gone: frozenset[str] = frozenset()
+
+    def attach(self, indices: Mapping[str, Any]) -> None:
+        """Take the indices that kopf keeps; they are filled before the first event is told."""
+        self._indices = indices
+
+    def keys(self) -> Iterable[Key]:
+        """See `Store`."""
+        keys = [key for kind in KINDS.values() for key in self._indices.get(kind.plural, ())]
+        return [key for key in keys if self.job(key) is not None]
+
+    def job(self, key: Key) -> dict[str, Any] | None:
+        """See `Store`."""
+        return next(iter(self._of(KINDS[key.kind].plural, key)), None)
+
+    def dependents(self, key: Key) -> Iterable[Key]:
+        """See `Store`."""
+        return self._all(_DEPENDENTS, key)
+
+    def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
+        """See `Store`."""
+        return tuple(pod for pod in self._of("pods", key) if pod.owner == uid)
+
+    def service(self, key: Key, uid: str) -> ServiceView | None:
+        """See `Store`."""
+        return next((entry for entry in self._of("services", key) if entry.owner == uid), None)
+
+    def config_map(self, key: Key, uid: str) -> ConfigMapView | None:
+        """See `Store`."""
+        return next((entry for entry in self._of("configmaps", key) if entry.owner == uid), None)
+
+    def held(self, plural: str) -> Mapping[str, Key]:
+        """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
+        keys = self._indices.get(plural, ())
+        return {_uid(entry): key for key in keys for entry in self._all(plural, key)}
+
+    def forget(self, uids: Collection[str]) -> None:
+        """Hold objects no more, and those no more that were forgotten before and are not named."""
+        self._gone = frozenset(uids)
+
+    def _of(self, index: str, key: Key) -> tuple[Any, ...]:
+        return tuple(entry for entry in self._all(index, key) if _uid(entry) not in self._gone)
+
+    def _all(self, index: str, key: Key) -> tuple[Any, ...]:
+        found = self._indices.get(index, {})
+        return tuple(found[key]) if key in found else ()
+
+
+class Pump:
+    """Watches jobs and what belongs to them.
+
+    Args:
+        configuration: How to reach the API server.
+        enqueue: Called with the key of a job that something happened to.
+        namespaces: Namespaces to watch; none means all.
+        seconds: After which a watch is made anew.
+    """
+
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        *,
+        enqueue: Callable[[Key], None],
+        namespaces: tuple[str, ...] = (),
+        seconds: int,
+    ) -> None:
+        self.store = IndexStore()
+        self._seconds = seconds
+        self._configuration = configuration
+        self._enqueue = enqueue
+        self._namespaces = namespaces
+
+    async def run(self, *, ready: asyncio.Event | None = None) -> None:
+        """Watch until cancelled.
+
+        Args:
+            ready: Set once kopf has started; jobs are told a little later.
+        """
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(self._seconds),
+            standalone=True,  # replicas agree by a Lease; kopf's peering freezes on a tie
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            ready_flag=ready,
+        )
+
+    def wake(self, key: Key) -> None:
+        """Ask for a look at a job, and at those that name it."""
+        self._enqueue(key)
+        for waiting in self.store.dependents(key):
+            self._enqueue(waiting)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(id="login", registry=registry)
+        async def login(**_: object) -> kopf.ConnectionInfo:
+            return await _connection(self._configuration)
+
+        for kind in KINDS.values():
+            self._watch_jobs(registry, kind.plural, kind.name)
+        for plural, view in CHILDREN.items():
+            self._watch_children(registry, plural, view)
+        return registry
+
+    def _watch_jobs(self, registry: kopf.OperatorRegistry, plural: str, kind: str) -> None:
+        # The id is the name of the index; kopf would take the function's qualified name.
+        @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, dict[str, Any]]:
+            metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+            return {_key(kind, body): {**body, "metadata": metadata}}
+
+        @kopf.index(GROUP, VERSION, plural, id=_DEPENDENTS, registry=registry)
+        async def depend(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
+            named = dependency(body)
+            return None if named is None else {named: _key(kind, body)}
+
+        @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
+        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
+            self._attach(kwargs)
+            self.wake(_key(kind, body))
+
+    def _watch_children(
+        self,
+        registry: kopf.OperatorRegistry,
+        plural: str,
+        view: type[PodView | ServiceView | ConfigMapView],
+    ) -> None:
+        @kopf.index("v1", plural, id=plural, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, Any] | None:
+            key, read = _job_of(body), view.read(body)
+            return None if key is None or read is None else {key: read}
+
+        @kopf.on.event("v1", plural, id=f"{plural}-event", registry=registry)
+        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
+            self._attach(kwargs)
+            key = _job_of(body)
+            if key is not None:
+                self._enqueue(key)
+
+    def _attach(self, kwargs: Mapping[str, Any]) -> None:
+        names = (*(kind.plural for kind in KINDS.values()), *CHILDREN, _DEPENDENTS)
+        self.store.attach({name: kwargs[name] for name in names})
+
+
+def _uid(entry: Any) -> str:  # noqa: ANN401 - a view, or the body of a job
+    uid: str = entry["metadata"]["uid"] if isinstance(entry, dict) else entry.uid
+    return uid
+
+
+def _key(kind: str, body: Mapping[str, Any]) -> Key:
+    metadata = body["metadata"]
+    return Key(kind, metadata["namespace"], metadata["name"])
+
+
+def _job_of(body: Mapping[str, Any]) -> Key | None:
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    kind, name = labels.get(LABEL_KIND), labels.get(LABEL_JOB)
+    if kind is None or kind not in KINDS or not name:
+        return None
+    return Key(kind, metadata["namespace"], name)
+
+
+def _settings(seconds: int) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Nothing is told by kopf, which knows no conditions, and nothing is scanned that takes rights
+    # on the whole cluster.
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = seconds  # an integer: it is a query parameter
+    settings.watching.client_timeout = seconds * _GRACE + 1.0
+    settings.watching.connect_timeout = _CONNECT_SECONDS
+    for plural in CHILDREN:
+        settings.watching.label_selectors[plural] = SELECTOR
+    return settings
+
+
+async def _connection(configuration: client.Configuration) -> kopf.ConnectionInfo:
+    """The same credentials as the operator's own requests have, read anew each time."""
+    token = await configuration.get_api_key_with_prefix("BearerToken")
+    scheme, _, value = (token or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=value or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )

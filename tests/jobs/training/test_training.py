@@ -1,0 +1,211 @@
+"""Whole runs: one process, several processes, interruption and resumption."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from tests.jobs.training.world import World
+
+Event = dict[str, Any]
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}
+
+
+def weights(world: World) -> dict[str, torch.Tensor]:
+    content: dict[str, torch.Tensor] = load_file(world.results() / "model" / "model.safetensors")
+    return content
+
+
+def series(world: World) -> list[dict[str, Any]]:
+    lines = (world.results() / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(template: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A run that nobody interrupted."""
+    world = World.copy(template, tmp_path_factory.mktemp("finished") / "world")
+    run = world.run(world.job())
+    assert run.code == 0, run.stderr
+    return world
+
+
+def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> None:
+    results = finished.results()
+    model = AutoModelForImageTextToText.from_pretrained(results / "model")
+    before = load_file(finished.folder / "model" / "model.safetensors")
+    after = weights(finished)
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert any("multi_modal_projector" in name for name in moved)
+    assert any("language_model" in name for name in moved)
+    assert not any("vision_tower" in name for name in moved)
+    assert sum(p.numel() for p in model.parameters()) > 0
+
+    rows = series(finished)
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    # 13 queries in steps of 4: the last step of an epoch has one query.
+    assert [row["epoch"] for row in rows] == [0] * 4 + [1] * 4
+    assert rows[0]["margin"] == 0.0, "policy and reference are the same before the first step"
+    assert rows[-1]["margin"] > 0.1
+
+    manifest = json.loads((results / "manifest.json").read_text())
+    assert manifest["attempts"][-1]["exit"] == "Succeeded"
+    assert manifest["data"]["rows"] == 13
+    assert manifest["metrics"]["beforeRewardMargin"] == 0.0
+    assert manifest["metrics"]["afterRewardMargin"] > 0.0
+    assert manifest["rewards"]["disagreements"] == 3
+    assert sum(manifest["rewards"]["betaHistogram"]["counts"]) == manifest["rewards"]["pairs"]
+    assert not list(results.glob("checkpoints/*")), "a finished run keeps no checkpoints"
+
+
+def test_running_a_finished_job_again_changes_nothing(finished: World) -> None:
+    manifest = (finished.results() / "manifest.json").read_bytes()
+    run = finished.run(finished.job())
+    assert run.code == 0, run.stderr
+    assert [event["event"] for event in run.events] == ["notice", "done"]
+    assert (finished.results() / "manifest.json").read_bytes() == manifest
+
+
+@pytest.mark.parametrize(("processes", "stage"), [(2, 2), (3, 2), (2, 1), (2, 3)])
+def test_several_processes_train_the_same_model(
+    finished: World, world: World, processes: int, stage: int
+) -> None:
+    """DeepSpeed over gloo; the uneven last step leaves processes without a query."""
+    run = world.run(world.job(parallelism__zeroStage=stage), processes=processes)
+    assert run.code == 0, run.stderr
+    for one, several in zip(series(finished), series(world), strict=True):
+        assert several["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert several["gradientNorm"] == pytest.approx(one["gradientNorm"], rel=1e-4)
+        for exact in ("step", "pairs", "tokens"):
+            assert several[exact] == one[exact]
+    expected, found = weights(finished), weights(world)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("change", [{"queriesPerMicroBatch": 3}, {"gradientCheckpointing": True}])
+def test_how_memory_is_saved_changes_nothing(
+    finished: World, world: World, change: dict[str, Any]
+) -> None:
+    run = world.run(world.job(**{f"training__{key}": value for key, value in change.items()}))
+    assert run.code == 0, run.stderr
+    for one, other in zip(series(finished), series(world), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+
+
+def step(number: int) -> Callable[[Event], bool]:
+    return lambda event: event["event"] == "step" and event["step"] == number
+
+
+def phase(name: str) -> Callable[[Event], bool]:
+    return lambda event: event["event"] == "phase" and event["phase"] == name
+
+
+def run_until(
+    world: World, when: Callable[[Event], bool], sign: signal.Signals, *, processes: int = 1
+) -> tuple[int, list[Event]]:
+    """Start the job, send a signal as soon as an event has come, and wait for the end."""
+    process = world.start(world.job(), processes=processes)
+    deadline = time.monotonic() + 120
+    try:
+        while not any(map(when, world.events())):
+            assert process.poll() is None, "the run ended before the event"
+            assert time.monotonic() < deadline, "the event did not come"
+            time.sleep(0.002)
+        process.send_signal(sign)
+        process.communicate(timeout=60)
+        return process.returncode, world.events()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_kill_at_any_moment_then_run_again_gives_the_same_bits(
+    finished: World, world: World
+) -> None:
+    """SIGKILL while loading, in the reference pass, between checkpoints, and while publishing."""
+    for when in (
+        phase("load"),
+        phase("reference"),
+        step(1),
+        step(3),
+        step(6),
+        phase("evaluate"),
+        phase("publish"),
+    ):
+        code, _ = run_until(world, when, signal.SIGKILL)
+        assert code == -signal.SIGKILL
+    run = world.run(world.job())
+    assert run.code == 0, run.stderr
+    started = next(event for event in run.steps)
+    assert started["step"] == 7, "the last checkpoint before the kills is that of step 6"
+    expected, found = weights(finished), weights(world)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert series(world) == series(finished)
+    attempts = json.loads((world.results() / "attempts.json").read_text())
+    assert [attempt["exit"] for attempt in attempts] == ["Killed"] * 7 + ["Succeeded"]
+
+
+def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
+    finished: World, world: World
+) -> None:
+    code, events = run_until(world, step(3), signal.SIGTERM)
+    assert code == 143
+    stopped = max(event["step"] for event in events if event["event"] == "step")
+    run = world.run(world.job())
+    assert run.code == 0, run.stderr
+    assert run.steps[0]["step"] == stopped + 1
+    expected, found = weights(finished), weights(world)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert series(world) == series(finished)
+
+
+def test_several_processes_go_on_from_their_checkpoint(finished: World, world: World) -> None:
+    run_until(world, step(3), signal.SIGTERM, processes=2)
+    assert world.termination() == {
+        "exitCode": 143,
+        "reason": "Interrupted",
+        "message": ANY,
+    }
+    other = world.run(world.job())
+    assert other.code == 2
+    assert "made by 2 process(es) with engine deepspeed-2" in other.stderr
+    run = world.run(world.job(), processes=2)
+    assert run.code == 0, run.stderr
+    assert run.steps[0]["step"] > 3
+    expected, found = weights(finished), weights(world)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5)
+
+
+def test_a_checkpoint_of_other_inputs_is_refused(world: World) -> None:
+    run_until(world, step(3), signal.SIGTERM)
+    data = world.folder / "data" / "train.jsonl"
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
+    run = world.run(world.job())
+    assert run.code == 2
+    assert "was made from another train data" in run.stderr
+
+
+@pytest.mark.parametrize("strategy", ["fixed", "implicit"])
+def test_other_beta_strategies_need_no_reward(world: World, strategy: str) -> None:
+    job = world.job(objective__beta__strategy=strategy, training__epochs=1)
+    del job["spec"]["reward"]
+    run = world.run(job)
+    assert run.code == 0, run.stderr
+    rows = series(world)
+    if strategy == "fixed":
+        assert [row["beta"] for row in rows] == pytest.approx([0.1] * len(rows))
+    else:
+        assert len({row["beta"] for row in rows}) > 1
