@@ -35,7 +35,8 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
 
-test: check cluster-install unit cli jobs s3 cluster e2e ## Everything that CI checks
+test: cluster-install ## Everything that CI checks, in tiers side by side; then what each took
+	$(PY) -m tools.tiers
 
 check: lint types imports crds-check manifests-check ## Style, types, import directions, generated files
 

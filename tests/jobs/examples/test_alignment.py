@@ -1,15 +1,8 @@
-"""Alignment works: on held-out data, the aligned model prefers the better answers, for 3 seeds.
-
-The base model takes minutes to supervise; it is kept under ``~/.cache/mmrlhf/digits``, by a digest
-of the code that makes it.
-"""
+"""Alignment works: on held-out data, the aligned model prefers the better answers, for 3 seeds."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,43 +10,16 @@ from typing import Any
 
 import pytest
 
-from examples.digits.generate import generate
 from mmrlhf_api import job_json, load_job
+from tests.jobs.examples.base import make_base
 
 ROOT = Path(__file__).resolve().parents[3]
-MADE_BY = ("examples/digits", "jobs/mmrlhf_jobs/models", "jobs/mmrlhf_jobs/data", "constraints.txt")
-
-
-def code_digest() -> str:
-    total = hashlib.sha256()
-    for name in MADE_BY:
-        root = ROOT / name
-        paths = [root] if root.is_file() else sorted(root.rglob("*.py"))
-        for path in paths:
-            # What asks and reports does not change what is made.
-            if path.name not in {"run.py", "evaluate.py", "answers.py"}:
-                total.update(path.read_bytes())
-    return total.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")
 def digits() -> Path:
     """Folder with the data and the supervised base model of the example."""
-    folder = Path.home() / ".cache" / "mmrlhf" / "digits" / code_digest()
-    if not folder.is_dir():
-        arriving = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(arriving, ignore_errors=True)
-        generate(arriving / "data", train=2000, heldout=400, seed=0)
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "examples.digits.supervise"),
-                *("--data", str(arriving / "data"), "--out", str(arriving / "base")),
-            ],
-            cwd=ROOT,
-            check=True,
-        )
-        arriving.rename(folder)
-    return folder
+    return make_base(Path.home() / ".cache" / "mmrlhf" / "digits")
 
 
 def align(digits: Path, folder: Path, *, seed: int) -> dict[str, Any]:
