@@ -1,8 +1,16 @@
-# The operator and the command line.
+# All images, one target each:
 #
-#   docker build --tag mmrlhf/operator .
+#   docker build --target operator --tag mmrlhf/operator .    the operator and the command line
+#   docker build --target train --tag mmrlhf/train .          pods of MMDPOJob and RewardTrainJob
+#   docker build --target sample --tag mmrlhf/sample .        pods of ClusterSampleJob
 #
 # BASE is any image with Python 3.11 to 3.13 as `python3` and its venv module.
+#
+# PyPI's torch brings CUDA with it, so the default runs on GPUs on any base. For CPUs only, a third
+# of the size:
+#
+#   docker build --target train --build-arg PIP_INDEX=https://download.pytorch.org/whl/cpu .
+#
 # The secret `pip` is a pip.conf and the secret `ca` a bundle of certificates, for a package index
 # of your own; neither is left in a layer. `--build-context wheels=FOLDER` adds a folder of wheels.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
@@ -10,26 +18,43 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 # Without a build context of that name there are no extra wheels.
 FROM scratch AS wheels
 
+# One file for each set of packages, so that its layer stays while other requirements change.
 FROM ${BASE} AS requirements
 COPY pyproject.toml images/requirements.py /build/
-RUN python3 /build/requirements.py /build/pyproject.toml operator cli > /requirements.txt
+RUN python3 /build/requirements.py /build/pyproject.toml operator cli > /operator.txt \
+    && python3 /build/requirements.py /build/pyproject.toml jobs > /jobs.txt \
+    && python3 /build/requirements.py /build/pyproject.toml sample > /sample.txt
 
-# Everything but our own code: this layer stays while only that changes.
-FROM ${BASE} AS dependencies
+# Everything but our own code: these layers stay while only that changes.
+FROM ${BASE} AS operator-installed
 ARG PIP_INDEX=""
-COPY --from=requirements /requirements.txt /opt/mmrlhf/share/
-COPY constraints.txt images/trim.py /opt/mmrlhf/share/
+COPY --from=requirements /operator.txt /opt/mmrlhf/share/requirements.txt
+COPY constraints.txt /opt/mmrlhf/share/
+COPY images/install.sh images/trim.py /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    python3 -m venv /tmp/pip \
-    && python3 -m venv --without-pip /opt/mmrlhf \
-    && /tmp/pip/bin/pip --python /opt/mmrlhf/bin/python install --no-cache-dir --no-compile \
-       --find-links /wheels ${PIP_INDEX:+--extra-index-url "${PIP_INDEX}"} \
-       --constraint /opt/mmrlhf/share/constraints.txt \
-       --requirement /opt/mmrlhf/share/requirements.txt \
-    && /opt/mmrlhf/bin/python /opt/mmrlhf/share/trim.py \
-    && rm -rf /opt/mmrlhf/share/trim.py /root/.cache /tmp/*
+    sh /build/install.sh /opt/mmrlhf/share/requirements.txt
+
+FROM ${BASE} AS jobs-installed
+ARG PIP_INDEX=""
+COPY --from=requirements /jobs.txt /opt/mmrlhf/share/requirements.txt
+COPY constraints.txt /opt/mmrlhf/share/
+COPY images/install.sh images/trim.py /build/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    sh /build/install.sh /opt/mmrlhf/share/requirements.txt
+
+# Apart, so that a node which has the train image need not pull its layers again.
+FROM jobs-installed AS sample-installed
+ARG PIP_INDEX=""
+COPY --from=requirements /sample.txt /build/
+COPY images/install.sh /build/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    sh /build/install.sh /build/sample.txt /out
 
 FROM ${BASE} AS code
 COPY constraints.txt /src/
@@ -53,7 +78,52 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist /s
     && echo 'mmrlhf:x:65532:65532::/tmp:/usr/sbin/nologin' >> /out/etc/passwd \
     && echo 'mmrlhf:x:65532:' >> /out/etc/group
 
-FROM dependencies AS operator
+# What a pod of any kind sees. Its root file system is read-only: whatever is written goes below /tmp.
+FROM jobs-installed AS jobs
+ENV PATH=/opt/mmrlhf/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/tmp \
+    TMPDIR=/tmp \
+    XDG_CACHE_HOME=/tmp/.cache \
+    XDG_CONFIG_HOME=/tmp/.config \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HF_HOME=/tmp/.cache/huggingface \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    MPLCONFIGDIR=/tmp/.config/matplotlib \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    TORCH_EXTENSIONS_DIR=/tmp/.cache/torch_extensions \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/.cache/torchinductor \
+    TRITON_CACHE_DIR=/tmp/.cache/triton
+WORKDIR /
+# No entry point: a pod says what it runs.
+CMD ["python", "-m", "mmrlhf_jobs", "--help"]
+
+FROM jobs AS train
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mmrlhf train" \
+      org.opencontainers.image.description="Training jobs of mmrlhf: preference alignment and reward models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=code /out/ /
+USER 65532:65532
+
+FROM jobs AS sample
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mmrlhf sample" \
+      org.opencontainers.image.description="Sampling jobs of mmrlhf: choosing queries by clustering" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV NUMBA_CACHE_DIR=/tmp/.cache/numba
+COPY --from=sample-installed /out/ /
+COPY --from=code /out/ /
+USER 65532:65532
+
+# The last is what a build without a target makes.
+FROM operator-installed AS operator
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mmrlhf operator" \
@@ -61,7 +131,6 @@ LABEL org.opencontainers.image.title="mmrlhf operator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The root file system is read-only in a pod: whatever is written goes below /tmp.
 ENV PATH=/opt/mmrlhf/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/tmp \
     TMPDIR=/tmp \

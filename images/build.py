@@ -28,7 +28,8 @@ from images.debian import bootstrap, install_programs
 from images.errors import ImageError, PrerequisiteError
 from images.package_index import PackageIndex
 from images.recipes import (
-    DOCKERFILES,
+    DOCKERFILE,
+    IMAGES,
     REPOSITORY,
     Base,
     base_digest,
@@ -115,7 +116,7 @@ class Workshop:
                 *("--layers", "--isolation", "chroot", "--network", "host", "--format", "oci"),
                 "--force-rm",
                 *("--pull=never" if base == "debian" else "--pull=missing",),
-                *("--file", str(REPOSITORY / DOCKERFILES[image]), "--tag", name),
+                *("--file", str(REPOSITORY / DOCKERFILE), "--target", image, "--tag", name),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
                 # buildah's cache overlooks that an argument in a LABEL has another value.
                 *(
@@ -223,7 +224,7 @@ def _cache() -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command line."""
     parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__)
-    parser.add_argument("--image", required=True, choices=DOCKERFILES)
+    parser.add_argument("--image", required=True, choices=IMAGES)
     parser.add_argument("--base", default="debian", choices=get_args(Base))
     parser.add_argument(
         "--output", help="docker-archive:PATH; without it, the cached archive is named"

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from images import debian
 
-__all__ = ["DOCKERFILES", "REPOSITORY", "Base", "base_digest", "revision", "source_digest",
+__all__ = ["DOCKERFILE", "IMAGES", "REPOSITORY", "Base", "base_digest", "revision", "source_digest",
            "version"]  # fmt: skip
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
@@ -19,12 +19,11 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 Base = Literal["debian", "public"]
 """`debian` is bootstrapped here from packages; `public` is the default of the Dockerfiles."""
 
-DOCKERFILES: Final = {
-    "operator": Path("Dockerfile"),
-    "train": Path("images/train/Dockerfile"),
-    "sample": Path("images/sample/Dockerfile"),
-}
-"""Dockerfile of each image, relative to the repository."""
+DOCKERFILE: Final = Path("Dockerfile")
+"""What all images are made by, relative to the repository."""
+
+IMAGES: Final = ("operator", "train", "sample")
+"""The images, which are targets of the Dockerfile."""
 
 _COPIED: Final = (
     ".dockerignore",
@@ -32,6 +31,7 @@ _COPIED: Final = (
     "cli",
     "constraints.txt",
     "crds",
+    "images/install.sh",
     "images/requirements.py",
     "images/trim.py",
     "jobs",
@@ -49,7 +49,7 @@ def source_digest(image: str, *, base: str, revision: str) -> str:
         revision: What its label says.
     """
     digest = hashlib.sha256(f"{image}\0{base}\0{revision}\0".encode())
-    for path in _files(image):
+    for path in _files():
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(REPOSITORY)}\0{content}\n".encode())
     return digest.hexdigest()
@@ -78,8 +78,8 @@ def revision() -> str:
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
-def _files(image: str) -> Iterator[Path]:
-    for name in (*_COPIED, "images/build.py", str(DOCKERFILES[image])):
+def _files() -> Iterator[Path]:
+    for name in (*_COPIED, "images/build.py", str(DOCKERFILE)):
         path = REPOSITORY / name
         if path.is_file():
             yield path

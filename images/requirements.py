@@ -1,6 +1,6 @@
 """Prints the requirements of some extras of a pyproject.toml, one a line.
 
-The Dockerfiles install them before our own code is there, so that a layer with them is kept while
+The Dockerfile installs them before our own code is there, so that a layer with them is kept while
 only the code changes. Nothing but the standard library is imported: it runs before anything is
 installed.
 """

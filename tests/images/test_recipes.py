@@ -14,16 +14,15 @@ from images import recipes
 from images.commands import run
 from images.errors import BuildError
 from images.package_index import PackageIndex
-from images.recipes import DOCKERFILES, REPOSITORY, source_digest
+from images.recipes import DOCKERFILE, IMAGES, REPOSITORY, source_digest
 from images.requirements import requirements
 from images.trim import compile_all, trim
 
 
-@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
-def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+def test_hadolint_finds_nothing() -> None:
     program = Path(sys.executable).parent / "hadolint"
     done = subprocess.run(
-        [program, "--config", ".hadolint.yaml", dockerfile],
+        [program, "--config", ".hadolint.yaml", DOCKERFILE],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -32,33 +31,41 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def stages(image: str) -> dict[str, str]:
-    """Text of each stage of a Dockerfile, without comments."""
-    text = re.sub(r"(?m)^#.*\n", "", (REPOSITORY / DOCKERFILES[image]).read_text())
-    parts = re.split(r"(?m)^FROM \S+ AS (\w+)\n", text)
-    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+def stages() -> dict[str, tuple[str, str]]:
+    """What each stage of the Dockerfile is built on, and its text without comments."""
+    text = re.sub(r"(?m)^ *#.*\n", "", (REPOSITORY / DOCKERFILE).read_text())
+    parts = re.split(r"(?m)^FROM (\S+) AS (\S+)\n", text)[1:]
+    return {
+        name: (base, body.strip())
+        for base, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    }
 
 
-def test_all_images_share_their_build_stages() -> None:
-    operator, train, sample = (stages(name) for name in DOCKERFILES)
-    for stage in ("wheels", "dependencies", "code"):
-        assert operator[stage] == train[stage] == sample[stage]
-    assert train["requirements"] == sample["requirements"]
-    assert operator["requirements"] != train["requirements"]
+def below(stage: str) -> list[str]:
+    """The stage and all that it is built on, the last one from outside."""
+    return [stage, *below(stages()[stage][0])] if stage in stages() else [stage]
 
 
-@pytest.mark.parametrize("image", DOCKERFILES)
-def test_the_base_is_an_argument_with_a_pinned_default(image: str) -> None:
-    text = (REPOSITORY / DOCKERFILES[image]).read_text()
+def test_every_image_is_a_stage_and_the_operator_is_the_last() -> None:
+    assert set(IMAGES) <= set(stages())
+    assert list(stages())[-1] == "operator"
+
+
+def test_the_images_of_jobs_share_all_packages_but_those_of_the_map() -> None:
+    assert below("train")[1:] == below("sample")[1:]
+    assert "sample-installed" in stages()["sample"][1]
+
+
+def test_the_base_is_an_argument_with_a_pinned_default() -> None:
+    text = (REPOSITORY / DOCKERFILE).read_text()
     (default,) = re.findall(r"(?m)^ARG BASE=(\S+)$", text)
     assert re.fullmatch(r"docker\.io/\S+:\d\S+", default)
-    sources = set(re.findall(r"(?m)^FROM (\S+)", text))
-    assert sources == {"scratch", "${BASE}", "dependencies"}
+    assert {base for base, _ in stages().values()} - set(stages()) == {"scratch", "${BASE}"}
 
 
-@pytest.mark.parametrize("image", DOCKERFILES)
+@pytest.mark.parametrize("image", IMAGES)
 def test_the_last_stage_runs_nothing_and_is_not_root(image: str) -> None:
-    last = stages(image)[image]
+    last = stages()[image][1]
     assert "\nUSER 65532:65532" in last
     assert not re.search(r"(?m)^(RUN|ADD) ", last)
 
@@ -72,7 +79,7 @@ def test_the_context_is_what_the_digest_covers() -> None:
 def test_the_digest_follows_what_is_copied_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (*recipes._COPIED, "images/build.py", *map(str, DOCKERFILES.values())):
+    for name in (*recipes._COPIED, "images/build.py", str(DOCKERFILE)):
         source, target = REPOSITORY / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -82,7 +89,7 @@ def test_the_digest_follows_what_is_copied_and_nothing_else(
     monkeypatch.setattr(recipes, "REPOSITORY", tmp_path)
 
     def digests() -> list[str]:
-        return [source_digest(name, base="b", revision="r") for name in DOCKERFILES]
+        return [source_digest(name, base="b", revision="r") for name in IMAGES]
 
     first = digests()
     assert len(set(first)) == 3
@@ -93,10 +100,10 @@ def test_the_digest_follows_what_is_copied_and_nothing_else(
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/new.md").write_text("x")
     assert digests() == first
-    (tmp_path / "images/train/Dockerfile").write_text("FROM scratch\n")
-    operator, train, sample = digests()
-    assert (operator, sample) == (first[0], first[2])
-    assert train != first[1]
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    assert not set(digests()) & set(first)
+    shutil.copyfile(REPOSITORY / "Dockerfile", tmp_path / "Dockerfile")
+    assert digests() == first
     (tmp_path / "jobs/mmrlhf_jobs/new.py").write_text("x")
     assert not set(digests()) & set(first)
 
