@@ -42,8 +42,8 @@ def limits(node: Node) -> list[str]:
 
 
 def default_text(node: Node) -> str | None:
-    """Return the default; None where there is none or it is an object that has its own."""
+    """Return the default; None where there is none, or it is an object made of its fields'."""
     value = node.get("default")
-    if value is None or value == {}:
+    if value is None or isinstance(value, dict):
         return None
     return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')

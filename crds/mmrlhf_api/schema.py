@@ -6,6 +6,7 @@ schema has none of these, wants a type at every node and OpenAPI 3.0's exclusive
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -160,20 +161,45 @@ def _bounds(node: Schema) -> None:
 
 
 def _default(node: Schema) -> None:
-    """Keep defaults in the form in which the API server applies them.
+    """Write defaults in the form in which the API server judges and applies them.
 
-    An object's default is ``{}``: the server fills it and descends, so that a part that a user
-    leaves out looks like one that is there but empty. Empty lists and maps need no default.
+    An object's default is spelled out from those of its fields, so that a part that a user leaves
+    out looks like one that is there but empty. The server fills ``{}`` in just the same, but it
+    judges the CEL rules of a node on the default as it is written, before fields are filled in
+    (apiextensions-apiserver, ``pkg/apiserver/schema/defaulting/validation.go``), and refuses the
+    whole CustomResourceDefinition. Empty lists and maps need no default.
     """
     default = node.get("default")
     if isinstance(default, dict):
         if "properties" in node:
-            node["default"] = {}
+            spelled = _fields_defaults(node)
+            assert spelled == _without_empty(default), (
+                "a type's default must be its fields' defaults"
+            )
+            node["default"] = spelled
         else:
             del node["default"]
     elif isinstance(default, list | tuple):
         assert not default, "a list with a default would need thought about merging"
         del node["default"]
+
+
+def _fields_defaults(node: Schema) -> Schema:
+    # a copy each: YAML would write a reference for what stands twice
+    return {
+        name: copy.deepcopy(child["default"])
+        for name, child in node["properties"].items()
+        if "default" in child
+    }
+
+
+def _without_empty(default: Schema) -> Schema:
+    """Return a default as pydantic writes it without what the schema says by leaving it out."""
+    pruned = {
+        name: _without_empty(value) if isinstance(value, dict) else value
+        for name, value in default.items()
+    }
+    return {name: value for name, value in pruned.items() if value not in (None, {}, [], ())}
 
 
 def _without_defaults(node: Schema) -> Schema:

@@ -108,6 +108,15 @@ def apply_defaults(value: Any, node: Node) -> None:
             apply_defaults(entry, node["items"])
 
 
+def test_a_default_is_whole_as_it_is_written(schema: Node) -> None:
+    """API servers judge rules on it before they fill in what is below, and refuse a part of one."""
+    for path, node in nodes(schema):
+        if "default" in node:
+            filled = copy.deepcopy(node["default"])
+            apply_defaults(filled, node)
+            assert filled == node["default"], path
+
+
 def prune_empty(value: Any) -> Any:
     """Drop empty maps and lists: to be absent and to be empty is the same to the types."""
     if isinstance(value, dict):
