@@ -50,11 +50,13 @@ types: setup
 imports: setup
 	$(VENV)/bin/lint-imports --no-cache
 
-crds: setup ## Generate crds/*.yaml and docs/reference from the types
+crds: setup ## Generate crds/*.yaml and docs/reference from the types, and judge them as a server does
 	$(PY) -m mmrlhf_api.generate
+	$(PY) -m tests.crd_checker
 
 crds-check: setup
 	$(PY) -m mmrlhf_api.generate --check
+	$(PY) -m tests.crd_checker
 
 manifests: setup ## Generate deploy/ from code
 	$(PY) -m mmrlhf_operator.installation
