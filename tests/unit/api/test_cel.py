@@ -1,67 +1,225 @@
-"""The CEL rules of the CRDs say the same as the validators of the types."""
+"""The CEL rules of the CRDs say the same as the validators of the types, and each in its turn."""
 
 from __future__ import annotations
 
 import copy
+import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from mmrlhf_api import KINDS, JobFileError, parse_job
-from mmrlhf_api.schema import kind_schema
+from mmrlhf_api.schema import MUTABLE_FIELDS, kind_schema
+from tests.crd_checker.evaluation import broken
+from tests.crd_checker.values import problems
 from tests.unit.api.specimens import changed
-from tests.unit.api.test_schema import apply_defaults
+from tests.unit.api.test_schema import Node, apply_defaults, nodes
 from tests.unit.api.test_types import CROSS
-
-celpy = pytest.importorskip("celpy", reason="needs cel-python, a CEL interpreter")
 
 # Uniqueness is the list type's business on the server, not a rule's.
 RULED = [case for case in CROSS if "given twice" not in case[3]]
 
 
-def broken(value: Any, node: dict[str, Any], old: Any = None) -> Iterator[str]:
-    """Yield the messages of the rules that do not hold, everywhere below ``value``."""
-    for entry in node.get("x-kubernetes-validations", ()):
-        if "oldSelf" in entry["rule"] and old is None:
-            continue  # transition rules run on updates only
-        environment = celpy.Environment()
-        program = environment.program(environment.compile(entry["rule"]))
-        given = {"self": celpy.json_to_cel(value)}
-        if old is not None:
-            given["oldSelf"] = celpy.json_to_cel(old)
-        if not program.evaluate(given):
-            yield entry["message"]
-    if isinstance(value, dict):
-        for name, child in node.get("properties", {}).items():
-            if name in value:
-                yield from broken(value[name], child, None if old is None else old.get(name))
-    elif isinstance(value, list):
-        for entry in value:
-            yield from broken(entry, node["items"])
+@functools.cache
+def schema_of(kind: str) -> Node:
+    spec: Node = kind_schema(KINDS[kind])["properties"]["spec"]
+    return spec
 
 
-def as_server(value: Any, node: dict[str, Any]) -> Any:
-    """Give numbers their schema's type, as the API server does before it evaluates a rule."""
-    if isinstance(value, dict):
-        children = node.get("properties", {})
-        return {name: as_server(child, children.get(name, {})) for name, child in value.items()}
-    if isinstance(value, list):
-        return [as_server(entry, node["items"]) for entry in value]
-    return float(value) if node.get("type") == "number" else value
-
-
-def spec_of(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    schema = kind_schema(KINDS[data["kind"]])["properties"]["spec"]
+def spec_of(data: dict[str, Any]) -> tuple[dict[str, Any], Node]:
+    """Return a job's spec as the server has it, all defaults filled in, and its schema."""
+    schema = schema_of(data["kind"])
     spec = copy.deepcopy(data["spec"])
     apply_defaults(spec, schema)
-    return as_server(spec, schema), schema
+    return spec, schema
+
+
+def as_written(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a job's spec with the defaults of its parts as they are written, none filled in."""
+    schema = schema_of(data["kind"])
+    written = {
+        name: copy.deepcopy(child["default"])
+        for name, child in schema["properties"].items()
+        if "default" in child
+    }
+
+    def merge(target: dict[str, Any], given: dict[str, Any]) -> None:
+        for name, value in given.items():
+            if isinstance(value, dict) and isinstance(target.get(name), dict):
+                merge(target[name], value)
+            else:
+                target[name] = value
+
+    merge(written, copy.deepcopy(data["spec"]))
+    return written
+
+
+# One or more jobs that each rule refuses, by its message: changes to a minimal job, and changes
+# that tell what it was before, for rules about changes.
+Change = dict[str, Any]
+SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
+    "only an s3:// store has endpoint and region": [
+        {"artifacts__uri": "/out", "artifacts__endpoint": "http://s3"},
+        {"artifacts__uri": "/out", "artifacts__region": "eu-1"},
+    ],
+    "processesPerNode must equal gpusPerNode: one process drives one GPU": [
+        {"resources__gpusPerNode": 8},
+        {"resources__gpusPerNode": 1, "resources__processesPerNode": 2},
+    ],
+    "give topologyRequired or topologyPreferred, not both": [
+        {"scheduling__topologyRequired": "rack", "scheduling__topologyPreferred": "rack"}
+    ],
+    "name at least one of exitCodes and reasons": [
+        {"runPolicy__failureRules": [{"action": "FailJob"}]},
+        {"runPolicy__failureRules": [{"action": "FailJob", "exitCodes": [], "reasons": []}]},
+    ],
+    "maxBackoffSeconds must be at least backoffSeconds": [
+        {"runPolicy__backoffSeconds": 601},
+        {"runPolicy__maxBackoffSeconds": 9},
+    ],
+    "cancel cannot be taken back; create a new job": [({}, {"runPolicy__cancel": True})],
+    "give exactly one of value and secretKeyRef": [
+        {"podTemplate__env": [{"name": "A"}]},
+        {
+            "podTemplate__env": [
+                {"name": "A", "value": "a", "secretKeyRef": {"name": "a", "key": "a"}}
+            ]
+        },
+    ],
+    "this variable is set by mmrlhf or torchrun; remove it": [
+        {"podTemplate__env": [{"name": name, "value": "1"}]}
+        for name in ("PET_NNODES", "MMRLHF_X", "RANK", "MASTER_ADDR")
+    ],
+    "this variable is a credential; use secretKeyRef": [
+        {"podTemplate__env": [{"name": "HF_TOKEN", "value": "x"}]}
+    ],
+    "operator Exists takes no value; remove it or use Equal": [
+        {"podTemplate__tolerations": [{"operator": "Exists", "value": "x"}]}
+    ],
+    "operator must be Exists when there is no key": [
+        {"podTemplate__tolerations": [{"operator": "Equal", "value": "x"}]}
+    ],
+    "tolerationSeconds only holds for effect NoExecute": [
+        {"podTemplate__tolerations": [{"operator": "Exists", "tolerationSeconds": 1, **effect}]}
+        for effect in ({}, {"effect": "NoSchedule"})
+    ],
+    "everything is frozen; set at least one part to true": [
+        {"trainable__projector": False, "trainable__languageModel": False}
+    ],
+    "training.evaluateEverySteps needs data.evaluation": [{"training__evaluateEverySteps": 5}],
+    "parallelism.engine none runs on one process only; use auto or deepspeed": [
+        {"parallelism__engine": "none", "resources__nodes": 2},
+        {"parallelism__engine": "none", "resources__processesPerNode": 2},
+    ],
+    "give exactly one of scoresUri, modelUri and jobName": [
+        {"reward": {}},
+        {"reward__jobName": "a"},
+        {"reward__modelUri": "a"},
+    ],
+    "objective.beta.strategy dynamic needs reward.scoresUri, reward.modelUri or "
+    "reward.jobName; or set it to fixed (plain DPO)": [({"reward": None}, {"reward": None})],
+    "all losses have weight 0; nothing would be learned": [
+        {"objective__scoreWeight": 0, "objective__critiqueWeight": 0},
+    ],
+    "more than one sample needs generated critiques and a temperature above 0": [
+        {"inference__samples": 2},
+        {
+            "inference__samples": 2,
+            "inference__temperature": 1,
+            "inference__critique": "groundTruth",
+        },
+    ],
+    "inference.critique must be none when objective.critique is none": [
+        {"objective__critique": "none"}
+    ],
+    "at least one of long, short, mcq, safety and video must be above 0": [
+        {"ratio__long": 0, "ratio__short": 0, "ratio__mcq": 0}
+    ],
+}
+
+# Changes that the rule of each field refuses: one, or one there and back for what may be absent.
+CHANGES: dict[str, Change] = {
+    "artifacts": {"artifacts__uri": "s3://bucket/other"},
+    "image": {"image": "registry/other:1"},
+    "resources": {"resources__nodes": 2},
+    "nodePool": {"nodePool": "h800"},
+    "scheduling": {"scheduling__queue": "other"},
+    "checkpoint": {"checkpoint__keep": 3},
+    "tracking": {"tracking__tags": {"a": "b"}},
+    "podTemplate": {"podTemplate__labels": {"a": "b"}},
+    "model": {"model__dtype": "bfloat16"},
+    "trainable": {"trainable__visionTower": True},
+    "data": {"data__train__uri": "other.jsonl"},
+    "optimizer": {"optimizer__beta1": 0.8},
+    "training": {"training__epochs": 2},
+    "parallelism": {"parallelism__zeroStage": 3},
+    "objective": {"objective__pairs": "hardest"},
+    "reference": {"reference__logProbsUri": "a"},
+    "reward": {"reward__scoresUri": "other.parquet"},
+    "inference": {"inference__maxNewTokens": 8},
+    "benchmark": {"benchmark": {"uri": "b.jsonl"}},
+    "sources": {"sources": [{"name": "web", "uri": "corpora/other"}]},
+    "target": {"target": 7},
+    "ratio": {"ratio__video": 1},
+    "typing": {"typing__longThreshold": 9},
+    "embedding": {"embedding__batchSize": 9},
+    "clustering": {"clustering__centres": 9},
+    "selection": {"selection__seed": 9},
+    "failures": {"failures__perReason": {"a": 0.5}},
+    "report": {"report__map": False},
+}
+FIXED = " cannot change after the job was created; create a new job"
+SPECIMENS |= {
+    f"{field}{FIXED}": [(change, {}), ({}, change)]  # both ways: there and back
+    for field, change in CHANGES.items()
+}
+
+
+def rules() -> Iterator[tuple[str, str, str]]:
+    """Yield kind, path and message of each rule of the CRDs."""
+    for kind in KINDS:
+        for path, node in nodes(kind_schema(KINDS[kind])):
+            for rule in node.get("x-kubernetes-validations", ()):
+                yield kind, path.removeprefix("."), rule["message"]
+
+
+RULES = list(rules())
+
+
+def refused(spec: dict[str, Any], schema: Node, old: dict[str, Any] | None) -> list[Any]:
+    """Return path, without numbers, and message of each rule that does not hold."""
+    found = broken(spec, schema, "spec", old=old)
+    return [(re.sub(r"\[\d+\]", "[]", path), message) for path, message in found]
+
+
+@pytest.mark.parametrize(("kind", "path", "message"), RULES)
+def test_each_rule_fires_alone_and_with_its_own_message(kind: str, path: str, message: str) -> None:
+    """On what the server fills in as on defaults as they are written, and on nothing else."""
+    assert message in SPECIMENS, f"no specimen for the rule of {path} in {kind}"
+    schema = schema_of(kind)
+    for specimen in SPECIMENS[message]:
+        change, before = specimen if isinstance(specimen, tuple) else (specimen, None)
+        for complete in (lambda data: spec_of(data)[0], as_written):
+            spec = complete(changed(kind, **change))
+            # a job that was so before breaks no rule about changes
+            old = spec if before is None else complete(changed(kind, **before))
+            assert refused(spec, schema, old) == [(path, message)]
+            assert not list(problems(spec, schema, "spec")), "the schema refuses it, too"
+
+
+def test_each_specimen_is_of_a_rule() -> None:
+    assert SPECIMENS.keys() == {message for _, _, message in RULES}
+    assert len(set(RULES)) == len(RULES), "two rules of a kind cannot be told apart"
+    assert not set(CHANGES) & MUTABLE_FIELDS
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_valid_job_breaks_no_rule(kind: str) -> None:
     spec, schema = spec_of(changed(kind))
-    assert not list(broken(spec, schema, old=spec))
+    assert not refused(spec, schema, spec)
+    assert not refused(as_written(changed(kind)), schema, None)
 
 
 @pytest.mark.parametrize(("kind", "change", "field", "message"), RULED)
@@ -73,7 +231,7 @@ def test_what_the_types_refuse_breaks_a_rule(
     with pytest.raises(JobFileError):
         parse_job(data, source="x")
     spec, schema = spec_of(data)
-    assert len(list(broken(spec, schema))) == 1
+    assert len(refused(spec, schema, None)) == 1
 
 
 @pytest.mark.parametrize(
@@ -89,14 +247,14 @@ def test_what_the_types_refuse_breaks_a_rule(
 def test_only_run_policy_may_change(change: dict[str, Any], allowed: bool) -> None:
     old, schema = spec_of(changed())
     new, _ = spec_of(changed(**change))
-    assert (not list(broken(new, schema, old=old))) is allowed
-    assert (not list(broken(old, schema, old=new))) is allowed
+    assert (not refused(new, schema, old)) is allowed
+    assert (not refused(old, schema, new)) is allowed
 
 
 def test_cancelling_is_for_good() -> None:
     running, schema = spec_of(changed())
     cancelled, _ = spec_of(changed(runPolicy__cancel=True))
-    assert not list(broken(cancelled, schema, old=running))
-    assert not list(broken(cancelled, schema, old=cancelled))
+    assert not refused(cancelled, schema, running)
+    assert not refused(cancelled, schema, cancelled)
     message = "cancel cannot be taken back; create a new job"
-    assert list(broken(running, schema, old=cancelled)) == [message]
+    assert refused(running, schema, cancelled) == [("spec.runPolicy", message)]
