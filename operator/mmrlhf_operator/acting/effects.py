@@ -112,11 +112,7 @@ async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Findin
         found.extend(await _create(api, job, creation.manifest))
     if found:
         return tuple(found)  # pods without their Service or job file would only fail
-    # All are tried before the first error is raised: none may be left half sent.
-    for findings in await run_all(
-        (_create(api, job, creation.manifest) for creation in pods), at_once=_AT_ONCE
-    ):
-        found.extend(findings)
+    found.extend(await _create_gang(api, job, [creation.manifest for creation in pods]))
     for action in actions:
         if isinstance(action, DeletePod):
             await api.delete(
@@ -164,6 +160,19 @@ async def _who_is_there(api: Api, job: JobView, manifest: Manifest) -> list[Find
     if await api.find(f"{collection(kind, job.namespace)}/{name}") is None:
         raise PostponeError(f"{kind} {name} has just gone", seconds=_PREVIOUS_SECONDS)
     return []
+
+
+async def _create_gang(api: Api, job: JobView, pods: Sequence[Manifest]) -> list[Finding]:
+    """Create pods until one is refused; the next plan gives back what was made by then."""
+    found: list[Finding] = []
+
+    async def create(manifest: Manifest) -> None:
+        if not found:
+            found.extend(await _create(api, job, manifest))
+
+    # An error stops none of the others: no request may be left half sent.
+    await run_all((create(manifest) for manifest in pods), at_once=_AT_ONCE)
+    return found
 
 
 async def _create(api: Api, job: JobView, manifest: Manifest) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from mmrlhf_api import KINDS, Job, spec_digest
@@ -19,6 +19,8 @@ from mmrlhf_operator.planning.actions import Action, Check, Create, DeletePod, N
 from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.planning.refusals import patience
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView
@@ -56,6 +58,8 @@ class _Memory:
     checks: int = 0
     conflicts: tuple[Finding, ...] = ()
     conflicting: tuple[Manifest, ...] = ()
+    refusals: int = 0
+    retry_at: datetime | None = None
     written: Manifest | None = None
     superseded: set[str] = field(default_factory=set)
     told: set[str] | None = None
@@ -169,13 +173,21 @@ class Reconciler:
         found = await effects.act(self._api, job, made.actions)
         if creations:
             memory.conflicts, memory.conflicting = found, creations
+            self._be_patient(memory)
         for action in made.actions:
             if isinstance(action, Check):
                 await self._check(job, action.job, memory)
                 return 0.0
-        if memory.conflicts != before:
+        if found or memory.conflicts != before:
             return 0.0
         return made.requeue_after
+
+    def _be_patient(self, memory: _Memory) -> None:
+        """Put off the next try when the API server has refused this one."""
+        refused = any(f.reason == OperatorReason.CREATION_REFUSED for f in memory.conflicts)
+        memory.refusals = memory.refusals + 1 if refused else 0
+        seconds = patience(memory.uid, memory.refusals) if refused else 0.0
+        memory.retry_at = self._clock() + timedelta(seconds=seconds) if refused else None
 
     async def _check(self, view: JobView, job: Job, memory: _Memory) -> None:
         finding = await self._checker.check(job)
@@ -214,6 +226,7 @@ class Reconciler:
             dependency=self._dependency(key),
             check=memory.check,
             conflicts=memory.conflicts,
+            retry_at=memory.retry_at,
             progress=self._board.latest(key, job.uid),
             listening_since=self._board.listening_since,
             lost_nodes=lost,
@@ -228,7 +241,7 @@ class Reconciler:
 
     async def _review_conflicts(self, job: JobView, memory: _Memory) -> None:
         """See whether what was in the way still is, by looking rather than by trying."""
-        if not memory.conflicts or memory.conflicts[0].reason != "NameConflict":
+        if not memory.conflicts or memory.conflicts[0].reason != OperatorReason.NAME_CONFLICT:
             return
         found = [
             finding

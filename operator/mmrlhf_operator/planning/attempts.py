@@ -9,6 +9,7 @@ from mmrlhf_operator.planning.acceptance import Acceptance
 from mmrlhf_operator.planning.actions import Create
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import restart_due
+from mmrlhf_operator.planning.refusals import refusal
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
 from mmrlhf_operator.rendering.manifests import config_map, pod, service
@@ -56,6 +57,9 @@ def create_missing(
     if not acceptance.may_create:
         draft.wake(after(draft.now, _RETRY_SECONDS))
         return
+    if observed.retry_at is not None and draft.now < observed.retry_at:
+        draft.wake(observed.retry_at)
+        return
     attempt = draft.status.attempt
     there = {entry.index for entry in observed.pods_of(attempt)}
     if observed.config_map is None:
@@ -68,8 +72,6 @@ def create_missing(
             for index in range(job.spec.resources.nodes)
             if index not in there
         )
-    if draft.actions and observed.conflicts:
-        draft.wake(after(draft.now, _RETRY_SECONDS))
 
 
 def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total: int) -> None:
@@ -77,7 +79,7 @@ def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total:
     attempt = draft.status.attempt
     pods = observed.pods_of(attempt)
     draft.count(pods, total=total)
-    refused = next(iter(observed.conflicts), None)
+    refused = refusal(draft, observed, total=total) or next(iter(observed.conflicts), None)
     unscheduled = why_not_scheduled(observed, attempt=attempt, total=total)
     if unscheduled is None:
         draft.conditions.set(ConditionType.SCHEDULED, "True", Reason.ALL_PODS_SCHEDULED)

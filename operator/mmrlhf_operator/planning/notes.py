@@ -10,6 +10,7 @@ from mmrlhf_api import Condition, JobStatus
 from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.planning.actions import Note
+from mmrlhf_operator.planning.reasons import OperatorReason
 
 __all__ = ["notes"]
 
@@ -25,6 +26,8 @@ _GOOD = frozenset(
 )
 _BAD = frozenset({ConditionType.RESTARTING, ConditionType.FAILED})
 _TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY})
+_IN_THE_WAY = frozenset({Reason.UNSCHEDULABLE, OperatorReason.CREATION_REFUSED})
+"""What someone must do something about before the pods of an attempt have nodes."""
 _HARMLESS = frozenset({Reason.RESUMED, Reason.WAITING_FOR_JOB})
 _OF_ATTEMPTS = frozenset({ConditionType.SCHEDULED, ConditionType.RUNNING, ConditionType.RESTARTING})
 """What begins anew with each attempt, which may be in the same second."""
@@ -43,7 +46,7 @@ def _note(condition: Condition, attempt: int) -> Note | None:
         warns = kind in _BAD and reason != Reason.CANCELLED
     elif condition.status == "False" and (
         kind in _TOLD_WHEN_FALSE
-        or (kind is ConditionType.SCHEDULED and reason == Reason.UNSCHEDULABLE)
+        or (kind is ConditionType.SCHEDULED and reason in _IN_THE_WAY)
         or (kind is ConditionType.SUSPENDED and reason == Reason.RESUMED)
     ):
         warns = reason not in _HARMLESS

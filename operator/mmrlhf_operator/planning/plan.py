@@ -18,8 +18,9 @@ from mmrlhf_operator.planning.deadlines import next_deadline
 from mmrlhf_operator.planning.dependencies import taken
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import cancel, clean_up, fail, succeed, succeeded
-from mmrlhf_operator.planning.failures import Failure, judge
+from mmrlhf_operator.planning.failures import Failure, Verdict, judge
 from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.planning.refusals import give_back, refusal
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.views import JobView, Observed, after
@@ -153,7 +154,8 @@ def _run(
         return
     if not make_way(draft, job, observed, config):
         return
-    create_missing(draft, acceptance, job, observed, config)
+    if not give_back(draft, observed, config, total=total):
+        create_missing(draft, acceptance, job, observed, config)
     describe(draft, acceptance, observed, total=total)
     draft.report(observed.progress, seconds=config.progress_seconds)
 
@@ -169,14 +171,16 @@ def _find_failure(
     ]
     # All pods were there once if all had nodes; before that, a missing one is yet to be created.
     complete = draft.conditions.holds(ConditionType.SCHEDULED)
-    verdict = judge(
-        observed,
-        attempt=status.attempt,
-        missing=[name for name in expected if name not in there] if complete else [],
-        total=total,
-        now=draft.now,
-        settle=config.deadlines.settle,
-    )
+    verdict = Verdict()
+    if refusal(draft, observed, total=total) is None:  # or else its pods go since they are told to
+        verdict = judge(
+            observed,
+            attempt=status.attempt,
+            missing=[name for name in expected if name not in there] if complete else [],
+            total=total,
+            now=draft.now,
+            settle=config.deadlines.settle,
+        )
     if verdict.decide_at is not None:
         draft.wake(min(verdict.decide_at, after(draft.now, _UNDECIDED_SECONDS)))
         return None

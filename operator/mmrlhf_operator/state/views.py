@@ -266,6 +266,7 @@ class Observed:
         dependency: The job that it names, None when there is none of that name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
+        retry_at: When what the API server refused is to be tried again; None when at once.
         progress: Latest progress that arrived.
         listening_since: Since when progress can arrive; None when it cannot.
         lost_nodes: Nodes that are gone or unreachable, as far as they were looked up.
@@ -279,6 +280,7 @@ class Observed:
     dependency: DependencyView | None = None
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()
+    retry_at: datetime | None = None
     progress: ProgressReport | None = None
     listening_since: datetime | None = None
     lost_nodes: frozenset[str] = frozenset()

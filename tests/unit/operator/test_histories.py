@@ -227,6 +227,19 @@ class History(RuleBasedStateMachine):
         if service:
             self.there.service = None
 
+    @rule(pods=st.sampled_from([None, 0, 1, 2]))
+    def set_quota(self, pods: int | None) -> None:
+        self.there.quota = pods
+
+    @rule(pods=st.sampled_from([0, 1, 2]), steps=st.none() | st.integers(0, 5))
+    def quota_is_full_for_a_while(self, pods: int, steps: int | None) -> None:
+        self.there.quota = pods
+        for _ in range(2):
+            self.reconcile(steps)
+        self.there.quota = None
+        self.there.vanish()
+        self.there.tick(61)
+
     @invariant()
     def pods_are_of_one_attempt(self) -> None:
         assert len(self.there.attempts_alive()) <= 1
@@ -253,6 +266,10 @@ class History(RuleBasedStateMachine):
         if not copy.deleted:
             made = copy.settle(limit=6)
             assert made.requeue_after is None or made.requeue_after >= 0
+            if copy.conflicts and copy.status["reason"] == OperatorReason.CREATION_REFUSED:
+                # Half a gang holds no quota.
+                left = [PodView.read(pod) for pod in copy.pods.values()]
+                assert all(view is not None and view.terminating for view in left)
         if self.ended is not None:
             assert copy.status == self.ended
 

@@ -11,7 +11,8 @@ from mmrlhf_api import KINDS
 from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.planning.actions import Create, DeleteJob, DeletePod
 from mmrlhf_operator.planning.notes import notes
-from mmrlhf_operator.state.views import ProgressReport, after
+from mmrlhf_operator.planning.refusals import patience
+from mmrlhf_operator.state.views import Finding, ProgressReport, after
 from tests.unit.operator.world import CONFIG, START, World, job_body, running, world
 
 
@@ -136,6 +137,86 @@ def test_disruptions_are_free_of_charge(reason: str, expected: str) -> None:
     there.finish("demo-0-1", exit_code=143)
     there.settle()
     assert (there.status["reason"], there.status["restarts"]) == (expected, 0)
+
+
+def refused(there: World) -> bool:
+    found = there.conditions["Scheduled"]
+    return (found["status"], found["reason"]) == ("False", "CreationRefused")
+
+
+def test_half_a_gang_is_given_back_and_tried_again_as_a_whole() -> None:
+    there = world()
+    there.quota = 1
+    there.reconcile()
+    assert sorted(there.pods) == ["demo-0-0"]
+    there.bind("demo-0-0")  # so that its deletion takes its time
+    there.run("demo-0-0")
+    there.reconcile()
+    assert refused(there)
+    assert "exceeded quota" in there.conditions["Scheduled"]["message"]
+    assert ("Warning", "CreationRefused") in there.news
+    assert "deletionTimestamp" in there.pods["demo-0-0"]["metadata"]
+    there.quota = None
+    there.tick(120)
+    made = there.settle()
+    assert not [action for action in made.actions if isinstance(action, Create)]
+    assert sorted(there.pods) == ["demo-0-0"]  # the names are taken as long as it is there
+    there.vanish()
+    there.settle()
+    assert sorted(there.pods) == ["demo-0-0", "demo-0-1"]
+    assert not refused(there)
+    assert there.status.get("restarts", 0) == 0
+    there.run()
+    there.settle()
+    assert there.status["phase"] == "Running"
+
+
+def test_what_was_refused_is_not_tried_before_its_time() -> None:
+    there = world()
+    there.quota = 1
+    made = there.settle()
+    assert not there.pods
+    assert made.requeue_after is not None
+    assert 2.5 <= made.requeue_after <= 7.5
+    there.quota = None
+    there.tick(made.requeue_after - 0.5)
+    assert not there.plan().actions
+    there.tick(1)
+    there.settle()
+    assert sorted(there.pods) == ["demo-0-0", "demo-0-1"]
+
+
+def test_an_operator_that_takes_over_goes_on_giving_back() -> None:
+    there = world()
+    there.quota = 1
+    there.reconcile()
+    there.bind("demo-0-0")
+    there.reconcile()
+    there.conflicts, there.retry_at, there.refusals = (), None, 0  # it dies, and all is forgotten
+    there.settle()
+    assert refused(there)
+    there.quota = None
+    there.vanish()
+    there.settle()
+    assert sorted(there.pods) == ["demo-0-0", "demo-0-1"]
+    assert (there.status["attempt"], there.status.get("restarts", 0)) == (0, 0)
+
+
+def test_patience_grows_up_to_a_limit_and_differs_by_job() -> None:
+    waits = [patience("uid-1", count) for count in range(1, 12)]
+    assert all(2.5 <= wait <= 90 for wait in waits)
+    assert waits[0] <= 7.5 < 30 <= min(waits[4:])
+    assert waits == [patience("uid-1", count) for count in range(1, 12)]
+    assert waits != [patience("uid-2", count) for count in range(1, 12)]
+
+
+def test_a_whole_gang_is_not_given_back_when_its_service_is_refused() -> None:
+    there = running()
+    there.service = None
+    there.conflicts = (Finding(reason="CreationRefused", message="no services"),)
+    there.settle()
+    assert sorted(there.pods) == ["demo-0-0", "demo-0-1"]
+    assert there.status["phase"] == "Running"
 
 
 def test_a_pod_that_someone_deletes_restarts_the_gang() -> None:

@@ -14,11 +14,14 @@ from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.planning.actions import Check, Create, DeleteJob, DeletePod, Plan
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.planning.refusals import patience
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import (
     CheckResult,
     ConfigMapView,
     DependencyView,
+    Finding,
     JobView,
     Observed,
     ProgressReport,
@@ -61,6 +64,10 @@ class World:
     progress: ProgressReport | None = None
     listening_since: datetime | None = None
     lost_nodes: set[str] = field(default_factory=set)
+    quota: int | None = None
+    conflicts: tuple[Finding, ...] = ()
+    retry_at: datetime | None = None
+    refusals: int = 0
     deleted: bool = False
     history: list[Plan] = field(default_factory=list)
     news: list[tuple[str, str]] = field(default_factory=list)
@@ -89,6 +96,8 @@ class World:
             config_map=None if self.config_map is None else ConfigMapView.read(self.config_map),
             dependency=None if self.reward_job is None else DependencyView.read(self.reward_job),
             check=self.check,
+            conflicts=self.conflicts,
+            retry_at=self.retry_at,
             progress=self.progress,
             listening_since=self.listening_since,
             lost_nodes=frozenset(self.lost_nodes),
@@ -99,7 +108,10 @@ class World:
         return plan(self.job, self.observed, now=self.now, config=self.config)
 
     def reconcile(self, *, steps: int | None = None) -> Plan:
-        """Carry out a plan; only its first `steps` steps, when the operator crashes after them."""
+        """Carry out a plan; only its first `steps` steps, when the operator crashes after them.
+
+        What the operator remembers of refusals it forgets by a crash.
+        """
         before = {note.key for note in notes(self.job.status)}
         made = self.plan()
         self.history.append(made)
@@ -108,9 +120,31 @@ class World:
         ]
         work: list[Any] = [made.status] if made.status != self.job.status else []
         work.extend(made.actions)
+        refused: Finding | None = None
         for step in work[:steps]:
+            if isinstance(step, Create) and step.kind == "Pod":
+                refused = refused or self._refusal(step)
+                if refused is not None:
+                    continue
             self._apply(step)
+        if any(isinstance(step, Create) for step in work):
+            self._remember(refused)
+        if steps is not None and steps < len(work):
+            self.conflicts, self.retry_at, self.refusals = (), None, 0
         return made
+
+    def _refusal(self, step: Create) -> Finding | None:
+        """What the API server says of a pod for which there is no quota."""
+        if step.name in self.pods or self.quota is None or len(self.pods) < self.quota:
+            return None
+        message = f"the API server refuses Pod {step.name}: exceeded quota: {self.quota} pods"
+        return Finding(reason=OperatorReason.CREATION_REFUSED, message=message)
+
+    def _remember(self, refused: Finding | None) -> None:
+        self.conflicts = () if refused is None else (refused,)
+        self.refusals = 0 if refused is None else self.refusals + 1
+        seconds = patience(self.body["metadata"]["uid"], self.refusals) if refused else 0.0
+        self.retry_at = self.now + timedelta(seconds=seconds) if refused else None
 
     def settle(self, limit: int = 20) -> Plan:
         """Reconcile until there is nothing to do."""
