@@ -20,6 +20,7 @@ from kubernetes.aio import client
 from mmrlhf_operator.config import LeaderElection, OperatorConfig, load_config
 from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorError
 from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.kopf_log import TriedAgain
 from mmrlhf_operator.kube.lease import Lease, lead
 from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
 from mmrlhf_operator.operator import Operator
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(TriedAgain())
     if options.verbose:  # ours: what S3 clients log would bury it
         logging.getLogger("mmrlhf_operator").setLevel(logging.DEBUG)
     try:
