@@ -16,12 +16,13 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.errors import JobFileError, Problem, UnknownKindError
 from mmrlhf_api.kinds import KINDS, Job, find_kind
 from mmrlhf_api.overrides import Override, apply_override
+from mmrlhf_api.uris import IN_CLUSTER
 from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
 
 __all__ = ["load_job", "load_jobs", "parse_job", "read_text"]
 
 
-def load_job(source: str | Path, *, overrides: Sequence[str] = ()) -> Job:
+def load_job(source: str | Path, *, overrides: Sequence[str] = (), in_cluster: bool = False) -> Job:
     """Read the one job of a file.
 
     Args:
@@ -29,6 +30,7 @@ def load_job(source: str | Path, *, overrides: Sequence[str] = ()) -> Job:
             has more than one line or starts with ``{``.
         overrides: Assignments such as ``spec.training.epochs=2``, applied before validation; the
             value is YAML.
+        in_cluster: Whether the job is for a cluster, where relative paths lead nowhere.
 
     Raises:
         JobFileError: The file cannot be read or is not one valid job; lists every problem.
@@ -38,10 +40,10 @@ def load_job(source: str | Path, *, overrides: Sequence[str] = ()) -> Job:
     if len(documents) > 1:
         message = f"holds {len(documents)} documents; give one job a file"
         raise JobFileError(name, [Problem(field="", message=message)])
-    return parse_job(documents[0], source=name, overrides=overrides)
+    return parse_job(documents[0], source=name, overrides=overrides, in_cluster=in_cluster)
 
 
-def load_jobs(source: str | Path) -> list[Job]:
+def load_jobs(source: str | Path, *, in_cluster: bool = False) -> list[Job]:
     """Read all jobs of a file with one document or several; see `load_job`.
 
     Raises:
@@ -52,7 +54,7 @@ def load_jobs(source: str | Path) -> list[Job]:
     problems: list[Problem] = []
     for document in _parse(text, name):
         try:
-            jobs.append(parse_job(document, source=name))
+            jobs.append(parse_job(document, source=name, in_cluster=in_cluster))
         except JobFileError as error:
             problems.extend(error.problems)
     if problems:
@@ -61,7 +63,11 @@ def load_jobs(source: str | Path) -> list[Job]:
 
 
 def parse_job(
-    document: Document | Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()
+    document: Document | Mapping[str, Any],
+    *,
+    source: str,
+    overrides: Sequence[str] = (),
+    in_cluster: bool = False,
 ) -> Job:
     """Return the job that a document describes.
 
@@ -69,6 +75,7 @@ def parse_job(
         document: Parsed document, or plain data such as an object from the API server.
         source: Name of the document in messages.
         overrides: See `load_job`.
+        in_cluster: See `load_job`.
 
     Raises:
         JobFileError: The document is not a valid job; lists every problem.
@@ -86,7 +93,8 @@ def parse_job(
         model = KINDS[data["kind"]].model
         try:
             # The wire has camelCase only, as on the API server.
-            job = model.model_validate(data, by_alias=True, by_name=False)
+            context = {IN_CLUSTER: in_cluster}
+            job = model.model_validate(data, by_alias=True, by_name=False, context=context)
             problems = complaints(model, data, None)
         except ValidationError as error:
             problems = complaints(model, data, error)

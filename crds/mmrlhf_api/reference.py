@@ -99,6 +99,12 @@ def _sections(path: str, node: Schema) -> Iterator[str]:
     yield from ("", f"## {path}", "", _text(node["description"]), "")
     yield from _table(path, node)
     rules = [rule["message"] for rule in _rules(node)]
+    rules += [
+        f"`{name}` {rule['message']}"
+        for name, child in node["properties"].items()
+        if "properties" not in child
+        for rule in _rules(child)
+    ]
     if rules:
         yield from ("", "Rules:", "", *(f"- {_text(rule)}" for rule in rules))
     for name, child in node["properties"].items():

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-__all__ = ["ListOf", "Rule"]
+__all__ = ["ListOf", "Rule", "Ruled"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,32 @@ class Rule:
 
     rule: str
     message: str
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """Give a value that is no model a rule, which only the CRDs have.
+
+    Attributes:
+        rule: The rule.
+    """
+
+    rule: Rule
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Validate as without this annotation."""
+        return handler(source)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the rule to the schema."""
+        json_schema = handler(schema)
+        entry = {"rule": self.rule.rule, "message": self.rule.message}
+        json_schema["x-kubernetes-validations"] = [entry]
+        return json_schema
 
 
 @dataclass(frozen=True)

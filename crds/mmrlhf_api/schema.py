@@ -99,6 +99,8 @@ class _Converter:
         for key, value in node.items():
             if key in _DROPPED or (key == "default" and value is None):
                 continue
+            if key == "x-kubernetes-validations" and not self._cel:
+                continue
             if key == "patternProperties":
                 # Structural schemas cannot restrict keys; the types still do.
                 (values,) = value.values()

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import MaxLen, MinLen
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
-__all__ = ["Uri", "scheme_of"]
+from mmrlhf_api.rules import Rule, Ruled
+
+__all__ = ["IN_CLUSTER", "Uri", "scheme_of"]
 
 SCHEMES = ("file", "s3")
 """Schemes that a URI may have besides being a plain path."""
+
+IN_CLUSTER = "in_cluster"
+"""Key of pydantic's validation context: whether a job is for a cluster, and not for a laptop."""
+
+_PLACES = ("s3://", "file:///", "/")
+_PLACED = (
+    "must be s3://bucket/key, file:///path or an absolute path: pods know no folder that a relative"
+    " path starts from"
+)
 
 
 def scheme_of(uri: str) -> str:
@@ -19,7 +30,7 @@ def scheme_of(uri: str) -> str:
     return scheme.lower() if mark else ""
 
 
-def _check(uri: str) -> str:
+def _check(uri: str, info: ValidationInfo) -> str:
     if any(character.isspace() and character != " " for character in uri) or uri != uri.strip():
         raise ValueError("must not hold line breaks or tabs, nor start or end with a space")
     scheme = scheme_of(uri)
@@ -35,8 +46,12 @@ def _check(uri: str) -> str:
             raise ValueError(
                 "must not carry credentials or a port; name a Secret in artifacts.credentialsSecret"
             )
+    if (info.context or {}).get(IN_CLUSTER) and not uri.startswith(_PLACES):
+        raise ValueError(_PLACED)
     return uri
 
 
-Uri = Annotated[str, MinLen(1), MaxLen(2048), AfterValidator(_check)]
-"""A path, ``file:///path`` or ``s3://bucket/key``."""
+_RULE = Rule(" || ".join(f"self.startsWith('{place}')" for place in _PLACES), _PLACED)
+
+Uri = Annotated[str, MinLen(1), MaxLen(2048), AfterValidator(_check), Ruled(_RULE)]
+"""A path, ``file:///path`` or ``s3://bucket/key``; in a cluster no relative path."""

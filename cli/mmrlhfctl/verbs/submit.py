@@ -108,9 +108,9 @@ def manifest(job: Job, *, namespace: str) -> Manifest:
 def _load(file: str, options: SubmitOptions) -> list[Job]:
     try:
         if options.assignments:
-            jobs = [load_job(file, overrides=options.assignments)]
+            jobs = [load_job(file, overrides=options.assignments, in_cluster=True)]
         else:
-            jobs = load_jobs(file)
+            jobs = load_jobs(file, in_cluster=True)
     except JobFileError as error:
         raise invalid(error) from error
     if options.follow and len(jobs) > 1:

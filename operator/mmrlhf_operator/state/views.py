@@ -128,7 +128,7 @@ def _parse(body: Mapping[str, Any], kind: Kind) -> tuple[Job | None, str | None]
     document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
     document["spec"] = body.get("spec", {})
     try:
-        return parse_job(document, source=kind.name), None
+        return parse_job(document, source=kind.name, in_cluster=True), None
     except JobFileError as error:
         return None, "; ".join(map(str, error.problems))
 

@@ -11,18 +11,18 @@ __all__ = ["MINIMAL", "changed", "job"]
 
 _TRAINING = {
     "artifacts": {"uri": "s3://bucket/runs"},
-    "model": {"uri": "models/tiny"},
-    "data": {"train": {"uri": "train.jsonl"}},
+    "model": {"uri": "/data/models/tiny"},
+    "data": {"train": {"uri": "/data/train.jsonl"}},
 }
 
 MINIMAL: dict[str, dict[str, Any]] = {
-    "MMDPOJob": {**_TRAINING, "reward": {"scoresUri": "scores.parquet"}},
+    "MMDPOJob": {**_TRAINING, "reward": {"scoresUri": "/data/scores.parquet"}},
     "RewardTrainJob": dict(_TRAINING),
     "ClusterSampleJob": {
         "artifacts": {"uri": "/data/out"},
-        "sources": [{"name": "web", "uri": "corpora/web"}],
+        "sources": [{"name": "web", "uri": "/data/corpora/web"}],
         "target": 1000,
-        "embedding": {"model": {"uri": "models/clip"}},
+        "embedding": {"model": {"uri": "/data/models/clip"}},
     },
 }
 """Required fields of each kind's spec."""

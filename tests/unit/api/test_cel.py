@@ -234,6 +234,64 @@ def test_what_the_types_refuse_breaks_a_rule(
     assert len(refused(spec, schema, None)) == 1
 
 
+ADDRESSES = [
+    ("MMDPOJob", "artifacts__uri", "spec.artifacts.uri"),
+    ("MMDPOJob", "model__uri", "spec.model.uri"),
+    ("MMDPOJob", "data__train__uri", "spec.data.train.uri"),
+    ("MMDPOJob", "data__train__mediaRoot", "spec.data.train.mediaRoot"),
+    ("MMDPOJob", "reward__scoresUri", "spec.reward.scoresUri"),
+    ("MMDPOJob", "reference__logProbsUri", "spec.reference.logProbsUri"),
+    ("RewardTrainJob", "model__uri", "spec.model.uri"),
+    ("ClusterSampleJob", "embedding__model__uri", "spec.embedding.model.uri"),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "field"), ADDRESSES)
+@pytest.mark.parametrize("uri", ["models/tiny", "./tiny", "tiny", "~/tiny", "../tiny"])
+def test_a_relative_path_is_for_a_laptop_only(kind: str, change: str, field: str, uri: str) -> None:
+    data = changed(kind, **{change: uri})
+    parse_job(data, source="x")
+    with pytest.raises(JobFileError) as error:
+        parse_job(data, source="x", in_cluster=True)
+    (problem,) = error.value.problems
+    spec, schema = spec_of(data)
+    assert (problem.field, [problem.message]) == (field, list(broken(spec, schema)))
+    assert "an absolute path" in problem.message
+
+
+@pytest.mark.parametrize(("kind", "change", "field"), ADDRESSES)
+def test_the_server_refuses_addresses_that_nobody_can_read(
+    kind: str, change: str, field: str
+) -> None:
+    data = changed(kind, **{change: "ftp://example.org/x"})
+    with pytest.raises(JobFileError, match=field):
+        parse_job(data, source="x")
+    spec, schema = spec_of(data)
+    (message,) = broken(spec, schema)
+    assert message.startswith("must be s3://bucket/key, file:///path or an absolute path")
+
+
+@pytest.mark.parametrize("uri", ["/shared/x", "file:///shared/x", "s3://bucket/x"])
+@pytest.mark.parametrize(("kind", "change", "field"), ADDRESSES)
+def test_what_pods_can_read_passes(kind: str, change: str, field: str, uri: str) -> None:
+    del field
+    data = changed(kind, **{change: uri})
+    parse_job(data, source="x", in_cluster=True)
+    spec, schema = spec_of(data)
+    assert not list(broken(spec, schema))
+
+
+def test_sources_are_ruled_one_by_one() -> None:
+    sources = [{"name": "a", "uri": "/a"}, {"name": "b", "uri": "b", "mediaRoot": "c"}]
+    data = changed("ClusterSampleJob", sources=sources)
+    with pytest.raises(JobFileError) as error:
+        parse_job(data, source="x", in_cluster=True)
+    fields = [problem.field for problem in error.value.problems]
+    assert fields == ["spec.sources[1].uri", "spec.sources[1].mediaRoot"]
+    spec, schema = spec_of(data)
+    assert len(list(broken(spec, schema))) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "allowed"),
     [

@@ -74,7 +74,7 @@ def test_every_rule_is_told_and_immutability_once(kind: str) -> None:
     assert len(rules) > 20
     for message in rules:
         fixed = message.endswith("cannot change after the job was created; create a new job")
-        assert (f"- {message}\n" in page) is not fixed, message
+        assert (f"{message}\n" in page) is not fixed, message
     assert "only `runPolicy` may change" in page
 
 

@@ -76,4 +76,6 @@ def test_the_digest_follows_what_is_computed(change: dict[str, Any]) -> None:
 def test_the_digest_is_stable_between_releases() -> None:
     """Runs on disk are named after it: a change here strands their checkpoints."""
     expected = "6c9a00b0b83c47f19310c9cc77b20a95700d67a56f4ce47e499f7c775c52c040"
-    assert spec_digest(job("ClusterSampleJob")) == expected
+    sources = [{"name": "web", "uri": "corpora/web"}]
+    local = job("ClusterSampleJob", sources=sources, embedding__model__uri="models/clip")
+    assert spec_digest(local) == expected

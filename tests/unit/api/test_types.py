@@ -161,7 +161,7 @@ CROSS = [
     ("MMDPOJob", {"reward": {}}, "spec.reward", "exactly one of scoresUri, modelUri and jobName"),
     (
         "MMDPOJob",
-        {"reward": {"scoresUri": "a", "jobName": "b"}},
+        {"reward": {"scoresUri": "/a", "jobName": "b"}},
         "spec.reward",
         "exactly one of scoresUri, modelUri and jobName",
     ),
