@@ -7,6 +7,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 
 from tests.cluster.api import Api
@@ -31,6 +32,15 @@ class Access(ABC):
     @abstractmethod
     def is_ours(self) -> bool:
         """Whether the cluster was made for the tests; if not, leave nothing behind in it."""
+
+    @cached_property
+    def knows_rules(self) -> bool:
+        """Whether the API server knows the rules of CRDs (CEL): from 1.25 on it does.
+
+        What it does not know the operator finds, and so a test may expect either.
+        """
+        minor: str = self.api.get("/version")["minor"]  # such as 20+
+        return int(minor.rstrip("+")) >= 25
 
     @abstractmethod
     def command(self, argv: Sequence[str]) -> list[str]:

@@ -26,9 +26,8 @@ def install(cluster: Access, folder: Path, *, image: str, config: Mapping[str, A
         image: Of the operator.
         config: Of the operator.
     """
-    minor = int(cluster.api.get("/version")["minor"].rstrip("+"))
     crds = layout.REPOSITORY / "crds"
-    if minor < 25:
+    if not cluster.knows_rules:
         crds = folder / "crds"
         assert generate_crds(["--without-cel", f"--output-dir={crds}"]) == 0
     cluster.kubectl("apply", "--server-side", f"--filename={crds}")

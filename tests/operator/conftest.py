@@ -25,10 +25,8 @@ StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 @pytest.fixture(scope="session")
 def kinds(control_plane: Access) -> None:
     """All kinds are known to the API server."""
-    version = control_plane.api.get("/version")
-    cel = int(version["minor"].rstrip("+")) >= 25
     for kind in KINDS.values():
-        body = crd(kind, cel=cel)
+        body = crd(kind, cel=control_plane.knows_rules)
         name = body["metadata"]["name"]
         control_plane.api.apply(
             f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}", body

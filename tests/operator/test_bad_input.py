@@ -19,15 +19,44 @@ from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
 
-AT_ADMISSION: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown field": ({"optimizer": {"learningRat": 1e-6}}, 'unknown field "learningRat"'),
-    "wrong unit": ({"resources": {"memory": "8 GB"}}, "spec.resources.memory"),
-    "number out of range": ({"training": {"epochs": 0}}, "spec.training.epochs"),
-    "number as text": ({"training": {"epochs": "two"}}, "spec.training.epochs"),
-    "unknown word": ({"objective": {"pairs": "some"}}, "spec.objective.pairs"),
-    "missing field": ({"model": None}, 'missing required field "model"'),
-    "name too long for its pods": ({"metadata__name": "a" * 53}, "metadata.name"),
+AT_ADMISSION: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unknown field": (
+        {"optimizer": {"learningRat": 1e-6}},
+        ("spec.optimizer", "unknown field", "learningRat"),
+    ),
+    "wrong unit": ({"resources": {"memory": "8 GB"}}, ("spec.resources.memory",)),
+    "number out of range": ({"training": {"epochs": 0}}, ("spec.training.epochs",)),
+    "number as text": ({"training": {"epochs": "two"}}, ("spec.training.epochs",)),
+    "unknown word": ({"objective": {"pairs": "some"}}, ("spec.objective.pairs",)),
+    "missing field": ({"model": None}, ("spec", "model", "equired")),
+    "name too long for its pods": ({"metadata__name": "a" * 53}, ("metadata.name",)),
 }
+"""What the schema refuses, and what the refusal names in the words of any server and kubectl."""
+
+BY_A_RULE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "two-rewards": (
+        {"reward": {"scoresUri": "/a", "jobName": "b"}},
+        "spec.reward",
+        "give exactly one of scoresUri, modelUri and jobName",
+    ),
+    "relative-path": (
+        {"model__uri": "models/tiny"},
+        "spec.model.uri",
+        "must be s3://bucket/key, file:///path or an absolute path",
+    ),
+    "relative-artifacts": (
+        {"artifacts": {"uri": "./out"}},
+        "spec.artifacts.uri",
+        "must be s3://bucket/key, file:///path or an absolute path",
+    ),
+    "relative-data": (
+        {"data__train__uri": "train.jsonl"},
+        "spec.data.train.uri",
+        "must be s3://bucket/key, file:///path or an absolute path",
+    ),
+    "unknown-scheme": ({"data__train__uri": "ftp://a/b"}, "spec.data.train.uri", "file:///path"),
+}
+"""What servers refuse from 1.25 on and the operator before: the field, and our own sentence."""
 
 BY_THE_OPERATOR: dict[str, tuple[dict[str, Any], str, str]] = {
     "no-secret": (
@@ -81,12 +110,6 @@ BY_THE_OPERATOR: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.nodePool: there is no node pool b200; the operator knows h800",
     ),
     "no-queue": ({"scheduling": {"queue": "team"}}, "GangUnavailable", "spec.scheduling.queue"),
-    # Servers from 1.25 on refuse this at admission, by the rules of the schema.
-    "two-rewards": (
-        {"reward": {"scoresUri": "a", "jobName": "b"}},
-        "InvalidSpec",
-        "give exactly one of scoresUri, modelUri and jobName",
-    ),
 }
 
 
@@ -110,14 +133,35 @@ def store(tmp_path: Path, driver: Driver) -> Iterator[S3Server]:
 
 @pytest.mark.parametrize(("changes", "words"), AT_ADMISSION.values(), ids=AT_ADMISSION)
 def test_the_schema_refuses(
-    changes: dict[str, Any], words: str, driver: Driver, control_plane: Access
+    changes: dict[str, Any], words: tuple[str, ...], driver: Driver, control_plane: Access
 ) -> None:
-    text = yaml.safe_dump(changed(**changes))
-    where = f"--namespace={driver.namespace}"
-    done = control_plane.kubectl("apply", where, "-f", "-", stdin=text, check=False)
-    assert done.returncode == 1
-    assert words in done.stderr
+    refused = _refusal(control_plane, driver, changed(**changes))
+    assert all(word in refused for word in words), refused
     assert driver.jobs() == []
+
+
+@pytest.mark.parametrize(("changes", "field", "sentence"), BY_A_RULE.values(), ids=BY_A_RULE)
+async def test_a_rule_refuses(
+    changes: dict[str, Any],
+    field: str,
+    sentence: str,
+    driver: Driver,
+    start_operator: StartOperator,
+    control_plane: Access,
+) -> None:
+    job = changed(**changes)
+    if control_plane.knows_rules:
+        refused = _refusal(control_plane, driver, job)
+        assert driver.jobs() == []
+    else:
+        await _apply(control_plane, driver, [job])
+        async with start_operator():
+            await driver.phase("Pending", reason="InvalidSpec")
+        refused = driver.condition("Accepted")["message"]
+        assert ("Warning", "InvalidSpec") in driver.events()
+    assert f"{field}: " in refused
+    assert sentence in refused
+    assert driver.objects() == []
 
 
 def test_unknown_fields_are_dropped_for_those_who_switch_the_check_off(
@@ -182,6 +226,14 @@ async def test_the_operator_refuses(
             what=lambda: f"pods of what is right: {driver.pods()}",
         )
         assert _accepted(driver, "no-bucket")["status"] == "True"
+
+
+def _refusal(cluster: Access, driver: Driver, job: dict[str, Any]) -> str:
+    """What kubectl says of a job that it must not be able to apply."""
+    where, text = f"--namespace={driver.namespace}", yaml.safe_dump(job)
+    done = cluster.kubectl("apply", where, "-f", "-", stdin=text, check=False)
+    assert done.returncode == 1
+    return done.stderr
 
 
 async def _apply(cluster: Access, driver: Driver, jobs: list[dict[str, Any]]) -> None:

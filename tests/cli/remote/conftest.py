@@ -131,7 +131,7 @@ class Running:
 def crds(cluster: Access) -> None:
     """The kinds are known to the cluster."""
     for kind in KINDS.values():
-        install(cluster, crd(kind, cel=False))
+        install(cluster, crd(kind, cel=cluster.knows_rules))
 
 
 def install(cluster: Access, body: dict[str, Any]) -> None:
@@ -169,7 +169,7 @@ def replaced(ctl: Ctl, body: dict[str, Any]) -> Iterator[None]:
         wait_until(lambda: not is_ours(), timeout=30, what="the other schema")
         yield
     finally:
-        install(ctl.cluster, crd(KINDS["MMDPOJob"], cel=False))
+        install(ctl.cluster, crd(KINDS["MMDPOJob"], cel=ctl.cluster.knows_rules))
         wait_until(is_ours, timeout=30, what="our schema")
 
 

@@ -23,18 +23,18 @@ def names(ctl: Ctl) -> list[str]:
 
 
 def test_a_file_is_created_then_unchanged_then_configured(ctl: Ctl, job_file: File) -> None:
-    file = job_file(training__epochs=2)
+    file = job_file(runPolicy__maxRestarts=2)
     name = "mmdpojob.mmrlhf.io/digits"
     for arguments, told in (
         ([], f"{name} created\n"),
         ([], f"{name} unchanged\n"),
-        (["--set", "spec.training.epochs=3"], f"{name} configured\n"),
+        (["--set", "spec.runPolicy.maxRestarts=4"], f"{name} configured\n"),
         (["-o", "name"], f"{name}\n"),
     ):
         done = ctl("submit", "-f", file, *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
     body = ctl.cluster.api.get(ctl.path("MMDPOJob", "digits"))
-    assert body["spec"]["training"]["epochs"] == 2
+    assert body["spec"]["runPolicy"]["maxRestarts"] == 2
     assert body["spec"]["training"]["seed"] == 0  # the server's default
     (entry,) = body["metadata"]["managedFields"]
     assert (entry["manager"], entry["operation"]) == ("mmrlhfctl", "Apply")
@@ -68,9 +68,9 @@ def test_a_diff_shows_what_would_change_and_changes_nothing(ctl: Ctl, job_file: 
     assert "+kind: MMDPOJob" in new.stdout
     assert names(ctl) == []
     ctl("submit", "-f", file)
-    changes = ctl("submit", "-f", file, "--diff", "--set", "spec.training.epochs=4")
+    changes = ctl("submit", "-f", file, "--diff", "--set", "spec.runPolicy.maxRestarts=4")
     lines = [line for line in changes.stdout.splitlines()[2:] if line[0] in "+-"]
-    assert lines == ["-    epochs: 1", "+    epochs: 4"]
+    assert lines == ["-    maxRestarts: 3", "+    maxRestarts: 4"]
     same = ctl("submit", "-f", file, "--diff")
     assert (same.returncode, same.stdout) == (0, "")
     assert "nothing would change" in same.stderr
@@ -85,16 +85,16 @@ def test_generated_names_are_new_each_time(ctl: Ctl, job_file: File) -> None:
 
 
 def test_a_conflict_is_explained_and_can_be_forced(ctl: Ctl, job_file: File) -> None:
-    file = job_file(training__epochs=2)
+    file = job_file(runPolicy__maxRestarts=2)
     ctl("submit", "-f", file)
-    body = changed(training__epochs=5)
+    body = changed(runPolicy__maxRestarts=5)
     body["metadata"]["name"] = "digits"
     ctl.cluster.api.apply(ctl.path("MMDPOJob", "digits"), body, manager="argo")
     done = ctl("submit", "-f", file)
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
     where = f"MMDPOJob {ctl.namespace}/digits"
-    assert first == f"error: {where}: spec.training.epochs: was set by argo to another value"
+    assert first == f"error: {where}: spec.runPolicy.maxRestarts: was set by argo to another value"
     assert "--force-conflicts" in second
     forced = ctl("submit", "-f", file, "--force-conflicts")
     assert forced.stdout == "mmdpojob.mmrlhf.io/digits configured\n"
@@ -110,10 +110,10 @@ def test_what_the_server_rejects_is_told_by_field(ctl: Ctl, job_file: File) -> N
     with replaced(ctl, strict):
         done = ctl("submit", "-f", file, "--dry-run=server")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"error: MMDPOJob {ctl.namespace}/digits: rejected by the cluster: spec.training.epochs: "
-        "Invalid value: 11: spec.training.epochs in body should be less than or equal to 10\n"
-    )
+    (line,) = done.stderr.splitlines()
+    where = f"error: MMDPOJob {ctl.namespace}/digits"
+    assert line.startswith(f"{where}: rejected by the cluster: spec.training.epochs: ")
+    assert "less than or equal to 10" in line  # the rest is up to the server's version
 
 
 @pytest.mark.parametrize(
