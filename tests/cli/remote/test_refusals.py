@@ -85,6 +85,27 @@ def causes(*entries: tuple[str, str, str]) -> dict[str, Any]:
         ),
         (refused(409, "the object has been modified", reason="Conflict"), 2, "try again"),
         (refused(422, "too bad"), 2, "the cluster rejects this: too bad"),
+        (
+            refused(
+                400,
+                'MMDPOJob in version "v1alpha1" cannot be handled as a MMDPOJob: strict decoding'
+                ' error: unknown field "spec.optimizer.learningRat"',
+                reason="BadRequest",
+            ),
+            2,
+            'unknown field "spec.optimizer.learningRat"',
+        ),
+        (
+            refused(
+                422,
+                "mmdpojobs.mmrlhf.io \"digits\" is forbidden: ValidatingAdmissionPolicy 'small'"
+                " with binding 'small' denied request: at most 2 nodes",
+                reason="Invalid",
+                details={"name": "digits", "causes": [{"message": "ValidatingAdmissionPolicy"}]},
+            ),
+            2,
+            "denied request: at most 2 nodes",
+        ),
         (refused(500, "etcd is sad"), 5, "has a problem (HTTP 500): etcd is sad"),
         (refusal(502, "<html>bad gateway</html>", place=PLACE), 5, "HTTP 502"),
         (refusal(400, '{"kind": 3}', place=PLACE), 2, "rejects"),
@@ -131,3 +152,30 @@ def test_every_invalid_field_gets_a_line() -> None:
         "rejected by the cluster: spec.training.epochs: must be at least 1",
         "rejected by the cluster: spec.model: Required value",
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "field", "message"),
+    [
+        (  # a rule, from 1.25 on
+            "FieldValueInvalid",
+            "spec.reward",
+            'Invalid value: "object": give exactly one of scoresUri, modelUri and jobName',
+        ),
+        (  # the schema, before and after
+            "FieldValueInvalid",
+            "spec.training.epochs",
+            "Invalid value: 0: spec.training.epochs in body should be greater than or equal to 1",
+        ),
+        (
+            "FieldValueNotSupported",
+            "spec.objective.pairs",
+            'Unsupported value: "some": supported values: "all", "hardest", "extremes"',
+        ),
+    ],
+)
+def test_words_of_old_and_new_servers_keep_field_and_sentence(
+    reason: str, field: str, message: str
+) -> None:
+    error = refused(422, "is invalid", reason="Invalid", **causes((reason, field, message)))
+    assert error.lines == (f"rejected by the cluster: {field}: {message}",)
