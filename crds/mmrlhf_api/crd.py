@@ -8,6 +8,7 @@ import yaml
 
 from mmrlhf_api.constants import CATEGORY, GROUP, VERSION
 from mmrlhf_api.kinds import Kind
+from mmrlhf_api.progress import Figure, columns
 from mmrlhf_api.schema import kind_schema
 
 __all__ = ["crd", "crd_file_name", "render"]
@@ -53,36 +54,26 @@ def crd(kind: Kind, *, cel: bool = True) -> dict[str, Any]:
 
 
 def _columns(kind: Kind) -> list[dict[str, Any]]:
-    progress = ".status.progress"
-    columns = [
+    narrow, wide = columns(kind.name)
+    always = [
         _column("Phase", "string", ".status.phase", "Where the job is in its life"),
         _column("Ready", "string", ".status.pods.summary", "Ready pods of all pods"),
         _column("Attempt", "integer", ".status.attempt", "Number of the attempt, from 0"),
+        *map(_figure, narrow),
+        _column("Age", "date", ".metadata.creationTimestamp", "Time since the job was created"),
     ]
-    if kind.figure:
-        columns.append(_column("Step", "integer", f"{progress}.step", "Optimizer steps done"))
-    else:
-        columns += [
-            _column("Stage", "string", f"{progress}.stage", "Stage that the job is in"),
-            _column("Read", "integer", f"{progress}.rowsRead", "Rows read"),
-            _column("Embedded", "integer", f"{progress}.mediaEmbedded", "Media with a vector"),
-            _column("Selected", "integer", f"{progress}.rowsSelected", "Rows chosen"),
-        ]
-    figures = [
-        _column("Margin", "number", f"{progress}.margin", "Preference margin at that step"),
-        _column("Accuracy", "number", f"{progress}.accuracy", "Pairs ranked right at that step"),
-        _column("Loss", "number", f"{progress}.loss", "Loss at that step"),
-    ]
-    wide = [
+    more = [
         _column("Reason", "string", ".status.reason", "Why the job is in its phase"),
         _column("Queue", "string", ".spec.scheduling.queue", "Queue that admits the job"),
         _column("NodePool", "string", ".spec.nodePool", "Node-pool profile"),
-        _column("ETA", "number", f"{progress}.etaSeconds", "Estimated seconds to the end"),
+        *map(_figure, reversed(wide)),  # the time left comes first
     ]
-    for column in figures if kind.figure else []:
-        (columns if column["jsonPath"].endswith(f".{kind.figure}") else wide).append(column)
-    age = _column("Age", "date", ".metadata.creationTimestamp", "Time since the job was created")
-    return [*columns, age, *({**column, "priority": 1} for column in wide)]
+    return [*always, *({**column, "priority": 1} for column in more)]
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    kind = {int: "integer", float: "number", str: "string"}[figure.type]
+    return _column(figure.title, kind, f".status.progress.{figure.name}", figure.about)
 
 
 def _column(name: str, kind: str, path: str, description: str) -> dict[str, Any]:

@@ -29,7 +29,6 @@ class Kind:
         short_name: Short name for kubectl.
         subcommand: ``python -m mmrlhf_jobs <subcommand>`` runs a job of this kind.
         model: Its type.
-        figure: Field of ``status.progress`` that a list shows next to the step.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Kind:
     short_name: str
     subcommand: str
     model: type[Job]
-    figure: str
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -57,7 +55,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 short_name="mmdpo",
                 subcommand="mmdpo",
                 model=MMDPOJob,
-                figure="margin",
             ),
             Kind(
                 name="RewardTrainJob",
@@ -66,7 +63,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 short_name="rtj",
                 subcommand="reward",
                 model=RewardTrainJob,
-                figure="accuracy",
             ),
             Kind(
                 name="ClusterSampleJob",
@@ -75,7 +71,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 short_name="csj",
                 subcommand="sample",
                 model=ClusterSampleJob,
-                figure="",
             ),
         )
     }

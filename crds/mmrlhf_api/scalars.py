@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
+    "MAX_COUNT",
     "MAX_JOB_NAME",
     "Count",
     "DnsLabel",
@@ -87,8 +88,11 @@ class Matching:
 PositiveInt = Annotated[int, Ge(1), Le(2**31 - 1)]
 """An integer from 1."""
 
-Count = Annotated[int, Ge(0), Le(2**53)]
-"""An integer from 0; JSON holds those up to 2**53 exactly."""
+MAX_COUNT = 2**53
+"""JSON holds integers up to this one exactly."""
+
+Count = Annotated[int, Ge(0), Le(MAX_COUNT)]
+"""An integer from 0."""
 
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 """Seed of a random generator; NumPy takes no larger one."""

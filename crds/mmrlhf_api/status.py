@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MaxLen
-from pydantic import Field, Strict
+from pydantic import Field, Strict, create_model
 
 from mmrlhf_api.base import ServerModel
 from mmrlhf_api.constants import Phase
+from mmrlhf_api.progress import FIGURES, STEP
 from mmrlhf_api.rules import ListOf
 from mmrlhf_api.scalars import Count, Matching, Text, Timestamp, Word
 
@@ -17,6 +19,29 @@ __all__ = ["ArtifactStatus", "Condition", "JobStatus", "PodCounts", "Progress"]
 CamelCase = Annotated[str, MaxLen(316), Matching("^[A-Za-z][A-Za-z0-9]*$", "one CamelCase word")]
 """Open on the wire, so that an older reader survives a newer writer; constants.py lists the words.
 """
+
+
+_FIGURE_TYPES: Mapping[type, Any] = {int: Count, float: float, str: Word}
+
+
+def _with_figures(model: type[ServerModel]) -> Any:  # noqa: ANN401 - a class with more fields
+    """Return a model with a field for each of `FIGURES` before its own ones."""
+    figures = {
+        figure.field: (_FIGURE_TYPES[figure.type] | None, Field(None, description=figure.about))
+        for figure in FIGURES
+    }
+    own = {name: (field.annotation, field) for name, field in model.model_fields.items()}
+    return create_model(
+        model.__name__,
+        __base__=ServerModel,
+        __module__=model.__module__,
+        __doc__=model.__doc__,
+        **{
+            **figures,
+            STEP.field: (Count, Field(0, description=STEP.about)),
+            **own,
+        },
+    )
 
 
 class Condition(ServerModel):
@@ -47,34 +72,10 @@ class PodCounts(ServerModel):
     """Both as ready/total, for kubectl's column."""
 
 
+@_with_figures
 class Progress(ServerModel):
     """Latest progress that rank 0 reported."""
 
-    step: Count = 0
-    """Optimizer steps done; of a ClusterSampleJob, parts of its stages."""
-    total_steps: Count | None = None
-    """Steps in all, as far as they are known."""
-    stage: Word | None = None
-    """Stage that the job is in, such as read, embed or cluster."""
-    loss: float | None = None
-    """Loss of the latest step."""
-    margin: float | None = None
-    """Mean margin between preferred and other responses at the latest step, in units of beta times
-    log-probability."""
-    accuracy: float | None = None
-    """Part of the pairs, 0 to 1, whose margin is above 0 at the latest step."""
-    tokens_per_second: float | None = None
-    """Tokens forwarded per second over all processes."""
-    rows_read: Count | None = None
-    """Rows (questions) that a ClusterSampleJob has read, left out or not."""
-    media_embedded: Count | None = None
-    """Images and videos that it has made vectors of, or found in the store of vectors."""
-    rows_selected: Count | None = None
-    """Rows that it has chosen."""
-    items_per_second: float | None = None
-    """Rows or media a second of the stage that it is in, over all processes."""
-    eta_seconds: float | None = None
-    """Estimated seconds to the end; of a ClusterSampleJob, to the end of its stage."""
     updated_at: Timestamp | None = None
     """When this was reported."""
 

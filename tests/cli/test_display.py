@@ -30,7 +30,7 @@ def test_events_are_read_as_they_are_written(tmp_path: Path) -> None:
         file.write(b'{"event":"phase","phase":"reference","message":"computing"}\n{"event":"st')
         assert tail.read() == [Phase("reference", "computing")]
         file.write(b'ep","step":1,"totalSteps":9,"loss":0.5,"etaSeconds":3}\n')
-        assert tail.read() == [Step(1, 9, loss=0.5, eta_seconds=3.0)]
+        assert tail.read() == [Step(1, 9, {"loss": 0.5, "etaSeconds": 3.0})]
         file.write(b'garbage\n{"event":"unheard-of"}\n[1]\n\n{"event":"notice","message":"x"}\n')
         assert tail.read() == [Notice("x")]
     assert tail.not_understood == 3
@@ -112,5 +112,5 @@ def test_the_bar_prints_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     with BarDisplay(stream) as bar:
         bar.show(Phase("data", "row [3]: [bold]odd[/bold]"))
-        bar.show(Step(1, 2, loss=1.0))
+        bar.show(Step(1, 2, {"loss": 1.0}))
     assert "data: row [3]: [bold]odd[/bold]" in stream.getvalue()

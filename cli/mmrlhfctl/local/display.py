@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
+from mmrlhf_api.progress import FIGURES
 from mmrlhfctl.local.events import Done, Event, Notice, Phase, Step
 from mmrlhfctl.terminal import colours_wanted
 
@@ -82,10 +83,10 @@ class PlainDisplay:
         self._stream.flush()
 
     def _due(self, step: Step) -> bool:
-        if step.total_steps is not None:
-            if step.step == step.total_steps:
+        if step.total is not None:
+            if step.step == step.total:
                 return True
-            if step.step - self._shown_step >= _FRACTION * step.total_steps:
+            if step.step - self._shown_step >= _FRACTION * step.total:
                 return True
         return self._clock() - self._shown_at >= _SECONDS
 
@@ -137,7 +138,7 @@ class BarDisplay:
                 self._progress.update(
                     self._task,
                     completed=event.step,
-                    total=event.total_steps,
+                    total=event.total,
                     figures=_describe(event),
                 )
             case Done():
@@ -149,26 +150,13 @@ class BarDisplay:
 
 
 def _describe(step: Step) -> str:
-    total = "" if step.total_steps is None else f"/{step.total_steps}"
+    total = "" if step.total is None else f"/{step.total}"
     parts = [f"step {step.step}{total}"]
-    if step.loss is not None:
-        parts.append(f"loss {step.loss:.4f}")
-    if step.margin is not None:
-        parts.append(f"margin {step.margin:.4f}")
-    if step.accuracy is not None:
-        parts.append(f"accuracy {step.accuracy:.3f}")
-    if step.tokens_per_second is not None:
-        parts.append(f"{step.tokens_per_second:,.0f} tokens/s")
-    for name, value in (
-        ("rows read", step.rows_read),
-        ("media embedded", step.media_embedded),
-        ("rows selected", step.rows_selected),
-        ("a second", step.items_per_second),
-    ):
-        if value is not None:
-            parts.append(f"{value:,.0f} {name}")
-    if step.eta_seconds is not None:
-        parts.append(f"{_duration(step.eta_seconds)} left")
+    parts += [
+        figure.describe(step.figures[figure.name], span=_duration)
+        for figure in FIGURES
+        if figure.name in step.figures
+    ]
     return "  ".join(parts)
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from mmrlhf_api.progress import FIGURES, STEP, TOTAL_STEPS, EventName
 
 __all__ = ["Done", "Event", "EventTail", "Notice", "Phase", "Step", "parse_event"]
 
@@ -21,19 +22,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Step:
-    """The job finished a step."""
+    """The job finished a step; its figures by their names in `FIGURES`."""
 
     step: int
-    total_steps: int | None = None
-    loss: float | None = None
-    margin: float | None = None
-    accuracy: float | None = None
-    tokens_per_second: float | None = None
-    rows_read: float | None = None
-    media_embedded: float | None = None
-    rows_selected: float | None = None
-    items_per_second: float | None = None
-    eta_seconds: float | None = None
+    total: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,26 +54,23 @@ def parse_event(line: str) -> Event | None:
     except ValueError:
         return None
     match data.get("event") if isinstance(data, dict) else None:
-        case "phase" if isinstance(data.get("phase"), str):
+        case EventName.PHASE if isinstance(data.get("phase"), str):
             return Phase(data["phase"], str(data.get("message") or ""))
-        case "notice" if isinstance(data.get("message"), str):
+        case EventName.NOTICE if isinstance(data.get("message"), str):
             return Notice(data["message"])
-        case "step" if isinstance(data.get("step"), int):
-            total = data.get("totalSteps")
+        case EventName.STEP if isinstance(data.get(STEP.name), int):
+            read = {figure: figure.read(data.get(figure.name)) for figure in FIGURES}
+            total = read[TOTAL_STEPS]
             return Step(
-                step=data["step"],
-                total_steps=total if isinstance(total, int) else None,
-                loss=_number(data.get("loss")),
-                margin=_number(data.get("margin")),
-                accuracy=_number(data.get("accuracy")),
-                tokens_per_second=_number(data.get("tokensPerSecond")),
-                rows_read=_number(data.get("rowsRead")),
-                media_embedded=_number(data.get("mediaEmbedded")),
-                rows_selected=_number(data.get("rowsSelected")),
-                items_per_second=_number(data.get("itemsPerSecond")),
-                eta_seconds=_number(data.get("etaSeconds")),
+                step=data[STEP.name],
+                total=None if total is None else int(total),
+                figures={
+                    figure.name: value
+                    for figure, value in read.items()
+                    if figure.text and value is not None
+                },
             )
-        case "done":
+        case EventName.DONE:
             artifacts = data.get("artifacts")
             metrics = data.get("metrics")
             return Done(
@@ -89,10 +79,6 @@ def parse_event(line: str) -> Event | None:
             )
         case _:
             return None
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401 - any JSON value
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class EventTail:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from mmrlhf_api.constants import ConditionType, Phase
+from mmrlhf_api.kinds import Kind
+from mmrlhf_api.progress import FIGURES, SECONDS, STAGE, STEP, TOTAL_STEPS, is_number
 from mmrlhfctl.client.views import JobView, PodView
 from mmrlhfctl.durations import format_age, format_span, parse_time
 from mmrlhfctl.program import program_name
@@ -84,36 +86,24 @@ def description(
     ]
 
 
-def progress_text(progress: Mapping[str, Any], now: datetime, *, ended: bool = False) -> str:
-    """Return the latest progress in one line; empty where there is none."""
-    if progress.get("step") is None:
+def progress_text(
+    kind: Kind, progress: Mapping[str, Any], now: datetime, *, ended: bool = False
+) -> str:
+    """Return the latest progress of a job in one line; empty where there is none."""
+    if progress.get(STEP.name) is None:
         return ""
-    sampling = progress.get("rowsRead") is not None
-    # Parts of a sampling's stages are no steps that tell anything.
-    stage = progress.get("stage") if sampling else None
+    stage = None if STEP.of(kind.name) else progress.get(STAGE.name)
     parts = [f"{stage}:" if stage else f"step {step_text(progress)}"]
-    total = progress.get("totalSteps")
+    total = progress.get(TOTAL_STEPS.name)
     if total:
-        parts[0] += f" ({100 * progress['step'] / total:.0f} %)"
-    for name, key, form in (
-        ("loss", "loss", ".4g"),
-        ("margin", "margin", ".4g"),
-        ("accuracy", "accuracy", ".3f"),
-    ):
-        if isinstance(progress.get(key), int | float):
-            parts.append(f"{name} {progress[key]:{form}}")
-    if isinstance(progress.get("tokensPerSecond"), int | float):
-        parts.append(f"{progress['tokensPerSecond']:,.0f} tokens/s")
-    for name, key in (
-        ("rows read", "rowsRead"),
-        ("media embedded", "mediaEmbedded"),
-        ("rows selected", "rowsSelected"),
-        ("a second", "itemsPerSecond"),
-    ):
-        if isinstance(progress.get(key), int | float):
-            parts.append(f"{progress[key]:,.0f} {name}")
-    if isinstance(progress.get("etaSeconds"), int | float) and not ended:
-        parts.append(f"{format_span(progress['etaSeconds'])} left")
+        parts[0] += f" ({100 * progress[STEP.name] / total:.0f} %)"
+    parts += [
+        figure.describe(value, brief=True, span=format_span)
+        for figure in FIGURES
+        if figure.text
+        and is_number(value := progress.get(figure.name))
+        and not (ended and figure.unit == SECONDS)
+    ]
     updated = parse_time(progress.get("updatedAt"))
     if updated is not None and not ended:
         parts.append(f"({format_age(updated, now)} ago)")
@@ -170,7 +160,7 @@ def _state(job: JobView, now: datetime, *, colours: bool) -> Iterator[str]:
         )
     if completed is not None:
         yield _field("Ended", f"{job.status['completionTime']} ({format_age(completed, now)} ago)")
-    progress = progress_text(job.status.get("progress") or {}, now, ended=job.ended)
+    progress = progress_text(job.kind, job.status.get("progress") or {}, now, ended=job.ended)
     if progress:
         yield _field("Progress", progress)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.kinds import Kind
+from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number, listed
 from mmrlhfctl.client.views import JobView
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.table import Cell, Style
@@ -32,9 +33,10 @@ def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[
         namespaces: Whether jobs of several namespaces are listed.
         wide: Whether to show more.
     """
-    headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", *_figures(kinds), "AGE"]
+    narrow, more = ([figure.title.upper() for figure in part] for part in _figures(kinds))
+    headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", *narrow, "AGE"]
     if wide:
-        headers += ["REASON", "LOSS", "ETA", "QUEUE", "NODEPOOL"]
+        headers += ["REASON", *more, "QUEUE", "NODEPOOL"]
     return ["NAMESPACE", *headers] if namespaces else headers
 
 
@@ -42,7 +44,7 @@ def job_row(
     job: JobView, now: datetime, kinds: Iterable[Kind], *, namespaces: bool, wide: bool
 ) -> list[str | Cell]:
     """Return the row of a job; see `job_headers`."""
-    progress: Mapping[str, Any] = job.status.get("progress") or {}
+    narrow, more = ([_cell(job, figure) for figure in part] for part in _figures(kinds))
     phase = shown_phase(job)
     row: list[str | Cell] = [
         job.kind.short_name,
@@ -50,15 +52,13 @@ def job_row(
         Cell(phase, phase_style(job)),
         str((job.status.get("pods") or {}).get("summary") or ""),
         str(job.attempt) if job.phase else "",
-        *(figure(job) for figure in _figures(kinds).values()),
+        *narrow,
         format_age(job.created, now),
     ]
     if wide:
-        eta = progress.get("etaSeconds")
         row += [
             job.reason,
-            _number(progress.get("loss")),
-            "" if eta is None or job.ended else format_span(eta),
+            *more,
             str((job.spec.get("scheduling") or {}).get("queue") or ""),
             str(job.spec.get("nodePool") or ""),
         ]
@@ -77,10 +77,10 @@ def phase_style(job: JobView) -> Style:
 
 def step_text(progress: Mapping[str, Any]) -> str:
     """Return the step and, where it is known, how many there are."""
-    if progress.get("step") is None:
+    step, total = progress.get(STEP.name), progress.get(TOTAL_STEPS.name)
+    if step is None:
         return ""
-    total = progress.get("totalSteps")
-    return f"{progress['step']}" if total is None else f"{progress['step']}/{total}"
+    return f"{step}" if total is None else f"{step}/{total}"
 
 
 def without_noise(bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -94,35 +94,19 @@ def without_noise(bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else ""
+def _cell(job: JobView, figure: Figure) -> str:
+    progress: Mapping[str, Any] = job.status.get("progress") or {}
+    if figure is STEP:
+        return step_text(progress) if STEP.of(job.kind.name) else ""
+    value = progress.get(figure.name)
+    if figure.type is str:
+        return str(value or "")
+    if not is_number(value) or (job.ended and figure.unit == SECONDS):
+        return ""
+    if figure.unit == SECONDS:
+        return format_span(value)
+    return str(value) if figure.type is int else f"{value:.4g}"
 
 
-def _shown(name: str, text: Callable[[object], str]) -> Callable[[JobView], str]:
-    return lambda job: text((job.status.get("progress") or {}).get(name))
-
-
-def _count(value: object) -> str:
-    return str(value) if isinstance(value, int) else ""
-
-
-_TRAINING: Mapping[str, Callable[[JobView], str]] = {
-    # Parts of a sampling's stages are no steps that tell anything.
-    "STEP": lambda job: step_text(job.status.get("progress") or {}) if job.kind.figure else "",
-    "MARGIN": _shown("margin", _number),
-    "ACCURACY": _shown("accuracy", _number),
-}
-_SAMPLING: Mapping[str, Callable[[JobView], str]] = {
-    "STAGE": _shown("stage", lambda value: str(value or "")),
-    "READ": _shown("rowsRead", _count),
-    "EMBEDDED": _shown("mediaEmbedded", _count),
-    "SELECTED": _shown("rowsSelected", _count),
-}
-
-
-def _figures(kinds: Iterable[Kind]) -> Mapping[str, Callable[[JobView], str]]:
-    """Figures that kinds have, by header; of several sorts those that tell most."""
-    training = {bool(kind.figure) for kind in kinds}
-    if len(training) > 1:
-        return {**_TRAINING, **{name: _SAMPLING[name] for name in ("READ", "SELECTED")}}
-    return _TRAINING if True in training else _SAMPLING
+def _figures(kinds: Iterable[Kind]) -> tuple[list[Figure], list[Figure]]:
+    return listed(kind.name for kind in kinds)

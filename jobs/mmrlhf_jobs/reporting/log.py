@@ -6,19 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-__all__ = ["LogProgress", "describe"]
+from mmrlhf_api.progress import FIGURES, STEP, TOTAL_STEPS, EventName
 
-_FIGURES: Mapping[str, str] = {
-    "loss": "loss {:.4f}",
-    "margin": "margin {:.4f}",
-    "accuracy": "accuracy {:.3f}",
-    "tokensPerSecond": "{:,.0f} tokens/s",
-    "rowsRead": "{:,.0f} rows read",
-    "mediaEmbedded": "{:,.0f} media embedded",
-    "rowsSelected": "{:,.0f} rows selected",
-    "itemsPerSecond": "{:,.0f} a second",
-    "etaSeconds": "{:.0f} s left",
-}
+__all__ = ["LogProgress", "describe"]
 
 
 class LogProgress:
@@ -47,20 +37,20 @@ class LogProgress:
 def describe(event: str, fields: Mapping[str, object]) -> str:
     """An event in one line."""
     match event:
-        case "step":
-            total = f"/{fields['totalSteps']}" if fields.get("totalSteps") is not None else ""
-            parts = [f"step {fields.get('step')}{total}"]
+        case EventName.STEP:
+            total = fields.get(TOTAL_STEPS.name)
+            parts = [f"step {fields.get(STEP.name)}" + ("" if total is None else f"/{total}")]
             parts += [
-                text.format(value)
-                for name, text in _FIGURES.items()
-                if isinstance(value := fields.get(name), int | float)
+                figure.describe(value)
+                for figure in FIGURES
+                if figure.text and isinstance(value := fields.get(figure.name), int | float)
             ]
             return "  ".join(parts)
-        case "phase":
+        case EventName.PHASE:
             return ": ".join(str(fields[key]) for key in ("phase", "message") if fields.get(key))
-        case "notice":
+        case EventName.NOTICE:
             return f"note: {fields.get('message')}"
-        case "done":
+        case EventName.DONE:
             return f"done: artifacts are at {fields.get('artifacts')}"
         case _:
             return " ".join([event, *(f"{key}={value}" for key, value in fields.items())])

@@ -1,12 +1,8 @@
 """Live progress of a job as JSON lines, written by rank 0.
 
 The file is named by ``MMRLHF_PROGRESS_FILE``. Without it progress is written to the log, for
-people, and in a cluster also pushed to the operator at ``MMRLHF_PROGRESS_URL``. One object a line::
-
-    {"event": "phase", "phase": "reference", "message": "..."}
-    {"event": "step", "step": 3, "totalSteps": 100, "loss": 0.61, "margin": 0.4, ...}
-    {"event": "notice", "message": "..."}
-    {"event": "done", "artifacts": "file:///...", "metrics": {...}}
+people, and in a cluster also pushed to the operator at ``MMRLHF_PROGRESS_URL``. The events are
+those of `mmrlhf_api.progress`, one object a line.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from mmrlhf_api.progress import EventName
 from mmrlhf_jobs.reporting.events import event_object
 
 __all__ = ["PushProgress"]
@@ -51,7 +52,11 @@ class PushProgress:
     def emit(self, event: str, **fields: object) -> None:
         """Hand over an event; returns at once."""
         with self._changed:
-            if event == "step" and self._events and self._events[-1]["event"] == "step":
+            if (
+                event == EventName.STEP
+                and self._events
+                and self._events[-1]["event"] == EventName.STEP
+            ):
                 # Only the newest step tells anything new.
                 self._events.pop()
             self._events.append(event_object(event, fields))

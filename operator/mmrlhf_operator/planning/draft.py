@@ -9,6 +9,7 @@ from typing import Any
 
 from mmrlhf_api import JobStatus, PodCounts, Progress
 from mmrlhf_api.constants import ConditionType, Phase
+from mmrlhf_api.progress import STAGE, STEP
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.actions import Action, Plan
 from mmrlhf_operator.planning.conditions import Conditions
@@ -80,7 +81,14 @@ class Draft:
         """Write down progress: with any other change, or when the last is old enough."""
         if report is None or report.step is None or report.attempt != self.status.attempt:
             return
-        latest = Progress(step=report.step, updated_at=whole(report.at), **_figures(report))
+        latest = Progress.model_validate(
+            {
+                **report.figures,
+                STEP.name: report.step,
+                STAGE.name: report.stage,
+                "updated_at": whole(report.at),
+            }
+        )
         old = self.view.status.progress
         if old is not None and _same(old, latest):
             return
@@ -104,22 +112,6 @@ class Draft:
             actions=tuple(self.actions),
             requeue_after=min(seconds, default=None),
         )
-
-
-def _figures(report: ProgressReport) -> dict[str, Any]:
-    return {
-        "stage": report.stage,
-        "total_steps": report.figures.get("totalSteps"),
-        "loss": report.figures.get("loss"),
-        "margin": report.figures.get("margin"),
-        "accuracy": report.figures.get("accuracy"),
-        "tokens_per_second": report.figures.get("tokensPerSecond"),
-        "rows_read": report.figures.get("rowsRead"),
-        "media_embedded": report.figures.get("mediaEmbedded"),
-        "rows_selected": report.figures.get("rowsSelected"),
-        "items_per_second": report.figures.get("itemsPerSecond"),
-        "eta_seconds": report.figures.get("etaSeconds"),
-    }
 
 
 def _same(old: Progress, new: Progress) -> bool:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from mmrlhf_api.progress import FIGURES, STEP, EventName, is_number
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ProgressReport
 
-__all__ = ["FIGURES", "ProgressBoard", "merge"]
+__all__ = ["ProgressBoard", "merge"]
 
-_COUNTS = ("totalSteps", "rowsRead", "mediaEmbedded", "rowsSelected")
-_RATES = ("tokensPerSecond", "itemsPerSecond", "etaSeconds")
-FIGURES = (*_COUNTS, "loss", "margin", "accuracy", *_RATES)
-"""Fields of a step event that go into the status, numbers with six digits: kubectl shows what is
-there, and metrics.jsonl has the rest."""
+_COUNTS = tuple(figure.name for figure in FIGURES if figure.type is int)
+_RATES = frozenset(figure.name for figure in FIGURES if figure.rate)
 _MAX_METRICS = 128
-_MAX_STEP = 2**53
 
 
 def merge(
@@ -29,7 +25,7 @@ def merge(
     attempt: int,
     at: datetime,
 ) -> ProgressReport:
-    """Return the progress after some events of `mmrlhf_jobs.reporting.progress`, oldest first.
+    """Return the progress after some events of `mmrlhf_api.progress`, oldest first.
 
     Unknown events and fields of unknown types are passed over: the job may be newer than this.
     """
@@ -38,9 +34,9 @@ def merge(
     report = replace(before, at=at)
     for event in events:
         kind = event.get("event")
-        if kind == "step":
-            step = event.get("step")
-            if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= _MAX_STEP:
+        if kind == EventName.STEP:
+            step = STEP.read(event.get(STEP.name))
+            if step is None:
                 continue
             figures = _figures(event)
             moved = step != report.step or any(
@@ -48,18 +44,18 @@ def merge(
             )
             report = replace(
                 report,
-                step=step,
+                step=int(step),
                 figures=figures,
                 advanced_at=at if moved else report.advanced_at,
             )
-        elif kind == "phase":
+        elif kind == EventName.PHASE:
             stage = _stage(event.get("phase"))
             if stage != report.stage:
                 # How fast the last stage went says nothing of the next one.
                 kept = {name: n for name, n in report.figures.items() if name not in _RATES}
                 report = replace(report, stage=stage, figures=kept)
             report = replace(report, advanced_at=at)
-        elif kind == "done":
+        elif kind == EventName.DONE:
             report = replace(report, advanced_at=at, metrics=_metrics(event.get("metrics")))
     return report
 
@@ -101,16 +97,12 @@ class ProgressBoard:
 
 
 def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """Numbers of a step, with six digits: kubectl shows them, and metrics.jsonl has the rest."""
     found: dict[str, float | int | None] = {}
-    for name in FIGURES:
-        value: Any = event.get(name)
-        if not _is_number(value):
-            continue
-        if name in _COUNTS:
-            if isinstance(value, int) and 0 <= value <= _MAX_STEP:
-                found[name] = value
-        else:
-            found[name] = float(f"{value:.6g}")
+    for figure in FIGURES:
+        value = figure.read(event.get(figure.name))
+        if figure is not STEP and value is not None:
+            found[figure.name] = value if figure.type is int else float(f"{value:.6g}")
     return found
 
 
@@ -123,8 +115,4 @@ def _metrics(value: object) -> dict[str, float]:
         return {}
     named = ((str(name)[:256], figure) for name, figure in value.items() if name)
     first = list(named)[:_MAX_METRICS]
-    return {name: float(figure) for name, figure in first if _is_number(figure)}
-
-
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - JSON
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return {name: float(figure) for name, figure in first if is_number(figure)}

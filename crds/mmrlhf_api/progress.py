@@ -1,0 +1,267 @@
+"""What a running job tells: its events, and the one table of the figures in them.
+
+One JSON object an event::
+
+    {"event": "phase", "phase": "reference", "message": "..."}
+    {"event": "step", "step": 3, "totalSteps": 100, "loss": 0.61, "margin": 0.4, ...}
+    {"event": "notice", "message": "..."}
+    {"event": "done", "artifacts": "file:///...", "metrics": {...}}
+
+All that pass figures on go by `FIGURES`: the log line of the job, the operator, ``status.progress``
+and kubectl's columns, the command line. A new figure is one entry, and the place in the job that
+tells it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeGuard
+
+from mmrlhf_api.scalars import MAX_COUNT
+
+__all__ = [
+    "FIGURES",
+    "SECONDS",
+    "STAGE",
+    "STEP",
+    "TOTAL_STEPS",
+    "EventName",
+    "Figure",
+    "columns",
+    "is_number",
+    "listed",
+]
+
+SECONDS = "s"
+"""Unit of spans of time, which readers may write as they write others."""
+
+TRAINING = frozenset({"MMDPOJob", "RewardTrainJob"})
+"""Kinds whose steps are those of an optimizer."""
+SAMPLING = frozenset({"ClusterSampleJob"})
+"""Kinds that go through data in stages."""
+
+
+class EventName(StrEnum):
+    """Names of events."""
+
+    PHASE = "phase"
+    """Another part of the work begins."""
+    STEP = "step"
+    """A step is done; carries the figures."""
+    NOTICE = "notice"
+    """Something that the user should know."""
+    DONE = "done"
+    """The job has finished, and its artifacts are whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of a ``step`` event.
+
+    Attributes:
+        name: Its name on the wire, in events and in ``status.progress``.
+        type: int for a count from 0 to 2**53, float for any finite number, str for a word.
+        about: What it is; the description in the CRDs and the reference.
+        unit: What it counts or is measured in; empty for a plain number.
+        text: Place of number and unit in a line for people, such as ``loss {}``; empty: no line of
+            figures has it.
+        form: Format of the number in the lines of a running job.
+        brief: Format of the number in a summary; by default that of ``form``.
+        title: Title of its column in lists of jobs; empty: no list has it.
+        kinds: Kinds whose lists may have it; None: all.
+        lists: Kinds whose lists show it even when they are not wide.
+        mixed: Whether it is also shown in lists of kinds with other figures.
+        rate: Whether it is about the present stage alone, and forgotten when the next begins.
+    """
+
+    name: str
+    type: type[int] | type[float] | type[str] = float
+    about: str
+    unit: str = ""
+    text: str = ""
+    form: str = ",.0f"
+    brief: str = ""
+    title: str = ""
+    kinds: frozenset[str] | None = None
+    lists: frozenset[str] = frozenset()
+    mixed: bool = True
+    rate: bool = False
+
+    @property
+    def field(self) -> str:
+        """Name of its field in Python."""
+        return re.sub("([A-Z])", r"_\1", self.name).lower()
+
+    def of(self, kind: str) -> bool:
+        """Whether it is a figure of a kind."""
+        return self.kinds is None or kind in self.kinds
+
+    def read(self, value: object) -> float | None:
+        """Return the number of an event; None for what is no number of the figure's type."""
+        if not is_number(value):
+            return None
+        if self.type is int:
+            return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else None
+        return value if self.type is float else None
+
+    def describe(
+        self, value: float, *, brief: bool = False, span: Callable[[float], str] | None = None
+    ) -> str:
+        """Return the figure in words, such as ``loss 0.6931`` or ``42 s left``.
+
+        Args:
+            value: The number.
+            brief: Whether this is for a summary.
+            span: Writes seconds in a way of the reader's own.
+        """
+        if span is not None and self.unit == SECONDS:
+            return self.text.format(span(value))
+        number = format(value, (brief and self.brief) or self.form)
+        return self.text.format(f"{number} {self.unit}" if self.unit else number)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value out of JSON is a finite number."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
+
+
+STEP = Figure(
+    name="step",
+    type=int,
+    about="Optimizer steps done; of a ClusterSampleJob, parts of its stages.",
+    title="Step",
+    kinds=TRAINING,  # parts of a sampling's stages are no steps that tell anything
+    lists=TRAINING,
+)
+TOTAL_STEPS = Figure(
+    name="totalSteps", type=int, about="Steps in all, as far as they are known.", kinds=TRAINING
+)
+STAGE = Figure(
+    name="stage",
+    type=str,
+    about="Stage that the job is in, such as read, embed or cluster.",
+    title="Stage",
+    kinds=SAMPLING,
+    lists=SAMPLING,
+    mixed=False,
+)
+FIGURES: tuple[Figure, ...] = (
+    STEP,
+    TOTAL_STEPS,
+    STAGE,
+    Figure(
+        name="loss",
+        about="Loss of the latest step.",
+        text="loss {}",
+        form=".4f",
+        brief=".4g",
+        title="Loss",
+        kinds=TRAINING,
+    ),
+    Figure(
+        name="margin",
+        about="Mean margin between preferred and other responses at the latest step, in units of"
+        " beta times log-probability.",
+        text="margin {}",
+        form=".4f",
+        brief=".4g",
+        title="Margin",
+        kinds=TRAINING,
+        lists=frozenset({"MMDPOJob"}),
+    ),
+    Figure(
+        name="accuracy",
+        about="Part of the pairs, 0 to 1, whose margin is above 0 at the latest step.",
+        text="accuracy {}",
+        form=".3f",
+        title="Accuracy",
+        kinds=TRAINING,
+        lists=frozenset({"RewardTrainJob"}),
+    ),
+    Figure(
+        name="tokensPerSecond",
+        about="Tokens forwarded per second over all processes.",
+        unit="tokens/s",
+        text="{}",
+        kinds=TRAINING,
+        rate=True,
+    ),
+    Figure(
+        name="rowsRead",
+        type=int,
+        about="Rows (questions) that a ClusterSampleJob has read, left out or not.",
+        unit="rows",
+        text="{} read",
+        title="Read",
+        kinds=SAMPLING,
+        lists=SAMPLING,
+    ),
+    Figure(
+        name="mediaEmbedded",
+        type=int,
+        about="Images and videos that it has made vectors of, or found in the store of vectors.",
+        unit="media",
+        text="{} embedded",
+        title="Embedded",
+        kinds=SAMPLING,
+        lists=SAMPLING,
+        mixed=False,
+    ),
+    Figure(
+        name="rowsSelected",
+        type=int,
+        about="Rows that it has chosen.",
+        unit="rows",
+        text="{} selected",
+        title="Selected",
+        kinds=SAMPLING,
+        lists=SAMPLING,
+    ),
+    Figure(
+        name="itemsPerSecond",
+        about="Rows or media a second of the stage that it is in, over all processes.",
+        unit="a second",
+        text="{}",
+        kinds=SAMPLING,
+        rate=True,
+    ),
+    Figure(
+        name="etaSeconds",
+        about="Estimated seconds to the end; of a ClusterSampleJob, to the end of its stage.",
+        unit=SECONDS,
+        text="{} left",
+        form=".0f",
+        title="ETA",
+        rate=True,
+    ),
+)
+"""All figures, in the order in which people read them."""
+
+
+def columns(kind: str) -> tuple[list[Figure], list[Figure]]:
+    """Return the figures in the lists of one kind: those of every list, those of wide ones."""
+    titled = [figure for figure in FIGURES if figure.title and figure.of(kind)]
+    return (
+        [figure for figure in titled if kind in figure.lists],
+        [figure for figure in titled if kind not in figure.lists],
+    )
+
+
+def listed(kinds: Iterable[str]) -> tuple[list[Figure], list[Figure]]:
+    """Return the figures in a list of jobs of several kinds: those of every list, and of wide ones.
+
+    Kinds with other figures leave each other those that tell most.
+    """
+    figures = {kind: frozenset(f.name for f in FIGURES if f.of(kind)) for kind in kinds}
+    one_sort = len(set(figures.values())) == 1
+    narrow = [
+        figure
+        for figure in FIGURES
+        if figure.lists and any(map(figure.of, figures)) and (one_sort or figure.mixed)
+    ]
+    return narrow, [figure for figure in FIGURES if figure.title and not figure.lists]
