@@ -126,8 +126,9 @@ class Figure:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value out of JSON is a finite number."""
-    is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and abs(value) <= sys.float_info.max
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 STEP = Figure(

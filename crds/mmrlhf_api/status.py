@@ -26,21 +26,18 @@ _FIGURE_TYPES: Mapping[type, Any] = {int: Count, float: float, str: Word}
 
 def _with_figures(model: type[ServerModel]) -> Any:  # noqa: ANN401 - a class with more fields
     """Return a model with a field for each of `FIGURES` before its own ones."""
-    figures = {
+    fields: dict[str, Any] = {
         figure.field: (_FIGURE_TYPES[figure.type] | None, Field(None, description=figure.about))
         for figure in FIGURES
     }
-    own = {name: (field.annotation, field) for name, field in model.model_fields.items()}
+    fields[STEP.field] = (Count, Field(0, description=STEP.about))
+    fields |= {name: (field.annotation, field) for name, field in model.model_fields.items()}
     return create_model(
         model.__name__,
         __base__=ServerModel,
         __module__=model.__module__,
         __doc__=model.__doc__,
-        **{
-            **figures,
-            STEP.field: (Count, Field(0, description=STEP.about)),
-            **own,
-        },
+        **fields,
     )
 
 

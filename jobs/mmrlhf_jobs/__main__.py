@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from mmrlhf_api import KINDS, ClusterSampleJob, JobFileError, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_FRESH, ENV_JOB
+from mmrlhf_api.termination import Ending
 from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.reporting.termination import write_termination
 
@@ -47,14 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(given)
         return _run(_training(options.kind, options.job))
     except JobFileError as error:
-        return _fail(2, "InvalidJob", str(error))
+        return _fail(Ending.INVALID_JOB, str(error))
     except JobError as error:
-        return _fail(error.exit_code, error.word, str(error))
+        return _fail(error.ending, str(error))
     except Exception as error:  # noqa: BLE001 - the last resort of a process
         traceback.print_exc()
         return _fail(
-            1,
-            "InternalError",
+            Ending.INTERNAL_ERROR,
             f"{type(error).__name__}: {error}. This is a bug of mmrlhf; the log has its traceback",
         )
 
@@ -85,12 +85,8 @@ def _run(work: Callable[[TrainingContext], None]) -> int:
 
     from mmrlhf_jobs.process.context import TrainingContext
     from mmrlhf_jobs.process.gang import Runtime
-    from mmrlhf_jobs.process.interruption import (
-        INTERRUPTED_EXIT_CODE,
-        Interrupted,
-        Interruption,
-    )
-    from mmrlhf_jobs.process.peers import PEER_LOST_EXIT_CODE, is_peer_loss
+    from mmrlhf_jobs.process.interruption import Interrupted, Interruption
+    from mmrlhf_jobs.process.peers import is_peer_loss
     from mmrlhf_jobs.reporting.progress import progress_from_environment
 
     # Our progress is the one that is shown.
@@ -110,13 +106,11 @@ def _run(work: Callable[[TrainingContext], None]) -> int:
         try:
             work(context)
         except Interrupted as stopped:
-            return _fail(INTERRUPTED_EXIT_CODE, "Interrupted", str(stopped))
+            return _fail(Ending.INTERRUPTED, str(stopped))
         except RuntimeError as error:
             if runtime.world_size == 1 or not is_peer_loss(error):
                 raise
-            return _fail(
-                PEER_LOST_EXIT_CODE, "PeerLost", f"another process of the job is gone: {error}"
-            )
+            return _fail(Ending.PEER_LOST, f"another process of the job is gone: {error}")
         finally:
             context.progress.close()
             runtime.leave()
@@ -129,11 +123,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(exit_code: int, reason: str, message: str) -> int:
-    write_termination(exit_code=exit_code, reason=reason, message=message)
+def _fail(ending: Ending, message: str) -> int:
+    write_termination(exit_code=ending.exit_code, reason=ending, message=message)
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
-    return exit_code
+    return ending.exit_code
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ understood.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from mmrlhf_api.termination import Ending
+
 __all__ = [
     "DataError",
     "EndpointError",
@@ -38,22 +42,26 @@ __all__ = [
 
 
 class JobError(Exception):
-    """Base of all errors that a job reports to its user.
+    """Base of all errors that a job reports to its user."""
 
-    Attributes:
-        exit_code: Exit code of the process that ends with this error.
-        word: One word for it, which the operator's failure policy knows.
-    """
+    ending: ClassVar[Ending] = Ending.JOB_ERROR
+    """How a process ends by this error."""
 
-    exit_code = 1
-    word = "JobError"
+    @property
+    def exit_code(self) -> int:
+        """Exit code of that process."""
+        return self.ending.exit_code
+
+    @property
+    def word(self) -> str:
+        """One word for it, which the operator's failure policy knows."""
+        return self.ending.value
 
 
 class InputError(JobError):
     """Something the user gave is wrong and can be mended."""
 
-    exit_code = 2
-    word = "InvalidInput"
+    ending = Ending.INVALID_INPUT
 
 
 class SpecError(InputError):
@@ -101,36 +109,34 @@ class SidecarError(InputError):
 class RunError(JobError):
     """The input was fine, the run failed."""
 
-    word = "RunError"
+    ending = Ending.RUN_ERROR
 
 
 class StorageError(RunError):
     """Artifacts could not be read or written."""
 
-    word = "StorageError"
+    ending = Ending.STORAGE_ERROR
 
 
 class StorageFullError(StorageError):
     """No space is left on the disk or in the store."""
 
-    word = "StorageFull"
+    ending = Ending.STORAGE_FULL
 
 
 class StorageUnavailableError(StorageError):
     """The object store was away for longer than the run waits for it."""
 
-    exit_code = 128 + 29
-    """As if by SIGIO: what lies at 128 and above may go better the next time."""
-    word = "StorageUnavailable"
+    ending = Ending.STORAGE_UNAVAILABLE
 
 
 class EndpointError(RunError):
     """A model server cannot be used, or too many of its answers cannot."""
 
-    word = "EndpointError"
+    ending = Ending.ENDPOINT_ERROR
 
 
 class TrainingError(RunError):
     """The optimisation went wrong, for instance by a loss that is not finite."""
 
-    word = "TrainingError"
+    ending = Ending.TRAINING_ERROR

@@ -10,7 +10,6 @@ torchrun reads the rest from ``PET_*`` variables (see ``mmrlhf_jobs.components``
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -19,13 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmrlhf_api.constants import ENV_TERMINATION_FILE
+from mmrlhf_api.termination import Ending, TerminationMessage
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.reporting.termination import write_termination
 
 __all__ = ["main", "wait_for_first_node"]
-
-_UNREACHABLE_EXIT_CODE = 128 + 13
-"""As if by SIGPIPE: the other side is gone, which another attempt may mend."""
 
 _WAIT_SECONDS = 600.0
 _TOLD_EVERY_SECONDS = 30.0
@@ -84,9 +81,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             )
     except RunError as error:
         message = str(error)
-        write_termination(exit_code=_UNREACHABLE_EXIT_CODE, reason="PeerLost", message=message)
+        lost = Ending.PEER_LOST
+        write_termination(exit_code=lost.exit_code, reason=lost, message=message)
         sys.stderr.write(f"error: {message}\n")
-        return _UNREACHABLE_EXIT_CODE
+        return lost.exit_code
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -99,7 +97,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         code = _told_exit_code(environ) or _shell_code(first.exitcode)
         write_termination(
             exit_code=code,
-            reason="ProcessFailed",
+            reason=Ending.PROCESS_FAILED,
             message=f"local process {first.local_rank} ended with exit code "
             f"{_shell_code(first.exitcode)} and left no message; see its log",
         )
@@ -113,9 +111,10 @@ def _told_exit_code(environ: Mapping[str, str]) -> int | None:
     """Exit code in the termination file, if a process of this node wrote one."""
     path = environ.get(ENV_TERMINATION_FILE)
     try:
-        return int(json.loads(Path(path or "").read_text(encoding="utf-8"))["exitCode"])
-    except (OSError, ValueError, KeyError, TypeError):
+        told = TerminationMessage.read(Path(path or "").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return None if told is None else told.exit_code
 
 
 def _shell_code(exit_code: int) -> int:

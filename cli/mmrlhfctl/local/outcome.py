@@ -7,12 +7,12 @@ own report.
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmrlhf_api.termination import Ending, TerminationMessage
 from mmrlhfctl.exits import ExitCode
 
 __all__ = ["Outcome", "failure_outcome"]
@@ -78,14 +78,13 @@ def _was_killed(code: int) -> bool:
 
 def _termination(path: Path) -> tuple[int, str] | None:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        code, message = int(data["exitCode"]), str(data["message"])
-    except (OSError, ValueError, KeyError, TypeError):
+        told = TerminationMessage.read(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    if data.get("reason") == "ProcessFailed":
+    if told is None or told.exit_code is None or told.reason == Ending.PROCESS_FAILED:
         # The node's launcher speaks for a process that left no message; its log says more.
         return None
-    return (code if 1 <= code <= 255 else ExitCode.FAILED), message
+    return (told.exit_code if 1 <= told.exit_code <= 255 else ExitCode.FAILED), told.message
 
 
 def _torchrun_report(launch_logs: Path, node: int) -> str:

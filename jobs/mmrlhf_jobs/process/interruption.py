@@ -5,10 +5,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-__all__ = ["INTERRUPTED_EXIT_CODE", "Interrupted", "Interruption"]
-
-INTERRUPTED_EXIT_CODE = 128 + signal.SIGTERM
-"""143, which the failure policy counts as retryable (a preempted or drained pod)."""
+__all__ = ["Interrupted", "Interruption"]
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the job was asked to stop

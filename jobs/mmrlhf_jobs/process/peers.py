@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import torch.distributed as dist
 
-__all__ = ["PEER_LOST_EXIT_CODE", "is_peer_loss"]
-
-PEER_LOST_EXIT_CODE = 128 + 13
-"""As if by SIGPIPE: the other side is gone. Retryable, where 1 would blame this process."""
+__all__ = ["is_peer_loss"]
 
 _SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
 

@@ -7,12 +7,12 @@ file is the container's termination message, which Kubernetes cuts at 4096 bytes
 from __future__ import annotations
 
 import bisect
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from mmrlhf_api.constants import ENV_TERMINATION_FILE
+from mmrlhf_api.termination import TerminationMessage
 
 __all__ = ["MAX_BYTES", "write_termination"]
 
@@ -31,7 +31,7 @@ def write_termination(
 
     Args:
         exit_code: Exit code that the process is about to end with.
-        reason: One CamelCase word for programs, such as ``InvalidInput``.
+        reason: One word for programs, of an `Ending`.
         message: One message for people; cut to fit in 4 KiB.
         environ: Names the file in ``MMRLHF_TERMINATION_FILE``; nothing is written without it.
     """
@@ -64,6 +64,4 @@ def write_termination(
 
 
 def _encode(exit_code: int, reason: str, message: str) -> bytes:
-    return json.dumps(
-        {"exitCode": exit_code, "reason": reason, "message": message}, ensure_ascii=True
-    ).encode()
+    return TerminationMessage(exit_code=exit_code, reason=reason, message=message).encode()

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from mmrlhf_api import ClusterSampleJob
+from mmrlhf_api.termination import Ending
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import Category
 from mmrlhf_jobs.errors import JobError, SpecError
@@ -78,7 +79,7 @@ class _Run:
             outcome, clustered = self._choose()
             metrics = self._runtime.on_main(lambda: self._publish(outcome, clustered))
         except Interrupted:
-            self._note_end("Interrupted")
+            self._note_end(Ending.INTERRUPTED)
             raise
         except JobError as error:
             self._note_end(error.word)

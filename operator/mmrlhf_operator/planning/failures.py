@@ -18,6 +18,7 @@ from types import MappingProxyType
 from mmrlhf_api import RunPolicy
 from mmrlhf_api.constants import FailureReason
 from mmrlhf_api.policy import FailureAction
+from mmrlhf_api.termination import Ending, failure_reason
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
@@ -48,15 +49,6 @@ _OWN_FAULT = frozenset(
 )
 """Failures that no peer's end can cause."""
 _FREE = frozenset(reason for reason, action in BUILT_IN.items() if action == "RestartJobFree")
-_PEER_LOST = "PeerLost"
-_SAID = {
-    "InvalidInput": FailureReason.INVALID_INPUT,
-    "InvalidJob": FailureReason.INVALID_INPUT,
-    "StorageFull": FailureReason.STORAGE_FULL,
-    "StorageUnavailable": FailureReason.STORAGE_UNAVAILABLE,
-    _PEER_LOST: FailureReason.KILLED,
-}
-"""Reasons that a job gives in its termination message, and what they mean."""
 _DISRUPTIONS = {
     "PreemptionByScheduler": FailureReason.PREEMPTED,
     "DeletionByTaintManager": FailureReason.NODE_LOST,
@@ -238,26 +230,25 @@ def _ended(pod: PodView, now: datetime) -> Failure:
     end = pod.end
     assert end is not None  # the caller looked
     said = end.said
-    code = said.get("exitCode")
-    exit_code = code if isinstance(code, int) and not isinstance(code, bool) else None
-    reason = _SAID.get(str(said.get("reason", "")))
+    exit_code = None if said is None else said.exit_code
     if exit_code is None:
-        logged = _TORCHRUN.findall(end.message) if not said else []
+        logged = _TORCHRUN.findall(end.message) if said is None else []
         exit_code = int(logged[-1]) if logged and int(logged[-1]) != 0 else end.exit_code
         if exit_code < 0:
             exit_code = 128 - exit_code
-    if end.reason == "OOMKilled":
-        reason = FailureReason.OUT_OF_MEMORY
-    elif reason is None:
-        reason = FailureReason.KILLED if exit_code >= 128 else FailureReason.APPLICATION_ERROR
-    words = said.get("message") or end.message.strip() or end.reason
+    word = "" if said is None else said.reason
+    words = (said and said.message) or end.message.strip() or end.reason
     message = f"pod {pod.name} ended with exit code {exit_code} ({end.reason}): {words}"
     return Failure(
-        reason=reason,
+        reason=(
+            FailureReason.OUT_OF_MEMORY
+            if end.reason == "OOMKilled"
+            else failure_reason(word, exit_code)
+        ),
         message=_cut(message),
         exit_code=exit_code,
         at=end.at or now,
-        symptom=said.get("reason") == _PEER_LOST,
+        symptom=word == Ending.PEER_LOST,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX
+from mmrlhf_api.termination import TerminationMessage
 from mmrlhf_operator.kube.timestamps import parse_time
 
 __all__ = ["Disruption", "End", "PodView", "Waiting"]
@@ -33,13 +33,9 @@ class End:
     at: datetime | None
 
     @property
-    def said(self) -> Mapping[str, Any]:
-        """The termination message, where the job wrote it as one JSON object."""
-        try:
-            content = json.loads(self.message)
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
+    def said(self) -> TerminationMessage | None:
+        """The termination message, where the job wrote one."""
+        return TerminationMessage.read(self.message)
 
 
 @dataclass(frozen=True, kw_only=True)
