@@ -13,6 +13,8 @@ __all__ = [
     "DEFAULT_TERMINATION_PATH",
     "ENV_ATTEMPT",
     "ENV_FRESH",
+    "ENV_GANG_TIMEOUT",
+    "ENV_IMAGE",
     "ENV_JOB",
     "ENV_PROGRESS_FILE",
     "ENV_PROGRESS_URL",
@@ -26,7 +28,6 @@ __all__ = [
     "LABEL_KIND",
     "LABEL_MANAGED_BY",
     "MANAGER",
-    "MODEL_FOLDER",
     "VERSION",
     "ConditionType",
     "FailureReason",
@@ -60,9 +61,6 @@ CONTAINER = "job"
 ANNOTATION_REWARD_JOB = f"{GROUP}/reward-job"
 """In the job file of a pod: the RewardTrainJob, as ``name/uid``, whose model the reward is."""
 
-MODEL_FOLDER = "model"
-"""Folder of a run's artifacts that holds the trained model."""
-
 ENV_JOB = "MMRLHF_JOB"
 """Path of the job file that a process reads; ``--job`` overrides it."""
 DEFAULT_JOB_PATH = "/etc/mmrlhf/job.json"
@@ -78,6 +76,10 @@ ENV_TERMINATION_FILE = "MMRLHF_TERMINATION_FILE"
 ``{"exitCode": 2, "reason": "InvalidInput", "message": "..."}``; the first writer wins."""
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 """Where Kubernetes reads a container's termination message."""
+ENV_GANG_TIMEOUT = "MMRLHF_GANG_TIMEOUT_SECONDS"
+"""Seconds that a node waits for node 0 to listen."""
+ENV_IMAGE = "MMRLHF_IMAGE"
+"""Image that the container runs, for the record of the run."""
 ENV_ATTEMPT = "MMRLHF_ATTEMPT"
 """Number of the attempt, from 0."""
 ENV_STORAGE_OUTAGE = "MMRLHF_STORAGE_OUTAGE_SECONDS"

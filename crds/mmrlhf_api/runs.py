@@ -17,14 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmrlhf_api import Job, spec_digest
-from mmrlhf_api.constants import MODEL_FOLDER
 
-__all__ = ["RunLayout"]
+__all__ = ["RunLayout", "laptop_uid"]
 
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Keys of one run in its artifact store."""
+    """Keys of one run in its artifact store, or its URIs (see `within`)."""
 
     prefix: str
 
@@ -34,13 +33,17 @@ class RunLayout:
 
         The digest makes the same job file go on where it stopped, and a changed one start anew.
         """
-        uid = job.metadata.uid or spec_digest(job)[:12]
+        uid = job.metadata.uid or laptop_uid(job)
         return cls(f"{job.metadata.namespace}/{job.metadata.name}/{uid}")
+
+    def within(self, root: str) -> RunLayout:
+        """The same in a store: what were keys are URIs."""
+        return RunLayout(f"{root.rstrip('/')}/{self.prefix}")
 
     @property
     def model(self) -> str:
         """The trained model."""
-        return f"{self.prefix}/{MODEL_FOLDER}"
+        return f"{self.prefix}/model"
 
     @property
     def manifest(self) -> str:
@@ -61,3 +64,8 @@ class RunLayout:
     def cache(kind: str, digest: str) -> str:
         """Values of one kind, of one model, template and data set."""
         return f"cache/{kind}/{digest}"
+
+
+def laptop_uid(job: Job) -> str:
+    """What stands for the UID of a job that no cluster has given one."""
+    return spec_digest(job)[:12]

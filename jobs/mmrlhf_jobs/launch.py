@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mmrlhf_api.constants import ENV_TERMINATION_FILE
+from mmrlhf_api.constants import ENV_GANG_TIMEOUT, ENV_TERMINATION_FILE
 from mmrlhf_api.termination import Ending, TerminationMessage
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.reporting.termination import write_termination
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             wait_for_first_node(
                 environ["PET_MASTER_ADDR"],
                 int(environ["PET_MASTER_PORT"]),
-                deadline=float(environ.get("MMRLHF_GANG_TIMEOUT_SECONDS", _WAIT_SECONDS)),
+                deadline=float(environ.get(ENV_GANG_TIMEOUT, _WAIT_SECONDS)),
             )
     except RunError as error:
         message = str(error)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmrlhf_api.kinds import Job
-from mmrlhf_api.serialization import job_json, spec_digest
+from mmrlhf_api.runs import laptop_uid
+from mmrlhf_api.serialization import job_json
 from mmrlhfctl.errors import CliError
 
 __all__ = ["RunFolder", "default_state_dir", "prepare_run"]
@@ -65,7 +66,7 @@ def prepare_run(job: Job, *, state_dir: Path) -> Iterator[RunFolder]:
     Raises:
         CliError: The folder cannot be written, or the run is going on already.
     """
-    name = f"{job.metadata.namespace}-{job.metadata.name}-{spec_digest(job)[:12]}"
+    name = f"{job.metadata.namespace}-{job.metadata.name}-{laptop_uid(job)}"
     folder = RunFolder((state_dir / "runs" / name).absolute())
     try:
         folder.logs.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from typing import Any
 from torchx.schedulers.local_scheduler import CWDImageProvider, LocalScheduler, Opts
 from torchx.specs import AppDef, macros
 
+from mmrlhf_api.constants import ENV_FRESH, ENV_JOB, ENV_PROGRESS_FILE, ENV_TERMINATION_FILE
 from mmrlhf_jobs.components import PLACE_ENV
 
 __all__ = ["LocalGang", "local_environment"]
@@ -48,9 +49,9 @@ def local_environment(
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     env = {
-        "MMRLHF_JOB": str(job_file),
-        "MMRLHF_PROGRESS_FILE": str(progress),
-        "MMRLHF_TERMINATION_FILE": str(termination),
+        ENV_JOB: str(job_file),
+        ENV_PROGRESS_FILE: str(progress),
+        ENV_TERMINATION_FILE: str(termination),
         "PET_MASTER_ADDR": "127.0.0.1",
         "PET_MASTER_PORT": str(port),
         # Every process writes to files of its own; the terminal is for progress.
@@ -65,7 +66,7 @@ def local_environment(
         # The host name of a laptop often resolves to nothing, or to a network that is down.
         env["GLOO_SOCKET_IFNAME"] = environ.get("GLOO_SOCKET_IFNAME", "lo")
     if fresh:
-        env["MMRLHF_FRESH"] = "1"
+        env[ENV_FRESH] = "1"
     assert set(env) <= PLACE_ENV
     return env
 

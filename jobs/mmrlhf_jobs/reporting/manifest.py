@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from mmrlhf_api.constants import ENV_IMAGE
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.outages import TALLY, Tally
@@ -39,7 +40,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "image": os.environ.get("MMRLHF_IMAGE"),
+        "image": os.environ.get(ENV_IMAGE),
         "packages": versions,
     }
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mmrlhf_api import ArtifactStatus, Job
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
+from mmrlhf_api.runs import RunLayout
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.actions import DeleteJob
 from mmrlhf_operator.planning.deadlines import expiry
@@ -31,16 +32,16 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     """End a job whose pods have all succeeded."""
     status = draft.status
     draft.report(observed.progress, seconds=0)
-    uri = _artifacts(job)
+    run = _artifacts(job)
     draft.change(
-        artifacts=ArtifactStatus(uri=uri, manifest=f"{uri}/manifest.json"),
+        artifacts=ArtifactStatus(uri=run.prefix, manifest=run.manifest),
         completion_time=draft.moment,
         metrics=_metrics(observed, status.attempt) or status.metrics,
         start_time=_start_time(draft, observed),
     )
     _close(draft, Reason.COMPLETED)
     draft.conditions.set(
-        ConditionType.SUCCEEDED, "True", Reason.COMPLETED, f"artifacts are at {uri}"
+        ConditionType.SUCCEEDED, "True", Reason.COMPLETED, f"artifacts are at {run.prefix}"
     )
     draft.enter(Phase.SUCCEEDED, Reason.COMPLETED)
     draft.count((), total=job.spec.resources.nodes)
@@ -135,7 +136,7 @@ def _end_in_failure(
     if job is not None:
         draft.count((), total=job.spec.resources.nodes)
         if began is not None:
-            draft.change(artifacts=ArtifactStatus(uri=_artifacts(job)))
+            draft.change(artifacts=ArtifactStatus(uri=_artifacts(job).prefix))
     _close(draft, reason)
     draft.conditions.set(ConditionType.FAILED, "True", reason, message)
     draft.enter(Phase.FAILED, reason)
@@ -158,9 +159,8 @@ def _close(draft: Draft, reason: str) -> None:
         draft.conditions.clear(kind, reason)
 
 
-def _artifacts(job: Job) -> str:
-    root = job.spec.artifacts.uri.rstrip("/")
-    return f"{root}/{job.metadata.namespace}/{job.metadata.name}/{job.metadata.uid}"
+def _artifacts(job: Job) -> RunLayout:
+    return RunLayout.of(job).within(job.spec.artifacts.uri)
 
 
 def _metrics(observed: Observed, attempt: int) -> dict[str, float]:

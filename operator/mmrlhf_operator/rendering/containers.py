@@ -10,6 +10,8 @@ from mmrlhf_api import Job
 from mmrlhf_api.constants import (
     CONTAINER,
     DEFAULT_TERMINATION_PATH,
+    ENV_GANG_TIMEOUT,
+    ENV_IMAGE,
     ENV_PROGRESS_URL,
     ENV_TOKEN_FILE,
 )
@@ -20,15 +22,12 @@ from mmrlhf_operator.rendering.volumes import CA_FILE, TOKEN_FILE, mounts
 
 __all__ = [
     "AWS_KEYS",
-    "ENV_GANG_TIMEOUT",
     "GRACE_SECONDS",
     "PROGRESS_PATH",
     "main",
     "pod_security",
 ]
 
-ENV_GANG_TIMEOUT = "MMRLHF_GANG_TIMEOUT_SECONDS"
-"""Seconds that a node waits for node 0 to listen."""
 PROGRESS_PATH = "/v1/progress"
 """Path at which the operator takes progress."""
 GRACE_SECONDS = SHUTDOWN_SECONDS + 30
@@ -91,7 +90,7 @@ def _environment(
         # The root file system is read-only, and the user may have no entry in /etc/passwd.
         "HOME": "/tmp",  # noqa: S108 - the pod's own
         "USER": "mmrlhf",
-        "MMRLHF_IMAGE": image,
+        ENV_IMAGE: image,
         ENV_GANG_TIMEOUT: str(config.deadlines.rendezvous),
         **pool.env,
         **role.env,

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmrlhf_api import Job, JobFileError, JobStatus, Kind, parse_job
-from mmrlhf_api.constants import MODEL_FOLDER, Phase
+from mmrlhf_api.constants import Phase
+from mmrlhf_api.runs import RunLayout
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.pods import PodView
@@ -206,7 +207,7 @@ class DependencyView:
         """Folder of the model that it has trained; None unless it has succeeded."""
         if self.phase != Phase.SUCCEEDED or self.artifacts is None:
             return None
-        return f"{self.artifacts.rstrip('/')}/{MODEL_FOLDER}"
+        return RunLayout(self.artifacts.rstrip("/")).model
 
 
 @dataclass(frozen=True, kw_only=True)
