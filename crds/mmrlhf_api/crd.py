@@ -67,6 +67,7 @@ def _columns(kind: Kind) -> list[dict[str, Any]]:
         _column("Queue", "string", ".spec.scheduling.queue", "Queue that admits the job"),
         _column("NodePool", "string", ".spec.nodePool", "Node-pool profile"),
         *map(_figure, reversed(wide)),  # the time left comes first
+        _column("Message", "string", ".status.message", "Why, in a sentence"),
     ]
     return [*always, *({**column, "priority": 1} for column in more)]
 

@@ -92,7 +92,9 @@ class JobStatus(ServerModel):
     phase: Annotated[Phase, Strict(strict=False)] | None = None
     """Where the job is in its life; Succeeded and Failed are final."""
     reason: CamelCase | None = None
-    """Why it is there, in one word; the condition of the same reason has the message."""
+    """Why it is there, in one word."""
+    message: Text | None = None
+    """Why it is there, in a sentence, with what to do about it."""
     observed_generation: Annotated[int, Ge(0)] | None = None
     """Generation of the spec that this status is about."""
     conditions: Annotated[

@@ -125,6 +125,12 @@ class JobView:
     @property
     def message(self) -> str:
         """Why it is in its phase, in a sentence."""
+        if self.status.get("message"):
+            return str(self.status["message"])
+        return self._guess_message()
+
+    def _guess_message(self) -> str:
+        """Look for the message in the conditions: operators of old wrote it nowhere else."""
         entries = list(self.conditions.values())
         for wanted in (
             lambda entry: entry["type"] == self.phase and entry.get("reason") == self.reason,

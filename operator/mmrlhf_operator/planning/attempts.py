@@ -33,9 +33,10 @@ def make_way(draft: Draft, job: Job, observed: Observed, config: OperatorConfig)
     if waits or old:
         restarting = draft.conditions.find(ConditionType.RESTARTING)
         if restarting is not None and restarting.status == "True":
-            draft.enter(Phase.RESTARTING, restarting.reason)
+            draft.enter(Phase.RESTARTING, restarting.reason, restarting.message)
         else:
-            draft.enter(Phase.PENDING, Reason.WAITING_FOR_PODS)
+            message = "pods of an earlier attempt are not gone yet"
+            draft.enter(Phase.PENDING, Reason.WAITING_FOR_PODS, message)
         draft.count((), total=job.spec.resources.nodes)
         return False
     draft.conditions.clear(
@@ -94,8 +95,9 @@ def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total:
     elif not _stays_running(draft, pods):
         _deny(draft, ConditionType.RUNNING, refused or idle)
     _tell_progress(draft, observed)
-    phase, reason = _phase(draft, pods, refused or idle)
-    draft.enter(phase, acceptance.finding.reason if acceptance.finding else reason)
+    phase, why = _phase(draft, pods, refused or idle)
+    why = acceptance.finding or why
+    draft.enter(phase, why.reason, why.message)
 
 
 def _stays_running(draft: Draft, pods: tuple[PodView, ...]) -> bool:
@@ -109,15 +111,15 @@ def _deny(draft: Draft, kind: ConditionType, finding: Finding) -> None:
     draft.conditions.set(kind, "False", finding.reason, finding.message)
 
 
-def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tuple[Phase, str]:
+def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tuple[Phase, Finding]:
     if draft.conditions.holds(ConditionType.RUNNING):
-        return Phase.RUNNING, Reason.ALL_PODS_RUNNING
+        return Phase.RUNNING, Finding(reason=Reason.ALL_PODS_RUNNING, message="")
     assert idle is not None  # otherwise all run
     if draft.view.status.phase is Phase.RUNNING and any(p.phase == "Failed" for p in pods):
-        return Phase.RUNNING, idle.reason  # until the failure is judged
+        return Phase.RUNNING, idle  # until the failure is judged
     if any(entry.running for entry in pods):
-        return Phase.STARTING, idle.reason
-    return Phase.PENDING, idle.reason
+        return Phase.STARTING, idle
+    return Phase.PENDING, idle
 
 
 def _tell_progress(draft: Draft, observed: Observed) -> None:

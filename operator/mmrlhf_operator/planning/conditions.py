@@ -9,7 +9,7 @@ from typing import Literal
 from mmrlhf_api import Condition
 from mmrlhf_api.constants import ConditionType, Reason
 
-__all__ = ["Conditions", "find", "holds"]
+__all__ = ["Conditions", "find", "holds", "in_words"]
 
 _MAX_MESSAGE = 4096
 _WORDS: Mapping[str, str] = {
@@ -39,6 +39,14 @@ def holds(conditions: Iterable[Condition], kind: ConditionType) -> bool:
     return found is not None and found.status == "True"
 
 
+def in_words(reason: str, message: str) -> str:
+    """Return the message that goes with a reason: the given one, cut, or else a standing one.
+
+    There is always a message; API servers of old, built with a newer Go, even refuse an empty one.
+    """
+    return message[:_MAX_MESSAGE] or _WORDS.get(reason, reason)
+
+
 class Conditions:
     """The conditions of one status while a decision about it is made.
 
@@ -57,12 +65,8 @@ class Conditions:
         self._generation = generation
 
     def set(self, kind: ConditionType, status: State, reason: str, message: str = "") -> None:
-        """Say something about the job.
-
-        There is always a message; API servers of old, built with a newer Go, even refuse an empty
-        one.
-        """
-        message = message[:_MAX_MESSAGE] or _WORDS.get(reason, reason)
+        """Say something about the job; see `in_words` for the message."""
+        message = in_words(reason, message)
         old = self._entries.get(kind)
         changed = old is None or old.status != status
         if (

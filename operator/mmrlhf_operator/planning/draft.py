@@ -12,7 +12,7 @@ from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_api.progress import STAGE, STEP
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.actions import Action, Plan
-from mmrlhf_operator.planning.conditions import Conditions
+from mmrlhf_operator.planning.conditions import Conditions, in_words
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import JobView, ProgressReport, after
 
@@ -54,9 +54,9 @@ class Draft:
         """Change fields of the status."""
         self._changes |= fields
 
-    def enter(self, phase: Phase, reason: str) -> None:
-        """Enter a phase, or stay in it for another reason."""
-        self.change(phase=phase, reason=reason)
+    def enter(self, phase: Phase, reason: str, message: str = "") -> None:
+        """Enter a phase, or stay in it for another reason; see `in_words` for the message."""
+        self.change(phase=phase, reason=reason, message=in_words(reason, message))
 
     def count(self, pods: Iterable[PodView], *, total: int) -> None:
         """Write down how many pods are ready."""

@@ -40,10 +40,9 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
         start_time=_start_time(draft, observed),
     )
     _close(draft, Reason.COMPLETED)
-    draft.conditions.set(
-        ConditionType.SUCCEEDED, "True", Reason.COMPLETED, f"artifacts are at {run.prefix}"
-    )
-    draft.enter(Phase.SUCCEEDED, Reason.COMPLETED)
+    message = f"artifacts are at {run.prefix}"
+    draft.conditions.set(ConditionType.SUCCEEDED, "True", Reason.COMPLETED, message)
+    draft.enter(Phase.SUCCEEDED, Reason.COMPLETED, message)
     draft.count((), total=job.spec.resources.nodes)
 
 
@@ -72,7 +71,7 @@ def fail(
     draft.change(attempt=attempt, restarts=restarts)
     draft.end_attempt(failure.reason, message)
     draft.conditions.set(ConditionType.RESTARTING, "True", failure.reason, message)
-    draft.enter(Phase.RESTARTING, failure.reason)
+    draft.enter(Phase.RESTARTING, failure.reason, message)
     draft.count((), total=job.spec.resources.nodes)
     remove(draft, (p for p in observed.pods if not p.finished), observed, config)
     draft.wake(restart_due(draft, job))
@@ -139,7 +138,7 @@ def _end_in_failure(
             draft.change(artifacts=ArtifactStatus(uri=_artifacts(job).prefix))
     _close(draft, reason)
     draft.conditions.set(ConditionType.FAILED, "True", reason, message)
-    draft.enter(Phase.FAILED, reason)
+    draft.enter(Phase.FAILED, reason, message)
 
 
 def _start_time(draft: Draft, observed: Observed) -> datetime | None:

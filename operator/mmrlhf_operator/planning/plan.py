@@ -83,14 +83,14 @@ def _wait(draft: Draft, acceptance: Acceptance, observed: Observed) -> None:
     waits = acceptance.waits
     if waits is not None:
         draft.conditions.set(ConditionType.DEPENDENCIES_READY, "False", waits.reason, waits.message)
-        draft.enter(Phase.PENDING, waits.reason)
+        draft.enter(Phase.PENDING, waits.reason, waits.message)
         return
     told = draft.conditions.find(ConditionType.ACCEPTED)
     assert told is not None  # acceptance was told
     phase = draft.view.status.phase
     if observed.config_map is None or phase is None:
         phase = Phase.PENDING
-    draft.enter(phase, told.reason)
+    draft.enter(phase, told.reason, told.message)
 
 
 def _cancel(draft: Draft, acceptance: Acceptance, observed: Observed) -> None:

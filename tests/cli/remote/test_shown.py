@@ -196,6 +196,18 @@ def test_the_message_is_that_of_the_phase() -> None:
     assert refused.message == "no Secret s3"
 
 
+def test_the_message_of_the_status_goes_before_those_of_conditions() -> None:
+    waiting = job(
+        status={
+            "phase": "Pending",
+            "reason": "WaitingForPods",
+            "message": "pods of an earlier attempt are not gone yet",
+            "conditions": [condition("Running", "WaitingForPods", "0 of 2 pods run", "False")],
+        }
+    )
+    assert "Message:     pods of an earlier attempt are not gone yet" in glance(waiting, NOW)
+
+
 def test_a_job_that_nobody_has_seen_says_so() -> None:
     assert "no operator has looked at this job yet" in "\n".join(glance(job(), NOW))
 

@@ -287,6 +287,11 @@ class History(RuleBasedStateMachine):
             self.ended = dict(after)
         conditions = self.there.conditions
         assert {entry["reason"] for entry in conditions.values()} <= REASONS
+        # A sentence goes with the reason, and is no cause of writes of its own.
+        assert bool(after.get("message")) == ("phase" in after)
+        told = ("phase", "reason", "conditions")
+        if [before.get(name) for name in told] == [after.get(name) for name in told]:
+            assert after.get("message") == before.get("message")
         generation = self.there.body["metadata"]["generation"]
         for kind, entry in conditions.items():
             earlier = [e for e in before.get("conditions", ()) if e["type"] == kind]

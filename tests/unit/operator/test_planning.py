@@ -743,3 +743,43 @@ def test_a_pod_that_blames_its_peer_is_not_the_cause() -> None:
         there.finish(name, 141, message=lost)
     there.settle()
     assert (there.status["phase"], there.status["reason"]) == ("Restarting", "Killed")
+
+
+def test_the_status_says_in_a_sentence_why_it_is_where_it_is() -> None:
+    there = world()
+    there.settle()
+    there.unschedulable("demo-0-1", "0/3 nodes are available")
+    there.settle()
+    assert there.status["message"] == there.conditions["Scheduled"]["message"]
+    assert "0/3 nodes are available" in there.status["message"]
+    there = running()
+    assert (there.status["reason"], there.status["message"]) == ("AllPodsRunning", "all pods run")
+    there.edit(optimizer__learningRate=0.375)
+    there.settle()
+    assert there.status["reason"] == "SpecChanged"
+    assert there.status["message"].startswith("spec.optimizer changed after the job had started")
+    del there.body["spec"]["optimizer"]
+    there.finish("demo-0-0", exit_code=137)
+    there.finish("demo-0-1", exit_code=137)
+    there.settle()
+    assert there.status["message"].startswith("attempt 0 failed, restart 1 of")
+    there.edit(runPolicy__suspend=True)
+    there.settle()
+    assert there.status["message"] == "runPolicy.suspend is true"
+    there.edit(runPolicy__suspend=False, runPolicy__cancel=True)
+    there.settle()
+    assert there.status["message"] == there.conditions["Failed"]["message"]
+
+
+def test_a_status_of_old_is_given_its_sentence_unless_the_job_has_ended() -> None:
+    there = running()
+    del there.status["message"]
+    there.settle()
+    assert there.status["message"] == "all pods run"
+    for name in ("demo-0-0", "demo-0-1"):
+        there.finish(name)
+    there.settle()
+    assert there.status["message"].startswith("artifacts are at /shared/runs/")
+    del there.status["message"]
+    there.settle()
+    assert "message" not in there.status
