@@ -62,7 +62,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     python3 -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --constraint /src/constraints.txt hatchling
-COPY README.md pyproject.toml /src/
+COPY LICENSE README.md pyproject.toml /src/
 COPY crds /src/crds
 COPY jobs /src/jobs
 COPY operator /src/operator

@@ -27,6 +27,7 @@ IMAGES: Final = ("operator", "train", "sample")
 
 _COPIED: Final = (
     ".dockerignore",
+    "LICENSE",
     "README.md",
     "cli",
     "constraints.txt",
