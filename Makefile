@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down
+	cluster-up cluster-down installation
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,8 +50,9 @@ types: setup
 imports: setup
 	$(VENV)/bin/lint-imports --no-cache
 
-crds: setup ## Generate crds/*.yaml and docs/reference from the types, and judge them as a server does
+crds: setup ## Generate crds/*.yaml, docs/reference and deploy/install.yaml from the types, and judge the kinds as a server does
 	$(PY) -m mmrlhf_api.generate
+	$(PY) -m mmrlhf_operator.installation
 	$(PY) -m tests.crd_checker
 
 crds-check: setup
@@ -94,6 +95,9 @@ cluster: cluster-install ## The test cluster itself, the operator and the comman
 
 operator: cluster-install ## The operator against a real API server
 	$(PY) -m pytest tests/operator
+
+installation: setup ## deploy/install.yaml and a job on your own cluster; see CONTRIBUTING.md
+	MMRLHF_TEST_CLUSTER=existing $(PY) -m pytest tests/e2e/test_installation.py
 
 images-test: cluster-install ## Build the images, look into them, and run them as pods
 	$(PY) -m pytest tests/images

@@ -1,58 +1,116 @@
-"""Installing the operator, as docs/install.md says."""
+"""Installing the operator and removing it, as docs/install.md says."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mmrlhf_api.generate import main as generate_crds
+from mmrlhf_operator.installation.__main__ import main as generate
 from tests.cluster import layout
 from tests.cluster.access import Access
+from tests.cluster.errors import ApiError
 
 NAMESPACE = "mmrlhf-system"
 SELECTOR = "app.kubernetes.io/name=mmrlhf-operator"
+BUNDLE = "install.yaml"
 
 
-def install(cluster: Access, folder: Path, *, image: str, config: Mapping[str, Any]) -> None:
-    """Apply the CRDs and a kustomization on top of ``deploy/cluster``, and wait for it.
+@dataclass(frozen=True)
+class Platform:
+    """The operator on a cluster.
 
-    Args:
-        cluster: Where to.
-        folder: Of the kustomization.
-        image: Of the operator.
-        config: Of the operator.
+    Attributes:
+        cluster: Where.
+        folder: With the file that is applied, and a kustomization for images and configuration.
     """
-    crds = layout.REPOSITORY / "crds"
-    if not cluster.knows_rules:
-        crds = folder / "crds"
-        assert generate_crds(["--without-cel", f"--output-dir={crds}"]) == 0
-    cluster.kubectl("apply", "--server-side", f"--filename={crds}")
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"--filename={crds}")
-    name, _, tag = image.rpartition(":")
-    base = os.path.relpath(layout.REPOSITORY / "deploy/cluster", folder)
-    kustomization = {
-        "resources": [base],
-        "images": [{"name": "mmrlhf/operator", "newName": name, "newTag": tag}],
-        "configMapGenerator": [
-            {
-                "name": "mmrlhf-operator-config",
-                "namespace": NAMESPACE,
-                "behavior": "replace",
-                "files": ["config.yaml"],
-            }
-        ],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
-    cluster.kubectl("apply", "--kustomize", str(folder))
-    cluster.kubectl(
-        *("rollout", "status", "deployment/mmrlhf-operator"),
-        *(f"--namespace={NAMESPACE}", "--timeout=120s"),
-    )
+
+    cluster: Access
+    folder: Path
+
+    @classmethod
+    def prepare(
+        cls, cluster: Access, folder: Path, *, image: str, config: Mapping[str, Any]
+    ) -> Platform:
+        """Fill the folder as a user does.
+
+        Args:
+            cluster: Where to install.
+            folder: An empty one.
+            image: Of the operator.
+            config: Of the operator.
+        """
+        deploy = layout.REPOSITORY / "deploy"
+        if not cluster.knows_rules:
+            deploy = folder / "deploy"
+            assert generate(["--without-cel", f"--output-dir={deploy}"]) == 0
+        shutil.copy(deploy / BUNDLE, folder)
+        name, _, tag = image.rpartition(":")
+        kustomization = {
+            "resources": [BUNDLE],
+            "images": [{"name": "mmrlhf/operator", "newName": name, "newTag": tag}],
+            "configMapGenerator": [
+                {
+                    "name": "mmrlhf-operator-config",
+                    "namespace": NAMESPACE,
+                    "behavior": "replace",
+                    "files": ["config.yaml"],
+                }
+            ],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        (folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
+        return cls(cluster, folder)
+
+    def install(self) -> None:
+        """Apply everything at once, and wait until the operator runs."""
+        self.cluster.kubectl("apply", "--server-side", "--kustomize", str(self.folder))
+        self.cluster.kubectl(
+            *("rollout", "status", "deployment/mmrlhf-operator"),
+            *(f"--namespace={NAMESPACE}", "--timeout=120s"),
+        )
+
+    def remove_operator(self) -> None:
+        """Delete the operator alone: kinds and jobs stay."""
+        self.cluster.kubectl("delete", f"--filename={self.folder / BUNDLE}", "--selector", SELECTOR)
+
+    def remove(self) -> None:
+        """Delete everything that was applied."""
+        self.cluster.kubectl(
+            "delete", f"--filename={self.folder / BUNDLE}", "--ignore-not-found", "--timeout=120s"
+        )
+
+
+def traces(cluster: Access) -> list[str]:
+    """All objects of a cluster that are ours by kind, name, label or owner, but Events: those
+    expire by themselves."""
+    return sorted(f"{kind}/{where}" for kind, where, told in _objects(cluster) if "mmrlhf" in told)
+
+
+def _objects(cluster: Access) -> Iterator[tuple[str, str, str]]:
+    """Every object that can be listed: its resource, where it is, and what it says of itself."""
+    groups = cluster.api.get("/apis")["groups"]
+    versions = [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]
+    for path in ("/api/v1", *versions):
+        try:
+            resources = cluster.api.get(path)["resources"]
+        except ApiError as error:
+            if error.status != 404:  # the group of a kind that has just been deleted
+                raise
+            continue
+        for resource in resources:
+            if "list" not in resource["verbs"] or resource["kind"] == "Event":
+                continue
+            for item in cluster.api.get(f"{path}/{resource['name']}")["items"]:
+                metadata = item["metadata"]
+                where = "/".join([metadata.get("namespace", ""), metadata["name"]]).lstrip("/")
+                belongs = [metadata.get("labels"), metadata.get("ownerReferences")]
+                yield resource["name"], where, json.dumps([path, where, *belongs])
 
 
 def leader(cluster: Access) -> str:

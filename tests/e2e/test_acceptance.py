@@ -19,9 +19,8 @@ from transformers import AutoModelForImageTextToText
 
 from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.binaries import kubectl
-from tests.cluster.cluster import Cluster
 from tests.cluster.wait import wait_until
-from tests.e2e.platform import NAMESPACE, leader
+from tests.e2e.platform import NAMESPACE, Platform, leader
 from tests.e2e.user import User
 from tests.e2e.world import BUCKET, concrete_job
 from tests.s3.server import S3Server
@@ -34,11 +33,11 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def here(platform: Cluster, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def here(platform: Platform, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the same file gives on this machine, by processes that talk over the loopback."""
     folder = tmp_path_factory.mktemp("here")
     env = {**s3.environment(), "XDG_STATE_HOME": str(folder / "state")}
-    user = User(platform, "default", folder, env)
+    user = User(platform.cluster, "default", folder, env)
     write(user, concrete_job(s3))
     place = f"spec.artifacts.uri=s3://{BUCKET}/laptop"  # results in a place of their own
     told = user.ctl("run", "--local", "--file=job.yaml", "--set", place, "--output=json")

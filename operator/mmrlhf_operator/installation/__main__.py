@@ -2,7 +2,7 @@
 
 ::
 
-    python -m mmrlhf_operator.installation [--check] [--output-dir DIR]
+    python -m mmrlhf_operator.installation [--check] [--without-cel] [--output-dir DIR]
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 1 when ``--check`` finds a file that is not up to date."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on drift")
+    parser.add_argument(
+        "--without-cel",
+        action="store_true",
+        help="leave CEL rules out of the kinds, for API servers before 1.25 (needs --output-dir)",
+    )
     parser.add_argument("--output-dir", type=Path, help="folder to write to (default: deploy/)")
     options = parser.parse_args(arguments)
+    if options.without_cel and options.output_dir is None:
+        parser.error("--without-cel needs --output-dir: the files in deploy/ have the rules")
     folder: Path = options.output_dir or Path(__file__).resolve().parents[3] / "deploy"
-    wanted = {folder / name: text for name, text in files(version("mmrlhf")).items()}
+    made = files(version("mmrlhf"), cel=not options.without_cel)
+    wanted = {folder / name: text for name, text in made.items()}
     stale = [
         path
         for path, text in wanted.items()

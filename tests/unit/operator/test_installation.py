@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mmrlhf_api import KINDS
 from mmrlhf_operator.config import load_config
 from mmrlhf_operator.installation.__main__ import main
-from mmrlhf_operator.installation.files import files
+from mmrlhf_operator.installation.files import BUNDLE, files
 
+ROOT = Path(__file__).resolve().parents[3]
 FILES = files("1.2.3")
 
 
@@ -118,3 +122,120 @@ def test_drift_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     told = capsys.readouterr().err
     assert "cluster/access.yaml" in told
     assert "namespace/extra.yaml" in told
+
+
+PAGE = (ROOT / "docs/install.md").read_text()
+
+
+@cache
+def bundle() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(FILES[BUNDLE]))
+
+
+def test_the_bundle_is_the_kinds_and_the_operator_for_the_whole_cluster() -> None:
+    made = {key(body): body for body in bundle()}
+    assert len(made) == len(bundle())
+    for path in (ROOT / "crds").glob("*.yaml"):
+        (kind,) = yaml.safe_load_all(path.read_text())
+        assert made.pop(key(kind)) == kind
+    config = made.pop(("ConfigMap", "mmrlhf-operator-config"))
+    assert config["data"] == {"config.yaml": FILES["cluster/config.yaml"]}
+    assert config["metadata"]["namespace"] == "mmrlhf-system"
+    assert made == {key(body): body for body in objects("cluster")}
+
+
+SERVED = {
+    "v1": {"Namespace", "ServiceAccount", "ConfigMap", "Service"},
+    "apps/v1": {"Deployment"},
+    "rbac.authorization.k8s.io/v1": {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
+    "apiextensions.k8s.io/v1": {"CustomResourceDefinition"},
+}
+"""What every API server from 1.20 to 1.36 serves, of what is installed.
+
+https://kubernetes.io/docs/reference/using-api/deprecation-guide/
+"""
+CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+
+
+def test_a_cluster_that_has_nothing_takes_the_bundle_from_top_to_bottom() -> None:
+    namespaces: set[str] = set()
+    accounts: set[tuple[str, str]] = set()
+    roles: set[tuple[str, str]] = set()
+    for body in bundle():
+        kind, where = body["kind"], body["metadata"]
+        assert kind in SERVED[body["apiVersion"]]
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", where["name"])
+        assert ("namespace" in where) == (kind not in CLUSTER_SCOPED)
+        assert where.get("namespace", "mmrlhf-system") == "mmrlhf-system"
+        assert "namespace" not in where or where["namespace"] in namespaces
+        assert "status" not in body
+        if kind == "Namespace":
+            namespaces.add(where["name"])
+        elif kind == "ServiceAccount":
+            accounts.add((where["namespace"], where["name"]))
+        elif kind.endswith("Role"):
+            roles.add((kind, where["name"]))
+        elif kind.endswith("RoleBinding"):
+            assert (body["roleRef"]["kind"], body["roleRef"]["name"]) in roles
+            assert {(one["namespace"], one["name"]) for one in body["subjects"]} <= accounts
+    pod = deployment("cluster")["spec"]["template"]["spec"]
+    assert ("mmrlhf-system", pod["serviceAccountName"]) in accounts
+
+
+def test_the_label_of_the_operator_is_on_all_but_the_kinds() -> None:
+    """Or else `kubectl delete --selector`, which removes the operator alone, removed the jobs."""
+    label = ("app.kubernetes.io/name", "mmrlhf-operator")
+    for body in bundle():
+        labels = body["metadata"].get("labels", {})
+        assert (label in labels.items()) == (body["kind"] != "CustomResourceDefinition")
+
+
+def test_old_servers_get_the_bundle_without_the_rules_that_they_do_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "x-kubernetes-validations" in FILES[BUNDLE]
+    assert main(["--without-cel", f"--output-dir={tmp_path}"]) == 0
+    text = (tmp_path / BUNDLE).read_text()
+    assert "x-kubernetes-validations" not in text
+    assert text.count("kind: CustomResourceDefinition") == len(KINDS)
+    with pytest.raises(SystemExit):
+        main(["--without-cel"])
+    assert "--output-dir" in capsys.readouterr().err
+
+
+def test_the_command_of_the_page_names_every_image_of_a_registry() -> None:
+    (expression,) = re.findall(r"^sed -E '(.+)' deploy/install\.yaml \|$", PAGE, re.MULTILINE)
+    made = subprocess.run(
+        ["sed", "-E", expression], input=FILES[BUNDLE], capture_output=True, text=True, check=True
+    ).stdout
+    names = set(re.findall(r"[\w./]*mmrlhf/\w+:1\.2\.3", made))
+    assert names == {
+        f"registry.example.org/mmrlhf/{image}:1.2.3" for image in ("operator", "train", "sample")
+    }
+    assert made.replace("registry.example.org/", "") == FILES[BUNDLE]
+
+
+def test_the_kustomization_of_the_page_changes_image_and_configuration_and_no_more(
+    tmp_path: Path,
+) -> None:
+    (text,) = re.findall(r"```yaml\n(resources:\n  - install\.yaml\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(text)
+    (tmp_path / "config.yaml").write_text("progressSeconds: 1.0\n")
+    (tmp_path / BUNDLE).write_text(FILES[BUNDLE])
+    done = subprocess.run(
+        [Path(sys.executable).parent / "kubectl", "kustomize", tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # kubectl's YAML has 1e-06 for a number, where Python's takes that for a word.
+    text = re.sub(r"(?m)(: \d)(e-\d+)$", r"\1.0\2", done.stdout)
+    made = {key(body): body for body in yaml.safe_load_all(text)}
+    name = "mmrlhf-operator"
+    (container,) = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith("registry.example.org/mmrlhf/operator:")
+    container["image"] = "mmrlhf/operator:1.2.3"
+    config = made["ConfigMap", f"{name}-config"]
+    assert config["data"] == {"config.yaml": "progressSeconds: 1.0\n"}
+    config["data"]["config.yaml"] = FILES["cluster/config.yaml"]
+    assert made == {key(body): body for body in bundle()}

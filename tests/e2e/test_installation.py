@@ -1,0 +1,71 @@
+"""From one file to a job's result, and away again with nothing left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from mmrlhf_api.constants import LABEL_JOB
+from tests.cluster.wait import wait_until
+from tests.e2e.platform import NAMESPACE, Platform, traces
+from tests.e2e.user import User
+from tests.e2e.world import BUCKET, concrete_job
+from tests.s3.server import S3Server
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def installed(platform: Platform) -> Iterator[Platform]:
+    """The operator, which is there again after the test."""
+    yield platform
+    platform.install()
+
+
+def test_a_job_outlives_its_operator_and_nothing_outlives_the_kinds(
+    installed: Platform, user: User, s3: S3Server
+) -> None:
+    (user.folder / "job.yaml").write_text(yaml.safe_dump(concrete_job(s3), sort_keys=False))
+    user.kubectl("apply", "--filename=job.yaml")
+    wait_until(lambda: phase(user) == "Running", timeout=180, what="a job that runs")
+    pods = running(user)
+
+    # The operator alone goes: the job goes on, and the next operator takes it up.
+    installed.remove_operator()
+    found = traces(user.cluster)
+    assert not [name for name in found if NAMESPACE in name or "operator" in name], found
+    assert f"mmdpojobs/{user.namespace}/align" in found
+    assert running(user) == pods
+    installed.install()
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=240s")
+    status = user.job("align")["status"]
+    assert (status["attempt"], status["restarts"]) == (0, 0)
+    here = [f"deployments/{NAMESPACE}/mmrlhf-operator", f"leases/{NAMESPACE}/mmrlhf-operator"]
+    assert set(here) <= set(traces(user.cluster))
+
+    # Everything goes, and a job that runs with it.
+    second = concrete_job(s3, name="second")
+    (user.folder / "second.yaml").write_text(yaml.safe_dump(second, sort_keys=False))
+    user.kubectl("apply", "--filename=second.yaml")
+    wait_until(lambda: running(user), timeout=60, what="pods")
+    installed.remove()
+    wait_until(lambda: not traces(user.cluster), timeout=120, what="a cluster without a trace")
+
+    # What stays is the user's: results and Secrets.
+    uri = status["artifacts"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    assert f"{uri}/manifest.json" in s3.keys(BUCKET, f"{uri}/")
+    assert "s3-credentials" in user.kubectl("get", "secret", "--output=name")
+
+
+def phase(user: User) -> str:
+    found: str = user.job("align").get("status", {}).get("phase", "")
+    return found
+
+
+def running(user: User) -> set[str]:
+    """UIDs of the pods of jobs."""
+    found = user.kubectl("get", "pods", f"--selector={LABEL_JOB}", "--output=json")
+    return {pod["metadata"]["uid"] for pod in json.loads(found)["items"]}
