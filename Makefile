@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down installation
+	cluster-up cluster-down control-plane control-plane-install installation
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,7 @@ check: lint types imports crds-check manifests-check ## Style, types, import dir
 lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/actionlint -shellcheck= -pyflakes=
 
 types: setup
 	$(VENV)/bin/mypy
@@ -93,8 +94,16 @@ cluster-install: setup ## Install the test cluster's parts (root; builds Kuberne
 cluster: cluster-install ## The test cluster itself, the operator and the command line on it
 	$(PY) -m pytest tests/cluster tests/operator tests/cli/remote
 
-operator: cluster-install ## The operator against a real API server
+operator: control-plane-install ## The operator against a real API server
 	$(PY) -m pytest tests/operator
+
+control-plane-install: setup
+	$(PY) -m tests.cluster install --level control-plane
+
+# What runs pods of its own is left to make cluster.
+control-plane: control-plane-install ## All that needs an API server alone, as KUBEBUILDER_ASSETS has it
+	$(PY) -m pytest tests/cluster/test_control_plane.py tests/operator tests/cli/remote \
+		--ignore=tests/cli/remote/test_logs.py
 
 installation: setup ## deploy/install.yaml and a job on your own cluster; see CONTRIBUTING.md
 	MMRLHF_TEST_CLUSTER=existing $(PY) -m pytest tests/e2e/test_installation.py

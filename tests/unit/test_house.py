@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("crds/mmrlhf_api", "jobs/mmrlhf_jobs", "operator/mmrlhf_operator", "cli/mmrlhfctl")
@@ -103,6 +104,17 @@ def test_changelog_has_the_version_of_the_package() -> None:
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version
     assert f"[{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_workflow_runs_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yaml").read_text())
+    used = set(workflow["jobs"]["quick"]["strategy"]["matrix"]["target"])
+    for job in workflow["jobs"].values():
+        runs = "\n".join(step.get("run", "") for step in job["steps"])
+        used |= set(re.findall(r"\bmake ([a-z0-9-]+)", runs))
+    assert len(used) >= 7
+    assert used <= targets
 
 
 def test_repo_map_names_every_top_level_folder() -> None:
