@@ -24,6 +24,8 @@ USER = 65532
 _CONFIG_FOLDER = "/etc/mmrlhf"
 _PROGRESS_PORT = 8081
 _HEALTH_PORT = 8080
+_TCP = {"protocol": "TCP"}
+"""Spelled out, as it is part of a port's key: servers before 1.21 apply no list without it."""
 _SELECTOR = {"app.kubernetes.io/name": LABELS["app.kubernetes.io/name"]}
 _LOST_NODE_SECONDS = 30
 
@@ -37,7 +39,7 @@ def namespace(name: str) -> Manifest:
 
 def service(*, namespace: str) -> Manifest:
     """Where pods report their progress."""
-    port = {"name": "progress", "port": _PROGRESS_PORT, "targetPort": "progress"}
+    port = {"name": "progress", "port": _PROGRESS_PORT, "targetPort": "progress", **_TCP}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -119,8 +121,8 @@ def _container(image: str, *, cluster: bool) -> Manifest:
         "args": [f"--config={_CONFIG_FOLDER}/{CONFIG_FILE}", "--leader-elect"],
         "env": _environment(cluster=cluster),
         "ports": [
-            {"name": "health", "containerPort": _HEALTH_PORT},
-            *([{"name": "progress", "containerPort": _PROGRESS_PORT}] if cluster else []),
+            {"name": "health", "containerPort": _HEALTH_PORT, **_TCP},
+            *([{"name": "progress", "containerPort": _PROGRESS_PORT, **_TCP}] if cluster else []),
         ],
         "startupProbe": _probe(HEALTH_PATH, period=2, failures=60),
         "livenessProbe": _probe(HEALTH_PATH, period=10, failures=3),

@@ -182,6 +182,15 @@ def test_a_cluster_that_has_nothing_takes_the_bundle_from_top_to_bottom() -> Non
     assert ("mmrlhf-system", pod["serviceAccountName"]) in accounts
 
 
+def test_every_port_has_all_of_its_key() -> None:
+    """Seen on 1.20: `kubectl apply --server-side` refuses a port without protocol."""
+    (service,) = (body for body in bundle() if body["kind"] == "Service")
+    (container,) = deployment("cluster")["spec"]["template"]["spec"]["containers"]
+    assert {port["protocol"] for port in [*service["spec"]["ports"], *container["ports"]]} == {
+        "TCP"
+    }
+
+
 def test_the_label_of_the_operator_is_on_all_but_the_kinds() -> None:
     """Or else `kubectl delete --selector`, which removes the operator alone, removed the jobs."""
     label = ("app.kubernetes.io/name", "mmrlhf-operator")
