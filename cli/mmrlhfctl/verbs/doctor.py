@@ -95,7 +95,7 @@ def _checks(cluster: Cluster) -> Iterator[Finding]:
 def _crd(cluster: Cluster, kind: Kind) -> Finding:
     name = f"{kind.plural}.{GROUP}"
     check = f"CRD {kind.name}"
-    install = "kubectl apply --server-side -f crds/ (or upgrade the Helm chart)"
+    install = "kubectl apply --server-side -f deploy/install.yaml (see docs/install.md)"
     try:
         crd = cluster.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
     except NotFoundError:
