@@ -67,9 +67,13 @@ class Platform:
         (folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
         return cls(cluster, folder)
 
+    def apply(self) -> None:
+        """Apply everything at once."""
+        self.cluster.kubectl("apply", "--server-side", "--kustomize", str(self.folder))
+
     def install(self) -> None:
         """Apply everything at once, and wait until the operator runs."""
-        self.cluster.kubectl("apply", "--server-side", "--kustomize", str(self.folder))
+        self.apply()
         self.cluster.kubectl(
             *("rollout", "status", "deployment/mmrlhf-operator"),
             *(f"--namespace={NAMESPACE}", "--timeout=120s"),

@@ -25,6 +25,11 @@ StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 @pytest.fixture(scope="session")
 def kinds(control_plane: Access) -> None:
     """All kinds are known to the API server."""
+    apply_kinds(control_plane)
+
+
+def apply_kinds(control_plane: Access) -> None:
+    """Make all kinds known to the API server, and wait until they are."""
     for kind in KINDS.values():
         body = crd(kind, cel=control_plane.knows_rules)
         name = body["metadata"]["name"]
