@@ -202,4 +202,4 @@ class Reason(StrEnum):
     COMPLETED = "Completed"
     """The job finished and its artifacts are whole."""
     CANCELLED = "Cancelled"
-    """runPolicy.cancel is true: the job was given up for good."""
+    """runPolicy.cancel is true: the job was cancelled permanently."""

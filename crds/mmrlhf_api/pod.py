@@ -94,7 +94,7 @@ class EnvVar(ApiModel):
 
 
 class Toleration(ApiModel):
-    """Taint that the pods put up with, as in a pod's own tolerations."""
+    """A taint the pods tolerate, as in a pod's own tolerations."""
 
     key: LabelKey | None = None
     """Key of the taint; without it, every taint (operator must be Exists)."""
@@ -155,7 +155,7 @@ class PodTemplate(ApiModel):
     tolerations: Annotated[
         tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()
-    """Taints that the pods put up with."""
+    """Taints the pods tolerate."""
 
     @model_validator(mode="after")
     def _env_names_are_unique(self) -> Self:

@@ -62,8 +62,8 @@ class RunPolicy(ApiModel):
     suspend: bool = False
     """Stop the pods and keep the job; it goes on from its latest checkpoint once this is false."""
     cancel: bool = False
-    """Give the job up for good: its pods stop, once they have saved a checkpoint, and the job fails
-    with reason Cancelled. It cannot be taken back; suspend can."""
+    """Cancel the job permanently: its pods stop, once they have saved a checkpoint, and the job
+    fails with reason Cancelled. It cannot be undone; suspend can."""
     max_restarts: Annotated[int, Ge(0), Le(1000)] = 3
     """Restarts of the whole gang before the job fails; preemption, eviction and node loss are
     free."""

@@ -1,6 +1,6 @@
 """Jobs and pods as the commands see them.
 
-The views read plain dicts and put up with whatever is in them: an object that another version wrote
+The views read plain dicts and tolerate whatever is in them: an object that another version wrote
 is shown as far as it is understood.
 """
 

@@ -39,7 +39,7 @@ class JudgedQuery:
 
     @property
     def critique_tokens(self) -> int:
-        """Tokens that are learnt of."""
+        """Tokens in the critique loss."""
         return sum(self.encoded.predicted)
 
 

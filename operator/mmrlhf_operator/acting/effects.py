@@ -21,7 +21,15 @@ from mmrlhf_operator.planning.actions import Action, Create, DeleteJob, DeletePo
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.views import Finding, JobView, owner_uid
 
-__all__ = ["act", "conflict_with", "emit", "event_name", "merge_patch", "told", "write_status"]
+__all__ = [
+    "act",
+    "conflict_with",
+    "emit",
+    "event_name",
+    "existing_event_names",
+    "merge_patch",
+    "write_status",
+]
 
 _AT_ONCE = 16
 _PREVIOUS_SECONDS = 1.0
@@ -82,11 +90,13 @@ async def emit(api: Api, job: JobView, note: Note) -> None:
     except ServerError as error:
         if error.is_final or error.is_missing:
             return  # a namespace on its way out takes no events
-        if not error.is_conflict or event_name(job, note) not in await told(api, job):
+        if not error.is_conflict or event_name(job, note) not in await existing_event_names(
+            api, job
+        ):
             raise
 
 
-async def told(api: Api, job: JobView) -> set[str]:
+async def existing_event_names(api: Api, job: JobView) -> set[str]:
     """Return the names of the events that there are about a job."""
     events = collection("Event", job.namespace)
     listed = await api.get(events, fieldSelector=f"involvedObject.uid={job.uid}")

@@ -154,7 +154,7 @@ class Reconciler:
             for key, note in found.items()
             if (now - note.at).total_seconds() < _RETELL_SECONDS
         }
-        names = await effects.told(self._api, job) if lately else set()
+        names = await effects.existing_event_names(self._api, job) if lately else set()
         untold = {key for key, note in lately.items() if effects.event_name(job, note) not in names}
         return set(found) - untold
 

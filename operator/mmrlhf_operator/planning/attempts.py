@@ -16,12 +16,14 @@ from mmrlhf_operator.rendering.manifests import config_map, pod, service
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed, after
 
-__all__ = ["create_missing", "describe", "make_way"]
+__all__ = ["clear_previous_attempt", "create_missing", "describe"]
 
 _RETRY_SECONDS = 30.0
 
 
-def make_way(draft: Draft, job: Job, observed: Observed, config: OperatorConfig) -> bool:
+def clear_previous_attempt(
+    draft: Draft, job: Job, observed: Observed, config: OperatorConfig
+) -> bool:
     """Wait out the back-off and for the pods of other attempts to go; True when the way is free."""
     due = restart_due(draft, job)
     waits = due is not None and draft.now < due

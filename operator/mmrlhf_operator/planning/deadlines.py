@@ -1,4 +1,4 @@
-"""Points in time at which something happens to a job that nothing else happens to."""
+"""Deadlines: times to act although nothing in the cluster changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmrlhf_api import JobStatus, RunPolicy
 from mmrlhf_api.constants import ConditionType, FailureReason
 from mmrlhf_operator.config import Deadlines
 from mmrlhf_operator.planning.conditions import find, holds
-from mmrlhf_operator.planning.failures import Failure, waits_in_vain
+from mmrlhf_operator.planning.failures import Failure, blocking_reason
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
@@ -153,7 +153,7 @@ def _stalled(policy: RunPolicy, status: JobStatus, observed: Observed) -> Deadli
 
 
 def _stuck(pod: PodView, limits: Deadlines) -> Deadline | None:
-    reason = waits_in_vain(pod)
+    reason = blocking_reason(pod)
     if reason is None or pod.waiting is None:
         return None
     image = reason is FailureReason.IMAGE_PULL_FAILED

@@ -83,7 +83,7 @@ def cancel(draft: Draft, job: Job | None, observed: Observed) -> None:
     Args:
         draft: The plan in the making.
         job: The job; None when its spec is not valid, and so it never ran or nobody knows how.
-        observed: What there is besides.
+        observed: The observed cluster state.
     """
     message = "runPolicy.cancel is true; pods that run are stopped and save a checkpoint first"
     _end_in_failure(draft, job, Reason.CANCELLED, message, observed)

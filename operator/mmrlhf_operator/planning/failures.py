@@ -178,7 +178,7 @@ def backoff(policy: RunPolicy, *, uid: str, attempt: int, restarts: int) -> floa
     return min(jittered, float(policy.max_backoff_seconds))
 
 
-def waits_in_vain(pod: PodView) -> FailureReason | None:
+def blocking_reason(pod: PodView) -> FailureReason | None:
     """Return what keeps a pod's container from starting if waiting alone will hardly help."""
     if pod.waiting is None:
         return None

@@ -1,4 +1,4 @@
-"""Kubernetes events: what a status says is told, each transition once.
+"""Events derived from conditions, one for each transition.
 
 They are read from the status alone, not from how it came about: an operator that died between
 writing a status and telling of it, or whose answer was lost, tells it with its next look.

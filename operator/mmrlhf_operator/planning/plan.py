@@ -13,7 +13,7 @@ from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.acceptance import Acceptance, accept
 from mmrlhf_operator.planning.actions import Check, Plan
-from mmrlhf_operator.planning.attempts import create_missing, describe, make_way
+from mmrlhf_operator.planning.attempts import clear_previous_attempt, create_missing, describe
 from mmrlhf_operator.planning.deadlines import next_deadline
 from mmrlhf_operator.planning.dependencies import taken
 from mmrlhf_operator.planning.draft import Draft
@@ -37,7 +37,7 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
 
     Args:
         job: The job.
-        observed: What there is besides.
+        observed: The observed cluster state.
         now: Time of the decision.
         config: The operator's configuration.
     """
@@ -152,7 +152,7 @@ def _run(
     if failure is not None:
         fail(draft, job, failure, observed, config)
         return
-    if not make_way(draft, job, observed, config):
+    if not clear_previous_attempt(draft, job, observed, config):
         return
     if not give_back(draft, observed, config, total=total):
         create_missing(draft, acceptance, job, observed, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmrlhf_api.constants import Reason
-from mmrlhf_operator.planning.failures import waits_in_vain
+from mmrlhf_operator.planning.failures import blocking_reason
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed
 
@@ -46,9 +46,9 @@ def why_not_running(observed: Observed, *, attempt: int, total: int) -> Finding 
     if unscheduled is not None:
         return unscheduled
     count = f"{total - len(waiting)} of {total} pods run"
-    stuck = next((pod for pod in waiting if waits_in_vain(pod) is not None), None)
+    stuck = next((pod for pod in waiting if blocking_reason(pod) is not None), None)
     if stuck is not None and stuck.waiting is not None:
-        reason = waits_in_vain(stuck)
+        reason = blocking_reason(stuck)
         assert reason is not None  # that is why it was chosen
         return Finding(
             reason=reason,

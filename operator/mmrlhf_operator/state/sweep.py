@@ -1,4 +1,4 @@
-"""Finds out what is gone without that a watch has told so.
+"""Finds objects whose deletion no watch reported.
 
 When a watch cannot go on from where it was, kopf lists anew. What is missing from the new list
 stays in its indices, though, and no event tells of it. A resync asks the same indices: a job would
