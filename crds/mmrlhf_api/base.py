@@ -6,9 +6,9 @@ field is its description: ``kubectl explain``, ``mmrlhfctl explain`` and the CRD
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from mmrlhf_api.rules import Rule
@@ -31,7 +31,15 @@ class ApiModel(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """CEL rules that hold for an object of this type; subclasses add to them."""
+    """What holds between the fields of an object of this type; subclasses add to them."""
+
+    @model_validator(mode="after")
+    def _keeps_rules(self) -> Self:
+        for rule in self.rules:
+            breach = rule.breach(self)
+            if breach is not None:
+                raise breach
+        return self
 
 
 class ServerModel(ApiModel):

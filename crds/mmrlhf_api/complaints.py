@@ -121,7 +121,8 @@ def _split(field: str) -> FieldPath:
     parts: list[str | int] = []
     for piece in filter(None, field.replace("]", "").split(".")):
         name, *indices = piece.split("[")
-        parts.append(name)
+        if name:
+            parts.append(name)
         parts.extend(int(index) for index in indices)
     return tuple(parts)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MaxLen, MinLen
-from pydantic import model_validator
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.data import PreferenceData
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.models import ModelSource, Trainable
 from mmrlhf_api.pod import PodTemplate
@@ -73,31 +71,22 @@ class TrainJobSpec(JobSpec):
         Rule(
             "!has(self.training.evaluateEverySteps) || has(self.data.evaluation)",
             "training.evaluateEverySteps needs data.evaluation",
+            field="training.evaluateEverySteps",
+            check=lambda self: (
+                self.training.evaluate_every_steps is None or self.data.evaluation is not None
+            ),
+            detail="needs data.evaluation, the records to evaluate with",
         ),
         Rule(
             "self.parallelism.engine != 'none'"
             " || (self.resources.nodes == 1 && self.resources.processesPerNode == 1)",
             "parallelism.engine none runs on one process only; use auto or deepspeed",
+            field="parallelism.engine",
+            check=lambda self: self.parallelism.engine != "none" or self.resources.world_size == 1,
+            detail="none runs on one process only, but resources ask for "
+            "{self.resources.world_size}; use auto or deepspeed",
         ),
     )
-
-    @model_validator(mode="after")
-    def _evaluation_has_data(self) -> Self:
-        if self.training.evaluate_every_steps is not None and self.data.evaluation is None:
-            raise FieldError(
-                "training.evaluateEverySteps", "needs data.evaluation, the records to evaluate with"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _engine_fits_world(self) -> Self:
-        if self.parallelism.engine == "none" and self.resources.world_size > 1:
-            raise FieldError(
-                "parallelism.engine",
-                f"none runs on one process only, but resources ask for "
-                f"{self.resources.world_size}; use auto or deepspeed",
-            )
-        return self
 
 
 class BaseJob(ApiModel):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.job import BaseJob, TrainJobSpec
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import DnsName, Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction
@@ -92,15 +89,9 @@ class RewardSource(ApiModel):
             "(has(self.scoresUri) ? 1 : 0) + (has(self.modelUri) ? 1 : 0)"
             " + (has(self.jobName) ? 1 : 0) == 1",
             "give exactly one of scoresUri, modelUri and jobName",
+            check=lambda self: [self.scores_uri, self.model_uri, self.job_name].count(None) == 2,
         ),
     )
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [uri for uri in (self.scores_uri, self.model_uri, self.job_name) if uri is not None]
-        if len(given) != 1:
-            raise FieldError("", "give exactly one of scoresUri, modelUri and jobName")
-        return self
 
 
 class MMDPOSpec(TrainJobSpec):
@@ -119,19 +110,13 @@ class MMDPOSpec(TrainJobSpec):
             "self.objective.beta.strategy != 'dynamic' || has(self.reward)",
             "objective.beta.strategy dynamic needs reward.scoresUri, reward.modelUri or "
             "reward.jobName; or set it to fixed (plain DPO)",
+            field="reward",
+            check=lambda self: self.objective.beta.strategy != "dynamic" or self.reward is not None,
+            detail="objective.beta.strategy dynamic scales beta by reward margins and needs "
+            "reward.scoresUri, reward.modelUri or reward.jobName; or set the strategy to fixed "
+            "(plain DPO)",
         ),
     )
-
-    @model_validator(mode="after")
-    def _dynamic_beta_has_reward(self) -> Self:
-        if self.objective.beta.strategy == "dynamic" and self.reward is None:
-            raise FieldError(
-                "reward",
-                "objective.beta.strategy dynamic scales beta by reward margins and needs "
-                "reward.scoresUri, reward.modelUri or reward.jobName; or set the strategy to fixed "
-                "(plain DPO)",
-            )
-        return self
 
 
 class MMDPOJob(BaseJob):

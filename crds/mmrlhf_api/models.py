@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import Word
 from mmrlhf_api.uris import Uri
@@ -48,11 +45,6 @@ class Trainable(ApiModel):
         Rule(
             "self.visionTower || self.projector || self.languageModel",
             "everything is frozen; set at least one part to true",
+            check=lambda self: self.vision_tower or self.projector or self.language_model,
         ),
     )
-
-    @model_validator(mode="after")
-    def _trains_something(self) -> Self:
-        if not (self.vision_tower or self.projector or self.language_model):
-            raise FieldError("", "everything is frozen; set at least one part to true")
-        return self

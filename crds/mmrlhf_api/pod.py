@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import (
     DnsName,
@@ -69,28 +68,25 @@ class EnvVar(ApiModel):
 
     rules = (
         Rule(
-            "has(self.value) != has(self.secretKeyRef)",
-            "give exactly one of value and secretKeyRef",
-        ),
-        Rule(
             f"!self.name.matches('{RESERVED_ENV.pattern}')",
             "this variable is set by mmrlhf or torchrun; remove it",
+            field="name",
+            check=lambda self: RESERVED_ENV.search(self.name) is None,
+            detail="{self.name} is set by mmrlhf or torchrun; remove it",
+        ),
+        Rule(
+            "has(self.value) != has(self.secretKeyRef)",
+            "give exactly one of value and secretKeyRef",
+            check=lambda self: (self.value is None) != (self.secret_key_ref is None),
         ),
         Rule(
             f"!has(self.value) || !self.name.matches('{SECRET_ENV.pattern}')",
             "this variable is a credential; use secretKeyRef",
+            field="value",
+            check=lambda self: self.value is None or SECRET_ENV.search(self.name) is None,
+            detail="{self.name} is a credential; use secretKeyRef instead",
         ),
     )
-
-    @model_validator(mode="after")
-    def _is_allowed(self) -> Self:
-        if RESERVED_ENV.search(self.name):
-            raise FieldError("name", f"{self.name} is set by mmrlhf or torchrun; remove it")
-        if (self.value is None) == (self.secret_key_ref is None):
-            raise FieldError("", "give exactly one of value and secretKeyRef")
-        if self.value is not None and SECRET_ENV.search(self.name):
-            raise FieldError("value", f"{self.name} is a credential; use secretKeyRef instead")
-        return self
 
 
 class Toleration(ApiModel):
@@ -111,26 +107,22 @@ class Toleration(ApiModel):
         Rule(
             "self.operator != 'Exists' || !has(self.value)",
             "operator Exists takes no value; remove it or use Equal",
+            field="value",
+            check=lambda self: self.operator != "Exists" or self.value is None,
         ),
         Rule(
             "has(self.key) || self.operator == 'Exists'",
             "operator must be Exists when there is no key",
+            field="operator",
+            check=lambda self: self.key is not None or self.operator == "Exists",
         ),
         Rule(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
             "tolerationSeconds only holds for effect NoExecute",
+            field="tolerationSeconds",
+            check=lambda self: self.toleration_seconds is None or self.effect == "NoExecute",
         ),
     )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.operator == "Exists" and self.value is not None:
-            raise FieldError("value", "operator Exists takes no value; remove it or use Equal")
-        if self.key is None and self.operator != "Exists":
-            raise FieldError("operator", "must be Exists when there is no key")
-        if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise FieldError("tolerationSeconds", "only holds for effect NoExecute")
-        return self
 
 
 class PodTemplate(ApiModel):
@@ -156,12 +148,3 @@ class PodTemplate(ApiModel):
         tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()
     """Taints the pods tolerate."""
-
-    @model_validator(mode="after")
-    def _env_names_are_unique(self) -> Self:
-        seen: set[str] = set()
-        for index, variable in enumerate(self.env):
-            if variable.name in seen:
-                raise FieldError(f"env[{index}].name", f"{variable.name} is given twice")
-            seen.add(variable.name)
-        return self

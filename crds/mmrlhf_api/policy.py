@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import Strict, model_validator
+from pydantic import Strict
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.constants import FailureReason
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import PositiveInt, Seconds
 
@@ -46,14 +45,9 @@ class FailureRule(ApiModel):
             "(has(self.exitCodes) && size(self.exitCodes) > 0)"
             " || (has(self.reasons) && size(self.reasons) > 0)",
             "name at least one of exitCodes and reasons",
+            check=lambda self: bool(self.exit_codes or self.reasons),
         ),
     )
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not self.exit_codes and not self.reasons:
-            raise FieldError("", "name at least one of exitCodes and reasons")
-        return self
 
 
 class RunPolicy(ApiModel):
@@ -97,14 +91,9 @@ class RunPolicy(ApiModel):
         Rule(
             "self.maxBackoffSeconds >= self.backoffSeconds",
             "maxBackoffSeconds must be at least backoffSeconds",
+            field="maxBackoffSeconds",
+            check=lambda self: self.max_backoff_seconds >= self.backoff_seconds,
+            detail="must be at least backoffSeconds ({self.backoff_seconds})",
         ),
         Rule("self.cancel || !oldSelf.cancel", "cancel cannot be taken back; create a new job"),
     )
-
-    @model_validator(mode="after")
-    def _backoff_is_ordered(self) -> Self:
-        if self.max_backoff_seconds < self.backoff_seconds:
-            raise FieldError(
-                "maxBackoffSeconds", f"must be at least backoffSeconds ({self.backoff_seconds})"
-            )
-        return self

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from annotated_types import Ge, Le
-from pydantic import model_validator
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.rules import Rule
 
@@ -43,14 +41,8 @@ class Resources(ApiModel):
         Rule(
             "self.gpusPerNode == 0 || self.processesPerNode == self.gpusPerNode",
             "processesPerNode must equal gpusPerNode: one process drives one GPU",
+            field="processesPerNode",
+            check=lambda self: self.gpus_per_node in {0, self.processes_per_node},
+            detail="must equal gpusPerNode ({self.gpus_per_node}): one process drives one GPU",
         ),
     )
-
-    @model_validator(mode="after")
-    def _one_process_per_gpu(self) -> Self:
-        if self.gpus_per_node and self.processes_per_node != self.gpus_per_node:
-            raise FieldError(
-                "processesPerNode",
-                f"must equal gpusPerNode ({self.gpus_per_node}): one process drives one GPU",
-            )
-        return self

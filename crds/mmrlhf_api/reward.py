@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from pydantic import model_validator
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.data import DataSource
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.job import BaseJob, TrainJobSpec
 from mmrlhf_api.mmdpo import PairMode
 from mmrlhf_api.rules import Rule
@@ -44,15 +42,12 @@ class RewardObjective(ApiModel):
         Rule(
             "self.scoreWeight > 0.0 || (self.critique != 'none' && self.critiqueWeight > 0.0)",
             "all losses have weight 0; nothing would be learned",
+            field="scoreWeight",
+            check=lambda self: (
+                self.score_weight > 0 or (self.critique != "none" and self.critique_weight > 0)
+            ),
         ),
     )
-
-    @model_validator(mode="after")
-    def _learns_something(self) -> Self:
-        critique = 0.0 if self.critique == "none" else self.critique_weight
-        if critique == 0 and self.score_weight == 0:
-            raise FieldError("scoreWeight", "all losses have weight 0; nothing would be learned")
-        return self
 
 
 class RewardInference(ApiModel):
@@ -73,18 +68,14 @@ class RewardInference(ApiModel):
         Rule(
             "self.samples == 1 || (self.critique == 'generated' && self.temperature > 0.0)",
             "more than one sample needs generated critiques and a temperature above 0",
+            field="samples",
+            check=lambda self: (
+                self.samples == 1 or (self.critique == "generated" and self.temperature > 0)
+            ),
+            detail="more than one sample needs generated critiques and a temperature above 0; "
+            "otherwise all samples are the same",
         ),
     )
-
-    @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.samples > 1 and (self.critique != "generated" or self.temperature == 0):
-            raise FieldError(
-                "samples",
-                "more than one sample needs generated critiques and a temperature above 0; "
-                "otherwise all samples are the same",
-            )
-        return self
 
 
 class RewardTrainSpec(TrainJobSpec):
@@ -102,17 +93,13 @@ class RewardTrainSpec(TrainJobSpec):
         Rule(
             "self.objective.critique != 'none' || self.inference.critique == 'none'",
             "inference.critique must be none when objective.critique is none",
+            field="inference.critique",
+            check=lambda self: (
+                self.objective.critique != "none" or self.inference.critique == "none"
+            ),
+            detail="must be none when objective.critique is none: the head never saw a critique",
         ),
     )
-
-    @model_validator(mode="after")
-    def _inference_fits_training(self) -> Self:
-        if self.objective.critique == "none" and self.inference.critique != "none":
-            raise FieldError(
-                "inference.critique",
-                "must be none when objective.critique is none: the head never saw a critique",
-            )
-        return self
 
 
 class RewardTrainJob(BaseJob):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.job import BaseJob, JobSpec
 from mmrlhf_api.models import DType
 from mmrlhf_api.rules import ListOf, Rule
@@ -78,16 +77,9 @@ class Ratio(ApiModel):
         Rule(
             "self.long + self.short + self.mcq + self.safety + self.video > 0.0",
             "at least one of long, short, mcq, safety and video must be above 0",
+            check=lambda self: self.long + self.short + self.mcq + self.safety + self.video > 0,
         ),
     )
-
-    @model_validator(mode="after")
-    def _asks_for_something(self) -> Self:
-        if self.long + self.short + self.mcq + self.safety + self.video == 0:
-            raise FieldError(
-                "", "at least one of long, short, mcq, safety and video must be above 0"
-            )
-        return self
 
 
 class Typing(ApiModel):
@@ -203,15 +195,6 @@ class ClusterSampleSpec(JobSpec):
     """Records that cannot be read."""
     report: Report = Report()
     """Pages that show what was chosen."""
-
-    @model_validator(mode="after")
-    def _source_names_are_unique(self) -> Self:
-        seen: set[str] = set()
-        for index, source in enumerate(self.sources):
-            if source.name in seen:
-                raise FieldError(f"sources[{index}].name", f"{source.name} is given twice")
-            seen.add(source.name)
-        return self
 
 
 class ClusterSampleJob(BaseJob):

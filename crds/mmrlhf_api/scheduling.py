@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import DnsLabel, DnsName, LabelKey
 
@@ -34,11 +31,8 @@ class Scheduling(ApiModel):
         Rule(
             "!(has(self.topologyRequired) && has(self.topologyPreferred))",
             "give topologyRequired or topologyPreferred, not both",
+            field="topologyPreferred",
+            check=lambda self: self.topology_required is None or self.topology_preferred is None,
+            detail="give topologyRequired or this one, not both",
         ),
     )
-
-    @model_validator(mode="after")
-    def _one_topology(self) -> Self:
-        if self.topology_required is not None and self.topology_preferred is not None:
-            raise FieldError("topologyPreferred", "give topologyRequired or this one, not both")
-        return self

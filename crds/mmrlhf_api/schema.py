@@ -123,7 +123,7 @@ class _Converter:
             rules = self._rules(source)
             if rules:
                 out["x-kubernetes-validations"] = [
-                    {"rule": rule.rule, "message": rule.message} for rule in rules
+                    {"rule": rule.cel, "message": rule.message} for rule in rules
                 ]
         return dict(sorted(out.items(), key=_reading_order))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from annotated_types import MaxLen
-from pydantic import model_validator
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.errors import FieldError
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import DnsName, Matching, Word
 from mmrlhf_api.uris import Uri, scheme_of
@@ -42,15 +40,17 @@ class ArtifactStore(ApiModel):
 
     rules = (
         Rule(
-            "self.uri.startsWith('s3://') || (!has(self.endpoint) && !has(self.region))",
-            "only an s3:// store has endpoint and region",
+            "self.uri.startsWith('s3://') || !has(self.endpoint)",
+            "only an s3:// store has an endpoint; remove it or change uri",
+            field="endpoint",
+            check=lambda self: scheme_of(self.uri) == "s3" or self.endpoint is None,
+            detail="only an s3:// store has one; remove it or change uri",
+        ),
+        Rule(
+            "self.uri.startsWith('s3://') || !has(self.region)",
+            "only an s3:// store has a region; remove it or change uri",
+            field="region",
+            check=lambda self: scheme_of(self.uri) == "s3" or self.region is None,
+            detail="only an s3:// store has one; remove it or change uri",
         ),
     )
-
-    @model_validator(mode="after")
-    def _s3_settings_need_s3(self) -> Self:
-        if scheme_of(self.uri) != "s3":
-            for field, value in (("endpoint", self.endpoint), ("region", self.region)):
-                if value is not None:
-                    raise FieldError(field, "only an s3:// store has one; remove it or change uri")
-        return self

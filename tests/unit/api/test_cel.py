@@ -60,8 +60,10 @@ def as_written(data: dict[str, Any]) -> dict[str, Any]:
 # that tell what it was before, for rules about changes.
 Change = dict[str, Any]
 SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
-    "only an s3:// store has endpoint and region": [
+    "only an s3:// store has an endpoint; remove it or change uri": [
         {"artifacts__uri": "/out", "artifacts__endpoint": "http://s3"},
+    ],
+    "only an s3:// store has a region; remove it or change uri": [
         {"artifacts__uri": "/out", "artifacts__region": "eu-1"},
     ],
     "processesPerNode must equal gpusPerNode: one process drives one GPU": [
