@@ -5,11 +5,10 @@
 
 from mmrlhf_api.data import DataSource, PreferenceData
 from mmrlhf_api.errors import ApiError, FieldError, JobFileError, Problem, UnknownKindError
-from mmrlhf_api.job import JobSpec, TrainJobSpec
+from mmrlhf_api.job import Job, JobSpec, TrainJob, TrainJobSpec
 from mmrlhf_api.jobfile import load_job, load_jobs, parse_job
-from mmrlhf_api.kinds import KINDS, Job, Kind, find_kind, kind_of
-from mmrlhf_api.metadata import ObjectMeta
-from mmrlhf_api.mmdpo import (
+from mmrlhf_api.kinds import KINDS, Input, Kind, Need, find_kind, kind_of, register
+from mmrlhf_api.kinds.mmdpo import (
     BetaPolicy,
     MMDPOJob,
     MMDPOSpec,
@@ -17,12 +16,13 @@ from mmrlhf_api.mmdpo import (
     Reference,
     RewardSource,
 )
-from mmrlhf_api.models import ModelSource, Trainable
-from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
-from mmrlhf_api.policy import FailureRule, RunPolicy
-from mmrlhf_api.resources import Resources
-from mmrlhf_api.reward import RewardInference, RewardObjective, RewardTrainJob, RewardTrainSpec
-from mmrlhf_api.sample import (
+from mmrlhf_api.kinds.reward import (
+    RewardInference,
+    RewardObjective,
+    RewardTrainJob,
+    RewardTrainSpec,
+)
+from mmrlhf_api.kinds.sample import (
     Clustering,
     ClusterSampleJob,
     ClusterSampleSpec,
@@ -35,6 +35,11 @@ from mmrlhf_api.sample import (
     Selection,
     Typing,
 )
+from mmrlhf_api.metadata import ObjectMeta
+from mmrlhf_api.models import ModelSource, Trainable
+from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
+from mmrlhf_api.policy import FailureRule, RunPolicy
+from mmrlhf_api.resources import Resources
 from mmrlhf_api.scheduling import Scheduling
 from mmrlhf_api.serialization import job_dict, job_json, spec_digest
 from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress
@@ -59,6 +64,7 @@ __all__ = [
     "FailureRule",
     "Failures",
     "FieldError",
+    "Input",
     "Job",
     "JobFileError",
     "JobSpec",
@@ -67,6 +73,7 @@ __all__ = [
     "MMDPOJob",
     "MMDPOSpec",
     "ModelSource",
+    "Need",
     "ObjectMeta",
     "Optimizer",
     "Parallelism",
@@ -92,6 +99,7 @@ __all__ = [
     "Selection",
     "Toleration",
     "Tracking",
+    "TrainJob",
     "TrainJobSpec",
     "Trainable",
     "Training",
@@ -104,5 +112,6 @@ __all__ = [
     "load_job",
     "load_jobs",
     "parse_job",
+    "register",
     "spec_digest",
 ]

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from mmrlhf_api.constants import CATEGORY, GROUP, VERSION
-from mmrlhf_api.kinds import Kind
-from mmrlhf_api.progress import Figure, columns
+from mmrlhf_api.kinds import Kind, columns
+from mmrlhf_api.progress import Figure
 from mmrlhf_api.schema import kind_schema
 
 __all__ = ["crd", "crd_file_name", "render"]
@@ -54,7 +54,7 @@ def crd(kind: Kind, *, cel: bool = True) -> dict[str, Any]:
 
 
 def _columns(kind: Kind) -> list[dict[str, Any]]:
-    narrow, wide = columns(kind.name)
+    narrow, wide = columns(kind)
     always = [
         _column("Phase", "string", ".status.phase", "Where the job is in its life"),
         _column("Ready", "string", ".status.pods.summary", "Ready pods of all pods"),

@@ -8,9 +8,10 @@ from mmrlhf_api.base import ApiModel
 from mmrlhf_api.scalars import Fraction, PositiveFraction
 from mmrlhf_api.uris import Uri
 
-__all__ = ["DataFormat", "DataSource", "PreferenceData"]
+__all__ = ["DataFormat", "DataSource", "PairMode", "PreferenceData"]
 
 DataFormat = Literal["auto", "jsonl", "parquet"]
+PairMode = Literal["all", "hardest", "extremes"]
 
 
 class DataSource(ApiModel):

@@ -20,7 +20,7 @@ from mmrlhf_api.status import JobStatus
 from mmrlhf_api.storage import ArtifactStore
 from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
 
-__all__ = ["BaseJob", "JobSpec", "TrainJobSpec"]
+__all__ = ["Job", "JobSpec", "TrainJob", "TrainJobSpec"]
 
 ImageName = Annotated[
     str, MinLen(1), MaxLen(512), Matching(r"^[a-zA-Z0-9]\S*$", "an image name without spaces")
@@ -89,8 +89,8 @@ class TrainJobSpec(JobSpec):
     )
 
 
-class BaseJob(ApiModel):
-    """Part of a resource that every kind has; each kind adds ``kind`` and ``spec``."""
+class Job(ApiModel):
+    """A job of any kind; each kind is a subclass with its own ``kind`` and ``spec``."""
 
     api_version: Literal["mmrlhf.io/v1alpha1"] = "mmrlhf.io/v1alpha1"
     """Version of the API."""
@@ -98,3 +98,14 @@ class BaseJob(ApiModel):
     """Name, namespace, labels and annotations."""
     status: JobStatus | None = None
     """State of the job; written by the operator."""
+    kind: str
+    """Kind of the job."""
+    spec: JobSpec
+    """What to do."""
+
+
+class TrainJob(Job):
+    """A job that trains a model."""
+
+    spec: TrainJobSpec
+    """What to do."""

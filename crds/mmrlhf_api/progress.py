@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeGuard
@@ -24,25 +24,33 @@ from typing import TypeGuard
 from mmrlhf_api.scalars import MAX_COUNT
 
 __all__ = [
+    "ACCURACY",
     "FIGURES",
+    "MARGIN",
+    "MEDIA_EMBEDDED",
+    "ROWS_READ",
+    "ROWS_SELECTED",
     "SECONDS",
     "STAGE",
     "STEP",
     "TOTAL_STEPS",
+    "Course",
     "EventName",
     "Figure",
-    "columns",
     "is_number",
-    "listed",
 ]
 
 SECONDS = "s"
 """Unit of spans of time, which readers may write as they write others."""
 
-TRAINING = frozenset({"MMDPOJob", "RewardTrainJob"})
-"""Kinds whose steps are those of an optimizer."""
-SAMPLING = frozenset({"ClusterSampleJob"})
-"""Kinds that go through data in stages."""
+
+class Course(StrEnum):
+    """How jobs advance: kinds of one course tell the same figures."""
+
+    STEPS = "steps"
+    """By steps of an optimizer."""
+    STAGES = "stages"
+    """Through data in stages, whose parts are no steps that tell anything."""
 
 
 class EventName(StrEnum):
@@ -72,9 +80,8 @@ class Figure:
         form: Format of the number in the lines of a running job.
         brief: Format of the number in a summary; by default that of ``form``.
         title: Title of its column in lists of jobs; empty: no list has it.
-        kinds: Kinds whose lists may have it; None: all.
-        lists: Kinds whose lists show it even when they are not wide.
-        mixed: Whether it is also shown in lists of kinds with other figures.
+        course: Course of the jobs that tell it; None: all.
+        mixed: Whether a column of it is also shown in lists of jobs of several courses.
         rate: Whether it is about the present stage alone, and forgotten when the next begins.
     """
 
@@ -86,8 +93,7 @@ class Figure:
     form: str = ",.0f"
     brief: str = ""
     title: str = ""
-    kinds: frozenset[str] | None = None
-    lists: frozenset[str] = frozenset()
+    course: Course | None = None
     mixed: bool = True
     rate: bool = False
 
@@ -96,9 +102,9 @@ class Figure:
         """Name of its field in Python."""
         return re.sub("([A-Z])", r"_\1", self.name).lower()
 
-    def of(self, kind: str) -> bool:
-        """Whether it is a figure of a kind."""
-        return self.kinds is None or kind in self.kinds
+    def of(self, course: Course) -> bool:
+        """Whether it is a figure of a course."""
+        return self.course in {None, course}
 
     def read(self, value: object) -> float | None:
         """Return the number of an event; None for what is no number of the figure's type."""
@@ -136,20 +142,67 @@ STEP = Figure(
     type=int,
     about="Optimizer steps done; of a ClusterSampleJob, parts of its stages.",
     title="Step",
-    kinds=TRAINING,  # parts of a sampling's stages are no steps that tell anything
-    lists=TRAINING,
+    course=Course.STEPS,
 )
 TOTAL_STEPS = Figure(
-    name="totalSteps", type=int, about="Steps in all, as far as they are known.", kinds=TRAINING
+    name="totalSteps",
+    type=int,
+    about="Steps in all, as far as they are known.",
+    course=Course.STEPS,
 )
 STAGE = Figure(
     name="stage",
     type=str,
     about="Stage that the job is in, such as read, embed or cluster.",
     title="Stage",
-    kinds=SAMPLING,
-    lists=SAMPLING,
+    course=Course.STAGES,
     mixed=False,
+)
+MARGIN = Figure(
+    name="margin",
+    about="Mean margin between preferred and other responses at the latest step, in units of"
+    " beta times log-probability.",
+    text="margin {}",
+    form=".4f",
+    brief=".4g",
+    title="Margin",
+    course=Course.STEPS,
+)
+ACCURACY = Figure(
+    name="accuracy",
+    about="Part of the pairs, 0 to 1, whose margin is above 0 at the latest step.",
+    text="accuracy {}",
+    form=".3f",
+    title="Accuracy",
+    course=Course.STEPS,
+)
+ROWS_READ = Figure(
+    name="rowsRead",
+    type=int,
+    about="Rows (questions) that a ClusterSampleJob has read, left out or not.",
+    unit="rows",
+    text="{} read",
+    title="Read",
+    course=Course.STAGES,
+)
+MEDIA_EMBEDDED = Figure(
+    name="mediaEmbedded",
+    type=int,
+    about="Images and videos that it has made vectors of, or found in the store of vectors.",
+    unit="media",
+    text="{} embedded",
+    title="Embedded",
+    course=Course.STAGES,
+    mixed=False,
+)
+ROWS_SELECTED = Figure(
+    name="rowsSelected",
+    type=int,
+    about="Rows that it has chosen.",
+    unit="rows",
+    text="{} selected",
+    title="Selected",
+    course=Course.STAGES,
 )
 FIGURES: tuple[Figure, ...] = (
     STEP,
@@ -162,73 +215,27 @@ FIGURES: tuple[Figure, ...] = (
         form=".4f",
         brief=".4g",
         title="Loss",
-        kinds=TRAINING,
+        course=Course.STEPS,
     ),
-    Figure(
-        name="margin",
-        about="Mean margin between preferred and other responses at the latest step, in units of"
-        " beta times log-probability.",
-        text="margin {}",
-        form=".4f",
-        brief=".4g",
-        title="Margin",
-        kinds=TRAINING,
-        lists=frozenset({"MMDPOJob"}),
-    ),
-    Figure(
-        name="accuracy",
-        about="Part of the pairs, 0 to 1, whose margin is above 0 at the latest step.",
-        text="accuracy {}",
-        form=".3f",
-        title="Accuracy",
-        kinds=TRAINING,
-        lists=frozenset({"RewardTrainJob"}),
-    ),
+    MARGIN,
+    ACCURACY,
     Figure(
         name="tokensPerSecond",
         about="Tokens forwarded per second over all processes.",
         unit="tokens/s",
         text="{}",
-        kinds=TRAINING,
+        course=Course.STEPS,
         rate=True,
     ),
-    Figure(
-        name="rowsRead",
-        type=int,
-        about="Rows (questions) that a ClusterSampleJob has read, left out or not.",
-        unit="rows",
-        text="{} read",
-        title="Read",
-        kinds=SAMPLING,
-        lists=SAMPLING,
-    ),
-    Figure(
-        name="mediaEmbedded",
-        type=int,
-        about="Images and videos that it has made vectors of, or found in the store of vectors.",
-        unit="media",
-        text="{} embedded",
-        title="Embedded",
-        kinds=SAMPLING,
-        lists=SAMPLING,
-        mixed=False,
-    ),
-    Figure(
-        name="rowsSelected",
-        type=int,
-        about="Rows that it has chosen.",
-        unit="rows",
-        text="{} selected",
-        title="Selected",
-        kinds=SAMPLING,
-        lists=SAMPLING,
-    ),
+    ROWS_READ,
+    MEDIA_EMBEDDED,
+    ROWS_SELECTED,
     Figure(
         name="itemsPerSecond",
         about="Rows or media a second of the stage that it is in, over all processes.",
         unit="a second",
         text="{}",
-        kinds=SAMPLING,
+        course=Course.STAGES,
         rate=True,
     ),
     Figure(
@@ -242,27 +249,3 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 """All figures, in the order in which people read them."""
-
-
-def columns(kind: str) -> tuple[list[Figure], list[Figure]]:
-    """Return the figures in the lists of one kind: those of every list, those of wide ones."""
-    titled = [figure for figure in FIGURES if figure.title and figure.of(kind)]
-    return (
-        [figure for figure in titled if kind in figure.lists],
-        [figure for figure in titled if kind not in figure.lists],
-    )
-
-
-def listed(kinds: Iterable[str]) -> tuple[list[Figure], list[Figure]]:
-    """Return the figures in a list of jobs of several kinds: those of every list, and of wide ones.
-
-    Kinds with other figures leave each other those that tell most.
-    """
-    figures = {kind: frozenset(f.name for f in FIGURES if f.of(kind)) for kind in kinds}
-    one_sort = len(set(figures.values())) == 1
-    narrow = [
-        figure
-        for figure in FIGURES
-        if figure.lists and any(map(figure.of, figures)) and (one_sort or figure.mixed)
-    ]
-    return narrow, [figure for figure in FIGURES if figure.title and not figure.lists]

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrlhf_api import Job, spec_digest
+from mmrlhf_api.job import Job
+from mmrlhf_api.serialization import spec_digest
 
 __all__ = ["RunLayout", "laptop_uid"]
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from mmrlhf_api.base import wire_dict
-from mmrlhf_api.kinds import Job
+from mmrlhf_api.job import Job
 
 __all__ = ["job_dict", "job_json", "spec_digest"]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pkgutil
 import sys
 import tempfile
 import traceback
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrlhf_api import KINDS, ClusterSampleJob, JobFileError, kind_of, load_job
+from mmrlhf_api import KINDS, JobFileError, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_FRESH, ENV_JOB
 from mmrlhf_api.termination import Ending
 from mmrlhf_jobs.errors import JobError, SpecError
@@ -64,13 +65,8 @@ def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
     if kind_of(job).subcommand != kind:
         raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
     # torch takes seconds to import: a mistake in the job file is told before that.
-    if isinstance(job, ClusterSampleJob):
-        from mmrlhf_jobs.sampling.job import sample
-
-        return lambda context: sample(job, context)
-    from mmrlhf_jobs.training.kinds import train
-
-    return lambda context: train(job, context)
+    run = pkgutil.resolve_name(kind_of(job).runner)
+    return lambda context: run(job, context)
 
 
 def _scoring(arguments: Sequence[str]) -> Callable[[TrainingContext], None]:

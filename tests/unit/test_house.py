@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmrlhf_api import KINDS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("crds/mmrlhf_api", "jobs/mmrlhf_jobs", "operator/mmrlhf_operator", "cli/mmrlhfctl")
 
@@ -32,6 +34,21 @@ def test_packages_are_typed_and_have_no_junk_drawer(package: str) -> None:
     assert (folder / "py.typed").is_file()
     names = {path.stem for path in folder.rglob("*.py")}
     assert not names & {"utils", "util", "helpers", "common", "misc"}
+
+
+def test_nothing_outside_their_files_asks_what_kind_a_job_is() -> None:
+    """They go by the registry, so that a new kind is one file."""
+    models = "|".join(kind.model.__name__ for kind in KINDS.values())
+    asks = re.compile(
+        rf"(isinstance|issubclass)\([^)]*\b({models})\b|\.kind [!=]= [\"']\w+Job[\"']"
+    )
+    found = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if asks.search(path.read_text())
+    }
+    assert not {path for path in found if not path.startswith("crds/mmrlhf_api/kinds/")}
 
 
 def _map() -> dict[str, str]:

@@ -17,7 +17,7 @@ from mmrlhf_api.progress import FIGURES
 ROOT = Path(__file__).parents[2]
 ONE_LINE = (
     "    Figure(name='gradientNorm', about='Norm of the gradient.', text='gradient {}', form='.2f',"
-    " title='Norm', kinds=TRAINING),\n"
+    " title='Norm', course=Course.STEPS),\n"
 )
 TELL_THEM = ("jobs/mmrlhf_jobs/reporting/",)
 """Of the jobs, those that pass events on; the others make them."""

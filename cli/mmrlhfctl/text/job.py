@@ -92,7 +92,7 @@ def progress_text(
     """Return the latest progress of a job in one line; empty where there is none."""
     if progress.get(STEP.name) is None:
         return ""
-    stage = None if STEP.of(kind.name) else progress.get(STAGE.name)
+    stage = None if STEP.of(kind.course) else progress.get(STAGE.name)
     parts = [f"{stage}:" if stage else f"step {step_text(progress)}"]
     total = progress.get(TOTAL_STEPS.name)
     if total:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from mmrlhf_api.constants import Phase
-from mmrlhf_api.kinds import Kind
-from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number, listed
+from mmrlhf_api.kinds import Kind, listed
+from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number
 from mmrlhfctl.client.views import JobView
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.table import Cell, Style
@@ -33,7 +33,7 @@ def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[
         namespaces: Whether jobs of several namespaces are listed.
         wide: Whether to show more.
     """
-    narrow, more = ([figure.title.upper() for figure in part] for part in _figures(kinds))
+    narrow, more = ([figure.title.upper() for figure in part] for part in listed(kinds))
     headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", *narrow, "AGE"]
     if wide:
         headers += ["REASON", *more, "QUEUE", "NODEPOOL"]
@@ -44,7 +44,7 @@ def job_row(
     job: JobView, now: datetime, kinds: Iterable[Kind], *, namespaces: bool, wide: bool
 ) -> list[str | Cell]:
     """Return the row of a job; see `job_headers`."""
-    narrow, more = ([_cell(job, figure) for figure in part] for part in _figures(kinds))
+    narrow, more = ([_cell(job, figure) for figure in part] for part in listed(kinds))
     phase = shown_phase(job)
     row: list[str | Cell] = [
         job.kind.short_name,
@@ -97,7 +97,7 @@ def without_noise(bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _cell(job: JobView, figure: Figure) -> str:
     progress: Mapping[str, Any] = job.status.get("progress") or {}
     if figure is STEP:
-        return step_text(progress) if STEP.of(job.kind.name) else ""
+        return step_text(progress) if STEP.of(job.kind.course) else ""
     value = progress.get(figure.name)
     if figure.type is str:
         return str(value or "")
@@ -106,7 +106,3 @@ def _cell(job: JobView, figure: Figure) -> str:
     if figure.unit == SECONDS:
         return format_span(value)
     return str(value) if figure.type is int else f"{value:.4g}"
-
-
-def _figures(kinds: Iterable[Kind]) -> tuple[list[Figure], list[Figure]]:
-    return listed(kind.name for kind in kinds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mmrlhf_api import DataSource, MMDPOJob, RewardInference, RewardTrainJob, spec_digest
+from mmrlhf_api import DataSource, RewardInference, TrainJob, spec_digest
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.queries.row_check import check_rows
@@ -15,10 +15,7 @@ from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, open_dataset
 
-__all__ = ["EVALUATION_BATCH", "Preparation", "TrainJob"]
-
-TrainJob = MMDPOJob | RewardTrainJob
-"""A job that trains a model."""
+__all__ = ["EVALUATION_BATCH", "Preparation"]
 
 EVALUATION_BATCH = 8
 """Queries that go through the model at once where nothing is trained."""

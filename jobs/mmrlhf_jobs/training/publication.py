@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmrlhf_api import job_dict, spec_digest
+from mmrlhf_api import TrainJob, job_dict, spec_digest
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.queries.protocols import Q
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.training.preparation import TrainJob
 from mmrlhf_jobs.training.recipe import Out, PreparedRun
 
 __all__ = ["make_manifest", "named_metrics", "publish_model"]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Generic
 
+from mmrlhf_api import TrainJob
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
@@ -29,7 +30,7 @@ from mmrlhf_jobs.training.inputs import Policy, torch_dtype
 from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
 from mmrlhf_jobs.training.pace import Pace
 from mmrlhf_jobs.training.plan import StepPlan
-from mmrlhf_jobs.training.preparation import Preparation, TrainJob
+from mmrlhf_jobs.training.preparation import Preparation
 from mmrlhf_jobs.training.publication import make_manifest, named_metrics, publish_model
 from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
 

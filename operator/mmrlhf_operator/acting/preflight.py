@@ -8,7 +8,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmrlhf_api import ArtifactStore, ClusterSampleJob, Job, MMDPOJob, RewardTrainJob
+from mmrlhf_api import ArtifactStore, Job, kind_of
 from mmrlhf_operator.acting.object_store import opened
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.planning.reasons import OperatorReason
@@ -17,6 +17,8 @@ from mmrlhf_operator.rendering.volumes import CA_KEY
 from mmrlhf_operator.state.views import Finding
 
 __all__ = ["Location", "Preflight", "locations", "secrets"]
+
+_MISSING = {"data": OperatorReason.DATA_MISSING, "model": OperatorReason.MODEL_INCOMPLETE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,6 @@ def secrets(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def locations(job: Job) -> list[Location]:
     """Return what must be on the object store; paths in the pods are not ours to see."""
-    data, model = OperatorReason.DATA_MISSING, OperatorReason.MODEL_INCOMPLETE
     bucket = job.spec.artifacts.uri.removeprefix("s3://").split("/", 1)[0]
     found = [
         Location(
@@ -130,25 +131,15 @@ def locations(job: Job) -> list[Location]:
             reason=OperatorReason.BUCKET_MISSING,
         )
     ]
-
-    def need(field: str, uri: str | None, reason: OperatorReason, child: str | None = None) -> None:
-        if uri is not None:
-            found.append(Location(field=f"spec.{field}", uri=uri, reason=reason, child=child))
-
-    if isinstance(job, MMDPOJob | RewardTrainJob):
-        need("model.uri", job.spec.model.uri, model, "config.json")
-        need("data.train.uri", job.spec.data.train.uri, data)
-        evaluation = job.spec.data.evaluation
-        need("data.evaluation.uri", evaluation.uri if evaluation else None, data)
-    if isinstance(job, MMDPOJob):
-        need("reference.logProbsUri", job.spec.reference.log_probs_uri, data)
-        reward = job.spec.reward
-        need("reward.scoresUri", reward.scores_uri if reward else None, data)
-        need("reward.modelUri", reward.model_uri if reward else None, model, "reward_model.json")
-    if isinstance(job, ClusterSampleJob):
-        need("embedding.model.uri", job.spec.embedding.model.uri, model, "config.json")
-        for index, source in enumerate(job.spec.sources):
-            need(f"sources[{index}].uri", source.uri, data)
+    found += [
+        Location(
+            field=f"spec.{given.field}",
+            uri=given.uri,
+            reason=_MISSING[given.content],
+            child=given.child,
+        )
+        for given in kind_of(job).inputs(job.spec)
+    ]
     return [location for location in found if location.uri.startswith("s3://")]
 
 

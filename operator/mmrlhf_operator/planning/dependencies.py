@@ -1,17 +1,17 @@
 """Jobs that a job names and waits for, and what it takes from them.
 
-An MMDPOJob may name the RewardTrainJob whose model scores its responses (paper 4.2 trains on the
-margins of the reward model of section 3). The two may be created in either order. What was taken is
-written into the job file of the pods, so that a job that started goes on with it whatever becomes
-of the one it was taken from.
+A kind says by which field its jobs name another one (`mmrlhf_api.kinds.Need`): an MMDPOJob may name
+the RewardTrainJob whose model scores its responses (paper 4.2 trains on the margins of the reward
+model of section 3). The two may be created in either order. What was taken is written into the job
+file of the pods, so that a job that started goes on with it whatever becomes of the one it was
+taken from.
 """
 
 from __future__ import annotations
 
-from mmrlhf_api import Job, MMDPOJob
-from mmrlhf_api.constants import ANNOTATION_REWARD_JOB, Phase, Reason
-from mmrlhf_api.mmdpo import RewardSource
-from mmrlhf_operator.state.dependencies import _REWARD
+from mmrlhf_api import Job, Need, kind_of
+from mmrlhf_api.base import wire_dict
+from mmrlhf_api.constants import Phase, Reason
 from mmrlhf_operator.state.views import DependencyView, Finding
 
 __all__ = ["resolve", "resolve_alike", "taken", "unready"]
@@ -19,10 +19,10 @@ __all__ = ["resolve", "resolve_alike", "taken", "unready"]
 
 def unready(job: Job, found: DependencyView | None) -> Finding | None:
     """Say what a job waits for; None when it names no other, or that one has succeeded."""
-    name = _named(job)
-    if name is None or (found is not None and found.model_folder is not None):
+    need, name = _named(job)
+    if need is None or (found is not None and found.output(need) is not None):
         return None
-    what = f"spec.reward.jobName: waits for {_REWARD.name} {name}"
+    what = f"spec.{need.field}: waits for {need.kind} {name}"
     if found is None:
         there = f"there is none in namespace {job.metadata.namespace}"
         return Finding(reason=Reason.WAITING_FOR_JOB, message=f"{what}: {there}")
@@ -41,11 +41,13 @@ def unready(job: Job, found: DependencyView | None) -> Finding | None:
 
 def resolve(job: Job, found: DependencyView | None) -> Job:
     """Return a job with the results of the one it names in place of that one's name."""
-    if _named(job) is None:
+    need, _ = _named(job)
+    if need is None:
         return job
     assert found is not None  # `unready` said so
-    assert found.model_folder is not None
-    return _insert(job, source=f"{found.name}/{found.uid}", model_uri=found.model_folder)
+    uri = found.output(need)
+    assert uri is not None
+    return _insert(job, need, source=f"{found.name}/{found.uid}", uri=uri)
 
 
 def resolve_alike(job: Job, accepted: Job) -> Job:
@@ -53,31 +55,33 @@ def resolve_alike(job: Job, accepted: Job) -> Job:
 
     A job that names another one than the accepted version did is returned as it is.
     """
-    source = accepted.metadata.annotations.get(ANNOTATION_REWARD_JOB, "")
-    reward = accepted.spec.reward if isinstance(accepted, MMDPOJob) else None
-    if source.partition("/")[0] != _named(job) or reward is None or reward.model_uri is None:
+    need, name = _named(job)
+    if need is None:
         return job
-    return _insert(job, source=source, model_uri=reward.model_uri)
+    source = accepted.metadata.annotations.get(need.annotation, "")
+    uri = need.taken(accepted.spec)
+    if source.partition("/")[0] != name or uri is None:
+        return job
+    return _insert(job, need, source=source, uri=uri)
 
 
 def taken(job: Job) -> str:
     """Say what a resolved job takes from which other; empty when it takes nothing."""
-    source = job.metadata.annotations.get(ANNOTATION_REWARD_JOB)
-    reward = job.spec.reward if isinstance(job, MMDPOJob) else None
-    if source is None or reward is None or reward.model_uri is None:
+    need = kind_of(job).needs
+    source = job.metadata.annotations.get(need.annotation) if need is not None else None
+    uri = need.taken(job.spec) if need is not None else None
+    if need is None or source is None or uri is None:
         return ""
-    return f"{_REWARD.name} {source.partition('/')[0]} has succeeded: takes {reward.model_uri}"
+    return f"{need.kind} {source.partition('/')[0]} has succeeded: takes {uri}"
 
 
-def _named(job: Job) -> str | None:
-    if not isinstance(job, MMDPOJob) or job.spec.reward is None:
-        return None
-    return job.spec.reward.job_name
+def _named(job: Job) -> tuple[Need, str] | tuple[None, None]:
+    need = kind_of(job).needs
+    name = need.named(wire_dict(job.spec)) if need is not None else None
+    return (None, None) if need is None or name is None else (need, name)
 
 
-def _insert(job: Job, *, source: str, model_uri: str) -> Job:
-    assert isinstance(job, MMDPOJob)  # no other kind names jobs
-    annotations = {**job.metadata.annotations, ANNOTATION_REWARD_JOB: source}
+def _insert(job: Job, need: Need, *, source: str, uri: str) -> Job:
+    annotations = {**job.metadata.annotations, need.annotation: source}
     metadata = job.metadata.model_copy(update={"annotations": annotations})
-    spec = job.spec.model_copy(update={"reward": RewardSource(model_uri=model_uri)})
-    return job.model_copy(update={"metadata": metadata, "spec": spec})
+    return job.model_copy(update={"metadata": metadata, "spec": need.take(job.spec, uri)})

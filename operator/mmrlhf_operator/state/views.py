@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mmrlhf_api import Job, JobFileError, JobStatus, Kind, parse_job
+from mmrlhf_api import Job, JobFileError, JobStatus, Kind, Need, parse_job
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_operator.errors import OperatorError
@@ -202,12 +202,11 @@ class DependencyView:
             artifacts=(status.get("artifacts") or {}).get("uri"),
         )
 
-    @property
-    def model_folder(self) -> str | None:
-        """Folder of the model that it has trained; None unless it has succeeded."""
+    def output(self, need: Need) -> str | None:
+        """URI of what it has left for another; None unless it has succeeded."""
         if self.phase != Phase.SUCCEEDED or self.artifacts is None:
             return None
-        return RunLayout(self.artifacts.rstrip("/")).model
+        return need.output(RunLayout(self.artifacts.rstrip("/")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.data import DataSource
-from mmrlhf_api.job import BaseJob, TrainJobSpec
-from mmrlhf_api.mmdpo import PairMode
+from mmrlhf_api.data import DataSource, PairMode
+from mmrlhf_api.job import TrainJob, TrainJobSpec
+from mmrlhf_api.kinds.inputs import training_inputs
+from mmrlhf_api.kinds.kind import Kind
+from mmrlhf_api.kinds.registry import register
+from mmrlhf_api.progress import ACCURACY, STEP, Course
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import NonNegativeFloat, PositiveInt
 
@@ -102,10 +105,26 @@ class RewardTrainSpec(TrainJobSpec):
     )
 
 
-class RewardTrainJob(BaseJob):
+class RewardTrainJob(TrainJob):
     """Trains a reward model that writes a critique of a response and then scores it."""
 
     kind: Literal["RewardTrainJob"] = "RewardTrainJob"
     """Kind of the job."""
     spec: RewardTrainSpec
     """What to do."""
+
+
+register(
+    Kind(
+        name="RewardTrainJob",
+        plural="rewardtrainjobs",
+        singular="rewardtrainjob",
+        short_name="rtj",
+        subcommand="reward",
+        model=RewardTrainJob,
+        course=Course.STEPS,
+        columns=(STEP, ACCURACY),
+        runner="mmrlhf_jobs.training.reward.job:train",
+        inputs=training_inputs,
+    )
+)

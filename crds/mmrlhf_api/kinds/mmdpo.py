@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.job import BaseJob, TrainJobSpec
+from mmrlhf_api.constants import ANNOTATION_REWARD_JOB
+from mmrlhf_api.data import PairMode
+from mmrlhf_api.job import TrainJob, TrainJobSpec
+from mmrlhf_api.kinds.inputs import training_inputs
+from mmrlhf_api.kinds.kind import Input, Kind, Need
+from mmrlhf_api.kinds.registry import register
+from mmrlhf_api.progress import MARGIN, STEP, Course
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import DnsName, Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction
 from mmrlhf_api.uris import Uri
@@ -14,13 +21,10 @@ __all__ = [
     "BetaPolicy",
     "MMDPOJob",
     "MMDPOSpec",
-    "PairMode",
     "PreferenceObjective",
     "Reference",
     "RewardSource",
 ]
-
-PairMode = Literal["all", "hardest", "extremes"]
 
 
 class BetaPolicy(ApiModel):
@@ -119,7 +123,7 @@ class MMDPOSpec(TrainJobSpec):
     )
 
 
-class MMDPOJob(BaseJob):
+class MMDPOJob(TrainJob):
     """Aligns a multimodal model with ranked human preferences.
 
     MM-DPO (paper 4.2): all pairs of a query, with beta scaled by the reward margin of each pair.
@@ -129,3 +133,41 @@ class MMDPOJob(BaseJob):
     """Kind of the job."""
     spec: MMDPOSpec
     """What to do."""
+
+
+def _inputs(spec: MMDPOSpec) -> Iterator[Input]:
+    yield from training_inputs(spec)
+    if spec.reference.log_probs_uri is not None:
+        yield Input(field="reference.logProbsUri", uri=spec.reference.log_probs_uri, content="data")
+    if spec.reward is not None and spec.reward.scores_uri is not None:
+        yield Input(field="reward.scoresUri", uri=spec.reward.scores_uri, content="data")
+    if spec.reward is not None and spec.reward.model_uri is not None:
+        yield Input(
+            field="reward.modelUri",
+            uri=spec.reward.model_uri,
+            content="model",
+            child="reward_model.json",
+        )
+
+
+register(
+    Kind(
+        name="MMDPOJob",
+        plural="mmdpojobs",
+        singular="mmdpojob",
+        short_name="mmdpo",
+        subcommand="mmdpo",
+        model=MMDPOJob,
+        course=Course.STEPS,
+        columns=(STEP, MARGIN),
+        runner="mmrlhf_jobs.training.mmdpo.job:train",
+        inputs=_inputs,
+        needs=Need(
+            field="reward.jobName",
+            kind="RewardTrainJob",
+            output=lambda run: run.model,
+            becomes="reward.modelUri",
+            annotation=ANNOTATION_REWARD_JOB,
+        ),
+    )
+)

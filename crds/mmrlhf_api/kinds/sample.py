@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import Field, Strict
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.job import BaseJob, JobSpec
+from mmrlhf_api.job import Job, JobSpec
+from mmrlhf_api.kinds.kind import Input, Kind
+from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.models import DType
+from mmrlhf_api.progress import MEDIA_EMBEDDED, ROWS_READ, ROWS_SELECTED, STAGE, Course
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import (
     DnsLabel,
@@ -197,10 +201,37 @@ class ClusterSampleSpec(JobSpec):
     """Pages that show what was chosen."""
 
 
-class ClusterSampleJob(BaseJob):
+class ClusterSampleJob(Job):
     """Chooses a balanced, varied part of large corpora by clustering image embeddings."""
 
     kind: Literal["ClusterSampleJob"] = "ClusterSampleJob"
     """Kind of the job."""
     spec: ClusterSampleSpec
     """What to do."""
+
+
+def _inputs(spec: ClusterSampleSpec) -> Iterator[Input]:
+    yield Input(
+        field="embedding.model.uri",
+        uri=spec.embedding.model.uri,
+        content="model",
+        child="config.json",
+    )
+    for index, source in enumerate(spec.sources):
+        yield Input(field=f"sources[{index}].uri", uri=source.uri, content="data")
+
+
+register(
+    Kind(
+        name="ClusterSampleJob",
+        plural="clustersamplejobs",
+        singular="clustersamplejob",
+        short_name="csj",
+        subcommand="sample",
+        model=ClusterSampleJob,
+        course=Course.STAGES,
+        columns=(STAGE, ROWS_READ, MEDIA_EMBEDDED, ROWS_SELECTED),
+        runner="mmrlhf_jobs.sampling.job:sample",
+        inputs=_inputs,
+    )
+)

@@ -1,0 +1,27 @@
+"""Kinds of jobs, one file each: its types, and its entry in the registry.
+
+A kind is found by what its file registers, and by nothing else: the job file, the CRDs and the
+reference, the operator, the command line and the program in the pods go by the registry.
+"""
+
+from mmrlhf_api.job import Job
+from mmrlhf_api.kinds import mmdpo, reward, sample
+from mmrlhf_api.kinds.columns import columns, listed
+from mmrlhf_api.kinds.kind import Input, Kind, Need
+from mmrlhf_api.kinds.registry import KINDS, find_kind, kind_of, register
+
+__all__ = [
+    "KINDS",
+    "Input",
+    "Job",
+    "Kind",
+    "Need",
+    "columns",
+    "find_kind",
+    "kind_of",
+    "listed",
+    "mmdpo",
+    "register",
+    "reward",
+    "sample",
+]

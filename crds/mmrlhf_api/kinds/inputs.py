@@ -1,0 +1,18 @@
+"""What several kinds read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmrlhf_api.job import TrainJobSpec
+from mmrlhf_api.kinds.kind import Input
+
+__all__ = ["training_inputs"]
+
+
+def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
+    """Yield what every training reads: its model and its records."""
+    yield Input(field="model.uri", uri=spec.model.uri, content="model", child="config.json")
+    yield Input(field="data.train.uri", uri=spec.data.train.uri, content="data")
+    if spec.data.evaluation is not None:
+        yield Input(field="data.evaluation.uri", uri=spec.data.evaluation.uri, content="data")

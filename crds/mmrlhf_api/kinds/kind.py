@@ -1,0 +1,121 @@
+"""What a kind is to those who do not know it: data and pure functions over its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from mmrlhf_api.base import wire_dict
+from mmrlhf_api.job import Job, JobSpec
+from mmrlhf_api.progress import Course, Figure
+from mmrlhf_api.runs import RunLayout
+
+__all__ = ["Input", "Kind", "Need"]
+
+S = TypeVar("S", bound=JobSpec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """Something that a job reads and that must be there before it starts.
+
+    Attributes:
+        field: Wire path of the field that names it, below ``spec``.
+        uri: Where it is.
+        content: What it is.
+        child: Name below it that must be there too.
+    """
+
+    field: str
+    uri: str
+    content: Literal["data", "model"]
+    child: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A field by which a job names another one in its namespace, and waits until it has succeeded.
+
+    What that one left then takes the place of its name.
+
+    Attributes:
+        field: Wire path of the field, below ``spec``, such as ``reward.jobName``.
+        kind: Kind of the other job.
+        output: What is taken of the other job's run: a URI, of a layout of URIs.
+        becomes: Wire path of the field that holds its URI then, such as ``reward.modelUri``.
+        annotation: In the job file of a pod: the other job, as ``name/uid``.
+    """
+
+    field: str
+    kind: str
+    output: Callable[[RunLayout], str]
+    becomes: str
+    annotation: str
+
+    def named(self, spec: object) -> str | None:
+        """Return the name of the other job; None when a spec names none.
+
+        Args:
+            spec: A spec under wire names, valid or not.
+        """
+        name = _at(spec, self.field.split("."))
+        return name if isinstance(name, str) and name else None
+
+    def taken(self, spec: JobSpec) -> str | None:
+        """Return the URI that a spec holds in place of a name; None when it holds none."""
+        uri = _at(wire_dict(spec), self.becomes.split("."))
+        return uri if isinstance(uri, str) else None
+
+    def take(self, spec: S, uri: str) -> S:
+        """Return a spec with a URI in place of the name of the other job."""
+        data = wire_dict(spec)
+        *path, last = self.field.split(".")
+        del _at(data, path)[last]
+        *path, last = self.becomes.split(".")
+        _at(data, path)[last] = uri
+        return type(spec).model_validate(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind.
+
+    Attributes:
+        name: ``kind`` of its objects.
+        plural: Name in URLs and for kubectl.
+        singular: Singular for kubectl.
+        short_name: Short name for kubectl.
+        subcommand: ``python -m mmrlhf_jobs <subcommand>`` runs a job of this kind.
+        model: Its type.
+        course: How its jobs advance, which says what figures they tell.
+        columns: Those of its figures that lists show even when they are not wide.
+        runner: What runs a job in its processes, as ``module:function``: it is called with the job
+            and the `mmrlhf_jobs.process.context.TrainingContext`.
+        inputs: What a spec of the kind names that must be there before the job starts.
+        needs: The field by which it may name a job to wait for.
+    """
+
+    name: str
+    plural: str
+    singular: str
+    short_name: str
+    subcommand: str
+    model: type[Job]
+    course: Course
+    columns: tuple[Figure, ...]
+    runner: str
+    inputs: Callable[[Any], Iterable[Input]]
+    needs: Need | None = None
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """All names that a user may give, in lower case."""
+        return (self.singular, self.plural, self.short_name, self.subcommand)
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON
+    """Return what is at a wire path; None where there is nothing."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,55 @@
+"""Registry of kinds: what the operator, the CLI and the components need to know about each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mmrlhf_api.errors import UnknownKindError
+from mmrlhf_api.job import Job
+from mmrlhf_api.kinds.kind import Kind
+
+__all__ = ["KINDS", "find_kind", "kind_of", "register"]
+
+_registered: dict[str, Kind] = {}
+
+KINDS: Mapping[str, Kind] = MappingProxyType(_registered)
+"""All kinds by their name, in the order in which they were registered."""
+
+
+def register(kind: Kind) -> Kind:
+    """Make a kind known, and return it.
+
+    Raises:
+        ValueError: A name of it is taken, or its type is of another kind.
+    """
+    if kind.model.model_fields["kind"].default != kind.name:
+        raise ValueError(f"{kind.model.__name__}.kind must be {kind.name}")
+    for other in KINDS.values():
+        taken = {kind.name, *kind.aliases} & {other.name, *other.aliases}
+        if taken:
+            raise ValueError(f"{kind.name}: {other.name} has {', '.join(sorted(taken))} as a name")
+    _registered[kind.name] = kind
+    return kind
+
+
+def kind_of(job: Job) -> Kind:
+    """Return the registry's entry of a job."""
+    return KINDS[job.kind]
+
+
+def find_kind(name: str) -> Kind:
+    """Return the kind that a user means: its name, plural, singular or short name, in any case.
+
+    Raises:
+        UnknownKindError: There is none; the message lists what there is.
+    """
+    wanted = name.lower()
+    for kind in KINDS.values():
+        if wanted in kind.aliases:
+            return kind
+    names = [alias for kind in KINDS.values() for alias in (kind.name, *kind.aliases)]
+    by_lower = {alias.lower(): alias for alias in reversed(names)}
+    close = difflib.get_close_matches(wanted, list(by_lower), n=1)
+    raise UnknownKindError(name, suggestion=by_lower[close[0]] if close else None, known=KINDS)

@@ -1,0 +1,110 @@
+"""What each kind says that it reads, and what the operator looks up of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmrlhf_api import KINDS
+from mmrlhf_operator.acting.preflight import locations
+from tests.unit.api.specimens import changed, job
+
+TRAINING = {
+    "model": {"uri": "s3://b/base"},
+    "data": {"train": {"uri": "s3://b/train"}, "evaluation": {"uri": "s3://b/held-out"}},
+}
+MODEL = ("spec.model.uri", "s3://b/base", "MODEL_INCOMPLETE", "config.json")
+RECORDS = [
+    ("spec.data.train.uri", "s3://b/train", "DATA_MISSING", None),
+    ("spec.data.evaluation.uri", "s3://b/held-out", "DATA_MISSING", None),
+]
+REFERENCE = ("spec.reference.logProbsUri", "s3://b/logps", "DATA_MISSING", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "wanted"),
+    [
+        ("MMDPOJob", TRAINING | {"reward": {"jobName": "judge"}}, [MODEL, *RECORDS]),
+        (
+            "MMDPOJob",
+            TRAINING
+            | {"reference": {"logProbsUri": "s3://b/logps"}, "reward": {"scoresUri": "s3://b/s"}},
+            [
+                MODEL,
+                *RECORDS,
+                REFERENCE,
+                ("spec.reward.scoresUri", "s3://b/s", "DATA_MISSING", None),
+            ],
+        ),
+        (
+            "MMDPOJob",
+            TRAINING | {"reward": {"modelUri": "s3://b/judge"}},
+            [
+                MODEL,
+                *RECORDS,
+                (
+                    "spec.reward.modelUri",
+                    "s3://b/judge",
+                    "MODEL_INCOMPLETE",
+                    "reward_model.json",
+                ),
+            ],
+        ),
+        ("RewardTrainJob", TRAINING, [MODEL, *RECORDS]),
+        ("RewardTrainJob", TRAINING | {"model": {"uri": "/models/base"}}, RECORDS),
+        (
+            "ClusterSampleJob",
+            {
+                "embedding": {"model": {"uri": "s3://b/clip"}},
+                "sources": [{"name": "a", "uri": "/data/a"}, {"name": "b", "uri": "s3://b/b"}],
+            },
+            [
+                ("spec.embedding.model.uri", "s3://b/clip", "MODEL_INCOMPLETE", "config.json"),
+                ("spec.sources[1].uri", "s3://b/b", "DATA_MISSING", None),
+            ],
+        ),
+    ],
+)
+def test_what_lies_on_an_object_store_is_looked_up(
+    kind: str, spec: dict[str, Any], wanted: list[tuple[str, str, str, str | None]]
+) -> None:
+    bucket = ("spec.artifacts.uri", "s3://runs", "BUCKET_MISSING", None)
+    found = [
+        (place.field, place.uri, place.reason.name, place.child)
+        for place in locations(job(kind, artifacts__uri="s3://runs/all", **spec))
+    ]
+    assert found == [bucket, *wanted]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if kind.needs], ids=lambda kind: kind.name
+)
+def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
+    assert kind.needs.kind in KINDS
+
+
+def test_what_is_taken_takes_the_place_of_the_name() -> None:
+    needs = KINDS["MMDPOJob"].needs
+    assert needs is not None
+    waiting = job(
+        reward={"jobName": "judge"},
+        runPolicy={
+            "failureRules": [{"reasons": ["OutOfMemory"], "exitCodes": [3], "action": "FailJob"}]
+        },
+    )
+    assert needs.named(changed(reward={"jobName": "judge"})["spec"]) == "judge"
+    ready = needs.take(waiting.spec, "/runs/judge/model")
+    assert (
+        ready
+        == job(
+            reward={"modelUri": "/runs/judge/model"},
+            runPolicy={
+                "failureRules": [
+                    {"reasons": ["OutOfMemory"], "exitCodes": [3], "action": "FailJob"}
+                ]
+            },
+        ).spec
+    )
+    assert needs.taken(ready) == "/runs/judge/model"
+    assert needs.taken(waiting.spec) is None
