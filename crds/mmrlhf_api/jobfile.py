@@ -7,9 +7,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mmrlhf_api.complaints import complaints
 from mmrlhf_api.constants import API_VERSION
@@ -19,7 +19,9 @@ from mmrlhf_api.overrides import Override, apply_override
 from mmrlhf_api.uris import IN_CLUSTER
 from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
 
-__all__ = ["load_job", "load_jobs", "parse_job", "read_text"]
+__all__ = ["load_document", "load_job", "load_jobs", "parse_job", "parse_object", "read_text"]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def load_job(source: str | Path, *, overrides: Sequence[str] = (), in_cluster: bool = False) -> Job:
@@ -35,12 +37,22 @@ def load_job(source: str | Path, *, overrides: Sequence[str] = (), in_cluster: b
     Raises:
         JobFileError: The file cannot be read or is not one valid job; lists every problem.
     """
+    document, name = load_document(source)
+    return parse_job(document, source=name, overrides=overrides, in_cluster=in_cluster)
+
+
+def load_document(source: str | Path) -> tuple[Document, str]:
+    """Return the one document of a source and its name for messages; see `load_job`.
+
+    Raises:
+        JobFileError: It cannot be read, is not well-formed, or holds no document or several.
+    """
     text, name = read_text(source)
     documents = _parse(text, name)
     if len(documents) > 1:
         message = f"holds {len(documents)} documents; give one job a file"
         raise JobFileError(name, [Problem(field="", message=message)])
-    return parse_job(documents[0], source=name, overrides=overrides, in_cluster=in_cluster)
+    return documents[0], name
 
 
 def load_jobs(source: str | Path, *, in_cluster: bool = False) -> list[Job]:
@@ -88,21 +100,31 @@ def parse_job(
         raise JobFileError(source, [Problem(field="", message=message, line=1)])
     origins = _override(data, overrides, source)
     problems = _check_envelope(data)
-    job: Job | None = None
-    if not problems:
-        model = KINDS[data["kind"]].model
-        try:
-            # The wire has camelCase only, as on the API server.
-            context = {IN_CLUSTER: in_cluster}
-            job = model.model_validate(data, by_alias=True, by_name=False, context=context)
-            problems = complaints(model, data, None)
-        except ValidationError as error:
-            problems = complaints(model, data, error)
-    if problems or job is None:
-        placed = [_place(problem, path, document.lines, origins) for path, problem in problems]
-        placed.sort(key=lambda problem: (problem.line is None, problem.line or 0))
-        raise JobFileError(source, placed)
-    return job
+    if problems:
+        raise _refusal(source, problems, document.lines, origins)
+    model = KINDS[data["kind"]].model
+    return _validate(
+        model,
+        data,
+        source=source,
+        lines=document.lines,
+        origins=origins,
+        context={IN_CLUSTER: in_cluster},
+    )
+
+
+def parse_object(model: type[M], document: Document, *, source: str) -> M:
+    """Return the object of a type that a document describes, which is no job.
+
+    Args:
+        model: The type.
+        document: Parsed document.
+        source: Name of the document in messages.
+
+    Raises:
+        JobFileError: The document is not valid; lists every problem.
+    """
+    return _validate(model, document.data, source=source, lines=document.lines, origins=())
 
 
 def read_text(source: str | Path) -> tuple[str, str]:
@@ -129,6 +151,38 @@ def read_text(source: str | Path) -> tuple[str, str]:
         raise JobFileError(name, [Problem(field="", message=message)]) from error
     except ValueError as error:  # a NUL in the path
         raise JobFileError(name, [Problem(field="", message=f"cannot be read: {error}")]) from error
+
+
+def _validate(
+    model: type[M],
+    data: Any,  # noqa: ANN401 - whatever the document holds
+    *,
+    source: str,
+    lines: Mapping[FieldPath, int],
+    origins: Sequence[Override],
+    context: Mapping[str, bool] | None = None,
+) -> M:
+    try:
+        # The wire has camelCase only, as on the API server.
+        found = model.model_validate(data, by_alias=True, by_name=False, context=context)
+        problems = complaints(model, data, None)
+    except ValidationError as error:
+        problems = complaints(model, data, error)
+    else:
+        if not problems:
+            return found
+    raise _refusal(source, problems, lines, origins)
+
+
+def _refusal(
+    source: str,
+    problems: Sequence[tuple[FieldPath, Problem]],
+    lines: Mapping[FieldPath, int],
+    origins: Sequence[Override],
+) -> JobFileError:
+    placed = [_place(problem, path, lines, origins) for path, problem in problems]
+    placed.sort(key=lambda problem: (problem.line is None, problem.line or 0))
+    return JobFileError(source, placed)
 
 
 def _parse(text: str, name: str) -> list[Document]:

@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 from mmrlhf_jobs.annotation.self_test import PICTURE_URL
 from mmrlhf_jobs.annotation.tasks import Task
+from mmrlhf_jobs.data.data_urls import data_url
 from mmrlhf_jobs.data.media import MediaFinder
-from mmrlhf_jobs.endpoints.images import data_url
-from mmrlhf_jobs.endpoints.requests import ImagePart
-from mmrlhf_jobs.endpoints.responses import spread
+from mmrlhf_jobs.data.parts import spread
 from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri
 
@@ -58,7 +57,7 @@ class MediaLinks:
         try:
             if self.embed:
                 return [
-                    data_url(ImagePart(join_uri(self.root, uri), sha256), self.storage)
+                    data_url(join_uri(self.root, uri), sha256, self.storage)
                     for uri, sha256 in files
                 ]
             return self._links([uri for uri, _ in files])

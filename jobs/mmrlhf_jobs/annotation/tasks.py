@@ -146,7 +146,7 @@ def make_tasks(queries: Iterable[QueryRecord], report: ExportReport, *, seed: in
     if not tasks:
         raise DataError(
             f"none of {report.queries} queries has two responses, so there is nothing to compare;"
-            " ask models for responses first (python -m mmrlhf_jobs.endpoints responses)"
+            " ask models for responses first (python -m mmrlhf_jobs responses)"
         )
     return tasks
 

@@ -7,6 +7,7 @@ has an exact Parquet twin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
@@ -36,6 +37,7 @@ __all__ = [
     "Sha256",
     "Text",
     "Usage",
+    "spread",
     "violated",
 ]
 
@@ -89,6 +91,15 @@ class Frame(Part):
     uri: Text
     sha256: Sha256
     pts_ms: float | None = None
+
+
+def spread(frames: Sequence[Frame], most: int) -> Sequence[Frame]:
+    """At most so many frames, evenly spread from the first to the last."""
+    if len(frames) <= most:
+        return frames
+    if most == 1:
+        return frames[:1]
+    return [frames[place * (len(frames) - 1) // (most - 1)] for place in range(most)]
 
 
 class Media(Part):

@@ -16,11 +16,11 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.responses import Response
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_expansion
+from mmrlhf_jobs.endpoints.inquiry import Question
 from mmrlhf_jobs.endpoints.requests import ChatRequest, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
-from mmrlhf_jobs.endpoints.steps import Question
 
-__all__ = ["PROMPT", "CritiqueStep"]
+__all__ = ["PROMPT", "CritiqueInquiry"]
 
 PROMPT: Final = (
     "You will receive an image-related question, an answer, and a comment provided by a human"
@@ -38,7 +38,7 @@ PROMPT: Final = (
 _DIGEST: Final = hashlib.sha256(PROMPT.encode()).hexdigest()
 
 
-class CritiqueStep:
+class CritiqueInquiry:
     """Expands the comment of every response that has one and is not expanded yet.
 
     The comment is ``critique.human`` or, without it, ``reasons.overall``.

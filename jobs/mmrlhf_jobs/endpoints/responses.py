@@ -12,24 +12,24 @@ from itertools import chain
 from typing import Final
 
 from mmrlhf_jobs.data.identity import response_id
-from mmrlhf_jobs.data.parts import Frame, Media, ModelOrigin
+from mmrlhf_jobs.data.parts import Media, ModelOrigin, spread
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Duplicate, Response
 from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_response
+from mmrlhf_jobs.endpoints.inquiry import Question
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Part, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
-from mmrlhf_jobs.endpoints.steps import Question
 from mmrlhf_jobs.storage.uris import join_uri
 
-__all__ = ["ResponseStep", "spread"]
+__all__ = ["ResponseInquiry"]
 
 MAX_RESPONSES: Final = 16
 """Most responses of a record."""
 
 
-class ResponseStep:
+class ResponseInquiry:
     """Asks every model for its responses to every query.
 
     Args:
@@ -105,15 +105,6 @@ class ResponseStep:
             medium.files if frames is None else [(frame.uri, frame.sha256) for frame in frames]
         )
         return [ImagePart(join_uri(self._media_root, uri), sha256) for uri, sha256 in files]
-
-
-def spread(frames: Sequence[Frame], most: int) -> Sequence[Frame]:
-    """At most so many frames, evenly spread from the first to the last."""
-    if len(frames) <= most:
-        return frames
-    if most == 1:
-        return frames[:1]
-    return [frames[place * (len(frames) - 1) // (most - 1)] for place in range(most)]
 
 
 def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import torch.distributed as dist
 
-__all__ = ["is_peer_loss"]
+from mmrlhf_api.termination import Ending
+from mmrlhf_jobs.errors import JobError
+
+__all__ = ["PeerLost", "is_peer_loss"]
 
 _SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "socket timeout")
+
+
+class PeerLost(JobError):  # noqa: N818 - the error is another process's
+    """Another process of the job is gone; what it said is why."""
+
+    ending = Ending.PEER_LOST
 
 
 def is_peer_loss(error: BaseException) -> bool:

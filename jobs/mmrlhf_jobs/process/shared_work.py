@@ -120,8 +120,7 @@ class SharedWork:
     def _stop_if_asked(self) -> None:
         if self._interruption.requested:
             raise Interrupted(
-                "stopped as asked while data were chosen; the parts that are done are kept, run"
-                " the same again to go on"
+                "stopped as asked; the parts that are done are kept, run the same again to go on"
             )
 
     def _add(self, name: str, more: int) -> int:

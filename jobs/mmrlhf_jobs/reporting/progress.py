@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from mmrlhf_api.constants import ENV_PROGRESS_FILE, ENV_PROGRESS_URL, ENV_TOKEN_FILE
 from mmrlhf_jobs.reporting.events import NoProgress, Progress
@@ -18,8 +19,15 @@ from mmrlhf_jobs.reporting.file import FileProgress
 __all__ = ["progress_from_environment"]
 
 
-def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progress:
-    """Where the launcher wants the progress of rank 0; nobody listens to the other ranks."""
+def progress_from_environment(
+    environ: Mapping[str, str] = os.environ, *, log: TextIO | None = None
+) -> Progress:
+    """Where the launcher wants the progress of rank 0; nobody listens to the other ranks.
+
+    Args:
+        environ: Names the file or the operator, as above.
+        log: Where lines for people go; None is standard output.
+    """
     if environ.get("RANK", "0") != "0":
         return NoProgress()
     if path := environ.get(ENV_PROGRESS_FILE):
@@ -31,5 +39,5 @@ def progress_from_environment(environ: Mapping[str, str] = os.environ) -> Progre
     if url and token:
         from mmrlhf_jobs.reporting.push import PushProgress
 
-        return Several((LogProgress(), PushProgress(url, Path(token))))
-    return LogProgress()
+        return Several((LogProgress(log), PushProgress(url, Path(token))))
+    return LogProgress(log)

@@ -17,10 +17,11 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interrupted, Interruption
-from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.parts import SidecarParts, Valued
+from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["Item", "fill_parts"]
+__all__ = ["Item", "Made", "fill_parts", "make_sidecar"]
 
 Item: TypeAlias = tuple[RankedResponse, tuple[int, ...]]
 """A record and the indices of its responses that need a value."""
@@ -101,6 +102,49 @@ def fill_parts(
             parts.write(values)
             computed += len(values)
     return int(runtime.sum([computed])[0])
+
+
+@dataclass(frozen=True)
+class Made:
+    """A side-car that is there now.
+
+    Attributes:
+        responses: Responses in it.
+        computed: How many of them this run has computed, over all processes.
+    """
+
+    responses: int
+    computed: int
+
+
+def make_sidecar(
+    out: str,
+    identity: SidecarIdentity,
+    dataset: RankedDataset,
+    compute: Callable[[Sequence[Item]], Sequence[Valued]],
+    *,
+    queries_per_batch: int,
+    runtime: Runtime,
+    interruption: Interruption,
+    storage: StorageOptions | None,
+) -> Made:
+    """Make a side-car at a URI of its own; parts lie in ``<out>.parts`` until all are there.
+
+    Values that an earlier run has left in the parts or in the side-car itself are kept. Other
+    arguments and errors are those of `fill_parts`.
+    """
+    parts = SidecarParts(f"{out}.parts", identity, whole=out, storage=storage)
+    computed = fill_parts(
+        parts,
+        dataset,
+        compute,
+        queries_per_batch=queries_per_batch,
+        runtime=runtime,
+        interruption=interruption,
+    )
+    responses = runtime.on_main(lambda: parts.merge(out))
+    runtime.on_main(parts.remove)
+    return Made(responses, computed)
 
 
 def _missing(batch: Sequence[Item], done: set[bytes]) -> list[Item]:

@@ -1,153 +1,113 @@
-"""``python -m mmrlhf_jobs score``: a reward model's scores for any data set, as a step of its own.
+"""A reward model's scores for any data set.
 
-Under torchrun the queries are shared among the processes. The scores appear at ``--out`` when all
-are there; until then the parts that are done lie in ``<out>.parts``, and the same command goes on.
+Under torchrun the queries are shared among the processes. The scores appear at ``out`` when all are
+there; until then the parts that are done lie in ``<out>.parts``, and the same step goes on.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from pydantic import ValidationError
+from functools import partial
+from typing import Literal
 
 from mmrlhf_api import DataSource
-from mmrlhf_jobs.errors import SpecError
-from mmrlhf_jobs.process.context import TrainingContext
-from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
-from mmrlhf_jobs.scores.parts import SidecarParts
-from mmrlhf_jobs.scores.passes import fill_parts
-from mmrlhf_jobs.storage.uris import StorageOptions
-from mmrlhf_jobs.training.inputs import open_dataset
-from mmrlhf_jobs.training.reward.scoring import BATCH_TOKENS, QUERIES_PER_PART, RewardScoring
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
+from mmrlhf_api.uris import Uri
+from mmrlhf_jobs.steps.spec import Dtype, Place, StepSpec
+from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
-__all__ = ["ScoringCommand", "parse_scoring"]
+__all__ = ["STEP", "InferenceChanges", "ScoreSpec"]
 
 
-@dataclass(frozen=True)
-class ScoringCommand:
-    """What to score with what.
+class InferenceChanges(ApiModel):
+    """How to score, where not as in the model's own job."""
 
-    Attributes:
-        model: URI of the reward model.
-        data: Records.
-        out: URI of the side-car to write.
-        inference: Settings of `RewardInference` that differ from those of the model's own job.
-        dtype: Type of the weights.
-        batch_tokens: Places of the cache that a batch may take.
-        max_invalid_fraction: Share of rows that may be invalid and are left out then.
-        seed: Seed of sampled critiques.
-        storage: How to reach an object store.
-    """
-
-    model: str
-    data: DataSource
-    out: str
-    inference: Mapping[str, object]
-    dtype: str
-    batch_tokens: int
-    max_invalid_fraction: float
-    seed: int
-    storage: StorageOptions
-
-    def run(self, context: TrainingContext) -> None:
-        """Score what is missing, and join the parts when nothing is.
-
-        Raises:
-            InputError: The model or the data is wrong, or `out` holds other scores.
-            Interrupted: The command was asked to stop; what is done is kept.
-        """
-        runtime, progress = context.runtime, context.progress
-        progress.emit("phase", phase="validate", message=f"checking {self.data.uri}")
-        dataset = open_dataset(
-            self.data,
-            max_invalid_fraction=self.max_invalid_fraction,
-            seed=self.seed,
-            runtime=runtime,
-            options=self.storage,
-        )
-        progress.emit("phase", phase="load", message=f"loading {self.model}")
-        model = CritiqueRewardModel.from_pretrained(
-            self.model,
-            inference=self.inference,
-            dtype=self.dtype,  # type: ignore[arg-type]
-            device=runtime.device,
-            seed=self.seed,
-            scratch=context.scratch / f"rank-{runtime.rank}",
-            storage=self.storage,
-        )
-        identity = model.identity()
-        parts = SidecarParts(f"{self.out}.parts", identity, whole=self.out, storage=self.storage)
-        scoring = RewardScoring(
-            model, dataset.records, batch_tokens=self.batch_tokens, storage=self.storage
-        )
-        progress.emit(
-            "phase", phase="score", message=f"scoring {dataset.records.num_records} queries"
-        )
-        computed = fill_parts(
-            parts,
-            dataset.records,
-            scoring.score,
-            queries_per_batch=QUERIES_PER_PART,
-            runtime=runtime,
-            interruption=context.interruption,
-        )
-        total = runtime.on_main(lambda: parts.merge(self.out))
-        runtime.on_main(parts.remove)
-        cut = int(runtime.sum([scoring.cut])[0])
-        progress.emit(
-            "done",
-            artifacts=self.out,
-            metrics={"responses": total, "computed": computed, "cutCritiques": cut},
-        )
+    critique: Literal["generated", "groundTruth", "none"] | None = None
+    """Critique that the score is read after."""
+    samples: PositiveInt | None = None
+    """Critiques of each response."""
+    temperature: NonNegativeFloat | None = None
+    """Sampling temperature of critiques; 0 is greedy."""
+    max_new_tokens: PositiveInt | None = None
+    """Most tokens of a critique."""
 
 
-def parse_scoring(arguments: Sequence[str]) -> ScoringCommand:
-    """Read the command line; argparse ends the process on a wrong one.
+class ScoreSpec(StepSpec):
+    """What to score with what."""
+
+    step: Literal["score"] = "score"
+    """Name of the step."""
+    model: Place
+    """Folder of a reward model."""
+    data: Uri
+    """RankedResponse/v1 records: a file or a folder."""
+    out: Place
+    """Side-car to write, *.parquet."""
+    media_root: Uri | None = None
+    """Where relative media paths start; without it, the folder of the file that names them."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be invalid and are left out then."""
+    inference: InferenceChanges = InferenceChanges()
+    """How to score, where not as in the model's own job."""
+    dtype: Dtype = "float32"
+    """Type of the weights."""
+    batch_tokens: PositiveInt = 65_536
+    """Places of the cache that a batch may take; 4 GB for 7 billion weights."""
+    seed: Seed = 0
+    """Seed of sampled critiques."""
+
+
+def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
+    """Score what is missing, and join the parts when nothing is.
 
     Raises:
-        SpecError: A value is out of range.
+        InputError: The model or the data is wrong, or `out` holds other scores.
+        Interrupted: The step was asked to stop; what is done is kept.
     """
-    parser = argparse.ArgumentParser(
-        prog="mmrlhf_jobs score", description=(__doc__ or "").partition("\n")[0]
+    from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
+    from mmrlhf_jobs.scores.passes import make_sidecar
+    from mmrlhf_jobs.training.inputs import open_dataset
+    from mmrlhf_jobs.training.reward.scoring import score_records
+
+    members, storage = context.gang, context.storage
+    runtime = members.runtime
+    context.tell("validate", f"checking {spec.data}")
+    dataset = open_dataset(
+        DataSource(uri=spec.data, media_root=spec.media_root),
+        max_invalid_fraction=spec.max_invalid_fraction,
+        seed=spec.seed,
+        runtime=runtime,
+        options=storage,
     )
-    parser.add_argument("--model", required=True, metavar="URI", help="folder of a reward model")
-    parser.add_argument("--data", required=True, metavar="URI", help="RankedResponse/v1 records")
-    parser.add_argument("--out", required=True, metavar="URI", help="side-car to write (.parquet)")
-    parser.add_argument("--media-root", metavar="URI", help="where relative media paths start")
-    parser.add_argument("--max-invalid-fraction", type=float, default=0.0, metavar="SHARE")
-    inference = parser.add_argument_group("inference (default: as in the model's own job)")
-    inference.add_argument("--critique", choices=["generated", "groundTruth", "none"])
-    inference.add_argument("--samples", type=int, help="critiques of each response")
-    inference.add_argument("--temperature", type=float, help="0 is greedy")
-    inference.add_argument("--max-new-tokens", type=int, help="most tokens of a critique")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--endpoint", help="URL of an S3-compatible service")
-    parser.add_argument("--region", help="region of the S3 service")
-    options = parser.parse_args(arguments)
-    given = {
-        name: value
-        for name in ("critique", "samples", "temperature", "max_new_tokens")
-        if (value := getattr(options, name)) is not None
-    }
-    try:
-        data = DataSource(uri=options.data, media_root=options.media_root)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
-        )
-        raise SpecError(f"mmrlhf_jobs score: {problems}") from error
-    return ScoringCommand(
-        model=options.model,
-        data=data,
-        out=options.out,
-        inference=given,
-        dtype=options.dtype,
-        batch_tokens=options.batch_tokens,
-        max_invalid_fraction=options.max_invalid_fraction,
-        seed=options.seed,
-        storage=StorageOptions(endpoint=options.endpoint, region=options.region),
+    context.tell("load", f"loading {spec.model}")
+    model = CritiqueRewardModel.from_pretrained(
+        spec.model,
+        inference=spec.inference.model_dump(exclude_none=True),
+        dtype=spec.dtype,
+        device=runtime.device,
+        seed=spec.seed,
+        scratch=context.scratch / f"rank-{runtime.rank}",
+        storage=storage,
     )
+    context.tell("score", f"scoring {dataset.records.num_records} queries")
+    made, cut = score_records(
+        model,
+        dataset.records,
+        partial(
+            make_sidecar,
+            spec.out,
+            runtime=runtime,
+            interruption=members.interruption,
+            storage=storage,
+        ),
+        context=members,
+        storage=storage,
+        batch_tokens=spec.batch_tokens,
+    )
+    report = {"responses": made.responses, "computed": made.computed, "cutCritiques": cut}
+    if runtime.is_main:
+        context.show(report)
+    return Outcome(spec.out, report)
+
+
+STEP = Step("Score all responses of a data set with a reward model.", ScoreSpec, _run, shared=True)

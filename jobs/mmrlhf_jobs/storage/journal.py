@@ -36,7 +36,8 @@ class Journal:
         self.path = Path(str(path).removeprefix("file://"))
         if "://" in str(path) and not str(path).startswith("file://"):
             raise InputError(
-                f"{path}: a journal must be on a local file system or a mounted volume"
+                f"{path}: a journal must be on a local file system or a mounted volume; name one"
+                " there by --journal"
             )
         with self._errors("open"):
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mmrlhf_jobs.endpoints.critiques import PROMPT, CritiqueStep
+from mmrlhf_jobs.endpoints.critiques import PROMPT, CritiqueInquiry
 from mmrlhf_jobs.endpoints.requests import TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.models.adapter import load_model
@@ -34,7 +34,7 @@ def expander(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     processor.save_pretrained(folder)
     loaded = load_model(folder, dtype="float32", attention="sdpa")
-    step = CritiqueStep(EndpointSettings(name="m", base_url="http://x", model="m"))
+    step = CritiqueInquiry(EndpointSettings(name="m", base_url="http://x", model="m"))
     prompts, rows = [], []
     for record in commented_records():
         for question, expansion in zip(

@@ -18,8 +18,9 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.rounds import ImprovementReport, rank_samples, sample_queries
-from mmrlhf_jobs.improvement.sampling import PolicySampler, SamplingPlan
+from mmrlhf_jobs.improvement.sampling import PolicySampler
 from mmrlhf_jobs.models.adapter import LoadedModel, load_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter

@@ -13,7 +13,8 @@ import torch
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.queries import QueryRecord, as_query
 from mmrlhf_jobs.improvement.groups import Sample
-from mmrlhf_jobs.improvement.sampling import PolicySampler, SamplingPlan
+from mmrlhf_jobs.improvement.plan import SamplingPlan
+from mmrlhf_jobs.improvement.sampling import PolicySampler
 from mmrlhf_jobs.models.adapter import LoadedModel, load_model
 from tests.jobs.models.tiny import picture, save_tiny
 from tests.unit.data.builders import make_record

@@ -14,6 +14,9 @@ import yaml
 
 from mmrlhf_api import KINDS, ArtifactStore, parse_job
 from mmrlhf_jobs.endpoints.settings import load_endpoints
+from mmrlhf_jobs.steps.command_line import parse_arguments
+from mmrlhf_jobs.steps.registry import find_step, step_names
+from mmrlhf_jobs.steps.runner import load_step
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhfctl.app import app
 
@@ -38,6 +41,15 @@ def command_lines() -> Iterator[tuple[str, str]]:
                 yield page, match[1]
 
 
+def step_lines() -> Iterator[tuple[str, str]]:
+    """Arguments of each command line of a step, by page."""
+    for page, text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            for match in re.finditer(r"-m mmrlhf_jobs ([^#]*)", line):
+                if "..." not in match[1] and "--help" not in match[1]:
+                    yield page, match[1].strip()
+
+
 def mentions() -> Iterator[tuple[str, str]]:
     """Commands that are mentioned within a sentence, by page."""
     for page in PAGES:
@@ -46,6 +58,7 @@ def mentions() -> Iterator[tuple[str, str]]:
 
 
 COMMANDS = sorted(set(command_lines()))
+STEPS = sorted(set(step_lines()))
 GROUP: Any = typer.main.get_command(app)
 
 
@@ -61,6 +74,16 @@ def test_command_lines_are_understood(page: str, line: str) -> None:
     with GROUP.make_context("mmrlhfctl", words[:end]) as context:
         name, command, rest = GROUP.resolve_command(context, words[:end])
         command.make_context(name, rest, parent=context).close()
+
+
+def test_every_step_is_shown() -> None:
+    assert {line.split()[0] for _, line in STEPS} == {*step_names(), "step"}
+
+
+@pytest.mark.parametrize(("page", "line"), STEPS)
+def test_command_lines_of_steps_are_understood(page: str, line: str) -> None:
+    name, *rest = shlex.split(line)
+    assert name == "step" or parse_arguments(find_step(name), rest)
 
 
 @pytest.mark.parametrize(("page", "words"), sorted(set(mentions())))
@@ -84,6 +107,9 @@ def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
                     continue
                 folder = ROOT / path.removeprefix("../mmrlhf/")
                 assert (folder / "kustomization.yaml").is_file(), path
+        elif "step" in document:
+            (tmp_path / "step.yaml").write_text(text)
+            assert load_step(tmp_path / "step.yaml")
         elif "endpoints" in document:
             (tmp_path / "endpoints.yaml").write_text(text)
             assert load_endpoints(str(tmp_path / "endpoints.yaml"))

@@ -2,5 +2,5 @@
 
 On the command line::
 
-    python -m mmrlhf_jobs.data.importers dpo-pairs dpo_pairs.jsonl train.jsonl
+    python -m mmrlhf_jobs import dpo-pairs dpo_pairs.jsonl train.jsonl
 """

@@ -10,7 +10,7 @@ Records and scores go in, a report comes out; nothing here imports torch::
 
 On the command line, from records and a side-car of scores::
 
-    python -m mmrlhf_jobs.evaluation.rewardbench bench.jsonl --scores rewards.parquet
+    python -m mmrlhf_jobs bench bench.jsonl --scores rewards.parquet
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from mmrlhf_jobs.data.critiques import CritiqueSource, critique_of
 from mmrlhf_jobs.data.dataset import RankedDataset
@@ -10,9 +11,10 @@ from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.queries.preference import located
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, Verdict
-from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.parts import Valued
 from mmrlhf_jobs.scores.passes import Item
 from mmrlhf_jobs.scores.table import Sidecar
@@ -20,7 +22,17 @@ from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset
 from mmrlhf_jobs.training.preparation import Preparation
 
-__all__ = ["BATCH_TOKENS", "QUERIES_PER_PART", "RewardScoring", "score_dataset"]
+__all__ = [
+    "BATCH_TOKENS",
+    "QUERIES_PER_PART",
+    "Make",
+    "RewardScoring",
+    "score_dataset",
+    "score_records",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 QUERIES_PER_PART = 16
 """Queries whose scores are written at once; what a kill can cost."""
@@ -133,23 +145,48 @@ class RewardScoring:
             yield batch
 
 
-def score_dataset(
-    model: CritiqueRewardModel, dataset: OpenDataset, preparation: Preparation
-) -> Sidecar:
-    """Scores of a data set within a job: from the cache, or made now and kept there.
+class Make(Protocol[T_co]):
+    """Makes a side-car of values that are computed, wherever it is to be."""
+
+    def __call__(
+        self,
+        identity: SidecarIdentity,
+        dataset: RankedDataset,
+        compute: Callable[[Sequence[Item]], Sequence[Valued]],
+        *,
+        queries_per_batch: int,
+    ) -> T_co:
+        """Arguments and errors as in `fill_parts`."""
+
+
+def score_records(
+    model: CritiqueRewardModel,
+    records: RankedDataset,
+    make: Make[T],
+    *,
+    context: TrainingContext,
+    storage: StorageOptions | None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> tuple[T, int]:
+    """Score a data set, shared among the processes.
+
+    Args:
+        model: The reward model.
+        records: What to score.
+        make: Where the scores go: `SidecarCache.make`, or `make_sidecar` for a file.
+        context: The processes.
+        storage: How to reach an object store.
+        batch_tokens: See `RewardScoring`.
+
+    Returns:
+        What was made, and how many critiques were ended at the largest length.
 
     Raises:
         Interrupted: The job was asked to stop; what is done is kept.
         DataError: See `RewardScoring.score`.
     """
-    cache = preparation.sidecar_cache()
-    identity = model.identity()
-    found = cache.find(identity, dataset.records)
-    if found is not None:
-        return found
-    scoring = RewardScoring(model, dataset.records, storage=preparation.options)
-    made = cache.make(identity, dataset.records, scoring.score, queries_per_batch=QUERIES_PER_PART)
-    context = preparation.context
+    scoring = RewardScoring(model, records, batch_tokens=batch_tokens, storage=storage)
+    made = make(model.identity(), records, scoring.score, queries_per_batch=QUERIES_PER_PART)
     cut = int(context.runtime.sum([scoring.cut])[0])
     if cut:
         context.progress.emit(
@@ -157,4 +194,26 @@ def score_dataset(
             message=f"{cut} critiques were ended at {model.inference.max_new_tokens} tokens "
             "(inference.maxNewTokens)",
         )
+    return made, cut
+
+
+def score_dataset(
+    model: CritiqueRewardModel, dataset: OpenDataset, preparation: Preparation
+) -> Sidecar:
+    """Scores of a data set within a job: from the cache, or made now and kept there.
+
+    Raises:
+        Interrupted, DataError: As `score_records`.
+    """
+    cache = preparation.sidecar_cache()
+    found = cache.find(model.identity(), dataset.records)
+    if found is not None:
+        return found
+    made, _ = score_records(
+        model,
+        dataset.records,
+        cache.make,
+        context=preparation.context,
+        storage=preparation.options,
+    )
     return made

@@ -1,4 +1,4 @@
-"""A data set through one step: ask for all that is missing, then write what came of it.
+"""A data set through one inquiry: ask for all that is missing, then write what came of it.
 
 The journal is what makes a run go on where another one was killed: the second pass over the data
 reads every answer from there, so that the output is the same however often the run was interrupted.
@@ -35,7 +35,7 @@ from mmrlhf_jobs.errors import EndpointError
 from mmrlhf_jobs.storage.journal import Journal
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["Question", "Step", "StepReport", "open_askers", "run_step"]
+__all__ = ["Inquiry", "InquiryReport", "Question", "open_askers", "run_inquiry"]
 
 R = TypeVar("R")
 
@@ -51,7 +51,7 @@ _LISTED: Final = 20
 
 @dataclass(frozen=True)
 class Question:
-    """One request of a step.
+    """One request of an inquiry.
 
     Attributes:
         endpoint: Name of the server to ask.
@@ -66,7 +66,7 @@ class Question:
     place: str
 
 
-class Step(Protocol[R]):
+class Inquiry(Protocol[R]):
     """What is asked about a record, and what becomes of it."""
 
     def questions(self, record: R) -> Sequence[Question]:
@@ -77,8 +77,8 @@ class Step(Protocol[R]):
 
 
 @dataclass
-class StepReport:
-    """What a run of a step came to.
+class InquiryReport:
+    """What a run came to.
 
     Attributes:
         records: Records read.
@@ -135,18 +135,18 @@ async def open_askers(
         }
 
 
-async def run_step(
-    step: Step[R],
+async def run_inquiry(
+    inquiry: Inquiry[R],
     read: Callable[[], Iterable[R]],
     askers: Mapping[str, Asker],
     *,
-    report: StepReport,
+    report: InquiryReport,
     max_failed_fraction: float = 0.0,
 ) -> Iterator[R]:
     """Ask all questions of a data set.
 
     Args:
-        step: What to ask.
+        inquiry: What to ask.
         read: Reads the records from the start; called once to ask and once to assemble.
         askers: Servers by name.
         report: Filled in, whatever comes of the run.
@@ -163,7 +163,7 @@ async def run_step(
     run = _Run(askers)
     workers = sum(asker.settings.concurrency for asker in askers.values())
     try:
-        await _for_each(_questions(step, read, report), run.ask, workers=workers)
+        await _for_each(_questions(inquiry, read, report), run.ask, workers=workers)
         await _for_each(run.suspects(), run.ask_again, workers=workers)
     finally:
         run.fill(report)
@@ -175,7 +175,7 @@ async def run_step(
             f" {max_failed_fraction:g} may fail; answers so far are kept, run again to ask for the"
             " others:\n  " + "\n  ".join([*report.failures, *more])
         )
-    return _assembled(step, read, run)
+    return _assembled(inquiry, read, run)
 
 
 class _Run:
@@ -238,7 +238,7 @@ class _Run:
         assert outcome is not None, f"{question.place} was asked in this run"
         return outcome
 
-    def fill(self, report: StepReport) -> None:
+    def fill(self, report: InquiryReport) -> None:
         """Say what came of it all."""
         report.answered = self._came_back - len(self._failed)
         report.failures = [
@@ -265,19 +265,19 @@ class _Run:
 
 
 def _questions(
-    step: Step[R], read: Callable[[], Iterable[R]], report: StepReport
+    inquiry: Inquiry[R], read: Callable[[], Iterable[R]], report: InquiryReport
 ) -> Iterator[Question]:
     for record in read():
         report.records += 1
-        for question in step.questions(record):
+        for question in inquiry.questions(record):
             report.questions += 1
             yield question
 
 
-def _assembled(step: Step[R], read: Callable[[], Iterable[R]], run: _Run) -> Iterator[R]:
+def _assembled(inquiry: Inquiry[R], read: Callable[[], Iterable[R]], run: _Run) -> Iterator[R]:
     for record in read():
-        outcomes = [run.outcome(question) for question in step.questions(record)]
-        yield step.assemble(record, outcomes)
+        outcomes = [run.outcome(question) for question in inquiry.questions(record)]
+        yield inquiry.assemble(record, outcomes)
 
 
 async def _for_each(

@@ -1,0 +1,189 @@
+"""A whole improvement: queries in, ranked records and their scores out, shared by processes."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.sources import Source, list_data_files
+from mmrlhf_jobs.data.writers import write_records
+from mmrlhf_jobs.improvement.plan import SamplingPlan
+from mmrlhf_jobs.improvement.rounds import (
+    ImprovementReport,
+    rank_samples,
+    sample_queries,
+)
+from mmrlhf_jobs.improvement.sampling import PolicySampler
+from mmrlhf_jobs.models.adapter import Dtype, LoadedModel, load_model
+from mmrlhf_jobs.models.folders import digest_folder, fetch_model
+from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.process.shared_work import SharedWork
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard
+from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
+from mmrlhf_jobs.scores.writer import SidecarWriter
+from mmrlhf_jobs.storage.journal import Journal
+from mmrlhf_jobs.storage.uris import StorageOptions
+
+__all__ = ["Improvement", "improve"]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What to improve on what.
+
+    Attributes:
+        queries: ``Query/v1`` or ``RankedResponse/v1`` records.
+        media_root: Folder of their media; None: that of the queries.
+        part: Number and count: only every count-th query from this one on.
+        policy: Folder of the model to sample from.
+        policy_name: Its name in the records.
+        reward: Folder of the reward model.
+        dtype: Type of the weights of both.
+        plan: How to sample.
+        min_spread: The best score must be more than this above the worst.
+        batch_size: Queries sampled at once.
+        out: Records to write.
+        scores: Side-car to write.
+        journal: File of samples and scores; the processes of a machine share it.
+    """
+
+    queries: str
+    media_root: str | None
+    part: tuple[int, int]
+    policy: str
+    policy_name: str
+    reward: str
+    dtype: Dtype
+    plan: SamplingPlan
+    min_spread: float
+    batch_size: int
+    out: str
+    scores: str
+    journal: str
+
+
+def improve(
+    asked: Improvement, context: TrainingContext, *, storage: StorageOptions
+) -> ImprovementReport:
+    """Make ranked records of a policy's own responses.
+
+    Each process takes the next batch of queries when it is done with one. What it makes is in the
+    journal, from which the first process writes the files when all are done.
+
+    Raises:
+        InputError: The queries or a model is wrong.
+        StorageError: A file cannot be written.
+        Interrupted: The process was asked to stop; what is done is kept.
+    """
+    runtime = context.runtime
+    scratch = context.scratch / f"rank-{runtime.rank}"
+    source = Source(asked.queries, storage=storage)
+    root = asked.media_root or list_data_files(source)[0].folder
+    load = partial(load_media, root=root, storage=storage)
+    # Sampling takes hours: what is no reward model is told before.
+    reward = fetch_model(asked.reward, scratch / "reward", storage)
+    RewardModelCard.read(reward)
+    report = ImprovementReport()
+    batches = _Batches(source, asked, context)
+    with Journal(asked.journal) as journal:
+        context.progress.emit("phase", phase="sample", message=f"sampling from {asked.policy}")
+        sampler, policy = _load_policy(asked, context, scratch / "policy", storage)
+        for batch in batches.share("sample"):
+            sample_queries(
+                batch, sampler, journal, load=load, report=report, batch_size=asked.batch_size
+            )
+        # The policy's keys are still needed, its weights are not.
+        policy.model.to("meta")
+        gc.collect()
+        context.progress.emit("phase", phase="score", message=f"scoring with {asked.reward}")
+        scorer = CritiqueRewardModel.from_pretrained(
+            reward, dtype=asked.dtype, device=runtime.device
+        )
+        rank = partial(
+            rank_samples,
+            sampler=sampler,
+            scorer=scorer,
+            journal=journal,
+            load=load,
+            min_spread=asked.min_spread,
+        )
+        scored = ImprovementReport()
+        for batch in batches.share("score"):
+            deque(rank(batch, report=scored), maxlen=0)
+        # What is ranked now is in the journal, whoever has sampled and scored it.
+        write = partial(_write, asked, scorer.identity(), storage=storage)
+        runtime.on_main(lambda: write(rank(batches.queries(), report=report)))
+    report.sampled_now, report.scored_now = map(
+        int, runtime.sum([report.sampled_now, report.scored_now + scored.scored_now])
+    )
+    return report
+
+
+class _Batches:
+    """The queries of a run, in batches that the processes share."""
+
+    def __init__(self, source: Source, asked: Improvement, context: TrainingContext) -> None:
+        self._source = source
+        self._part = asked.part
+        self._size = asked.batch_size
+        self._count = -(-sum(1 for _ in self.queries()) // self._size)
+        self._progress = context.progress
+        self._work = SharedWork(context.runtime, context.interruption, (), self._tell)
+
+    def queries(self) -> Iterator[QueryRecord]:
+        """All of them, from the start."""
+        part, parts = self._part
+        return islice(stream_queries(self._source), part, None, parts)
+
+    def share(self, stage: str) -> Iterator[list[QueryRecord]]:
+        """Batches for this process; ends when all processes are done with all."""
+        queries, at = self.queries(), 0
+        # Places only grow, so that one pass over the queries serves all of them.
+        for place in self._work.share(stage, range(self._count)):
+            deque(islice(queries, (place - at) * self._size), maxlen=0)
+            at = place + 1
+            yield list(islice(queries, self._size))
+
+    def _tell(self, counts: dict[str, int]) -> None:
+        # Every batch is sampled and then scored.
+        self._progress.emit("step", step=counts.get("parts", 0), totalSteps=2 * self._count)
+
+
+def _load_policy(
+    asked: Improvement, context: TrainingContext, scratch: Path, storage: StorageOptions
+) -> tuple[PolicySampler, LoadedModel]:
+    folder = fetch_model(asked.policy, scratch, storage)
+    loaded = load_model(folder, dtype=asked.dtype, attention="sdpa")
+    loaded.model.to(context.runtime.device)
+    digest = digest_folder(folder)
+    return PolicySampler(loaded, asked.plan, name=asked.policy_name, digest=digest), loaded
+
+
+def _write(
+    asked: Improvement,
+    identity: SidecarIdentity,
+    ranked: Iterator[tuple[RankedResponse, list[float]]],
+    *,
+    storage: StorageOptions,
+) -> None:
+    with SidecarWriter(asked.scores, identity, storage=storage) as writer:
+
+        def records() -> Iterator[RankedResponse]:
+            for record, values in ranked:
+                writer.write(
+                    record_keys(record),
+                    values,
+                    record_id=record.record_id,
+                    response_ids=[one.response_id for one in record.responses],
+                )
+                yield record
+
+        write_records(records(), asked.out, storage=storage)

@@ -1,0 +1,75 @@
+"""Queries with responses out to an annotation tool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from mmrlhf_api.scalars import PositiveInt, Seed
+from mmrlhf_jobs.annotation.argilla.export import export_argilla
+from mmrlhf_jobs.annotation.label_studio.export import export_label_studio
+from mmrlhf_jobs.annotation.media_links import MediaLinks
+from mmrlhf_jobs.annotation.tasks import ExportReport, make_tasks, write_key
+from mmrlhf_jobs.data.queries import stream_queries
+from mmrlhf_jobs.data.sources import Source, list_data_files
+from mmrlhf_jobs.steps.spec import POSITIONAL, Place, StepSpec
+from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+
+__all__ = ["STEP", "AnnotationExportSpec", "Tool"]
+
+Tool = Literal["label-studio", "argilla"]
+"""An annotation tool."""
+
+_EXPORTERS: Final = {"label-studio": export_label_studio, "argilla": export_argilla}
+
+
+class AnnotationExportSpec(StepSpec):
+    """What annotators are to see, and how."""
+
+    step: Literal["annotate-export"] = "annotate-export"
+    """Name of the step."""
+    tool: Annotated[Tool, POSITIONAL]
+    """The annotation tool."""
+    queries: Annotated[Place, POSITIONAL]
+    """Query/v1 with responses: a file, a folder or a pattern."""
+    folder: Annotated[Place, POSITIONAL]
+    """Where the files for the tool are written."""
+    key: Annotated[Place, POSITIONAL]
+    """File to write, *.jsonl, that leads back to responses; not for annotators."""
+    seed: Seed = 0
+    """Seed of the order of the responses."""
+    media_root: Place | None = None
+    """Folder of the media; without it, that of the queries."""
+    media_url: Place | None = None
+    """The same folder, as annotators' browsers see it."""
+    embed_media: bool = False
+    """Put the images into the tasks instead."""
+    max_frames: PositiveInt = 32
+    """Most frames of a video, evenly spread."""
+
+
+def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
+    """Write tasks and key.
+
+    Raises:
+        InputError: The queries or their media are wrong, or annotators could not open the media.
+    """
+    source = Source(spec.queries, storage=context.storage)
+    report = ExportReport(key=spec.key)
+    context.tell("export", f"writing tasks for {spec.tool} to {spec.folder}")
+    tasks = make_tasks(stream_queries(source), report, seed=spec.seed)
+    links = MediaLinks(
+        root=spec.media_root or list_data_files(source)[0].folder,
+        url=spec.media_url,
+        embed=spec.embed_media,
+        max_frames=spec.max_frames,
+        storage=context.storage,
+    )
+    exported = _EXPORTERS[spec.tool](
+        tasks, spec.folder, links, report, seed=spec.seed, storage=context.storage
+    )
+    write_key(exported, spec.key, storage=context.storage)
+    context.show(report.to_dict())
+    return Outcome(spec.folder, report.to_dict())
+
+
+STEP = Step("Write queries with responses for an annotation tool.", AnnotationExportSpec, _run)

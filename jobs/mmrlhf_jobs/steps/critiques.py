@@ -1,0 +1,73 @@
+"""Human comments expanded into critiques by a model server (paper 3.2 and Table 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from mmrlhf_api.scalars import Fraction
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.data.stream import stream_records
+from mmrlhf_jobs.data.writers import write_records
+from mmrlhf_jobs.endpoints.critiques import CritiqueInquiry
+from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquiry
+from mmrlhf_jobs.endpoints.settings import load_endpoints
+from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.steps.spec import POSITIONAL, JournaledSpec, Place
+from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.storage.journal import Journal
+
+__all__ = ["STEP", "CritiquesSpec"]
+
+
+class CritiquesSpec(JournaledSpec):
+    """Whose comments to expand, and by whom."""
+
+    step: Literal["critiques"] = "critiques"
+    """Name of the step."""
+    records: Annotated[Place, POSITIONAL]
+    """RankedResponse/v1 records: a file, a folder or a pattern."""
+    out: Annotated[Place, POSITIONAL]
+    """File to write, *.jsonl or *.parquet."""
+    endpoints: Place
+    """YAML file of the one server to ask."""
+    max_failed_fraction: Fraction = 0.0
+    """Share of the questions that may stay without a usable answer."""
+
+
+def _run(spec: CritiquesSpec, context: StepContext) -> Outcome:
+    """Expand what is not expanded yet.
+
+    Raises:
+        InputError: The records or the file of endpoints are wrong.
+        EndpointError: The server cannot be used, or too many of its answers cannot.
+    """
+    report = InquiryReport()
+    try:
+        asyncio.run(_expand(spec, context, report))
+    finally:
+        # Also of a run that failed: it has cost something.
+        if report.records:
+            context.show(report.to_dict())
+    return Outcome(spec.out, report.to_dict())
+
+
+async def _expand(spec: CritiquesSpec, context: StepContext, report: InquiryReport) -> None:
+    endpoints = load_endpoints(spec.endpoints, context.storage)
+    if len(endpoints) > 1:
+        raise SpecError(f"{spec.endpoints}: critiques are of one endpoint, not {len(endpoints)}")
+    source = Source(spec.records, storage=context.storage)
+    context.tell("ask", f"expanding the comments of {spec.records}")
+    with Journal(spec.journal_of(spec.out)) as journal:
+        async with open_askers(endpoints, journal, storage=context.storage) as askers:
+            records = await run_inquiry(
+                CritiqueInquiry(endpoints[0]),
+                lambda: stream_records(source),
+                askers,
+                report=report,
+                max_failed_fraction=spec.max_failed_fraction,
+            )
+        write_records(records, spec.out, storage=context.storage)
+
+
+STEP = Step("Expand human comments into critiques (paper Table 7).", CritiquesSpec, _run)

@@ -1,0 +1,96 @@
+"""What a step is told: one type for a file and for a command line.
+
+A file has the wire names of the fields, the command line the same as flags: ``maxFailedFraction``
+is ``--max-failed-fraction``. Fields of an inner group, such as ``storage.endpoint``, are flags of
+their own name. The string under a field is its description in ``--help``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from annotated_types import MinLen
+from pydantic import Strict
+
+from mmrlhf_api.base import ApiModel
+from mmrlhf_api.scalars import Seconds
+from mmrlhf_jobs.process.store_options import patient_options
+from mmrlhf_jobs.storage.uris import StorageOptions
+
+__all__ = [
+    "POSITIONAL",
+    "Dtype",
+    "Flag",
+    "JournaledSpec",
+    "Place",
+    "Places",
+    "Positional",
+    "StepSpec",
+    "StorageSettings",
+]
+
+
+@dataclass(frozen=True)
+class Positional:
+    """Marks a field that stands on the command line without a flag, in the order of the fields."""
+
+
+POSITIONAL: Final = Positional()
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Gives a field another flag than its name.
+
+    Attributes:
+        name: The flag, with its dashes.
+    """
+
+    name: str
+
+
+Place = Annotated[str, MinLen(1)]
+"""A path, a URL or a pattern."""
+
+Places = Annotated[tuple[Place, ...], Strict(strict=False), MinLen(1)]
+"""Several of them, at least one."""
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Type of a model's weights."""
+
+
+class StorageSettings(ApiModel):
+    """Where the object store of s3:// URIs is; credentials come from the environment."""
+
+    endpoint: str | None = None
+    """URL of an S3-compatible service; without it, AWS itself."""
+    region: str | None = None
+    """Region of the S3 service."""
+    outage_seconds: Seconds = 300
+    """Seconds that the store may be away before the step gives up."""
+
+    def options(self) -> StorageOptions:
+        """The same for those who read and write."""
+        return patient_options(
+            endpoint=self.endpoint, region=self.region, outage_seconds=self.outage_seconds
+        )
+
+
+class StepSpec(ApiModel):
+    """What every step is told; each adds ``step: Literal[NAME] = NAME`` and its own."""
+
+    storage: StorageSettings = StorageSettings()
+    """How to reach an object store."""
+
+
+class JournaledSpec(StepSpec):
+    """A step whose results are dear, and kept one by one."""
+
+    journal: Place | None = None
+    """File that keeps what is done, to go on from and to share between runs; on a local file system
+    or a mounted volume. Without it, OUT.journal."""
+
+    def journal_of(self, out: str) -> str:
+        """Where the journal of an output is: the one place that names it."""
+        return self.journal or f"{out}.journal"
