@@ -172,12 +172,9 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
     """Train with one log-probability per response, prompt shared."""
     import torch
 
-    from mmrlhf_jobs.attention.split import (
-        SHARED_PREFIX_SDPA,
-        register_shared_prefix_attention,
-    )
+    from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
     from mmrlhf_jobs.forward.responses import response_log_probs
-    from mmrlhf_jobs.models import EncodedGroup
+    from mmrlhf_jobs.models import DecoderInputs, EncodedGroup
     from mmrlhf_jobs.objectives.preference import preference_loss
     from mmrlhf_jobs.objectives.supervised import supervised_loss
 
@@ -190,10 +187,15 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
             return torch.arange(len(group.prompt_ids))[None]
 
         def embed(
-            self, model: PreTrainedModel, input_ids: torch.Tensor, *_: object
-        ) -> torch.Tensor:
-            embeds: torch.Tensor = model.get_input_embeddings()(input_ids)
-            return embeds
+            self,
+            model: PreTrainedModel,
+            input_ids: torch.Tensor,
+            positions: torch.Tensor,
+            *_: object,
+            every_part: bool = False,
+        ) -> DecoderInputs:
+            del every_part
+            return DecoderInputs(model.get_input_embeddings()(input_ids), positions[0])
 
         def decoder(self, model: PreTrainedModel) -> nn.Module:
             module: nn.Module = model.model

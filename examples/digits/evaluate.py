@@ -13,7 +13,8 @@ from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.evaluation.generation import generate_answers
-from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel, load_model
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.loading import load_model
 
 __all__ = ["AnswerScores", "evaluate"]
 

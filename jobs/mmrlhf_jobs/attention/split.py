@@ -10,65 +10,22 @@ R=64, 0.80 at R=256 and 0.79 at n=8, P=1024, R=100 (one CPU core, minimum of 4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mmrlhf_jobs.attention.layout import RowLayout
+
 __all__ = [
     "SHARED_PREFIX_SDPA",
-    "RowLayout",
-    "attention_name",
     "register_shared_prefix_attention",
     "shared_prefix_attention",
 ]
 
 SHARED_PREFIX_SDPA = "mmrlhf_sdpa"
-
-
-@dataclass(frozen=True)
-class RowLayout:
-    """Where the parts of every row are.
-
-    Attributes:
-        prompts: Per row the number of prompt tokens.
-        responses: Per row the lengths of its responses, in order of place.
-        length: Length of the rows, padding included.
-    """
-
-    prompts: tuple[int, ...]
-    responses: tuple[tuple[int, ...], ...]
-    length: int
-
-    @property
-    def used(self) -> tuple[int, ...]:
-        """Per row the number of tokens that are not padding."""
-        return tuple(p + sum(r) for p, r in zip(self.prompts, self.responses, strict=True))
-
-    def response_mask(self) -> Tensor:
-        """Mask ``[1, 1, R, P + R]`` for the largest P and R of the rows; True attends.
-
-        A response of ``r`` tokens after a prompt of ``p`` takes ``[:, :, :r, P - p : P + r]``:
-        token ``i`` attends to the prompt and to the response up to itself.
-        """
-        prompt = max(self.prompts)
-        response = max(map(max, self.responses))
-        return torch.ones(1, 1, response, prompt + response, dtype=torch.bool).tril(prompt)
-
-    def full_mask(self) -> Tensor:
-        """Mask ``[rows, 1, length, length]`` of all tokens; True attends."""
-        mask = torch.ones(self.length, self.length, dtype=torch.bool).tril()
-        mask = mask.repeat(len(self.prompts), 1, 1, 1)
-        for row, (prompt, responses) in enumerate(zip(self.prompts, self.responses, strict=True)):
-            start = prompt
-            for count in responses:
-                mask[row, 0, start : start + count, prompt:start] = False
-                start += count
-        return mask
 
 
 def shared_prefix_attention(
@@ -137,11 +94,6 @@ def shared_prefix_attention(
             parts.append(parts[0].new_zeros(shape))
         rows.append(torch.cat(parts, dim=2))
     return torch.cat(rows).transpose(1, 2).contiguous(), None
-
-
-def attention_name(config: PretrainedConfig) -> str:
-    """Name of the attention that a decoder's configuration selects."""
-    return str(getattr(config, "_attn_implementation", None))
 
 
 def register_shared_prefix_attention() -> None:

@@ -29,12 +29,12 @@ class Evaluation(Protocol[Out_contra]):
         """Result before training, where it is known without a forward pass."""
 
     def run(
-        self, score: Callable[[Sequence[EncodedGroup]], Out_contra], *, spare: bool
+        self, forward: Callable[[Sequence[EncodedGroup]], Out_contra], *, spare: bool
     ) -> EvaluationResult:
         """Result now.
 
         Args:
-            score: The model's forward pass.
+            forward: The model's forward pass.
             spare: Processes without queries run a spare one, for engines whose forward pass is
                 collective.
         """

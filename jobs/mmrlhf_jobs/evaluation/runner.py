@@ -19,7 +19,7 @@ __all__ = ["CATEGORIES", "PreferenceEvaluation", "PreferenceResult"]
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 """Categories of the paper's Table 4, in its order."""
 
-Score = Callable[[Sequence[EncodedGroup]], ResponseLogProbs]
+Forward = Callable[[Sequence[EncodedGroup]], ResponseLogProbs]
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class PreferenceEvaluation:
         """Result of the reference policy, from its log-probabilities alone."""
         return self._tally(lambda queries: [query.reference for query in queries], spare=False)
 
-    def run(self, score: Score, *, spare: bool) -> PreferenceResult:
+    def run(self, forward: Forward, *, spare: bool) -> PreferenceResult:
         """Result of a policy; see `Evaluation.run`."""
 
         def policy(queries: Sequence[Query]) -> list[torch.Tensor]:
-            log_probs = score([query.encoded for query in queries]).sums.double().cpu()
+            log_probs = forward([query.encoded for query in queries]).sums.double().cpu()
             return list(log_probs.split([len(query.encoded.responses) for query in queries]))
 
         return self._tally(policy, spare=spare)

@@ -1,5 +1,6 @@
-"""Log-probabilities of ranked responses, with the prompt computed once per query.
+"""Forward passes over groups: log-probabilities with the prompt once per query, and writing.
 
-``packing.py`` lays groups out in rows, ``attention.py`` keeps the responses of a row apart,
-``logprobs.py`` turns hidden states into log-probabilities, ``scoring.py`` joins them.
+``packing.py`` lays groups out in rows, ``logprobs.py`` turns hidden states into
+log-probabilities, ``responses.py`` joins them; ``decoding.py`` writes text token by token,
+``choices.py`` picks the tokens.
 """

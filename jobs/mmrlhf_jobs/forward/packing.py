@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmrlhf_jobs.attention.split import RowLayout
+from mmrlhf_jobs.attention.layout import RowLayout
 from mmrlhf_jobs.models.adapter import EncodedGroup
 
 __all__ = ["PackedRows", "pack"]

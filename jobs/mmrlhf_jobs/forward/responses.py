@@ -9,19 +9,17 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, RowLayout, attention_name
+from mmrlhf_jobs.attention.backends import CAUSAL, shared_prefix_backend
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.logprobs import token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
 __all__ = [
+    "GroupModel",
     "LogProbHead",
     "ResponseLogProbs",
-    "ResponseScorer",
-    "Scorer",
-    "hidden_states",
-    "pack_rows",
+    "ResponseModel",
     "response_log_probs",
 ]
 
@@ -71,11 +69,11 @@ def response_log_probs(
     Raises:
         ModelError: ``shared_prefix`` is asked for but the model cannot do it.
     """
-    head = LogProbHead(model, adapter, chunk_tokens)
-    return _score(model, adapter, groups, head, shared_prefix=shared_prefix)
+    module = ResponseModel(model, adapter, shared_prefix=shared_prefix, chunk_tokens=chunk_tokens)
+    return module(groups)  # type: ignore[no-any-return]
 
 
-class Scorer(nn.Module):
+class GroupModel(nn.Module):
     """A model that reads groups, as a module whose forward pass engines can wrap.
 
     DeepSpeed and DDP act on ``forward`` of the module they are given. Under ZeRO-3 this one also
@@ -86,6 +84,10 @@ class Scorer(nn.Module):
         adapter: Adapter of its family.
         shared_prefix: As in :func:`response_log_probs`.
         chunk_tokens: As in :func:`response_log_probs`.
+
+    Attributes:
+        every_part: Run tower and projector for groups without media too, because weights are
+            split over processes (see `VLMAdapter.embed`). Whoever splits them sets it.
     """
 
     def __init__(
@@ -100,16 +102,57 @@ class Scorer(nn.Module):
         self.model = model
         self.adapter = adapter
         self.shared_prefix = shared_prefix
+        self.every_part = False
         self._log_probs = LogProbHead(model, adapter, chunk_tokens)
 
+    def pack(self, groups: Sequence[EncodedGroup]) -> PackedRows:
+        """Lay out groups in rows, if the model can take them.
 
-class ResponseScorer(Scorer):
+        Raises:
+            ModelError: A shared prefix is asked for but the model cannot do it.
+        """
+        if self.shared_prefix and not self.adapter.supports_shared_prefix:
+            raise ModelError(
+                "this model or its attention takes no mask per response (sliding windows, or "
+                "attention flash_attention_2); set objective.sharedPrefix to auto or off"
+            )
+        return pack(groups, self.adapter.prompt_positions, shared_prefix=self.shared_prefix)
+
+    def hidden_states(self, groups: Sequence[EncodedGroup], rows: PackedRows) -> Tensor:
+        """Hidden states after the decoder's final norm, ``[rows * L, H]``, from one pass."""
+        device = next(self.model.parameters()).device
+        decoder = self.adapter.decoder(self.model)
+        inputs = self.adapter.embed(
+            self.model,
+            rows.input_ids.to(device),
+            rows.position_ids.to(device),
+            groups,
+            rows.copies,
+            every_part=self.every_part,
+        )
+        backend = shared_prefix_backend(decoder.config) if self.shared_prefix else CAUSAL
+        assert backend is not None  # `pack` refuses a model without one
+        masks = backend.inputs(rows.layout, dtype=inputs.inputs_embeds.dtype, device=device)
+        output = decoder(use_cache=False, **inputs.keywords(), **masks)
+        hidden: Tensor = output.last_hidden_state
+        return hidden.flatten(0, 1)
+
+
+class ResponseModel(GroupModel):
     """Module whose forward pass is :func:`response_log_probs`."""
 
     def forward(self, groups: Sequence[EncodedGroup]) -> ResponseLogProbs:
-        """Score groups; see :func:`response_log_probs`."""
-        return _score(
-            self.model, self.adapter, groups, self._log_probs, shared_prefix=self.shared_prefix
+        """Log-probabilities of the groups' responses; see :func:`response_log_probs`."""
+        rows = self.pack(groups)
+        hidden = self.hidden_states(groups, rows)
+        device = hidden.device
+        predicting = hidden.index_select(0, rows.sources.to(device))
+        log_probs = self._log_probs(predicting, rows.targets.to(device))
+        return ResponseLogProbs(
+            sums=torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())]),
+            lengths=rows.lengths.to(device),
+            tokens_forwarded=rows.input_ids.numel(),
+            real_tokens=rows.real_tokens,
         )
 
 
@@ -133,80 +176,3 @@ class LogProbHead(nn.Module):
         return token_log_probs(
             hidden, layer.weight, layer.bias, targets, chunk_tokens=self._chunk_tokens
         )
-
-
-def pack_rows(
-    adapter: VLMAdapter, groups: Sequence[EncodedGroup], *, shared_prefix: bool
-) -> PackedRows:
-    """Lay out groups in rows, if the model can take them.
-
-    Raises:
-        ModelError: ``shared_prefix`` is asked for but the model cannot do it.
-    """
-    if shared_prefix and not adapter.supports_shared_prefix:
-        raise ModelError(
-            "this model or its attention takes no mask per response (sliding windows, or "
-            "attention flash_attention_2); set objective.sharedPrefix to auto or off"
-        )
-    return pack(groups, adapter.prompt_positions, shared_prefix=shared_prefix)
-
-
-def _score(
-    model: PreTrainedModel,
-    adapter: VLMAdapter,
-    groups: Sequence[EncodedGroup],
-    head: LogProbHead,
-    *,
-    shared_prefix: bool,
-) -> ResponseLogProbs:
-    rows = pack_rows(adapter, groups, shared_prefix=shared_prefix)
-    hidden = hidden_states(model, adapter, groups, rows, shared_prefix=shared_prefix)
-    device = hidden.device
-    predicting = hidden.flatten(0, 1).index_select(0, rows.sources.to(device))
-    log_probs = head(predicting, rows.targets.to(device))
-    return ResponseLogProbs(
-        sums=torch.stack([part.sum() for part in log_probs.split(rows.lengths.tolist())]),
-        lengths=rows.lengths.to(device),
-        tokens_forwarded=rows.input_ids.numel(),
-        real_tokens=rows.real_tokens,
-    )
-
-
-def hidden_states(
-    model: PreTrainedModel,
-    adapter: VLMAdapter,
-    groups: Sequence[EncodedGroup],
-    rows: PackedRows,
-    *,
-    shared_prefix: bool,
-) -> Tensor:
-    """Hidden states after the decoder's final norm, ``[rows, L, H]``, from one forward pass."""
-    device = next(model.parameters()).device
-    decoder = adapter.decoder(model)
-    attention = attention_name(decoder.config)
-    input_ids = rows.input_ids.to(device)
-    embeds = adapter.embed(model, input_ids, groups, rows.copies)
-    positions = rows.position_ids.to(device)
-    # Plain rotary models want [rows, L], multimodal ones [3, rows, L].
-    inputs: dict[str, Tensor | RowLayout] = {
-        "position_ids": positions[0] if len(positions) == 1 else positions
-    }
-    if not shared_prefix:
-        # Right padding under a causal mask is seen by no token that counts: a 2-D mask is enough.
-        used = torch.tensor(rows.layout.used, device=device)
-        places = torch.arange(rows.layout.length, device=device)
-        inputs["attention_mask"] = (places < used[:, None]).long()
-    elif attention == SHARED_PREFIX_SDPA:
-        inputs["attention_mask"] = rows.layout.response_mask().to(device)
-        inputs["row_layout"] = rows.layout
-    else:
-        mask = rows.layout.full_mask().to(device)
-        if attention == "eager":
-            lowest = torch.finfo(embeds.dtype).min
-            mask = torch.zeros_like(mask, dtype=embeds.dtype).masked_fill(~mask, lowest)
-        # A mask of four dimensions is taken as it is; without one, positions that restart would
-        # be read as independent documents and the responses would lose their prompt.
-        inputs["attention_mask"] = mask
-    output = decoder(inputs_embeds=embeds, use_cache=False, **inputs)
-    hidden: Tensor = output.last_hidden_state
-    return hidden

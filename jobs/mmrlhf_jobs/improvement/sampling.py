@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 
-import torch
-from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
-
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.parts import GenerationParams, ModelOrigin
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.forward.choices import choose_sampled
+from mmrlhf_jobs.forward.decoding import end_tokens, write_answers
 from mmrlhf_jobs.improvement.groups import Flaw, Sample
 from mmrlhf_jobs.improvement.plan import SamplingPlan
-from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.adapter import LoadedModel
 
 __all__ = ["PolicySampler"]
 
@@ -42,10 +40,7 @@ class PolicySampler:
         self._loaded = loaded
         self._name = name
         self._digest = digest
-        tokenizer = loaded.processor.tokenizer
-        ends = loaded.model.generation_config.eos_token_id
-        ends = tokenizer.eos_token_id if ends is None else ends
-        self._ends: list[int] = list(ends) if isinstance(ends, list) else [ends]
+        self._ends = end_tokens(loaded)
 
     def key(self, query: QueryRecord) -> str:
         """Digest of all that the samples of a query depend on."""
@@ -75,7 +70,6 @@ class PolicySampler:
             for number in range(plan.samples)
         ]
 
-    @torch.no_grad()
     def sample(
         self, queries: Sequence[tuple[QueryRecord, Sequence[LoadedMedia]]]
     ) -> list[list[Sample]]:
@@ -91,31 +85,23 @@ class PolicySampler:
             DataError: A question holds something that the chat template reserves.
         """
         loaded, plan = self._loaded, self.plan
-        model, tokenizer = loaded.model, loaded.processor.tokenizer
         prompts = [loaded.adapter.encode(one.query.text, media, []) for one, media in queries]
-        ids, mask = _left_padded(prompts, plan.samples, tokenizer.pad_token_id)
         seeds = [plan.seed_of(one, n) for one, _ in queries for n in range(plan.samples)]
-        training = model.training
-        model.eval()
-        try:
-            copies = [plan.samples] * len(prompts)
-            generated = model.generate(
-                inputs_embeds=loaded.adapter.embed(model, ids.to(model.device), prompts, copies),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=plan.max_new_tokens,
-                do_sample=False,  # the processor below has drawn already
-                eos_token_id=self._ends,
-                pad_token_id=tokenizer.pad_token_id,
-                logits_processor=LogitsProcessorList([_SeededDraws(plan, seeds)]),
-            )
-        finally:
-            model.train(training)
-        texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
-        ended = torch.isin(generated.cpu(), torch.tensor(self._ends)).any(1).tolist()
+        answers = write_answers(
+            loaded.model,
+            loaded.adapter,
+            prompts,
+            choose=choose_sampled(seeds, temperature=plan.temperature, top_p=plan.top_p),
+            ends=self._ends,
+            max_new_tokens=plan.max_new_tokens,
+            samples=plan.samples,
+        )
+        decode = loaded.processor.tokenizer.decode
+        texts = [str(decode(answer.tokens, skip_special_tokens=True)) for answer in answers]
         questions = chain.from_iterable([one.query.text] * plan.samples for one, _ in queries)
         found = [
-            Sample(text, self._flaw(question, text, ended=whole))
-            for question, text, whole in zip(questions, texts, ended, strict=True)
+            Sample(text, self._flaw(question, text, ended=answer.ended))
+            for question, text, answer in zip(questions, texts, answers, strict=True)
         ]
         return [found[at : at + plan.samples] for at in range(0, len(found), plan.samples)]
 
@@ -130,35 +116,3 @@ class PolicySampler:
         except DataError:
             return "unusable"
         return None
-
-
-class _SeededDraws(LogitsProcessor):
-    """Draws the next token of each row from the row's own stream, by inverting its distribution."""
-
-    def __init__(self, plan: SamplingPlan, seeds: Sequence[int]) -> None:
-        self._temperature = plan.temperature
-        self._nucleus = TopPLogitsWarper(plan.top_p) if plan.top_p < 1 else None
-        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        scores = scores.float() / self._temperature
-        if self._nucleus is not None:
-            scores = self._nucleus(input_ids, scores)
-        cumulated = scores.softmax(-1).double().cumsum(-1)
-        draws = torch.stack(
-            [torch.rand((), generator=one, dtype=torch.float64) for one in self._streams]
-        )
-        levels = draws.to(scores.device)[:, None] * cumulated[:, -1:]
-        chosen = torch.searchsorted(cumulated, levels, right=True)
-        return torch.full_like(scores, float("-inf")).scatter(-1, chosen, 0.0)
-
-
-def _left_padded(prompts: Sequence[EncodedGroup], copies: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and mask ``[prompts * copies, L]``, int64."""
-    length = max(len(prompt.prompt_ids) for prompt in prompts)
-    ids = torch.full((len(prompts), length), pad, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, length - len(prompt.prompt_ids) :] = prompt.prompt_ids
-        mask[row, length - len(prompt.prompt_ids) :] = 1
-    return ids.repeat_interleave(copies, 0), mask.repeat_interleave(copies, 0)

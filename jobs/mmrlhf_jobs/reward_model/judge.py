@@ -30,17 +30,14 @@ from mmrlhf_jobs.data.critiques import CritiqueSource
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError, SpecError
-from mmrlhf_jobs.models.adapter import Attention, Dtype, EncodedGroup, LoadedModel, load_model
+from mmrlhf_jobs.forward.choices import Choose, choose_likeliest, choose_sampled
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
+from mmrlhf_jobs.models.loading import Attention, Dtype, load_model
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
-from mmrlhf_jobs.reward_model.writing import (
-    Choose,
-    choose_likeliest,
-    choose_sampled,
-    write_critiques,
-)
+from mmrlhf_jobs.reward_model.writing import write_critiques
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
 

@@ -10,12 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.forward.responses import (
-    DEFAULT_CHUNK_TOKENS,
-    Scorer,
-    hidden_states,
-    pack_rows,
-)
+from mmrlhf_jobs.forward.responses import DEFAULT_CHUNK_TOKENS, GroupModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 from mmrlhf_jobs.reward_model.head import RewardHead
 
@@ -42,7 +37,7 @@ class ResponseRewards:
     real_tokens: int
 
 
-class RewardScorer(Scorer):
+class RewardScorer(GroupModel):
     """Reads critiques by teacher forcing (paper 3.2): critique and score from the same pass.
 
     With a shared prefix a query of n responses costs ``P + sum(R_i)`` tokens, R with the critique.
@@ -73,16 +68,14 @@ class RewardScorer(Scorer):
         Raises:
             TrainingError: A response does not end with the terminal token, where the score is read.
         """
-        rows = pack_rows(self.adapter, groups, shared_prefix=self.shared_prefix)
+        rows = self.pack(groups)
         last = rows.input_ids.flatten()[rows.ends]
         if not bool((last == self.adapter.chat.terminal_id).all()):
             raise TrainingError(
                 f"a sequence ends with token {int(last[last != self.adapter.chat.terminal_id][0])} "
                 f"and not with {self.adapter.chat.terminal_token}, where the score is read"
             )
-        hidden = hidden_states(
-            self.model, self.adapter, groups, rows, shared_prefix=self.shared_prefix
-        ).flatten(0, 1)
+        hidden = self.hidden_states(groups, rows)
         device = hidden.device
         scores = self.reward_head(hidden.index_select(0, rows.ends.to(device)))
         predicting = hidden.index_select(0, rows.sources.to(device))

@@ -17,7 +17,7 @@ from typing import Any
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.training.engines.torch_engine import Engine
+from mmrlhf_jobs.training.engines.interface import Engine
 
 __all__ = ["CheckpointState", "Checkpoints", "RunInputs"]
 

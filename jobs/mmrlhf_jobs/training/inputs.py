@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from mmrlhf_api import DataSource, ModelSource, Trainable
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
@@ -15,13 +12,14 @@ from mmrlhf_jobs.data.report import ValidationReport
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.validation import scan
 from mmrlhf_jobs.errors import SpecError
-from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter, load_model
+from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
+from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["OpenDataset", "Policy", "open_dataset", "torch_dtype", "use_shared_prefix"]
+__all__ = ["OpenDataset", "Policy", "open_dataset", "use_shared_prefix"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Policy:
     ) -> Policy:  # fmt: skip
         """Load the model and freeze what is not trained.
 
-        Dropout is off, as in TRL's DPOTrainer: policy and reference must see the same network.
+        Dropout is off, so that policy and reference see the same network.
 
         Args:
             source: Which model.
@@ -73,7 +71,6 @@ class Policy:
         folder = fetch_model(source.uri, scratch, options)
         loaded = load_model(folder, dtype=weights, attention=source.attention)  # type: ignore[arg-type]
         loaded.adapter.freeze(loaded.model, trainable)
-        _disable_dropout(loaded.model)
         loaded.model.to(runtime.device)
         digest = runtime.on_main(lambda: digest_folder(folder))
         return cls(loaded=loaded, folder=folder, digest=digest)
@@ -130,19 +127,3 @@ def use_shared_prefix(setting: str, adapter: VLMAdapter) -> bool:
             "per response (sliding windows, or attention flash_attention_2); use auto"
         )
     return setting != "off" and adapter.supports_shared_prefix
-
-
-def _disable_dropout(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        # Attention layers keep their rate as a number and pass it to the kernel.
-        for name in ("attention_dropout", "dropout"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """The dtype of a name of the API."""
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype

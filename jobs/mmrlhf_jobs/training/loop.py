@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import Generic
 
 from mmrlhf_api import Optimizer
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.queries.protocols import Builder, Q
-from mmrlhf_jobs.training.engines.torch_engine import Engine
+from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.plan import Step, StepPlan, micro_batches
 from mmrlhf_jobs.training.recipe import Objective, Out
 from mmrlhf_jobs.training.schedule import learning_rate
 
 __all__ = ["OptimizerLoop", "StepFigures"]
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class OptimizerLoop(Generic[Q, Out]):
             spare=spare,
         )
         for number, (queries, counted) in enumerate(batches):
-            output = self.engine.score([query.encoded for query in queries])
+            output = self.engine.forward([query.encoded for query in queries])
             micro = self.objective.loss(
                 queries,
                 output,
@@ -153,5 +152,4 @@ class OptimizerLoop(Generic[Q, Out]):
 
 
 def _names(queries: tuple[Q, ...]) -> str:
-    shown = "; ".join(query.name for query in queries[:_SHOWN])
-    return shown if len(queries) <= _SHOWN else f"{shown}; and {len(queries) - _SHOWN} more"
+    return "; ".join(first_few([query.name for query in queries]))

@@ -93,8 +93,8 @@ class Preparation:
         )
         check_rows(dataset.records, check, runtime=self.context.runtime)
 
-    def load_policy(self, *, deepspeed: bool) -> Policy:
-        """Load the model that is trained.
+    def load_policy(self, *, weights: str) -> Policy:
+        """Load the model that is trained, with its weights in this number format.
 
         Raises:
             ModelError: It is missing or incomplete.
@@ -104,8 +104,7 @@ class Preparation:
         return Policy.load(
             spec.model,
             spec.trainable,
-            # Without DeepSpeed, half precision is autocast over float32 weights.
-            weights=spec.model.dtype if deepspeed else "float32",
+            weights=weights,
             scratch=self.context.scratch,
             runtime=self.context.runtime,
             options=self.options,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch import nn
 
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
+from mmrlhf_jobs.forward.responses import GroupModel
 from mmrlhf_jobs.queries.protocols import Builder, Q, TrainingQuery
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
@@ -107,7 +107,7 @@ class PreparedRun(Generic[Q, Out]):
         metrics: Figures that are known before the first step, by wire name.
     """
 
-    module: nn.Module
+    module: GroupModel
     train: OpenDataset
     builder: Builder[Q]
     objective: Objective[Q, Out]

@@ -24,9 +24,9 @@ from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.reporting.metrics import MetricsLog
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
-from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
-from mmrlhf_jobs.training.engines.torch_engine import Engine, TorchEngine
-from mmrlhf_jobs.training.inputs import Policy, torch_dtype
+from mmrlhf_jobs.training.engines.interface import Engine
+from mmrlhf_jobs.training.engines.registry import choose_engine
+from mmrlhf_jobs.training.inputs import Policy
 from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
 from mmrlhf_jobs.training.pace import Pace
 from mmrlhf_jobs.training.plan import StepPlan
@@ -62,13 +62,7 @@ class Trainer(Generic[Q, Out]):
         self._preparation = Preparation(job, context, self._store, self._options)
         self._recipe = recipe(self._preparation)
         self._step = 0
-        parallelism = job.spec.parallelism
-        self._uses_deepspeed = parallelism.engine == "deepspeed" or (
-            parallelism.engine == "auto" and self._runtime.world_size > 1
-        )
-        self._engine_name = (
-            f"deepspeed-{parallelism.zero_stage}" if self._uses_deepspeed else "torch"
-        )
+        self._engine = choose_engine(job.spec, self._runtime)
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -101,7 +95,7 @@ class Trainer(Generic[Q, Out]):
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         train, held_out = self._preparation.open_data()
-        policy = self._preparation.load_policy(deepspeed=self._uses_deepspeed)
+        policy = self._preparation.load_policy(weights=self._engine.weights_dtype)
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
         if self._job.spec.training.gradient_checkpointing:
@@ -114,7 +108,8 @@ class Trainer(Generic[Q, Out]):
     ) -> tuple[MetricsLog, dict[str, EvaluationResult]]:
         spec, context = self._job.spec, self._context
         records = prepared.train.records
-        engine = self._engine(prepared)
+        engine: Engine[Out] = self._engine.build(prepared.module)
+        prepared.module.every_part = self._engine.is_sharded
         checkpoints = self._checkpoints()
         state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
         log = MetricsLog(
@@ -166,24 +161,6 @@ class Trainer(Generic[Q, Out]):
         self._store.remove(self._layout.manifest)
         self._store.remove(self._layout.prefix)
 
-    def _engine(self, prepared: PreparedRun[Q, Out]) -> Engine[Out]:
-        spec = self._job.spec
-        dtype = torch_dtype(spec.model.dtype)
-        if self._uses_deepspeed:
-            return DeepSpeedEngine(
-                prepared.module,
-                spec.optimizer,
-                parallelism=spec.parallelism,
-                runtime=self._runtime,
-                dtype=dtype,
-            )
-        return TorchEngine(
-            prepared.module,
-            spec.optimizer,
-            device=self._runtime.device,
-            autocast=None if spec.model.dtype == "float32" else dtype,
-        )
-
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(
             self._store,
@@ -205,7 +182,7 @@ class Trainer(Generic[Q, Out]):
             return None
         state = self._runtime.on_main(
             lambda: checkpoints.latest(
-                world_size=self._runtime.world_size, engine=self._engine_name, inputs=digests
+                world_size=self._runtime.world_size, engine=self._engine.name, inputs=digests
             )
         )
         if state is None:
@@ -222,7 +199,7 @@ class Trainer(Generic[Q, Out]):
         return CheckpointState(
             step=self._step,
             world_size=self._runtime.world_size,
-            engine=self._engine_name,
+            engine=self._engine.name,
             inputs=prepared.digests,
             objective=prepared.objective.state(),
             metrics=log.text(),
@@ -247,7 +224,7 @@ class Trainer(Generic[Q, Out]):
         self._context.progress.emit(
             "phase", phase="evaluate", message=f"held-out data after step {self._step}"
         )
-        return evaluation.run(engine.score, spare=self._uses_deepspeed)
+        return evaluation.run(engine.forward, spare=self._engine.collective_forward)
 
     def _results(
         self, evaluation: Evaluation[Out] | None, engine: Engine[Out]
@@ -287,7 +264,7 @@ class Trainer(Generic[Q, Out]):
                 prepared,
                 results,
                 processes=self._runtime.world_size,
-                engine=self._engine_name,
+                engine=self._engine.name,
                 steps=self._step,
                 attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
             )

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmrlhf_jobs.endpoints.critiques import PROMPT, CritiqueInquiry
 from mmrlhf_jobs.endpoints.requests import TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
-from mmrlhf_jobs.models.adapter import load_model
+from mmrlhf_jobs.models.loading import load_model
 from tests.jobs.endpoints.items import EXPANSIONS, commented_records
 from tests.jobs.models.tiny import make_processor, save_tiny
 

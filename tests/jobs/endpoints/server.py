@@ -19,7 +19,8 @@ from aiohttp import web
 from PIL import Image
 
 from mmrlhf_jobs.data.media import LoadedMedia
-from mmrlhf_jobs.models.adapter import LoadedModel, load_model
+from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.loading import load_model
 
 __all__ = ["Fault", "ModelServer"]
 
@@ -190,10 +191,12 @@ class ModelServer:
         loaded: LoadedModel = self._loaded
         group = loaded.adapter.encode(_question(body), media, [])
         ids = group.prompt_ids[None]
+        places = loaded.adapter.prompt_positions(group)[:, None]
+        embedded = loaded.adapter.embed(loaded.model, ids, places, [group], [1])
         torch.manual_seed(body.get("seed", 0))
         temperature = body.get("temperature", 1.0)
         generated = loaded.model.generate(
-            inputs_embeds=loaded.adapter.embed(loaded.model, ids, [group], [1]),
+            inputs_embeds=embedded.inputs_embeds,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=body["max_tokens"],
             do_sample=temperature > 0,

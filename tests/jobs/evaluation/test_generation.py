@@ -7,7 +7,8 @@ import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.evaluation.generation import generate_answers
-from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel, load_model
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.loading import load_model
 from tests.jobs.models.tiny import picture, save_tiny
 
 

@@ -17,7 +17,7 @@ import deepspeed
 import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
-from mmrlhf_jobs.forward.responses import ResponseScorer
+from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from tests.jobs.models.tiny import picture
 
@@ -41,7 +41,7 @@ def groups(loaded: LoadedModel) -> list[EncodedGroup]:
     ]
 
 
-def sgd(scorer: ResponseScorer) -> torch.optim.Optimizer:
+def sgd(scorer: ResponseModel) -> torch.optim.Optimizer:
     """Plain SGD: Adam would blow up the rounding of gradients that are zero in theory."""
     return torch.optim.SGD([p for p in scorer.parameters() if p.requires_grad], lr=1e-4)
 
@@ -50,7 +50,7 @@ def losses_alone(folder: Path, steps: int) -> list[list[float]]:
     """Losses of both groups, step by step, when one process trains on both."""
     loaded = load_model(folder, dtype="float32", attention="sdpa")
     loaded.adapter.freeze(loaded.model, Parts())
-    scorer = ResponseScorer(loaded.model, loaded.adapter, shared_prefix=True)
+    scorer = ResponseModel(loaded.model, loaded.adapter, shared_prefix=True)
     optimizer = sgd(scorer)
     series = []
     for _ in range(steps):
@@ -67,7 +67,7 @@ def main() -> None:
     loaded = load_model(sys.argv[1], dtype="float32", attention="sdpa")
     loaded.adapter.freeze(loaded.model, Parts())
     mine = groups(loaded)[int(os.environ["RANK"])]
-    scorer = ResponseScorer(loaded.model, loaded.adapter, shared_prefix=True)
+    scorer = ResponseModel(loaded.model, loaded.adapter, shared_prefix=True)
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     engine, *_ = deepspeed.initialize(
         model=scorer,
@@ -85,6 +85,7 @@ def main() -> None:
             "zero_force_ds_cpu_optimizer": False,
         },
     )
+    scorer.every_part = True
     losses = []
     for _ in range(3):
         loss = -engine([mine]).sums.sum()

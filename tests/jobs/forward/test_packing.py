@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmrlhf_jobs.attention.split import RowLayout
+from mmrlhf_jobs.attention.layout import RowLayout
 from mmrlhf_jobs.forward.packing import pack
 from mmrlhf_jobs.models import EncodedGroup
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from mmrlhf_jobs.attention import split as attention
-from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, RowLayout
-from mmrlhf_jobs.forward.responses import ResponseScorer, response_log_probs
+from mmrlhf_jobs.attention.layout import RowLayout
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA
+from mmrlhf_jobs.forward.responses import ResponseModel, response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 
 # Weights are float64, but the decoder's RMS norms compute in float32.
@@ -208,7 +209,7 @@ def test_token_counts_are_what_the_decoder_sees(loaded: LoadedModel, shared_pref
 def test_scorer_module_is_the_same_function(
     loaded: LoadedModel, groups: list[EncodedGroup]
 ) -> None:
-    scorer = ResponseScorer(loaded.model, loaded.adapter, shared_prefix=True)
+    scorer = ResponseModel(loaded.model, loaded.adapter, shared_prefix=True)
     expected = response_log_probs(loaded.model, loaded.adapter, groups, shared_prefix=True)
     torch.testing.assert_close(scorer(groups).sums, expected.sums, rtol=0, atol=0)
     assert len(list(scorer.parameters())) == len(list(loaded.model.parameters()))

@@ -21,7 +21,8 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.rounds import ImprovementReport, rank_samples, sample_queries
 from mmrlhf_jobs.improvement.sampling import PolicySampler
-from mmrlhf_jobs.models.adapter import LoadedModel, load_model
+from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
 from mmrlhf_jobs.storage.journal import Journal

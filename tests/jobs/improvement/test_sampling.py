@@ -15,7 +15,8 @@ from mmrlhf_jobs.data.queries import QueryRecord, as_query
 from mmrlhf_jobs.improvement.groups import Sample
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.sampling import PolicySampler
-from mmrlhf_jobs.models.adapter import LoadedModel, load_model
+from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.loading import load_model
 from tests.jobs.models.tiny import picture, save_tiny
 from tests.unit.data.builders import make_record
 
@@ -66,8 +67,9 @@ def test_tokens_come_as_often_as_they_are_likely(loaded: LoadedModel) -> None:
     group = loaded.adapter.encode(query.query.text, media, [])
     ids = group.prompt_ids[None]
     with torch.no_grad():
-        embeds = loaded.adapter.embed(loaded.model, ids, [group], [1])
-        logits = loaded.model(inputs_embeds=embeds).logits[0, -1]
+        places = loaded.adapter.prompt_positions(group)[:, None]
+        inputs = loaded.adapter.embed(loaded.model, ids, places, [group], [1])
+        logits = loaded.model(inputs_embeds=inputs.inputs_embeds).logits[0, -1]
     decode = loaded.processor.tokenizer.decode
     # Some tokens have one text: pieces of characters, and those that are no text.
     expected: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
-from mmrlhf_jobs.models.adapter import Attention
+from mmrlhf_jobs.models.loading import Attention
 from mmrlhf_jobs.objectives.preference import index_pairs
 from mmrlhf_jobs.objectives.reward import center_loss, critique_loss, score_loss
 from mmrlhf_jobs.reward_model.head import HeadKind

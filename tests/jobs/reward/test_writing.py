@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmrlhf_jobs.forward.choices import choose_likeliest, choose_sampled
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
-from mmrlhf_jobs.reward_model.writing import choose_likeliest, choose_sampled, write_critiques
+from mmrlhf_jobs.reward_model.writing import write_critiques
 from tests.jobs.reward.conftest import QUERIES, make_scorer
 from tests.jobs.reward.test_scores import plain_inputs
 

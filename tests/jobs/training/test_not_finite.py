@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.sources import Source
-from mmrlhf_jobs.models.adapter import load_model
+from mmrlhf_jobs.models.loading import load_model
 from tests.jobs.training.world import World, write_records
 
 pytestmark = pytest.mark.usefixtures("own_signals")

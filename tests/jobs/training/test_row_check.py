@@ -14,8 +14,9 @@ from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.pairs import PairMode
 from mmrlhf_jobs.data.records import Media, RankedResponse
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.models.adapter import VLMAdapter, load_model
+from mmrlhf_jobs.models.adapter import VLMAdapter
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.queries.judged import JudgedQueryBuilder
 from mmrlhf_jobs.queries.preference import QueryEncoder
 from tests.jobs.models.tiny import picture

@@ -1,1 +1,1 @@
-"""One module a model family."""
+"""One module a model family; each registers its class, on the machinery in ``base``."""

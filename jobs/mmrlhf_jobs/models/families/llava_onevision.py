@@ -10,22 +10,24 @@ Media tokens, as the Hugging Face model makes them:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel
 
-from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, attention_name
-from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.models.adapter import EncodedGroup, TrainableParts
-from mmrlhf_jobs.models.chat import ChatTemplate
+from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.families.base import (
+    FamilyAdapter,
+    GroupFeatures,
+    Placeholder,
+    ProcessedMedia,
+)
+from mmrlhf_jobs.models.families.registry import register
 from mmrlhf_jobs.models.processing import frame_pixels, image_pixels
 
 if TYPE_CHECKING:
@@ -34,72 +36,29 @@ if TYPE_CHECKING:
 
 __all__ = ["LlavaOnevisionAdapter"]
 
-# What decides about pixels; the rest of the image processor's config is bookkeeping.
-_PIXEL_SETTINGS = (
-    "crop_size",
-    "default_to_square",
-    "do_center_crop",
-    "do_convert_rgb",
-    "do_normalize",
-    "do_pad",
-    "do_rescale",
-    "do_resize",
-    "image_grid_pinpoints",
-    "image_mean",
-    "image_std",
-    "resample",
-    "rescale_factor",
-    "size",
-)
 
-
-class LlavaOnevisionAdapter:
-    """Adapter of ``llava_onevision``; see :class:`mmrlhf_jobs.models.adapter.VLMAdapter`.
-
-    Args:
-        config: The model's configuration.
-        processor: The model's processor.
-
-    Raises:
-        ModelError: Tokenizer and model disagree about the media tokens.
-    """
+@register("llava_onevision")
+class LlavaOnevisionAdapter(FamilyAdapter):
+    """Adapter of ``llava_onevision``."""
 
     processor_class = "LlavaOnevisionProcessor"
+    projector_names = frozenset({"multi_modal_projector", "image_newline"})
+    processor_settings = (
+        "num_image_tokens",
+        "vision_feature_select_strategy",
+        "vision_aspect_ratio",
+    )
 
-    def __init__(self, config: PretrainedConfig, processor: ProcessorMixin) -> None:
-        self.config = config
-        self.processor = processor
-        self._media_ids = {"image": config.image_token_id, "frames": config.video_token_id}
-        placeholders = {"image": processor.image_token, "frames": processor.video_token}
-        for kind, token in placeholders.items():
-            token_id = processor.tokenizer.convert_tokens_to_ids(token)
-            if token_id != self._media_ids[kind]:
-                raise ModelError(
-                    f"the tokenizer gives {token!r} the id {token_id}, config.json says "
-                    f"{self._media_ids[kind]}; tokenizer and model do not belong together"
-                )
-        self.chat = ChatTemplate(
-            processor.tokenizer,
-            placeholders=placeholders,
-            part_types={"image": "image", "frames": "video"},
-            chat_template=getattr(processor, "chat_template", None),
-        )
+    def placeholders(self) -> Mapping[str, Placeholder]:
+        """Images, and videos as frames."""
+        config, processor = self.config, self.processor
+        return {
+            "image": Placeholder(processor.image_token, config.image_token_id, "image"),
+            "frames": Placeholder(processor.video_token, config.video_token_id, "video"),
+        }
 
-    @property
-    def supports_shared_prefix(self) -> bool:
-        """True unless a layer has a sliding window or the attention takes no custom mask."""
-        text = self.config.text_config
-        full = all(kind == "full_attention" for kind in getattr(text, "layer_types", None) or ())
-        return full and attention_name(text) in (SHARED_PREFIX_SDPA, "sdpa", "eager")
-
-    def encode(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
-    ) -> EncodedGroup:
-        """Tokenise a query and its responses, and process its media.
-
-        Raises:
-            DataError: A text holds a placeholder or the terminal token.
-        """
+    def process(self, media: Sequence[LoadedMedia]) -> ProcessedMedia:
+        """Images as tiles of one tensor, each video as a tensor of its own."""
         images = [item.frames[0] for item in media if item.kind == "image"]
         videos = [item.frames for item in media if item.kind == "frames"]
         inputs: dict[str, Tensor] = {}
@@ -112,95 +71,27 @@ class LlavaOnevisionAdapter:
             "image": iter([self._image_tokens(inputs, index) for index in range(len(images))]),
             "frames": iter([self._video_tokens(len(frames)) for frames in videos]),
         }
-        kinds = [item.kind for item in media]
-        return EncodedGroup(
-            prompt_ids=self.chat.prompt_ids(question, kinds, [next(counts[k]) for k in kinds]),
-            responses=tuple(
-                self.chat.response_ids(text, f"responses[{index}].text")
-                for index, text in enumerate(responses)
-            ),
-            media_inputs=inputs,
-        )
+        return ProcessedMedia(inputs, [next(counts[item.kind]) for item in media])
 
-    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
-        """Tokens that the prompt of a query has at most; see `VLMAdapter.longest_prompt`."""
-        kinds = ["frames" if item.kind == "video" else "image" for item in media]
-        bare = len(self.chat.prompt_ids(question, kinds, [1] * len(kinds))) - len(kinds)
+    def most_media_tokens(self, media: Sequence[Media]) -> int:
+        """One image takes most when its tiles fill the largest resolution."""
         videos = [len(item.files) for item in media if item.kind == "video"]
-        images = len(kinds) - len(videos)
+        images = len(media) - len(videos)
         alone = self._most_image_tokens() if images == 1 else 0
         several = images * (self.processor.num_image_tokens + 1) if images > 1 else 0
-        return bare + alone + several + sum(map(self._video_tokens, videos))
+        return alone + several + sum(map(self._video_tokens, videos))
 
-    def prompt_positions(self, group: EncodedGroup) -> Tensor:
-        """Plain rotary positions, ``[1, P]``."""
-        return torch.arange(len(group.prompt_ids))[None]
+    def features(
+        self, model: PreTrainedModel, kind: str, groups: Sequence[EncodedGroup]
+    ) -> GroupFeatures | None:
+        """Features of all images, or of the frames of all videos."""
+        encode = _image_features if kind == "image" else _video_features
+        return encode(model.model, groups)
 
-    def embed(
-        self,
-        model: PreTrainedModel,
-        input_ids: Tensor,
-        groups: Sequence[EncodedGroup],
-        copies: Sequence[int],
-    ) -> Tensor:
-        """Embed rows of tokens and put the media features in their places, ``[rows, L, H]``."""
-        embeds = cast("Tensor", model.get_input_embeddings()(input_ids))
-        for kind, encode in (("image", _image_features), ("frames", _video_features)):
-            features = encode(model.model, groups)
-            if features is None:
-                if _is_sharded(model):
-                    embeds = embeds + 0.0 * _idle_features(model).sum().to(embeds.dtype)
-                features = [[] for _ in groups]
-            # Row-major order of the rows: each group's features once per copy.
-            repeated = [
-                feature
-                for group, rows in zip(features, copies, strict=True)
-                for _ in range(rows)
-                for feature in group
-            ]
-            places = input_ids == self._media_ids[kind]
-            found = sum(map(len, repeated))
-            if int(places.sum()) != found:
-                raise ModelError(
-                    f"{int(places.sum())} {kind} tokens in the prompts, {found} features from the "
-                    "model: the processor's settings do not fit config.json"
-                )
-            if repeated:
-                joined = torch.cat(repeated).to(embeds.dtype)
-                embeds = embeds.masked_scatter(places[..., None], joined)
-        return embeds
-
-    def decoder(self, model: PreTrainedModel) -> nn.Module:
-        """The Qwen2 decoder."""
-        return cast("nn.Module", model.model.language_model)
-
-    def output_layer(self, model: PreTrainedModel) -> nn.Linear:
-        """The layer from hidden states to the vocabulary."""
-        return cast("nn.Linear", model.get_output_embeddings())
-
-    def freeze(self, model: PreTrainedModel, trainable: TrainableParts) -> None:
-        """Set ``requires_grad`` by part; the newline embedding belongs to the projector."""
-        for name, parameter in model.named_parameters():
-            if ".vision_tower." in f".{name}":
-                wanted = trainable.vision_tower
-            elif "multi_modal_projector." in name or name.endswith("image_newline"):
-                wanted = trainable.projector
-            else:
-                wanted = trainable.language_model
-            parameter.requires_grad_(wanted)
-
-    def template_digest(self) -> str:
-        """Digest of chat template, special tokens and media placement."""
-        return self.chat.digest()
-
-    def image_settings(self) -> str:
-        """Digest of the settings that decide about pixels and numbers of media tokens."""
-        settings = self.processor.image_processor.to_dict()
-        content = {name: settings.get(name) for name in _PIXEL_SETTINGS}
-        for name in ("num_image_tokens", "vision_feature_select_strategy", "vision_aspect_ratio"):
-            content[name] = getattr(self.processor, name)
-        canonical = json.dumps(content, sort_keys=True, default=dict)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+    def idle_features(self, model: PreTrainedModel) -> Tensor:
+        """Features of an empty frame."""
+        side = model.config.vision_config.image_size
+        return _encode_frames(model.model, torch.zeros(1, 1, 3, side, side))
 
     def _image_tokens(self, inputs: dict[str, Tensor], index: int) -> int:
         # Only the processor knows how anyres tiles become tokens; it answers with a text.
@@ -225,14 +116,9 @@ class LlavaOnevisionAdapter:
         return frames * math.ceil(side / 2) ** 2 + 1
 
 
-# The functions below return per group one tensor [tokens, H] for each of its media, or None if no
-# group has media of the kind. A frozen tower builds no graph in them: neither its weights nor the
-# pixels ask for gradients.
-
-
 def _image_features(
     backbone: PreTrainedModel, groups: Sequence[EncodedGroup]
-) -> list[list[Tensor]] | None:
+) -> GroupFeatures | None:
     """Encode the images of all groups in one call."""
     inputs = [group.media_inputs for group in groups if "pixel_values" in group.media_inputs]
     if not inputs:
@@ -256,7 +142,7 @@ def _image_features(
 
 def _video_features(
     backbone: PreTrainedModel, groups: Sequence[EncodedGroup]
-) -> list[list[Tensor]] | None:
+) -> GroupFeatures | None:
     """Encode the frames of all videos in one call, each frame as a video of its own.
 
     Frames know nothing of each other in this family, and videos may differ in length; only the
@@ -275,21 +161,6 @@ def _video_features(
 def _encode_frames(backbone: PreTrainedModel, pixels: Tensor) -> Tensor:
     output = backbone.get_video_features(pixel_values_videos=_like_tower(backbone, pixels))
     return cast("Tensor", getattr(output, "pooler_output", output))
-
-
-def _idle_features(model: PreTrainedModel) -> Tensor:
-    """Run tower and projector on an empty frame.
-
-    Under ZeRO-3 all processes must gather the same parameters in the same order, also where one
-    has no media and the others do; without this they wait for each other for ever.
-    """
-    side = model.config.vision_config.image_size
-    return _encode_frames(model.model, torch.zeros(1, 1, 3, side, side))
-
-
-def _is_sharded(model: PreTrainedModel) -> bool:
-    # DeepSpeed marks the parameters that it has split over processes.
-    return hasattr(next(model.parameters()), "ds_id")
 
 
 def _like_tower(backbone: PreTrainedModel, pixels: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,13 +16,54 @@ from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
-from mmrlhf_jobs.training.engines.torch_engine import parameter_groups
+from mmrlhf_jobs.training.engines.interface import make_optimizer
+from mmrlhf_jobs.training.engines.registry import EngineSpec, register
 
-__all__ = ["DeepSpeedEngine", "deepspeed_settings"]
+__all__ = ["DeepSpeedEngine", "DeepSpeedFactory", "deepspeed_settings"]
 
 _TAG = "state"
 
 Out = TypeVar("Out")
+
+
+@register("deepspeed")
+@dataclass(frozen=True)
+class DeepSpeedFactory:
+    """DeepSpeed, with the weights in the job's own number format.
+
+    Attributes:
+        spec: What the job says.
+        runtime: Process group, already joined.
+    """
+
+    spec: EngineSpec
+    runtime: Runtime
+    collective_forward = True
+
+    @property
+    def name(self) -> str:
+        """The stage is part of it: each writes checkpoints of its own."""
+        return f"deepspeed-{self.spec.parallelism.zero_stage}"
+
+    @property
+    def weights_dtype(self) -> str:
+        """The job's."""
+        return self.spec.model.dtype
+
+    @property
+    def is_sharded(self) -> bool:
+        """Stage 3 splits the weights."""
+        return self.spec.parallelism.zero_stage == 3
+
+    def build(self, module: nn.Module) -> DeepSpeedEngine[Any]:
+        """Put an engine around a module."""
+        return DeepSpeedEngine(
+            module,
+            self.spec.optimizer,
+            parallelism=self.spec.parallelism,
+            runtime=self.runtime,
+            dtype=getattr(torch, self.spec.model.dtype),
+        )
 
 
 def deepspeed_settings(
@@ -85,12 +127,7 @@ class DeepSpeedEngine(Generic[Out]):
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
-        optimizer = torch.optim.AdamW(
-            parameter_groups(module, weight_decay=settings.weight_decay),
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-        )
+        optimizer = make_optimizer(module, settings)
         # The group exists already; this only tells DeepSpeed's own layer about it.
         deepspeed.init_distributed(
             dist_backend="nccl" if runtime.device.type == "cuda" else "gloo",
@@ -103,7 +140,7 @@ class DeepSpeedEngine(Generic[Out]):
             config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
         )
 
-    def score(self, groups: Sequence[EncodedGroup]) -> Out:
+    def forward(self, groups: Sequence[EncodedGroup]) -> Out:
         """What the module makes of several queries."""
         result: Out = self._engine(groups)
         return result

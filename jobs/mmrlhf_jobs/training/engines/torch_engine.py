@@ -1,16 +1,12 @@
-"""Engines: what owns parameters, gradients and the optimizer of a training.
-
-The trainer gives an engine one scalar loss per micro-batch, each already divided by the counts of
-the whole optimizer step over all processes, so that gradients add up: over micro-batches and over
-processes alike. An engine therefore sums, where most libraries average.
-"""
+"""Plain torch on one process."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -18,43 +14,41 @@ from torch import nn
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.training.engines.interface import make_optimizer
+from mmrlhf_jobs.training.engines.registry import EngineSpec, register
 
-__all__ = ["Engine", "TorchEngine", "parameter_groups"]
+__all__ = ["TorchEngine", "TorchFactory"]
 
 Out = TypeVar("Out")
-Out_co = TypeVar("Out_co", covariant=True)
 
 
-class Engine(Protocol[Out_co]):
-    """What the trainer needs of an engine."""
+@register("none")
+@dataclass(frozen=True)
+class TorchFactory:
+    """Plain torch; half precision is autocast over float32 weights.
 
-    def score(self, groups: Sequence[EncodedGroup]) -> Out_co:
-        """What the module makes of several queries."""
+    Attributes:
+        spec: What the job says.
+        runtime: Process group, of one process.
+    """
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Accumulate the gradient of one micro-batch; the loss is a scalar."""
+    spec: EngineSpec
+    runtime: Runtime
+    name = "torch"
+    weights_dtype = "float32"
+    collective_forward = False
+    is_sharded = False
 
-    def step(self, *, learning_rate: float) -> float:
-        """Sum gradients over processes, clip, update, clear; return the norm before clipping."""
-
-    def save(self, folder: Path) -> None:
-        """Write this process's share of the training state into a folder."""
-
-    def load(self, folder: Path) -> None:
-        """Read back what `save` wrote."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """All weights of the module, frozen ones included; complete on rank 0."""
-
-
-def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters, without weight decay for biases and norms (one-dimensional ones)."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    def build(self, module: nn.Module) -> TorchEngine[Any]:
+        """Put an engine around a module."""
+        dtype = self.spec.model.dtype
+        return TorchEngine(
+            module,
+            self.spec.optimizer,
+            device=self.runtime.device,
+            autocast=None if dtype == "float32" else getattr(torch, dtype),
+        )
 
 
 class TorchEngine(Generic[Out]):
@@ -82,17 +76,12 @@ class TorchEngine(Generic[Out]):
         self._device = device
         self._autocast = autocast
         self._max_norm = settings.max_grad_norm
-        self._optimizer = torch.optim.AdamW(
-            parameter_groups(module, weight_decay=settings.weight_decay),
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-        )
+        self._optimizer = make_optimizer(module, settings)
         self._parameters = [
             parameter for group in self._optimizer.param_groups for parameter in group["params"]
         ]
 
-    def score(self, groups: Sequence[EncodedGroup]) -> Out:
+    def forward(self, groups: Sequence[EncodedGroup]) -> Out:
         """What the module makes of several queries."""
         enabled = self._autocast is not None
         with torch.autocast(self._device.type, dtype=self._autocast, enabled=enabled):

@@ -12,7 +12,7 @@ from mmrlhf_api import MMDPOJob
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
-from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseScorer
+from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
 from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, use_shared_prefix
@@ -62,14 +62,14 @@ class MMDPORecipe:
         for dataset in filter(None, (train, held_out)):
             preparation.check_rows(dataset, encoder(dataset).check)
         rewards = open_rewards(spec.reward, train, preparation)
-        scorer = ResponseScorer(
+        model = ResponseModel(
             policy.loaded.model,
             policy.loaded.adapter,
             shared_prefix=use_shared_prefix(spec.objective.shared_prefix, policy.loaded.adapter),
         )
         references = ReferencePass(
             preparation.sidecar_cache(),
-            scorer=scorer,
+            model=model,
             identity=policy.reference_identity(),
             queries_per_batch=EVALUATION_BATCH,
             progress=context.progress,
@@ -104,7 +104,7 @@ class MMDPORecipe:
             record["rewards"] = summary.as_dict()
             metrics["rewardDisagreement"] = summary.disagreement
         return PreparedRun(
-            module=scorer,
+            module=model,
             train=train,
             builder=train_builder,
             objective=PreferenceObjective(spec.objective, seed=spec.training.seed, runtime=runtime),

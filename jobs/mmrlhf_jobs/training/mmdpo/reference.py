@@ -13,7 +13,7 @@ import torch
 
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import load_media
-from mmrlhf_jobs.forward.responses import ResponseScorer
+from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.queries.preference import located
 from mmrlhf_jobs.reporting.events import Progress
 from mmrlhf_jobs.scores.cache import SidecarCache
@@ -30,7 +30,7 @@ class ReferencePass:
 
     Args:
         cache: Where they are kept.
-        scorer: The model before training.
+        model: The model before training.
         identity: Model, template and image settings that the values belong to.
         queries_per_batch: Queries that go through the model at once.
         progress: Where live events go.
@@ -40,13 +40,13 @@ class ReferencePass:
         self,
         cache: SidecarCache,
         *,
-        scorer: ResponseScorer,
+        model: ResponseModel,
         identity: SidecarIdentity,
         queries_per_batch: int,
         progress: Progress,
     ) -> None:
         self._cache = cache
-        self._scorer = scorer
+        self._model = model
         self._identity = identity
         self._queries_per_batch = queries_per_batch
         self._progress = progress
@@ -75,19 +75,19 @@ class ReferencePass:
         return self._cache.make(
             self._identity,
             dataset,
-            lambda items: self._score(dataset, items),
+            lambda items: self._compute(dataset, items),
             queries_per_batch=self._queries_per_batch,
         )
 
     @torch.no_grad()
-    def _score(self, dataset: RankedDataset, items: Sequence[Item]) -> list[Valued]:
+    def _compute(self, dataset: RankedDataset, items: Sequence[Item]) -> list[Valued]:
         groups, names = [], []
         for record, indices in items:
             responses = [record.responses[index] for index in indices]
             with located(record, indices):
                 media = load_media(record, dataset.media_root, storage=self._cache.storage)
                 groups.append(
-                    self._scorer.adapter.encode(
+                    self._model.adapter.encode(
                         record.query.text, media, [response.text for response in responses]
                     )
                 )
@@ -96,7 +96,7 @@ class ReferencePass:
                 (keys[index], record.record_id, response.response_id)
                 for index, response in zip(indices, responses, strict=True)
             ]
-        sums = self._scorer(groups).sums.double().tolist()
+        sums = self._model(groups).sums.double().tolist()
         return [
             Valued(key, value, record_id, response_id)
             for (key, record_id, response_id), value in zip(names, sums, strict=True)

@@ -51,12 +51,12 @@ class RewardEvaluation:
         """A new head knows nothing."""
 
     def run(
-        self, score: Callable[[Sequence[EncodedGroup]], ResponseRewards], *, spare: bool
+        self, forward: Callable[[Sequence[EncodedGroup]], ResponseRewards], *, spare: bool
     ) -> RewardResult:
         """Result of the module as it is; see `Evaluation.run`."""
 
         def judge(queries: Sequence[JudgedQuery]) -> list[_Judged]:
-            output = score([query.encoded for query in queries])
+            output = forward([query.encoded for query in queries])
             sizes = [len(query.encoded.responses) for query in queries]
             columns = (output.scores, output.critique_sums, output.critique_lengths)
             split = [column.double().cpu().split(sizes) for column in columns]

@@ -1,0 +1,131 @@
+"""Loading of a model with the adapter of its family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.families.registry import find_family, supported_model_types
+from mmrlhf_jobs.models.processing import load_processor
+
+__all__ = ["Attention", "Dtype", "load_model"]
+
+_WEIGHT_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+
+
+def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> LoadedModel:
+    """Load a vision-language model from a local Hugging Face folder.
+
+    With ``sdpa`` the decoder gets an attention that behaves exactly as transformers' own, and in
+    addition knows rows of the form ``[prompt | response 1 | response 2 | ...]``. Dropout is off,
+    also in train mode: log-ratios must not carry the noise of two different masks (TRL's
+    ``disable_dropout``). The saved configuration keeps its rates.
+
+    Args:
+        uri: Path of the folder, or the same as ``file://`` URI. Remote folders are fetched by the
+            caller.
+        dtype: Type of all weights.
+        attention: Attention of decoder and vision tower.
+
+    Raises:
+        ModelError: The folder, its configuration or its weights are missing, incomplete or of a
+            family without an adapter.
+    """
+    folder = Path(str(uri).removeprefix("file://"))
+    config = _read_config(folder)
+    model_type = str(config.model_type)
+    family = find_family(model_type)
+    if family is None:
+        raise ModelError(
+            f"{folder}: models of type {model_type!r} are not supported; supported are "
+            f"{', '.join(supported_model_types())}"
+        )
+    _check_weights(folder)
+    register_shared_prefix_attention()
+    decoder_attention = SHARED_PREFIX_SDPA if attention == "sdpa" else attention
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            attn_implementation={
+                "": attention,
+                "text_config": decoder_attention,
+                "vision_config": attention,
+            },
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with their names
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
+    # transformers initialises absent weights at random and only warns.
+    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if absent:
+        raise ModelError(
+            f"{folder}: {len(absent)} weights of {model_type} are missing or have another shape, "
+            f"first {absent[:3]}; the folder does not hold a whole model of its config.json"
+        )
+    _disable_dropout(model)
+    processor = load_processor(folder, family.processor_class)
+    return LoadedModel(model=model, processor=processor, adapter=family(model.config, processor))
+
+
+def _disable_dropout(model: PreTrainedModel) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        # Attention layers keep their rate as a plain number.
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def _read_config(folder: Path) -> PretrainedConfig:
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder; model.uri must name a folder")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json; a model folder is what save_pretrained writes")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}/config.json cannot be used: {error}") from error
+
+
+def _check_weights(folder: Path) -> None:
+    for name in _WEIGHT_INDEXES:
+        index = folder / name
+        if index.is_file():
+            try:
+                shards: Mapping[str, str] = json.loads(index.read_text())["weight_map"]
+            except (ValueError, KeyError) as error:
+                raise ModelError(f"{index} is not an index of weights: {error!r}") from error
+            absent = sorted({shard for shard in shards.values() if not (folder / shard).is_file()})
+            if absent:
+                raise ModelError(
+                    f"{folder}: {len(absent)} weight files named by {name} are missing, first "
+                    f"{absent[0]}; copy the whole model folder"
+                )
+            return
+    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
+        raise ModelError(
+            f"{folder}: no weights; expected model.safetensors or {_WEIGHT_INDEXES[0]}"
+        )

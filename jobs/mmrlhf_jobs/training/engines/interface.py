@@ -1,0 +1,82 @@
+"""Engines: what owns parameters, gradients and the optimizer of a training.
+
+The trainer gives an engine one scalar loss per micro-batch, each already divided by the counts of
+the whole optimizer step over all processes, so that gradients add up: over micro-batches and over
+processes alike. An engine therefore sums, where most libraries average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from mmrlhf_api import Optimizer
+from mmrlhf_jobs.models.adapter import EncodedGroup
+
+__all__ = ["Engine", "EngineFactory", "make_optimizer"]
+
+Out_co = TypeVar("Out_co", covariant=True)
+
+
+class Engine(Protocol[Out_co]):
+    """What the trainer needs of an engine."""
+
+    def forward(self, groups: Sequence[EncodedGroup]) -> Out_co:
+        """What the module makes of several queries."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Accumulate the gradient of one micro-batch; the loss is a scalar."""
+
+    def step(self, *, learning_rate: float) -> float:
+        """Sum gradients over processes, clip, update, clear; return the norm before clipping."""
+
+    def save(self, folder: Path) -> None:
+        """Write this process's share of the training state into a folder."""
+
+    def load(self, folder: Path) -> None:
+        """Read back what `save` wrote."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All weights of the module, frozen ones included; complete on rank 0."""
+
+
+class EngineFactory(Protocol):
+    """Makes the engine of a training, and tells what must be known before there is one."""
+
+    @property
+    def name(self) -> str:
+        """Its name in checkpoints and manifests; checkpoints of another name do not fit."""
+
+    @property
+    def weights_dtype(self) -> str:
+        """Number format of the weights in memory, as the API names it."""
+
+    @property
+    def collective_forward(self) -> bool:
+        """Whether all processes must make as many forward passes."""
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights are split over processes: all must gather the same, in one order."""
+
+    def build(self, module: nn.Module) -> Engine[Any]:
+        """Put an engine around a module, with ``requires_grad`` set as the job wants it."""
+
+
+def make_optimizer(module: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+    """AdamW on what is trained, without weight decay for biases and norms (one-dimensional)."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+    )
