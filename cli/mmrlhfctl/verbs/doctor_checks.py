@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from mmrlhf_api.listing import first_few
 from mmrlhfctl.durations import format_age, parse_time
 
 __all__ = [
@@ -111,9 +112,7 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: str) 
 
 def describe_differences(found: Sequence[str]) -> str:
     """Return differences in one line, the first few by name."""
-    shown = "; ".join(found[:_DIFFERENCES])
-    rest = len(found) - _DIFFERENCES
-    return f"{shown}; and {rest} more" if rest > 0 else shown
+    return "; ".join(first_few(found, shown=_DIFFERENCES))
 
 
 def judge_lease(lease: Mapping[str, Any] | None, now: datetime) -> Finding:

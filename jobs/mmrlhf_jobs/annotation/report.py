@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["AnswerProblem", "ImportReport"]
 
 _LISTED: Final = 1000
-_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class ImportReport:
         allowed = int(max_invalid_fraction * self.answers + 1e-6)
         if self.invalid <= allowed:
             return
-        shown = [f"  {problem}" for problem in self.problems[:_SHOWN]]
-        if self.num_problems > len(shown):
-            shown.append(f"  and {self.num_problems - len(shown)} more")
+        shown = [f"  {line}" for line in first_few(self.problems, total=self.num_problems)]
         raise DataError(
             f"{self.invalid} of {self.answers} answers break a rule, and a share of"
             f" {max_invalid_fraction:g} allows {allowed}; have them mended in the tool, or raise"

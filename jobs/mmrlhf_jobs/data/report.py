@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
@@ -12,7 +13,6 @@ __all__ = ["LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
 LISTED_PROBLEMS: Final = 1000
 """A report lists this many problems; it counts all."""
 
-_SHOWN_PROBLEMS: Final = 20
 
 ProblemKind: TypeAlias = Literal["schema", "unranked", "media", "duplicate"]
 """No record; no pair to form; a media file is missing; the id was used before."""
@@ -93,9 +93,7 @@ class ValidationReport:
         allowed = int(max_invalid_fraction * self.rows + 1e-6)
         if self.num_records and self.num_invalid <= allowed:
             return
-        shown = [f"  {problem}" for problem in self.problems[:_SHOWN_PROBLEMS]]
-        if self.num_invalid > len(shown):
-            shown.append(f"  and {self.num_invalid - len(shown)} more")
+        shown = [f"  {line}" for line in first_few(self.problems, total=self.num_invalid)]
         raise DataError(
             f"{self.num_invalid} of {self.rows} rows are invalid, and maxInvalidFraction"
             f" {max_invalid_fraction:g} allows {allowed}; mend them, or raise it to leave them"

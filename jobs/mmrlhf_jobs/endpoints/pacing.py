@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from mmrlhf_api.backoff import doubling_wait
+
 __all__ = ["Clock", "Pacer", "RetryBudget", "backoff", "retry_after"]
 
 _SPARE_RETRIES: Final = 10
@@ -93,8 +95,7 @@ def backoff(attempt: int, *, first: float, longest: float, draw: float) -> float
         longest: Longest wait after any.
         draw: Uniform in [0, 1).
     """
-    # No float is as large as 2 ** 1024.
-    return draw * min(longest, first * 2.0 ** min(attempt - 1, 64))
+    return draw * doubling_wait(attempt, first=first, longest=longest)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import torch.distributed as dist
 
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interrupted, Interruption
 
@@ -83,14 +84,14 @@ class SharedWork:
             # Those who wait for this process must not wait for ever.
             self._add("failed", 1)
             raise
-        pause = _FIRST_PAUSE
+        looks = 0
         while self._add(f"{name}/done", 0) < min(self._add(f"{name}/taken", 0), len(items)):
             self._stop_if_asked()
             if self._add("failed", 0):
                 raise dist.DistNetworkError("another process of the job has failed")
             self.count("parts", 0)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            looks += 1
+            time.sleep(doubling_wait(looks, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE))
         self.flush()
 
     def count(self, name: str, more: int) -> None:

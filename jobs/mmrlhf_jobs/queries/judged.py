@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.critiques import CritiqueSource, critique_of
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import load_media
@@ -19,8 +20,6 @@ from mmrlhf_jobs.queries.preference import located, record_name, response_names,
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["JudgedQuery", "JudgedQueryBuilder", "count_critiques"]
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -133,11 +132,10 @@ def count_critiques(
                 absent.append(names[index])
     everywhere: Sequence[str] = sorted(name for part in runtime.gather(absent) for name in part)
     if everywhere and missing == "fail":
-        shown = "; ".join(everywhere[:_SHOWN])
+        shown = "; ".join(first_few(everywhere))
         raise DataError(
-            f"{len(everywhere)} responses have no {critique} critique: {shown}"
-            f"{'; ...' if len(everywhere) > _SHOWN else ''}. Add them, or skip their critique loss "
-            "with objective.missingCritique: skip"
+            f"{len(everywhere)} responses have no {critique} critique: {shown}. Add "
+            "them, or skip their critique loss with objective.missingCritique: skip"
         )
     total = int(runtime.sum([responses])[0])
     return {"responses": total, "missing": len(everywhere)}

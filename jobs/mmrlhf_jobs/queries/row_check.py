@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.process.gang import Runtime
 
 __all__ = ["check_rows"]
-
-_SHOWN = 20
 
 
 def check_rows(
@@ -42,6 +41,5 @@ def check_rows(
         return
     if len(found) == 1:
         raise DataError(found[0][2])
-    shown = "; ".join(text for _, _, text in found[:_SHOWN])
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise DataError(f"{len(found)} rows cannot be used: {shown}{more}")
+    shown = "; ".join(first_few([text for _, _, text in found]))
+    raise DataError(f"{len(found)} rows cannot be used: {shown}")

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from mmrlhf_api.backoff import doubling_wait
+
 __all__ = ["TALLY", "Outages", "Tally"]
 
 T = TypeVar("T")
@@ -95,7 +97,7 @@ class Outages:
                 answers: what is cleaned up after the error must not wait as long once more.
         """
         began: float | None = None
-        pause = _FIRST_PAUSE
+        failures = 0
         try:
             while True:
                 try:
@@ -115,8 +117,9 @@ class Outages:
                 else:
                     self._given_up = False
                     return answer
+                failures += 1
+                pause = doubling_wait(failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
                 await self._sleep(min(pause, left))
-                pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             if began is not None:
                 self._leave()

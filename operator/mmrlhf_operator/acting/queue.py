@@ -15,6 +15,7 @@ import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_operator.errors import OperatorError, PostponeError, ServerError
 
 __all__ = ["WorkQueue"]
@@ -136,7 +137,7 @@ class WorkQueue(Generic[K]):
 
     def _retry(self, key: K, error: Exception) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = min(self._first * 2.0 ** min(failures - 1, 16), self._most)
+        seconds = doubling_wait(failures, first=self._first, longest=self._most)
         seconds *= 1 + _JITTER * self._rng.random()
         if isinstance(error, ServerError) and error.retry_after is not None:
             seconds = max(seconds, error.retry_after)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from mmrlhf_api import KINDS, Job, spec_digest
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_api.constants import Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.config import OperatorConfig
@@ -192,7 +193,7 @@ class Reconciler:
     async def _check(self, view: JobView, job: Job, memory: _Memory) -> None:
         finding = await self._checker.check(job)
         memory.checks += 1
-        seconds = min(5.0 * 2.0 ** min(memory.checks, 6), 300.0)
+        seconds = doubling_wait(memory.checks + 1, first=5.0, longest=300.0)
         memory.check = CheckResult(
             digest=spec_digest(job),
             finding=finding,

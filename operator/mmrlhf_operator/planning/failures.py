@@ -16,6 +16,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from mmrlhf_api import RunPolicy
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_api.constants import FailureReason
 from mmrlhf_api.policy import FailureAction
 from mmrlhf_api.termination import Ending, failure_reason
@@ -170,8 +171,9 @@ def backoff(policy: RunPolicy, *, uid: str, attempt: int, restarts: int) -> floa
     """
     if policy.backoff_seconds == 0:
         return 0.0
-    doublings = min(max(restarts - 1, 0), 31)
-    seconds = min(policy.backoff_seconds * 2.0**doublings, float(policy.max_backoff_seconds))
+    seconds = doubling_wait(
+        max(restarts, 1), first=policy.backoff_seconds, longest=float(policy.max_backoff_seconds)
+    )
     digest = hashlib.sha256(f"{uid}:{attempt}".encode()).digest()
     uniform = int.from_bytes(digest[:8], "big") / 2**64
     jittered = seconds * (1 + _JITTER * (2 * uniform - 1))

@@ -56,3 +56,24 @@ def test_a_mixed_batch_answers_as_each_query_alone(loaded: LoadedModel) -> None:
     expected = [stock_answer(loaded, query) for query in queries]
     assert len(set(expected)) == len(expected), "the queries must not all look the same"
     assert generate_answers(loaded, queries, max_new_tokens=12) == expected
+
+
+@pytest.mark.filterwarnings("ignore:Passing `repetition_penalty`")
+def test_penalties_of_the_generation_settings_hold(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in transformers' own generation from embeddings: for the tokens that are written."""
+    query = prompts(loaded)[0]
+    free = generate_answers(loaded, [query], max_new_tokens=12)
+    monkeypatch.setattr(loaded.model.generation_config, "repetition_penalty", 5.0)
+    ids = query.prompt_ids[None]
+    places = loaded.adapter.prompt_positions(query)[:, None]
+    embedded = loaded.adapter.embed(loaded.model, ids, places, [query], [1])
+    generated = loaded.model.generate(
+        inputs_embeds=embedded.inputs_embeds,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=12,
+        do_sample=False,
+    )
+    expected = loaded.processor.tokenizer.decode(generated[0], skip_special_tokens=True)
+    assert [expected] == generate_answers(loaded, [query], max_new_tokens=12) != free

@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ["DS_ACCELERATOR"] = "cpu"
 
 import deepspeed
+import deepspeed.ops
 import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
@@ -68,6 +69,8 @@ def main() -> None:
     loaded.adapter.freeze(loaded.model, Parts())
     mine = groups(loaded)[int(os.environ["RANK"])]
     scorer = ResponseModel(loaded.model, loaded.adapter, shared_prefix=True)
+    # As the engine does: else it would be compiled at the first start, which takes minutes.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     engine, *_ = deepspeed.initialize(
         model=scorer,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.importers.partial_orders import ContradictionError, rebuild_ranks
 from mmrlhf_jobs.data.pairs import Pair
 from mmrlhf_jobs.data.parsing import explain
@@ -28,7 +29,6 @@ __all__ = ["LONG_ANSWER", "ImportReport", "Incomplete", "PairRow", "group_pairs"
 LONG_ANSWER = 128
 """A question is long when its best answer has more characters (paper 2.1, there by GPT-4o)."""
 
-_SHOWN_ERRORS = 20
 
 Incomplete: TypeAlias = Literal["fail", "infer"]
 """What to do when the pairs of a group do not determine its ranks."""
@@ -145,9 +145,7 @@ def group_pairs(
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        shown = [f"  {error}" for error in errors[:_SHOWN_ERRORS]]
-        if len(errors) > len(shown):
-            shown.append(f"  and {len(errors) - len(shown)} more")
+        shown = [f"  {line}" for line in first_few(errors)]
         raise DataError(f"{len(errors)} groups of pairs are wrong:\n" + "\n".join(shown))
     report.records = len(records)
     report.responses = sum(len(record.responses) for record in records)

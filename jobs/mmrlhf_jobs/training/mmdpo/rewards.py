@@ -10,6 +10,7 @@ import numpy as np
 
 from mmrlhf_api import PreferenceObjective as Settings
 from mmrlhf_api import RewardSource
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.pairs import form_pairs
 from mmrlhf_jobs.errors import SidecarError, SpecError
@@ -24,7 +25,6 @@ from mmrlhf_jobs.training.reward.scoring import score_dataset
 __all__ = ["RewardSummary", "open_rewards", "summarise_rewards"]
 
 _BINS = 10
-_SHOWN = 20
 
 
 def open_rewards(
@@ -129,10 +129,9 @@ def summarise_rewards(
         total += float(margins.sum())
     everywhere = sorted(name for part in runtime.gather(absent) for name in part)
     if everywhere:
-        more = f"; and {len(everywhere) - _SHOWN} more" if len(everywhere) > _SHOWN else ""
         raise SidecarError(
             f"{rewards.uri}: has no score for {len(everywhere)} responses of the training data: "
-            f"{'; '.join(everywhere[:_SHOWN])}{more}. The scores were made from other data: "
+            f"{'; '.join(first_few(everywhere))}. The scores were made from other data: "
             "compute them for this data set"
         )
     sums = runtime.sum([pairs, disagreements, total, *counts])
