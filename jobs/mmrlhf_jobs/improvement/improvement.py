@@ -22,9 +22,9 @@ from mmrlhf_jobs.improvement.rounds import (
     sample_queries,
 )
 from mmrlhf_jobs.improvement.sampling import PolicySampler
-from mmrlhf_jobs.models.adapter import Dtype, LoadedModel
+from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-from mmrlhf_jobs.models.loading import load_model
+from mmrlhf_jobs.models.loading import Dtype, load_model
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.shared_work import SharedWork
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard
