@@ -67,6 +67,7 @@ COPY crds /src/crds
 COPY jobs /src/jobs
 COPY operator /src/operator
 COPY cli /src/cli
+COPY sdk /src/sdk
 # Our wheel, unpacked where it belongs, and a user with a name (torch asks for it).
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist /src \
     && python3 -m venv --without-pip /opt/mmrlhf \

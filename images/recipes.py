@@ -30,6 +30,7 @@ _COPIED: Final = (
     "LICENSE",
     "README.md",
     "cli",
+    "sdk",
     "constraints.txt",
     "crds",
     "images/install.sh",

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from mmrlhf.errors import MmrlhfError
 from mmrlhfctl.app import run_app
-from mmrlhfctl.errors import CliError
+from mmrlhfctl.errors import exit_code, told
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import error
 
@@ -18,10 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
         return run_app(sys.argv[1:] if arguments is None else list(arguments))
-    except CliError as failure:
-        for line in failure.lines:
+    except MmrlhfError as failure:
+        for line in told(failure):
             error(line)
-        return failure.code
+        return exit_code(failure)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

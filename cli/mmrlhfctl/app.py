@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from mmrlhfctl.client.connection import Connection
+from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands import changing, local, looking
 from mmrlhfctl.commands.options import (
     ColourOption,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
-__all__ = ["format_age", "format_span", "parse_span", "parse_time"]
+__all__ = ["format_age", "format_span", "parse_span"]
 
 _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?")
@@ -49,18 +49,6 @@ def format_span(seconds: float) -> str:  # noqa: PLR0911 - a table
 def format_age(moment: datetime | None, now: datetime) -> str:
     """Return the time since ``moment``; a dash when it is unknown."""
     return "-" if moment is None else format_span((now - moment).total_seconds())
-
-
-def parse_time(text: object) -> datetime | None:
-    """Return the time that the API server wrote; None when there is none that is understood."""
-    if not isinstance(text, str):
-        return None
-    try:
-        # Nanoseconds, as the kubelet writes them, are more than datetime takes.
-        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

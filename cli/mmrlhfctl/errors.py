@@ -1,100 +1,64 @@
-"""Errors of the command line.
-
-::
-
-    CliError                  a message for the user and an exit code; never a traceback
-    +-- WaitTimeoutError      something did not come true in time
-    +-- ClusterError          the cluster did not do what it was asked for
-        +-- UnreachableError  no answer, or one that says to try again
-        +-- CredentialsError  the credentials are refused, or there are none
-        +-- ForbiddenError    the user may not do that
-        +-- KindMissingError  the cluster does not know the kind: its CRD is not installed
-        +-- NotFoundError     there is no such object
-        +-- ConflictError     someone else set the same fields, or changed the object meanwhile
-        +-- RejectedError     the API server finds the input wrong
-        +-- ExpiredError      a watch is too far behind and must start over
-"""
+"""Errors of the command line, and what those of the SDK mean to a shell."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from mmrlhf import errors as sdk
 from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.program import program_name
 
-__all__ = [
-    "CliError",
-    "ClusterError",
-    "ConflictError",
-    "CredentialsError",
-    "ExpiredError",
-    "ForbiddenError",
-    "KindMissingError",
-    "NotFoundError",
-    "RejectedError",
-    "UnreachableError",
-    "WaitTimeoutError",
-]
+__all__ = ["CliError", "exit_code", "told"]
 
 
-class CliError(Exception):
-    """A command cannot go on.
+class CliError(sdk.MmrlhfError):
+    """A command cannot go on: a message for the user and an exit code, never a traceback.
 
     Args:
         lines: What is wrong and what to do, one line or several.
-        code: Exit code of the process; without it, that of the class.
+        code: Exit code of the process.
     """
 
-    default_code: ExitCode = ExitCode.FAILED
-
-    def __init__(self, *lines: str, code: int | None = None) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-        self.code = self.default_code if code is None else code
+    def __init__(self, *lines: str, code: int = ExitCode.FAILED) -> None:
+        super().__init__(*lines)
+        self.code = code
 
 
-class WaitTimeoutError(CliError):
-    """Something did not come true in time."""
-
-    default_code = ExitCode.TIMEOUT
-
-
-class ClusterError(CliError):
-    """The cluster did not do what it was asked for."""
-
-    default_code = ExitCode.UNREACHABLE
-
-
-class UnreachableError(ClusterError):
-    """The API server gives no answer, or one that says to try again."""
-
-
-class CredentialsError(ClusterError):
-    """The API server refuses the credentials, or there are none."""
-
-
-class ForbiddenError(ClusterError):
-    """The user may not do that."""
+_WORDS: Final = {
+    "mmrlhfctl doctor": f"{program_name()} doctor",
+    "another state_dir": "another --state-dir",
+    "the same run": "the same command",
+    "set spec.resources.gpusPerNode to 0": "add --set spec.resources.gpusPerNode=0",
+}
+"""What the SDK speaks of, as users of this program call it."""
+_CODES: Final[dict[type[sdk.MmrlhfError], ExitCode]] = {
+    sdk.UsageError: ExitCode.USAGE,
+    sdk.NoClusterError: ExitCode.UNREACHABLE,
+    sdk.WaitTimeoutError: ExitCode.TIMEOUT,
+    sdk.NotFoundError: ExitCode.USAGE,
+    sdk.ConflictError: ExitCode.USAGE,
+    sdk.RejectedError: ExitCode.USAGE,
+    sdk.ClusterError: ExitCode.UNREACHABLE,
+}
+"""The first class that fits counts; all others are `ExitCode.FAILED`."""
 
 
-class KindMissingError(ClusterError):
-    """The API server does not know the kind."""
+def exit_code(error: sdk.MmrlhfError) -> int:
+    """Return the exit code of a command that ends with an error."""
+    if isinstance(error, CliError):
+        return error.code
+    if isinstance(error, sdk.LocalRunError):
+        return error.exit_code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.FAILED)
 
 
-class NotFoundError(ClusterError):
-    """There is no such object."""
-
-    default_code = ExitCode.NOT_FOUND
-
-
-class ConflictError(ClusterError):
-    """Someone else set the same fields, or changed the object meanwhile."""
-
-    default_code = ExitCode.USAGE
-
-
-class RejectedError(ClusterError):
-    """The API server finds the input wrong."""
-
-    default_code = ExitCode.USAGE
-
-
-class ExpiredError(ClusterError):
-    """A watch is too far behind and must start over."""
+def told(error: sdk.MmrlhfError) -> list[str]:
+    """Return the lines that a command tells of an error: arguments and itself by their names."""
+    lines = list(error.lines)
+    for name, own in _WORDS.items():
+        lines = [line.replace(name, own) for line in lines]
+    if isinstance(error, sdk.UsageError) and error.argument is not None:
+        lines[0] = f"--{error.argument}{lines[0].removeprefix(error.argument)}"
+    if isinstance(error, sdk.LocalRunError) and error.log is not None:
+        lines[0] += f"\nfull log: {error.log}"
+    return lines

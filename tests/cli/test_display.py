@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmrlhf.local.events import Done, EventTail, Notice, Phase, Step, parse_event
 from mmrlhfctl.local.display import BarDisplay, PlainDisplay
-from mmrlhfctl.local.events import Done, EventTail, Notice, Phase, Step, parse_event
 
 
 class Clock:

@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Kubectl:
     """Run kubectl with the entry points of the package on PATH."""
     for name, target in (
         ("kubectl-mmrlhf", "mmrlhfctl.__main__ import main"),
-        ("kubectl_complete-mmrlhf", "mmrlhfctl.completion import main"),
+        ("kubectl_complete-mmrlhf", "mmrlhfctl.kubectl_plugin import main"),
     ):
         program = tmp_path / name
         program.write_text(f"#!{sys.executable}\nimport sys\nfrom {target}\nsys.exit(main())\n")

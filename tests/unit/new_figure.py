@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmrlhf.client.views import JobView
+from mmrlhf.local.events import EventTail
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.crd import crd
@@ -27,9 +29,7 @@ from mmrlhf_jobs.reporting.push import PushProgress
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.state.progress import merge
 from mmrlhf_operator.state.views import JobView as OperatorsView
-from mmrlhfctl.client.views import JobView
 from mmrlhfctl.local.display import PlainDisplay
-from mmrlhfctl.local.events import EventTail
 from mmrlhfctl.text.job import glance
 from mmrlhfctl.text.jobs import job_headers, job_row
 

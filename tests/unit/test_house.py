@@ -13,7 +13,13 @@ import yaml
 from mmrlhf_api import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("crds/mmrlhf_api", "jobs/mmrlhf_jobs", "operator/mmrlhf_operator", "cli/mmrlhfctl")
+PACKAGES = (
+    "crds/mmrlhf_api",
+    "jobs/mmrlhf_jobs",
+    "operator/mmrlhf_operator",
+    "sdk/mmrlhf",
+    "cli/mmrlhfctl",
+)
 
 
 def test_operator_folder_never_shadows_the_standard_library() -> None:

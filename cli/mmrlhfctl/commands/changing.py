@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmrlhfctl.client.connection import Connection
+from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.options import (
     FileOption,
     JobsArgument,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmrlhfctl.client.connection import Connection
+from mmrlhf.client.connection import Connection
 from mmrlhfctl.durations import parse_span
 from mmrlhfctl.terminal import choose_colours
 

@@ -1,1 +1,1 @@
-"""A job file run on this machine: its processes, folders, events and display."""
+"""A job file run on this machine, and how its progress looks."""

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
+from mmrlhf.local.events import Done, Event, Notice, Phase, Step
 from mmrlhf_api.progress import FIGURES
-from mmrlhfctl.local.events import Done, Event, Notice, Phase, Step
 from mmrlhfctl.terminal import colours_wanted
 
 __all__ = ["BarDisplay", "Display", "PlainDisplay", "make_display"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from mmrlhf_api.constants import ConditionType, Phase, Reason
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.errors import CliError, NotFoundError
+from mmrlhf.client.views import JobView
+from mmrlhf.errors import JobFailedError, NotFoundError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import note
@@ -26,17 +26,12 @@ def success_lines(job: JobView) -> list[str]:
 
 def failure(job: JobView) -> CliError | None:
     """Return the error of a job that failed or was cancelled; None for any other."""
-    if job.phase != Phase.FAILED and not job.holds(ConditionType.FAILED):
+    if not job.failed:
         return None
-    if job.reason == Reason.CANCELLED:
-        return CliError(f"{job.title} was cancelled", code=ExitCode.FAILED)
-    why = f" ({job.reason})" if job.reason else ""
-    message = f": {job.message}" if job.message else ""
-    return CliError(
-        f"{job.title} failed{why}{message}",
-        f"more about it: {program_name()} describe {job.argument} -n {job.namespace}",
-        code=ExitCode.FAILED,
-    )
+    lines = JobFailedError(job).lines
+    if not job.was_cancelled:
+        lines += (f"more about it: {program_name()} describe {job.argument} -n {job.namespace}",)
+    return CliError(*lines, code=ExitCode.FAILED)
 
 
 def deleted(job: JobView) -> NotFoundError:

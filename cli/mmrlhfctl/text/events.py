@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mmrlhf.client.times import parse_time
+from mmrlhf.client.views import JobView
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.kinds import KINDS
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.durations import format_age, parse_time
+from mmrlhfctl.durations import format_age
 from mmrlhfctl.text.table import Cell, Row, Style
 
 __all__ = ["EVENT_HEADERS", "concerns", "event_row", "event_time", "in_order"]

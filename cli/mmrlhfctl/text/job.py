@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from mmrlhf.client.times import parse_time
+from mmrlhf.client.views import JobView, PodView
 from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_api.kinds import Kind
 from mmrlhf_api.progress import FIGURES, SECONDS, STAGE, STEP, TOTAL_STEPS, is_number
-from mmrlhfctl.client.views import JobView, PodView
-from mmrlhfctl.durations import format_age, format_span, parse_time
+from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.program import program_name
 from mmrlhfctl.text.events import EVENT_HEADERS, event_row
 from mmrlhfctl.text.jobs import phase_style, shown_phase, step_text

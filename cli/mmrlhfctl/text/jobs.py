@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from mmrlhf.client.views import JobView
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.kinds import Kind, listed
 from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number
-from mmrlhfctl.client.views import JobView
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.table import Cell, Style
 

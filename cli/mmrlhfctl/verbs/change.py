@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mmrlhfctl.client.cluster import Cluster, Manifest, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import find_job, find_jobs, parse_job_names
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.errors import CliError, ClusterError, NotFoundError, WaitTimeoutError
+from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.names import find_job, find_jobs, parse_job_names
+from mmrlhf.client.paths import job_path
+from mmrlhf.client.views import JobView
+from mmrlhf.errors import ClusterError, NotFoundError, WaitTimeoutError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import note, out

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.names import find_jobs, parse_job_names
+from mmrlhf.client.paths import core_path, job_path, pod_selector
+from mmrlhf.client.views import JobView, PodView
+from mmrlhf.client.watch import Snapshot, observe
+from mmrlhf.errors import ForbiddenError
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.kinds import KINDS
-from mmrlhfctl.client.cluster import Cluster, Manifest, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import find_jobs, parse_job_names
-from mmrlhfctl.client.paths import core_path, job_path, pod_selector
-from mmrlhfctl.client.views import JobView, PodView
-from mmrlhfctl.client.watch import Snapshot, observe
-from mmrlhfctl.errors import ForbiddenError
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.events import EVENT_HEADERS, concerns, event_row, in_order
 from mmrlhfctl.text.job import description

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
+from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.paths import core_path
+from mmrlhf.errors import ClusterError, ForbiddenError, KindMissingError, NotFoundError
 from mmrlhf_api.constants import API_VERSION, GROUP, MANAGER, VERSION
 from mmrlhf_api.kinds import KINDS, Kind
 from mmrlhf_api.schema import kind_schema
-from mmrlhfctl.client.cluster import Cluster, Manifest, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.paths import core_path
-from mmrlhfctl.errors import CliError, ClusterError, ForbiddenError, KindMissingError, NotFoundError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, out
 from mmrlhfctl.text.table import Style, paint

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from mmrlhf.client.times import parse_time
 from mmrlhf_api.listing import first_few
-from mmrlhfctl.durations import format_age, parse_time
+from mmrlhfctl.durations import format_age
 
 __all__ = [
     "Finding",

@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
+from mmrlhf.client.cluster import Change, Cluster, Manifest, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.names import Targets, find_jobs, parse_targets
+from mmrlhf.client.paths import job_path
+from mmrlhf.client.views import JobView
+from mmrlhf.client.watch import Snapshot, observe
 from mmrlhf_api.kinds import Kind
-from mmrlhfctl.client.cluster import Change, Cluster, Manifest, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import Targets, find_jobs, parse_targets
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.client.watch import Snapshot, observe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out

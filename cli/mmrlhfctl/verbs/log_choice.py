@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrlhfctl.client.views import JobView, PodView
-from mmrlhfctl.errors import CliError, NotFoundError
+from mmrlhf.client.views import JobView, PodView
+from mmrlhf.errors import NotFoundError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.text.endings import state_line
 

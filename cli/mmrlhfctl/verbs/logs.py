@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mmrlhfctl.client.cluster import Cluster, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import find_job, parse_job_names
-from mmrlhfctl.client.paths import core_path, job_path, pod_selector
-from mmrlhfctl.client.views import JobView, PodView
-from mmrlhfctl.client.watch import Snapshot, observe
-from mmrlhfctl.errors import ClusterError, NotFoundError, WaitTimeoutError
+from mmrlhf.client.cluster import Cluster, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.log_stream import LogLine, read_log
+from mmrlhf.client.names import find_job, parse_job_names
+from mmrlhf.client.paths import core_path, job_path, pod_selector
+from mmrlhf.client.views import JobView, PodView
+from mmrlhf.client.watch import Snapshot, observe
+from mmrlhf.errors import ClusterError, NotFoundError, WaitTimeoutError
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import deleted, detached, failure, state_line
 from mmrlhfctl.text.table import Style, paint
@@ -28,7 +29,6 @@ from mmrlhfctl.verbs.log_choice import (
     nothing_to_show,
     wants,
 )
-from mmrlhfctl.verbs.log_stream import LogLine, read_log
 
 __all__ = ["Follower", "LogOptions", "show_logs"]
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.paths import job_path
+from mmrlhf.client.views import JobView
+from mmrlhf.errors import ConflictError, NotFoundError, RejectedError
 from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_job, load_jobs
 from mmrlhf_api.kinds import Job, kind_of
 from mmrlhf_api.scalars import MAX_JOB_NAME
-from mmrlhfctl.client.cluster import Cluster, Manifest, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.errors import CliError, ConflictError, NotFoundError, RejectedError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import colours_wanted, note, out

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mmrlhf.client.cluster import open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.paths import job_path
+from mmrlhf.errors import MmrlhfError
 from mmrlhf_api.kinds import KINDS
-from mmrlhfctl.client.cluster import open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.errors import CliError
 
 __all__ = ["suggest_jobs"]
 
@@ -30,6 +30,6 @@ def suggest_jobs(connection: Connection, incomplete: str) -> list[str]:
         for kind in kinds:
             items, _ = cluster.list(job_path(kind, cluster.namespace))
             words += [f"{prefix}{slash}{item['metadata']['name']}" for item in items]
-    except CliError:
+    except MmrlhfError:
         pass
     return sorted({word for word in words if word.startswith(incomplete)})

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from mmrlhf.client.cluster import Cluster, open_cluster
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.names import find_job, parse_job_names
+from mmrlhf.client.paths import job_path
+from mmrlhf.client.views import JobView
+from mmrlhf.client.watch import Snapshot, observe
+from mmrlhf.errors import NotFoundError, WaitTimeoutError
 from mmrlhf_api.constants import ConditionType
-from mmrlhfctl.client.cluster import Cluster, open_cluster
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import find_job, parse_job_names
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.client.watch import Snapshot, observe
-from mmrlhfctl.errors import CliError, NotFoundError, WaitTimeoutError
+from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.endings import deleted, detached, failure, state_line, success_lines

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mmrlhf.client.views import JobView, PodView
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KIND
-from mmrlhfctl.client.views import JobView, PodView
 from tests.unit.api.specimens import changed
 
 __all__ = ["NOW", "ago", "condition", "event", "job", "job_body", "pod", "pod_body"]

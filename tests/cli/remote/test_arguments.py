@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.log_stream import LogLine, Position, read_log
+from mmrlhf.client.names import Target, parse_job_names, parse_targets
+from mmrlhf.client.times import parse_time
+from mmrlhf.errors import MmrlhfError, UsageError
 from mmrlhf_api import KINDS, parse_job
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.names import Target, parse_job_names, parse_targets
-from mmrlhfctl.durations import format_span, parse_span, parse_time
-from mmrlhfctl.errors import CliError
+from mmrlhfctl.durations import format_span, parse_span
+from mmrlhfctl.errors import CliError, exit_code
 from mmrlhfctl.verbs.log_choice import (
     LogOptions,
     choose_attempt,
@@ -23,7 +26,6 @@ from mmrlhfctl.verbs.log_choice import (
     parse_ranks,
     wants,
 )
-from mmrlhfctl.verbs.log_stream import LogLine, Position, read_log
 from mmrlhfctl.verbs.submit import manifest
 from mmrlhfctl.verbs.wait import parse_purpose
 from tests.cli.remote.specimens import condition, job, pod, pod_body
@@ -62,15 +64,15 @@ def test_words_name_kinds_or_jobs(words: list[str], kinds: object, jobs: object)
     ],
 )
 def test_words_that_make_no_sense_are_refused(words: list[str], message: str) -> None:
-    with pytest.raises(CliError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         parse_targets(words)
-    assert caught.value.code == 2
+    assert exit_code(caught.value) == 2
 
 
 def test_commands_about_a_job_want_a_name() -> None:
-    with pytest.raises(CliError, match="mmdpo is a kind: name a job"):
+    with pytest.raises(UsageError, match="mmdpo is a kind: name a job"):
         parse_job_names(["mmdpo"])
-    with pytest.raises(CliError, match="this takes one job"):
+    with pytest.raises(UsageError, match="this takes one job"):
         parse_job_names(["a", "b"], at_most=1)
     assert parse_job_names(["mmdpo", "a"], at_most=1) == (Target(MMDPO, "a"),)
 
@@ -120,7 +122,7 @@ def test_attempts_are_the_current_one_the_one_before_or_a_number() -> None:
         (job(), LogOptions(previous=True), "first attempt"),
         (third, LogOptions(attempt=1, previous=True), "exclude each other"),
     ):
-        with pytest.raises(CliError, match=message):
+        with pytest.raises(MmrlhfError, match=message):
             choose_attempt(current, options)
 
 
@@ -145,7 +147,7 @@ def test_why_there_are_no_logs_is_said() -> None:
     error = nothing_to_show(waiting, attempt=0)
     assert "no pods yet; it is Pending (Unschedulable): no GPUs" in error.lines[0]
     assert "-f waits" in error.lines[1]
-    assert error.code == 3
+    assert exit_code(error) == 3
     ended = nothing_to_show(job(status={"phase": "Failed"}), attempt=0)
     assert "are gone, and their logs with them" in ended.lines[0]
 

@@ -120,8 +120,8 @@ def test_all_namespaces_are_listed(jobs: Ctl) -> None:
 
 
 def test_lists_longer_than_a_page_are_whole(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmrlhfctl.client import cluster
-    from mmrlhfctl.client.connection import Connection
+    from mmrlhf.client import cluster
+    from mmrlhf.client.connection import Connection
 
     for number in range(5):
         ctl.job(name=f"job-{number}")

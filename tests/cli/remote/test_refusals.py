@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mmrlhfctl.client.refusals import Place, refusal
-from mmrlhfctl.errors import ClusterError
+from mmrlhf.client.refusals import Place, refusal
+from mmrlhf.errors import ClusterError
+from mmrlhfctl.errors import exit_code
 
 PLACE = Place(server="https://k8s.test", context="prod", user="jane")
 
@@ -115,7 +116,7 @@ def test_a_refusal_is_one_clear_line(error: ClusterError, code: int, text: str) 
     assert len(error.lines) == 1
     assert "\n" not in error.lines[0]
     assert text in error.lines[0]
-    assert error.code == code
+    assert exit_code(error) == code
 
 
 def test_a_conflict_names_the_fields_and_who_set_them() -> None:
@@ -131,7 +132,7 @@ def test_a_conflict_names_the_fields_and_who_set_them() -> None:
             )
         ),
     )
-    assert error.code == 2
+    assert exit_code(error) == 2
     assert error.lines[0] == (
         "spec.runPolicy.suspend: was set by mmrlhfctl-suspend to another value"
     )

@@ -7,8 +7,8 @@ import json
 import pytest
 import yaml
 
+from mmrlhf.client.views import JobView
 from mmrlhf_api.kinds import KINDS
-from mmrlhfctl.client.views import JobView
 from mmrlhfctl.text.differences import difference
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.events import concerns, in_order

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from torchx.specs import macros
 
+from mmrlhf.local.gang import local_environment
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, LABEL_JOB, LABEL_KIND
 from mmrlhf_jobs.components import PLACE_ENV, component, place
-from mmrlhfctl.local.gang import local_environment
 from tests.unit.api.specimens import job
 
 

@@ -61,8 +61,8 @@ class _Gang:
 
 def local_app(file: Path, monkeypatch: pytest.MonkeyPatch) -> AppDef:
     """What ``mmrlhfctl run --local`` would start."""
-    monkeypatch.setattr("mmrlhfctl.local.gang.LocalGang", _Gang)
-    monkeypatch.setattr(running, "_count_gpus", lambda: 64)
+    monkeypatch.setattr("mmrlhf.local.gang.LocalGang", _Gang)
+    monkeypatch.setattr("mmrlhf.local.machine._count_gpus", lambda environ: 64)
     monkeypatch.setenv("TOKEN", "from the environment")
     with pytest.raises(_Captured) as captured:
         running.run_job(

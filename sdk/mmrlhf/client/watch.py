@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mmrlhfctl.client.cluster import Change, Cluster, Manifest
-from mmrlhfctl.errors import ExpiredError, UnreachableError
-from mmrlhfctl.terminal import note
+from mmrlhf.client.cluster import Change, Cluster, Manifest
+from mmrlhf.errors import ExpiredError, UnreachableError
+from mmrlhf.telling import Tell, log_line
 
 __all__ = ["Snapshot", "observe"]
 
@@ -30,7 +30,7 @@ def observe(
     *,
     seconds: float | None = None,
     query: Mapping[str, str] | None = None,
-    tell: Callable[[str], None] = note,
+    tell: Tell = log_line,
 ) -> Iterator[Snapshot | Change]:
     """Yield the objects of a path, and then whatever happens to them.
 
@@ -41,7 +41,7 @@ def observe(
         path: Path of a collection.
         seconds: When to stop; None never does.
         query: Selectors.
-        tell: Takes a line for the user.
+        tell: Takes a line for the user, such as that the connection is lost.
 
     Raises:
         ClusterError: The cluster refuses, or was away for ten minutes.

@@ -28,17 +28,18 @@ from urllib3.exceptions import (
     TimeoutError as NoAnswerError,
 )
 
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.client.kubeconfig import Access, find_access
-from mmrlhfctl.client.refusals import Place, refusal
-from mmrlhfctl.errors import ClusterError, UnreachableError
+from mmrlhf.client.connection import Connection
+from mmrlhf.client.kubeconfig import Access, find_access
+from mmrlhf.client.refusals import Place, refusal
+from mmrlhf.errors import ClusterError, UnreachableError
 
 __all__ = ["Change", "Cluster", "Manifest", "open_cluster"]
 
 Manifest = dict[str, Any]
 
 MANAGER: Final = "mmrlhfctl"
-"""Field manager of what is submitted."""
+"""Field manager of what is submitted, by the command line and from Python alike: what one has set,
+the other changes without a conflict."""
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -68,7 +69,9 @@ def open_cluster(connection: Connection) -> Cluster:
     """Return the cluster that the options mean; nothing is sent yet.
 
     Raises:
-        CliError: There is no configuration, or it is wrong.
+        NoClusterError: There is no configuration.
+        UsageError: It is wrong.
+        CredentialsError: It has no credentials.
     """
     return Cluster(find_access(connection), request_timeout=connection.request_timeout)
 

@@ -1,4 +1,4 @@
-"""Jobs and pods as the commands see them.
+"""Jobs and pods, as far as clients look at them.
 
 The views read plain dicts and tolerate whatever is in them: an object that another version wrote
 is shown as far as it is understood.
@@ -12,9 +12,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX, ConditionType, Phase
+from mmrlhf.client.times import parse_time
+from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX, ConditionType, Phase, Reason
 from mmrlhf_api.kinds import KINDS, Kind
-from mmrlhfctl.durations import parse_time
 
 __all__ = ["JobView", "PodView"]
 
@@ -102,6 +102,16 @@ class JobView:
     def cancelled(self) -> bool:
         """Whether its spec says to give it up."""
         return (self.spec.get("runPolicy") or {}).get("cancel") is True
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it has ended because it was given up."""
+        return self.failed and self.reason == Reason.CANCELLED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has failed, or was cancelled."""
+        return self.phase == Phase.FAILED or self.holds(ConditionType.FAILED)
 
     @property
     def attempt(self) -> int:

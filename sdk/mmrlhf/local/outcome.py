@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmrlhf_api.termination import Ending, TerminationMessage
-from mmrlhfctl.exits import ExitCode
 
 __all__ = ["Outcome", "failure_outcome"]
 
@@ -24,6 +23,7 @@ _ROOT_CAUSE = re.compile(
     re.DOTALL,
 )
 _REPORT_BYTES = 64 * 1024
+_FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ def failure_outcome(termination: Path, launch_logs: Path, *, failed_node: int) -
         message = f"rank {cause['rank']} {_signal_text(-int(cause['code']))}"
         if told is not None:
             message += f" (another process: {told[1]})"
-        return Outcome(ExitCode.FAILED, message, log)
+        return Outcome(_FAILED, message, log)
     if told is not None:
         return Outcome(*told, log)
     if cause is None:
         reason = _last_line(report) or "it left no message"
-        return Outcome(ExitCode.FAILED, f"node {failed_node} could not run the job: {reason}", log)
+        return Outcome(_FAILED, f"node {failed_node} could not run the job: {reason}", log)
     code = int(cause["code"])
     how = _signal_text(-code) if code < 0 else f"ended with exit code {code}"
     said = _last_line(log.read_text(errors="replace")) if code > 0 and log is not None else ""
     message = f"rank {cause['rank']} {how}" + (f": {said}" if said else "")
-    return Outcome(ExitCode.FAILED, message, log)
+    return Outcome(_FAILED, message, log)
 
 
 def _was_killed(code: int) -> bool:
@@ -84,7 +84,7 @@ def _termination(path: Path) -> tuple[int, str] | None:
     if told is None or told.exit_code is None or told.reason == Ending.PROCESS_FAILED:
         # The node's launcher speaks for a process that left no message; its log says more.
         return None
-    return (told.exit_code if 1 <= told.exit_code <= 255 else ExitCode.FAILED), told.message
+    return (told.exit_code if 1 <= told.exit_code <= 255 else _FAILED), told.message
 
 
 def _torchrun_report(launch_logs: Path, node: int) -> str:

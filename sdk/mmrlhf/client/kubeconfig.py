@@ -15,9 +15,8 @@ import yaml
 from kubernetes import config as loaders
 from kubernetes.client import Configuration
 
-from mmrlhfctl.client.connection import Connection
-from mmrlhfctl.errors import CliError, CredentialsError
-from mmrlhfctl.exits import ExitCode
+from mmrlhf.client.connection import Connection
+from mmrlhf.errors import CredentialsError, NoClusterError, UsageError
 
 __all__ = ["Access", "find_access"]
 
@@ -46,7 +45,9 @@ def find_access(connection: Connection) -> Access:
     """Return how to reach the cluster that the options mean.
 
     Raises:
-        CliError: There is no configuration, or it is wrong.
+        NoClusterError: There is no configuration.
+        UsageError: It is wrong.
+        CredentialsError: It has no credentials.
     """
     configuration = Configuration()
     # urllib3 would retry at once and warn about it; `cluster` knows better when to.
@@ -83,16 +84,17 @@ def _kubeconfig_path(connection: Connection) -> str | None:
     """Return the path or paths of the kubeconfig; None where a pod's own account is the way."""
     if connection.kubeconfig is not None:
         if not Path(connection.kubeconfig).expanduser().is_file():
-            raise CliError(f"--kubeconfig {connection.kubeconfig}: no such file", code=2)
+            raise UsageError(
+                f"kubeconfig {connection.kubeconfig}: no such file", argument="kubeconfig"
+            )
         return connection.kubeconfig
     paths = os.environ.get("KUBECONFIG") or _DEFAULT_PATH
     if any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         return paths
     if os.environ.get("KUBERNETES_SERVICE_HOST") and connection.context is None:
         return None
-    raise CliError(
-        f"no cluster is configured: {paths} does not exist; set KUBECONFIG or give --kubeconfig",
-        code=ExitCode.UNREACHABLE,
+    raise NoClusterError(
+        f"no cluster is configured: {paths} does not exist; set KUBECONFIG or name a kubeconfig"
     )
 
 
@@ -113,16 +115,15 @@ def _find_context(path: str, name: str | None) -> dict[str, Any]:
     names = [str(context["name"]) for context in contexts]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
-    raise CliError(f"--context {name}: {path} has no such context; {hint}", code=ExitCode.USAGE)
+    raise UsageError(f"context {name}: {path} has no such context; {hint}", argument="context")
 
 
 def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: ANN401 - untyped
     try:
         loaders.load_incluster_config(client_configuration=configuration)
     except (loaders.ConfigException, OSError) as error:
-        raise CliError(
-            f"this pod has no service account to speak to the cluster with: {error}",
-            code=ExitCode.UNREACHABLE,
+        raise NoClusterError(
+            f"this pod has no service account to speak to the cluster with: {error}"
         ) from error
     own = _IN_CLUSTER / "namespace"
     namespace = own.read_text(encoding="utf-8").strip() if own.is_file() else "default"
@@ -134,8 +135,8 @@ def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: 
     )
 
 
-def _broken(path: str, error: Exception) -> CliError:
-    return CliError(f"kubeconfig {path}: {' '.join(str(error).split())}", code=ExitCode.USAGE)
+def _broken(path: str, error: Exception) -> UsageError:
+    return UsageError(f"kubeconfig {path}: {' '.join(str(error).split())}")
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmrlhf.errors import LocalRunError
 from mmrlhf_api.kinds import Job
 from mmrlhf_api.runs import laptop_uid
 from mmrlhf_api.serialization import job_json
-from mmrlhfctl.errors import CliError
 
 __all__ = ["RunFolder", "default_state_dir", "prepare_run"]
 
@@ -64,7 +64,7 @@ def prepare_run(job: Job, *, state_dir: Path) -> Iterator[RunFolder]:
     """Make the folder of a run ready for a launch and hold it against a second one.
 
     Raises:
-        CliError: The folder cannot be written, or the run is going on already.
+        LocalRunError: The folder cannot be written, or the run is going on already.
     """
     name = f"{job.metadata.namespace}-{job.metadata.name}-{laptop_uid(job)}"
     folder = RunFolder((state_dir / "runs" / name).absolute())
@@ -72,15 +72,15 @@ def prepare_run(job: Job, *, state_dir: Path) -> Iterator[RunFolder]:
         folder.logs.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise CliError(
-            f"cannot write to {folder.path}: {error.strerror}; choose another --state-dir"
+        raise LocalRunError(
+            f"cannot write to {folder.path}: {error.strerror}; choose another state_dir"
         ) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(lock, 32, 0).decode().strip()
-            raise CliError(f"this job is running already (process {holder})") from error
+            raise LocalRunError(f"this job is running already (process {holder})") from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         try:
@@ -88,7 +88,7 @@ def prepare_run(job: Job, *, state_dir: Path) -> Iterator[RunFolder]:
             folder.progress.write_text("", encoding="utf-8")
             folder.termination.unlink(missing_ok=True)
         except OSError as error:
-            raise CliError(f"cannot write to {folder.path}: {error.strerror}") from error
+            raise LocalRunError(f"cannot write to {folder.path}: {error.strerror}") from error
         yield folder
     finally:
         os.close(lock)

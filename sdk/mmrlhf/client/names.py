@@ -1,4 +1,4 @@
-"""Which jobs a command is about: ``KIND``, ``NAME``, ``KIND NAME...`` or ``KIND/NAME...``."""
+"""Which jobs are meant: ``KIND``, ``NAME``, ``KIND NAME...`` or ``KIND/NAME...``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mmrlhf.client.cluster import Cluster
+from mmrlhf.client.paths import job_path
+from mmrlhf.client.views import JobView
+from mmrlhf.errors import ClusterError, NotFoundError, UsageError
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds import KINDS, Kind, find_kind
-from mmrlhfctl.client.cluster import Cluster
-from mmrlhfctl.client.paths import job_path
-from mmrlhfctl.client.views import JobView
-from mmrlhfctl.errors import CliError, ClusterError, NotFoundError
-from mmrlhfctl.exits import ExitCode
 
 __all__ = ["Target", "Targets", "find_job", "find_jobs", "parse_job_names", "parse_targets"]
 
@@ -42,7 +41,7 @@ def parse_targets(words: Sequence[str]) -> Targets:
     """Return what the arguments of a command mean.
 
     Raises:
-        CliError: A kind is unknown, or forms are mixed.
+        UsageError: A kind is unknown, or forms are mixed.
     """
     if not words:
         return Targets(tuple(KINDS.values()), ())
@@ -54,9 +53,8 @@ def parse_targets(words: Sequence[str]) -> Targets:
     if len(words) == 1:
         return Targets(kinds, ())
     if len(kinds) > 1:
-        raise CliError(
+        raise UsageError(
             f"{words[0]} {words[1]}: give one kind with names, or KIND/NAME for each",
-            code=ExitCode.USAGE,
         )
     return Targets(kinds, tuple(Target(kinds[0], word) for word in words[1:]))
 
@@ -65,14 +63,14 @@ def parse_job_names(words: Sequence[str], *, at_most: int | None = None) -> tupl
     """Return the jobs that the arguments of a command name.
 
     Raises:
-        CliError: They name none, or too many.
+        UsageError: They name none, or too many.
     """
     targets = parse_targets(words)
     if not targets.jobs:
         named = f"{words[0]} is a kind: " if words else ""
-        raise CliError(f"{named}name a job, as NAME, KIND NAME or KIND/NAME", code=ExitCode.USAGE)
+        raise UsageError(f"{named}name a job, as NAME, KIND NAME or KIND/NAME")
     if at_most is not None and len(targets.jobs) > at_most:
-        raise CliError(f"this takes one job; {' '.join(words)} are more", code=ExitCode.USAGE)
+        raise UsageError(f"this takes one job; {' '.join(words)} are more")
     return targets.jobs
 
 
@@ -81,7 +79,7 @@ def find_job(cluster: Cluster, target: Target) -> JobView:
 
     Raises:
         NotFoundError: There is none; says what is near.
-        CliError: Jobs of several kinds have that name.
+        UsageError: Jobs of several kinds have that name.
     """
     kinds = tuple(KINDS.values()) if target.kind is None else (target.kind,)
     found: list[JobView] = []
@@ -97,9 +95,8 @@ def find_job(cluster: Cluster, target: Target) -> JobView:
         found.append(JobView.read(body))
     if len(found) > 1:
         choice = " or ".join(job.argument for job in found)
-        raise CliError(
+        raise UsageError(
             f"{target.name} is the name of jobs of several kinds: say {choice}",
-            code=ExitCode.USAGE,
         )
     if found:
         return found[0]
@@ -116,12 +113,12 @@ def find_jobs(cluster: Cluster, targets: Sequence[Target]) -> list[JobView]:
 def _slashed(word: str) -> Target:
     kind, slash, name = word.partition("/")
     if not slash or not name or "/" in name:
-        raise CliError(f"{word}: where one job is KIND/NAME, all must be so", code=ExitCode.USAGE)
+        raise UsageError(f"{word}: where one job is KIND/NAME, all must be so")
     try:
         # kubectl and `submit` write mmdpojob.mmrlhf.io/name.
         return Target(find_kind(kind.partition(".")[0]), name)
     except UnknownKindError as error:
-        raise CliError(str(error), code=ExitCode.USAGE) from error
+        raise UsageError(str(error)) from error
 
 
 def _kinds(word: str) -> tuple[Kind, ...] | None:
@@ -131,7 +128,7 @@ def _kinds(word: str) -> tuple[Kind, ...] | None:
             found.append(find_kind(part))
         except UnknownKindError as error:
             if "," in word:  # names have no commas
-                raise CliError(str(error), code=ExitCode.USAGE) from error
+                raise UsageError(str(error)) from error
             return None
     return tuple(found)
 

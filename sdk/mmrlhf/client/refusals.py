@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmrlhfctl.errors import (
+from mmrlhf.errors import (
     ClusterError,
     ConflictError,
     CredentialsError,
@@ -19,7 +19,6 @@ from mmrlhfctl.errors import (
     RejectedError,
     UnreachableError,
 )
-from mmrlhfctl.program import program_name
 
 __all__ = ["Place", "refusal"]
 
@@ -92,7 +91,7 @@ def _forbidden(message: str) -> ClusterError:
     where = f"in namespace {match['namespace']}" if match["namespace"] else "in the whole cluster"
     return ForbiddenError(
         f"user {match['user']} may not {match['verb']} {resource} {where}; "
-        f"ask for a role that allows it ({program_name()} doctor lists what is needed)"
+        f"ask for a role that allows it (mmrlhfctl doctor lists what is needed)"
     )
 
 
@@ -101,7 +100,7 @@ def _missing(answer: Mapping[str, Any], message: str, place: Place) -> ClusterEr
     if not details.get("name"):  # the URL itself is unknown
         return KindMissingError(
             f"the cluster at {place} does not know the kinds of mmrlhf.io/v1alpha1: install mmrlhf "
-            f"or its CRDs there ({program_name()} doctor tells more)"
+            f"or its CRDs there (mmrlhfctl doctor tells more)"
         )
     if details.get("kind") == "namespaces":
         return NotFoundError(f"there is no namespace {details['name']} in the cluster at {place}")
@@ -120,8 +119,8 @@ def _conflict(answer: Mapping[str, Any], message: str) -> ClusterError:
         return ConflictError(f"the object was changed meanwhile, try again: {message}")
     return ConflictError(
         *lines,
-        "leave these fields out of the file to keep the other values, or add --force-conflicts to "
-        "take them over",
+        "leave these fields out to keep the other values, or take them over (--force-conflicts of "
+        "mmrlhfctl submit, force=True in Python)",
     )
 
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmrlhfctl.client.cluster import Cluster
-from mmrlhfctl.client.paths import core_path
-from mmrlhfctl.client.views import PodView
-from mmrlhfctl.errors import NotFoundError, RejectedError, UnreachableError
+from mmrlhf.client.cluster import Cluster
+from mmrlhf.client.paths import core_path
+from mmrlhf.client.views import PodView
+from mmrlhf.errors import NotFoundError, RejectedError, UnreachableError
 
 __all__ = ["LogLine", "Position", "read_log"]
 

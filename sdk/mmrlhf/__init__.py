@@ -1,0 +1,1 @@
+"""Align multimodal models the MM-RLHF way, from Python."""

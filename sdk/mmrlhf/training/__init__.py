@@ -1,0 +1,1 @@
+"""Models, data and losses. Needs the extra jobs."""
