@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
+.PHONY: help wheel setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
 	cluster-up cluster-down control-plane control-plane-install installation
 
 help: ## Show the targets
@@ -75,6 +75,9 @@ unit: setup ## The quick tests
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli
+
+wheel: setup ## The wheel in empty environments, extra by extra (package index)
+	$(PY) -m pytest tests/wheel
 
 jobs: setup ## The tests that train
 	$(PY) -m pytest tests/jobs

@@ -28,6 +28,8 @@ _WORDS: Final = {
     "mmrlhfctl doctor": f"{program_name()} doctor",
     "another state_dir": "another --state-dir",
     "the same run": "the same command",
+    "the job says namespace": "the file says namespace",
+    "and the client namespace": "and --namespace",
     "set spec.resources.gpusPerNode to 0": "add --set spec.resources.gpusPerNode=0",
 }
 """What the SDK speaks of, as users of this program call it."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 
 from mmrlhf.client.views import JobView
-from mmrlhf.errors import JobFailedError, NotFoundError
+from mmrlhf.errors import JobFailedError
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import note
 
-__all__ = ["deleted", "detached", "failure", "state_line", "success_lines"]
+__all__ = ["detached", "failure", "success_lines"]
 
 
 def success_lines(job: JobView) -> list[str]:
     """Return what to tell about a job that succeeded; the same as after a local run."""
     lines = [f"{job.title} succeeded"]
-    artifacts = (job.status.get("artifacts") or {}).get("uri")
-    if artifacts:
-        lines.append(f"artifacts: {artifacts}")
-    metrics = job.status.get("metrics") or {}
-    return lines + [f"{name}: {value:g}" for name, value in sorted(metrics.items())]
+    if job.artifacts:
+        lines.append(f"artifacts: {job.artifacts}")
+    return lines + [f"{name}: {value:g}" for name, value in sorted(job.metrics.items())]
 
 
 def failure(job: JobView) -> CliError | None:
@@ -32,11 +30,6 @@ def failure(job: JobView) -> CliError | None:
     if not job.was_cancelled:
         lines += (f"more about it: {program_name()} describe {job.argument} -n {job.namespace}",)
     return CliError(*lines, code=ExitCode.FAILED)
-
-
-def deleted(job: JobView) -> NotFoundError:
-    """Return the error of a job that went away while it was waited for."""
-    return NotFoundError(f"{job.title} was deleted")
 
 
 def detached(job: JobView) -> CliError:
@@ -56,10 +49,3 @@ def detached(job: JobView) -> CliError:
     after_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
     note(f"{after_echo}detached; {text}")
     return CliError(code=ExitCode.INTERRUPTED)
-
-
-def state_line(job: JobView) -> str:
-    """Return a job's state in one line; equal lines mean that nothing new happened."""
-    phase = job.phase or "not seen by an operator yet"
-    why = f" ({job.reason})" if job.reason else ""
-    return f"{phase}{why}: {job.message}" if job.message else f"{phase}{why}"

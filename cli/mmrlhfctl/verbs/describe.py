@@ -11,8 +11,9 @@ from typing import Any
 from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.names import find_jobs, parse_job_names
-from mmrlhf.client.paths import core_path, job_path, pod_selector
-from mmrlhf.client.views import JobView, PodView
+from mmrlhf.client.paths import core_path, job_path
+from mmrlhf.client.pods import list_pods
+from mmrlhf.client.views import JobView
 from mmrlhf.client.watch import Snapshot, observe
 from mmrlhf.errors import ForbiddenError
 from mmrlhf_api.constants import API_VERSION
@@ -23,7 +24,7 @@ from mmrlhfctl.text.job import description
 from mmrlhfctl.text.output import as_json
 from mmrlhfctl.text.table import Table
 
-__all__ = ["describe_jobs", "list_pods", "show_events"]
+__all__ = ["describe_jobs", "show_events"]
 
 
 def describe_jobs(connection: Connection, words: Sequence[str]) -> None:
@@ -37,16 +38,6 @@ def describe_jobs(connection: Connection, words: Sequence[str]) -> None:
         if position:
             out("")
         out("\n".join(description(job, pods, in_order(events), datetime.now(UTC), colours=colours)))
-
-
-def list_pods(cluster: Cluster, job: JobView) -> list[PodView]:
-    """Return the pods that belong to a job, of all attempts."""
-    items, _ = cluster.list(
-        core_path("pods", job.namespace), query={"labelSelector": pod_selector(job.kind, job.name)}
-    )
-    pods = (PodView.read(item) for item in items)
-    # A pod without an owner may be one that a person made; another owner is another job.
-    return [pod for pod in pods if pod is not None and pod.owner in {"", job.uid}]
 
 
 def show_events(connection: Connection, words: Sequence[str], *, watch: bool, form: str) -> None:
@@ -79,7 +70,7 @@ def _watch(
 ) -> None:
     header = True
     shown: set[tuple[str, str]] = set()
-    for event in observe(cluster, core_path("events", cluster.namespace)):
+    for event in observe(cluster, core_path("events", cluster.namespace), tell=note):
         if isinstance(event, Snapshot):
             found = in_order(event.items)
         else:

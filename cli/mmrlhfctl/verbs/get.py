@@ -164,7 +164,7 @@ def _merged(
 
     def feed(position: int, path: str) -> None:
         try:
-            for event in observe(cluster, path, query=query):
+            for event in observe(cluster, path, query=query, tell=note):
                 events.put((position, event))
         except BaseException as error:  # noqa: BLE001 - raised again by the reader
             events.put((position, error))

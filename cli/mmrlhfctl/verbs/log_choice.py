@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrlhf.client.views import JobView, PodView
+from mmrlhf.client.views import JobView
 from mmrlhf.errors import NotFoundError
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.text.endings import state_line
 
-__all__ = ["LogOptions", "choose_attempt", "chosen", "nothing_to_show", "parse_ranks", "wants"]
+__all__ = ["LogOptions", "choose_attempt", "nothing_to_show", "parse_ranks", "wants"]
 
 Ranks = str | frozenset[int]
 """``all``, ``last``, or node ranks."""
@@ -87,7 +85,7 @@ def wants(job: JobView, ranks: Ranks) -> frozenset[int]:
     Raises:
         CliError: The job has no such node.
     """
-    nodes = int((job.spec.get("resources") or {}).get("nodes") or 1)
+    nodes = job.nodes
     if ranks == "all":
         return frozenset(range(nodes))
     if ranks == "last":
@@ -99,18 +97,6 @@ def wants(job: JobView, ranks: Ranks) -> frozenset[int]:
     return ranks
 
 
-def chosen(
-    pods: Sequence[PodView], *, attempt: int, ranks: frozenset[int], onwards: bool = False
-) -> list[PodView]:
-    """Return the pods of an attempt (and of those after it) with some ranks, in order."""
-    found = [
-        pod
-        for pod in pods
-        if pod.rank in ranks and (pod.attempt == attempt or (onwards and pod.attempt > attempt))
-    ]
-    return sorted(found, key=lambda pod: (pod.attempt, pod.rank))
-
-
 def nothing_to_show(job: JobView, *, attempt: int) -> NotFoundError:
     """Return the error of an attempt that has no pods."""
     if job.ended or attempt < job.attempt:
@@ -118,6 +104,6 @@ def nothing_to_show(job: JobView, *, attempt: int) -> NotFoundError:
             f"{job.title}: the pods of attempt {attempt} are gone, and their logs with them"
         )
     return NotFoundError(
-        f"{job.title} has no pods yet; it is {state_line(job)}",
+        f"{job.title} has no pods yet; it is {job.state_line}",
         "-f waits for them",
     )

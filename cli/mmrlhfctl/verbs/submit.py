@@ -1,22 +1,24 @@
-"""``submit``: validate a job file, then server-side apply."""
+"""``submit``: validate a job file, then submit its jobs."""
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.paths import job_path
+from mmrlhf.client.submission import (
+    apply_job,
+    existing_job,
+    job_namespace,
+    manifest,
+    with_free_name,
+)
 from mmrlhf.client.views import JobView
-from mmrlhf.errors import ConflictError, NotFoundError, RejectedError
 from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_job, load_jobs
-from mmrlhf_api.kinds import Job, kind_of
-from mmrlhf_api.scalars import MAX_JOB_NAME
+from mmrlhf_api.kinds import Job
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -25,12 +27,7 @@ from mmrlhfctl.text.differences import difference
 from mmrlhfctl.text.output import as_json, as_yaml, resource_name
 from mmrlhfctl.validation import invalid
 
-__all__ = ["SubmitOptions", "manifest", "submit_file"]
-
-# Letters and digits that do not form words and are not mistaken for each other, as Kubernetes does.
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_SUFFIX = 5
-_NAMES = 20
+__all__ = ["SubmitOptions", "submit_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +69,7 @@ def submit_file(connection: Connection, file: str, options: SubmitOptions) -> No
         _print([manifest(job, namespace=namespace) for job in jobs], options, how="valid")
         return
     cluster = open_cluster(connection)
-    bodies = [
-        _named(cluster, manifest(job, namespace=_namespace(job, connection, cluster)), job, options)
-        for job in jobs
-    ]
+    bodies = [_body(cluster, connection, job, generate_name=options.generate_name) for job in jobs]
     if options.diff:
         for body, job in zip(bodies, jobs, strict=True):
             _show_difference(cluster, body, job, force=options.force)
@@ -84,26 +78,6 @@ def submit_file(connection: Connection, file: str, options: SubmitOptions) -> No
     if options.dry_run is not None:
         return
     _watch_over(cluster, [JobView.read(answer) for answer in answers], options)
-
-
-def manifest(job: Job, *, namespace: str) -> Manifest:
-    """Return what to submit: what the user wrote, and no defaults.
-
-    The server adds the defaults, and only fields that the user wrote are then his to fight for.
-
-    Args:
-        job: The job.
-        namespace: Namespace to put it in; empty leaves it as it is.
-    """
-    body: Manifest = job.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    body.pop("status", None)
-    metadata: dict[str, Any] = body["metadata"]
-    for name in ("managedFields", "resourceVersion", "uid", "generation", "selfLink"):
-        metadata.pop(name, None)  # of a file that came from `get -o yaml`
-    metadata.pop("creationTimestamp", None)
-    if namespace:
-        metadata["namespace"] = namespace
-    return {"apiVersion": body.pop("apiVersion"), "kind": body.pop("kind"), **body}
 
 
 def _load(file: str, options: SubmitOptions) -> list[Job]:
@@ -121,41 +95,16 @@ def _load(file: str, options: SubmitOptions) -> list[Job]:
     return jobs
 
 
-def _namespace(job: Job, connection: Connection, cluster: Cluster) -> str:
-    if "namespace" not in job.metadata.model_fields_set:
-        return cluster.namespace
-    if connection.namespace not in {None, job.metadata.namespace}:
-        raise CliError(
-            f"{job.kind} {job.metadata.name}: the file says namespace {job.metadata.namespace}, "
-            f"and --namespace {connection.namespace}",
-            code=ExitCode.USAGE,
-        )
-    return job.metadata.namespace
-
-
-def _named(cluster: Cluster, body: Manifest, job: Job, options: SubmitOptions) -> Manifest:
-    if not options.generate_name:
-        return body
-    base = job.metadata.name[: MAX_JOB_NAME - _SUFFIX - 1].rstrip("-.")
-    for _ in range(_NAMES):
-        name = f"{base}-{''.join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))}"
-        if _existing(cluster, job, body["metadata"]["namespace"], name) is None:
-            return {**body, "metadata": {**body["metadata"], "name": name}}
-    raise CliError(f"found no free name of the form {base}-xxxxx")
-
-
-def _existing(cluster: Cluster, job: Job, namespace: str, name: str) -> Manifest | None:
-    try:
-        return cluster.get(job_path(kind_of(job), namespace, name))
-    except NotFoundError:
-        return None
+def _body(cluster: Cluster, connection: Connection, job: Job, *, generate_name: bool) -> Manifest:
+    namespace = job_namespace(job, asked=connection.namespace, default=cluster.namespace)
+    body = manifest(job, namespace=namespace)
+    return with_free_name(cluster, body, job) if generate_name else body
 
 
 def _submit(cluster: Cluster, body: Manifest, job: Job, options: SubmitOptions) -> Manifest:
-    metadata = body["metadata"]
-    before = _existing(cluster, job, metadata["namespace"], metadata["name"])
+    before = existing_job(cluster, body, job)
     dry = options.dry_run is not None
-    answer = _apply(cluster, body, job, before, force=options.force, dry_run=dry)
+    answer = apply_job(cluster, body, job, before, force=options.force, dry_run=dry)
     if before is None:
         how = "created"
     elif difference(before, answer, name=""):
@@ -180,31 +129,10 @@ def _say_what_stops(job: JobView) -> None:
         note(f"{job.resource} is suspended; {program_name()} resume lets it run")
 
 
-def _apply(
-    cluster: Cluster,
-    body: Manifest,
-    job: Job,
-    before: Manifest | None,
-    *,
-    force: bool,
-    dry_run: bool,
-) -> Manifest:
-    metadata = body["metadata"]
-    path = job_path(kind_of(job), metadata["namespace"], metadata["name"])
-    title = f"{job.kind} {metadata['namespace']}/{metadata['name']}"
-    if before is not None and "deletionTimestamp" in before["metadata"]:
-        raise ConflictError(f"{title} is being deleted; submit it again when it is gone")
-    try:
-        return cluster.apply(path, body, force=force, dry_run=dry_run)
-    except (ConflictError, RejectedError) as error:
-        raise type(error)(*(f"{title}: {line}" for line in error.lines)) from error
-
-
 def _show_difference(cluster: Cluster, body: Manifest, job: Job, *, force: bool) -> None:
-    metadata = body["metadata"]
-    before = _existing(cluster, job, metadata["namespace"], metadata["name"])
-    after = _apply(cluster, body, job, before, force=force, dry_run=True)
-    name = f"{resource_name(body)} in {metadata['namespace']}"
+    before = existing_job(cluster, body, job)
+    after = apply_job(cluster, body, job, before, force=force, dry_run=True)
+    name = f"{resource_name(body)} in {body['metadata']['namespace']}"
     text = difference(before, after, name=name, colours=colours_wanted(sys.stdout))
     if text:
         out(text)
@@ -226,9 +154,10 @@ def _print(bodies: Sequence[Manifest], options: SubmitOptions, *, how: str) -> N
 def _watch_over(cluster: Cluster, jobs: Sequence[JobView], options: SubmitOptions) -> None:
     sys.stdout.flush()
     if options.follow:
-        from mmrlhfctl.verbs.logs import Follower, LogOptions
+        from mmrlhfctl.verbs.log_choice import LogOptions
+        from mmrlhfctl.verbs.logs import follow_logs
 
-        Follower(cluster, jobs[0], LogOptions(follow=True), seconds=options.seconds).run()
+        follow_logs(cluster, jobs[0], LogOptions(follow=True), seconds=options.seconds)
     elif options.wait:
         from mmrlhfctl.verbs.wait import wait_for_end
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.names import find_job, parse_job_names
-from mmrlhf.client.paths import job_path
 from mmrlhf.client.views import JobView
-from mmrlhf.client.watch import Snapshot, observe
-from mmrlhf.errors import NotFoundError, WaitTimeoutError
+from mmrlhf.client.waiting import Verdict, wait_for, wait_until_gone
+from mmrlhf.errors import NotFoundError
 from mmrlhf_api.constants import ConditionType
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
-from mmrlhfctl.text.endings import deleted, detached, failure, state_line, success_lines
+from mmrlhfctl.text.endings import detached, failure, success_lines
 
-__all__ = ["parse_purpose", "wait_for_end", "wait_for_jobs", "wait_until_gone"]
-
-Verdict = Callable[[JobView], bool]
-"""Says whether what is waited for has come; raises when it cannot come any more."""
+__all__ = ["parse_purpose", "wait_for_end", "wait_for_jobs"]
 
 
 def wait_for_jobs(
@@ -51,10 +47,11 @@ def wait_for_jobs(
                     # A misspelt name would look deleted too, so that is at least said.
                     note(f"there is no job {target.name} in namespace {cluster.namespace}")
                 continue
-            wait_until_gone(cluster, job, seconds=left)
+            wait_until_gone(cluster, job, seconds=left, tell=note)
             out(f"{job.resource} deleted")
         else:
-            job = _wait(cluster, find_job(cluster, target), verdict, purpose, seconds=left)
+            job = find_job(cluster, target)
+            job = wait_for(cluster, job, verdict, purpose, seconds=left, tell=note)
             out(f"{job.resource} condition met")
 
 
@@ -102,8 +99,14 @@ def wait_for_end(cluster: Cluster, jobs: Sequence[JobView], *, seconds: float | 
     for job in jobs:
         left = None if end is None else max(0.0, end - time.monotonic())
         try:
-            final = _wait(
-                cluster, job, lambda now: now.ended, "its end", seconds=left, tell=len(jobs) < 2
+            final = wait_for(
+                cluster,
+                job,
+                lambda now: now.ended,
+                "its end",
+                seconds=left,
+                on_change=_note_changes() if len(jobs) < 2 else None,
+                tell=note,
             )
         except KeyboardInterrupt:
             raise detached(job) from None
@@ -118,58 +121,14 @@ def wait_for_end(cluster: Cluster, jobs: Sequence[JobView], *, seconds: float | 
         raise failed
 
 
-def wait_until_gone(cluster: Cluster, job: JobView, *, seconds: float | None) -> None:
-    """Wait until a job is no more.
-
-    Raises:
-        WaitTimeoutError: It takes too long; says what is in the way.
-    """
-    last = job
-    for current in _states(cluster, job, seconds=seconds):
-        if current is None:
-            return
-        last = current
-    finalizers = last.metadata.get("finalizers")
-    held = f"; it is held by {', '.join(finalizers)}" if finalizers else ""
-    raise WaitTimeoutError(f"{job.title} is still there after {seconds:.3g} s{held}")
-
-
-def _wait(
-    cluster: Cluster,
-    job: JobView,
-    verdict: Verdict,
-    purpose: str,
-    *,
-    seconds: float | None,
-    tell: bool = False,
-) -> JobView:
+def _note_changes() -> Callable[[JobView], None]:
+    """Return what tells the state of a job whenever it is another one."""
     told = ""
-    last = job
-    for current in _states(cluster, job, seconds=seconds):
-        if current is None:
-            raise deleted(job)
-        last = current
-        if tell and (line := state_line(current)) != told:
-            note(line)
-            told = line
-        if verdict(current):
-            return current
-    raise WaitTimeoutError(
-        f"{job.title}: {purpose} did not come within {seconds:.3g} s; it is {state_line(last)}"
-    )
 
+    def tell(job: JobView) -> None:
+        nonlocal told
+        if job.state_line != told:
+            told = job.state_line
+            note(told)
 
-def _states(cluster: Cluster, job: JobView, *, seconds: float | None) -> Iterator[JobView | None]:
-    """Yield a job whenever it changes; None once it is gone, or another one has its name."""
-    query = {"fieldSelector": f"metadata.name={job.name}"}
-    for event in observe(cluster, job_path(job.kind, job.namespace), seconds=seconds, query=query):
-        if isinstance(event, Snapshot):
-            bodies = list(event.items)
-        elif event.type == "DELETED":
-            bodies = []
-        else:
-            bodies = [event.object]
-        mine = [body for body in bodies if body["metadata"]["uid"] == job.uid]
-        yield JobView.read(mine[0]) if mine else None
-        if not mine:
-            return
+    return tell

@@ -11,7 +11,7 @@ from mmrlhf.client.paths import core_path
 from mmrlhf.client.views import PodView
 from mmrlhf.errors import NotFoundError, RejectedError, UnreachableError
 
-__all__ = ["LogLine", "Position", "read_log"]
+__all__ = ["JobLine", "LogLine", "Position", "read_log"]
 
 _RETRY_SECONDS = 1.0
 
@@ -41,6 +41,30 @@ class LogLine:
     def plain(cls, raw: bytes) -> LogLine:
         """Read a line of a log that was asked for without timestamps."""
         return cls("", raw.decode(errors="replace").removesuffix("\n"))
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One line of a job's logs.
+
+    Attributes:
+        pod: Name of the pod.
+        attempt: Attempt that the pod belongs to.
+        rank: Node rank in the attempt.
+        time: When it was written, as the kubelet says.
+        text: The line, without its line feed.
+    """
+
+    pod: str
+    attempt: int
+    rank: int
+    time: str
+    text: str
+
+    @classmethod
+    def of(cls, pod: PodView, line: LogLine) -> JobLine:
+        """The line of a pod."""
+        return cls(pod.name, pod.attempt, pod.rank, line.time, line.text)
 
 
 class Position:

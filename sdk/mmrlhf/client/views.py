@@ -154,6 +154,33 @@ class JobView:
         return ""
 
     @property
+    def state_line(self) -> str:
+        """Its state in one line; equal lines mean that nothing new happened."""
+        phase = self.phase or "not seen by an operator yet"
+        why = f" ({self.reason})" if self.reason else ""
+        return f"{phase}{why}: {self.message}" if self.message else f"{phase}{why}"
+
+    @property
+    def progress(self) -> Mapping[str, Any]:
+        """Its latest figures, as the status has them, such as ``step`` and ``loss``."""
+        return self.status.get("progress") or {}
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Its final figures by name; empty before the end."""
+        return self.status.get("metrics") or {}
+
+    @property
+    def artifacts(self) -> str | None:
+        """URI of its artifacts; None before the operator has chosen one."""
+        return (self.status.get("artifacts") or {}).get("uri")
+
+    @property
+    def nodes(self) -> int:
+        """Number of its nodes."""
+        return int((self.spec.get("resources") or {}).get("nodes") or 1)
+
+    @property
     def max_restarts(self) -> int:
         """Restarts that its policy allows."""
         value = (self.spec.get("runPolicy") or {}).get("maxRestarts")

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from mmrlhf.client.connection import Connection
+from mmrlhf.client.following import chosen_pods
 from mmrlhf.client.log_stream import LogLine, Position, read_log
 from mmrlhf.client.names import Target, parse_job_names, parse_targets
+from mmrlhf.client.submission import manifest
 from mmrlhf.client.times import parse_time
 from mmrlhf.errors import MmrlhfError, UsageError
 from mmrlhf_api import KINDS, parse_job
@@ -21,12 +23,10 @@ from mmrlhfctl.errors import CliError, exit_code
 from mmrlhfctl.verbs.log_choice import (
     LogOptions,
     choose_attempt,
-    chosen,
     nothing_to_show,
     parse_ranks,
     wants,
 )
-from mmrlhfctl.verbs.submit import manifest
 from mmrlhfctl.verbs.wait import parse_purpose
 from tests.cli.remote.specimens import condition, job, pod, pod_body
 from tests.unit.api.specimens import changed
@@ -130,7 +130,7 @@ def test_pods_are_chosen_by_attempt_and_rank() -> None:
     pods = [pod(f"digits-{a}-{r}", attempt=a, rank=r) for a in (1, 0) for r in (1, 0)]
 
     def names(**choice: object) -> list[str]:
-        return [one.name for one in chosen(pods, **choice)]  # type: ignore[arg-type]
+        return [one.name for one in chosen_pods(pods, **choice)]  # type: ignore[arg-type]
 
     assert names(attempt=0, ranks={0, 1}) == ["digits-0-0", "digits-0-1"]
     assert names(attempt=0, ranks={1}, onwards=True) == ["digits-0-1", "digits-1-1"]

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from mmrlhf.client.client import Client
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KIND
 from tests.cli.remote.conftest import Ctl
 from tests.cli.remote.proxy import Proxy
@@ -277,3 +278,24 @@ def test_what_is_gone_or_not_there_yet_is_said(pods: Pods, ctl: Ctl) -> None:
 
     words = wait_until(told, timeout=60, what="the missing image", interval=1)
     assert words.startswith("digits-1-1 has no log yet (ErrImageNeverPull: ")
+
+
+def test_the_sdk_reads_and_follows_the_same_lines(pods: Pods, ctl: Ctl) -> None:
+    told: list[str] = []
+    client = Client(
+        kubeconfig=str(ctl.cluster.kubeconfig), namespace=ctl.namespace, tell=told.append
+    )
+    pods.status(phase="Running")
+    pods.start(0, STEPS + ON_GO + "echo done", ranks=(1,))
+    following = client.logs("digits", follow=True, ranks=[1], timeout=120)
+    lines = [next(following) for _ in range(3)]
+    assert [line.text for line in lines] == [f"attempt 0 rank 1 step {step}" for step in (1, 2, 3)]
+    assert {(line.pod, line.attempt, line.rank) for line in lines} == {("digits-0-1", 0, 1)}
+    pods.go("digits-0-1")
+    pods.wait_for("Succeeded", "digits-0-1")
+    pods.status(phase="Succeeded")
+    assert [line.text for line in following] == ["done"]
+    assert told == ["Running", "Succeeded"]
+    read = list(client.logs("digits", tail=2))
+    assert [line.text for line in read] == ["attempt 0 rank 1 step 3", "done"]
+    assert all(line.time for line in read)

@@ -1,0 +1,35 @@
+"""The notebook runs from its first cell to its last, and says what its text says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+NOTEBOOK = ROOT / "examples/notebooks/align.ipynb"
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.jobs.sdk.notebook", str(NOTEBOOK)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert re.match(r"16 records, \d+ pairs, 0 invalid rows", lines[0])
+    assert "0.6931" in lines  # log 2: the model against itself
+    steps = re.search(r"(\d+) steps, margin (\S+) to (\S+)", done.stdout)
+    assert steps is not None
+    assert int(steps[1]) == 8
+    assert float(steps[3]) > float(steps[2])
+    ordered = re.search(r"(\d+) of (\d+) pairs", done.stdout)
+    assert ordered is not None
+    assert int(ordered[1]) > int(ordered[2]) / 2
