@@ -37,7 +37,7 @@ _CODES: Final[dict[type[sdk.MmrlhfError], ExitCode]] = {
     sdk.UsageError: ExitCode.USAGE,
     sdk.NoClusterError: ExitCode.UNREACHABLE,
     sdk.WaitTimeoutError: ExitCode.TIMEOUT,
-    sdk.NotFoundError: ExitCode.USAGE,
+    sdk.NotFoundError: ExitCode.NOT_FOUND,
     sdk.ConflictError: ExitCode.USAGE,
     sdk.RejectedError: ExitCode.USAGE,
     sdk.ClusterError: ExitCode.UNREACHABLE,
