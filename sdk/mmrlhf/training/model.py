@@ -13,9 +13,10 @@ import torch
 from mmrlhf.training.rows import OpenRow, Rows, open_rows
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.forward.responses import response_log_probs
-from mmrlhf_jobs.models.adapter import Attention, Dtype, EncodedGroup, LoadedModel
-from mmrlhf_jobs.models.adapter import load_model as load_folder
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.folders import fetch_model
+from mmrlhf_jobs.models.loading import Attention, Dtype
+from mmrlhf_jobs.models.loading import load_model as load_folder
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["Model", "ResponseLikelihoods", "load_model", "log_probs"]

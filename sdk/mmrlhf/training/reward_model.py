@@ -11,7 +11,7 @@ import torch
 from mmrlhf.errors import UsageError
 from mmrlhf.training.rows import Rows, open_rows
 from mmrlhf_api import RewardInference
-from mmrlhf_jobs.models.adapter import Attention, Dtype
+from mmrlhf_jobs.models.loading import Attention, Dtype
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, Verdict
 from mmrlhf_jobs.storage.uris import StorageOptions
 

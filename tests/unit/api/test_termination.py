@@ -78,7 +78,7 @@ def test_no_other_file_spells_a_word() -> None:
     homes = {"constants.py", "termination.py"}  # FailureReason shares some
     spelled = {
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for package in ("crds/mmrlhf_api", "jobs", "operator", "cli/mmrlhfctl")
+        for package in ("crds/mmrlhf_api", "jobs", "operator", "sdk/mmrlhf", "cli/mmrlhfctl")
         for path in (ROOT / package).rglob("*.py")
         if path.parent != ROOT / "crds/mmrlhf_api" or path.name not in homes
         for statement in ast.parse(path.read_text()).body

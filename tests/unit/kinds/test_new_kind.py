@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf.client.views import JobView
 from mmrlhf_api import KINDS, Job, JobFileError, find_kind, kind_of, parse_job, register
 from mmrlhf_api.constants import ENV_PROGRESS_FILE, ENV_TERMINATION_FILE
 from mmrlhf_api.crd import crd
@@ -25,7 +26,6 @@ from mmrlhf_jobs.components import component
 from mmrlhf_operator.acting.preflight import locations
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.store import Key
-from mmrlhfctl.client.views import JobView
 from mmrlhfctl.explanation import explain_path
 from mmrlhfctl.text.job import description
 from mmrlhfctl.text.jobs import job_headers, job_row
