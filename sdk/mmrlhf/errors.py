@@ -27,15 +27,13 @@ are errors of `mmrlhf_jobs.errors`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mmrlhf.client.views import JobView
+from typing import Protocol
 
 __all__ = [
     "ClusterError",
     "ConflictError",
     "CredentialsError",
+    "EndedJob",
     "ExpiredError",
     "ForbiddenError",
     "JobFailedError",
@@ -87,6 +85,26 @@ class WaitTimeoutError(MmrlhfError):
     """Something did not come true in time."""
 
 
+class EndedJob(Protocol):
+    """What is told of a job that did not succeed; a `JobView` has it."""
+
+    @property
+    def title(self) -> str:
+        """Kind and name."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in one word; empty when it is not known."""
+
+    @property
+    def message(self) -> str:
+        """Why, in a sentence; empty when it is not known."""
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether somebody cancelled it."""
+
+
 class JobFailedError(MmrlhfError):
     """A job on a cluster failed or was cancelled.
 
@@ -94,7 +112,7 @@ class JobFailedError(MmrlhfError):
         job: The job as it was last seen.
     """
 
-    def __init__(self, job: JobView) -> None:
+    def __init__(self, job: EndedJob) -> None:
         why = f" ({job.reason})" if job.reason else ""
         message = f": {job.message}" if job.message else ""
         end = "was cancelled" if job.was_cancelled else f"failed{why}{message}"

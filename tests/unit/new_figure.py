@@ -30,7 +30,7 @@ from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.state.progress import merge
 from mmrlhf_operator.state.views import JobView as OperatorsView
 from mmrlhfctl.local.display import PlainDisplay
-from mmrlhfctl.text.job import glance
+from mmrlhfctl.text.job import summary
 from mmrlhfctl.text.jobs import job_headers, job_row
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -85,7 +85,7 @@ def main() -> None:
             c["name"] for c in version["additionalPrinterColumns"] if name in c["jsonPath"]
         ],
         "reference": [line for line in pages()["status.md"].splitlines() if f"`{name}`" in line],
-        "glance": [line for line in glance(view, NOW) if line.startswith("Progress")],
+        "summary": [line for line in summary(view, NOW) if line.startswith("Progress")],
         "list": dict(
             zip(job_headers([KIND], namespaces=False, wide=True), map(str, row), strict=True)
         ),

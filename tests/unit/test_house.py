@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmrlhf_api import KINDS
+from mmrlhf_api.kinds import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -147,3 +147,11 @@ def test_repo_map_names_every_top_level_folder() -> None:
     folders = {name.split("/")[0] for name in tracked if "/" in name}
     agents = (ROOT / "AGENTS.md").read_text()
     assert not {folder for folder in folders if f"`{folder}/" not in agents}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_what_runs_a_kind_is_there(kind: Kind) -> None:
+    """By its text: to import it is to import torch."""
+    module, _, function = kind.runner.partition(":")
+    path = ROOT / "jobs" / f"{module.replace('.', '/')}.py"
+    assert re.search(rf"^def {function}\(", path.read_text(), re.MULTILINE)

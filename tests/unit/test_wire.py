@@ -45,7 +45,7 @@ def test_a_new_figure_is_one_line(tmp_path: Path) -> None:
     assert found["schema"] == {"type": "number", "description": "Norm of the gradient."}
     assert found["columns"] == ["Norm"]
     assert found["reference"] == ["| `gradientNorm` | number | - | Norm of the gradient. |"]
-    assert found["glance"] == ["Progress:    step 3/9 (33 %)  gradient 1.23  loss 0.5  (0s ago)"]
+    assert found["summary"] == ["Progress:    step 3/9 (33 %)  gradient 1.23  loss 0.5  (0s ago)"]
     assert found["list"]["NORM"] == "1.235"
 
 

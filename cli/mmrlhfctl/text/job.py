@@ -17,13 +17,13 @@ from mmrlhfctl.text.events import EVENT_HEADERS, event_row
 from mmrlhfctl.text.jobs import phase_style, shown_phase, step_text
 from mmrlhfctl.text.table import Cell, Row, Style, Table, paint
 
-__all__ = ["description", "glance", "pod_rows", "progress_text"]
+__all__ = ["description", "pod_rows", "progress_text", "summary"]
 
 _WIDTH = 13
 _BAD_PODS = {"Error", "OOMKilled", "Evicted", "Failed", "ErrImagePull", "ImagePullBackOff"}
 
 
-def glance(job: JobView, now: datetime, *, colours: bool = False) -> list[str]:
+def summary(job: JobView, now: datetime, *, colours: bool = False) -> list[str]:
     """Return what most want to know about a job: where it is, why, and how far."""
     return [
         _field("Job", job.title),

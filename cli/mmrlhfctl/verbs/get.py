@@ -18,7 +18,7 @@ from mmrlhf_api.kinds import Kind
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out
-from mmrlhfctl.text.job import glance
+from mmrlhfctl.text.job import summary
 from mmrlhfctl.text.jobs import job_headers, job_row
 from mmrlhfctl.text.output import as_json, as_names, as_yaml
 from mmrlhfctl.text.table import Table
@@ -64,7 +64,7 @@ def get_jobs(
     if detail and targets.jobs and form == "text":
         now = datetime.now(UTC)
         colours = colours_wanted(sys.stdout)
-        out("\n".join("\n".join(glance(job, now, colours=colours)) + "\n" for job in jobs))
+        out("\n".join("\n".join(summary(job, now, colours=colours)) + "\n" for job in jobs))
         return
     if not jobs and form in {"text", "wide", "name"}:
         where = "in any namespace" if all_namespaces else f"in namespace {cluster.namespace}"

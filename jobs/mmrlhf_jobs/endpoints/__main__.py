@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mmrlhf_jobs.steps.aliases import run_alias
+from mmrlhf_jobs.aliases import run_alias
 
 __all__ = ["main"]
 

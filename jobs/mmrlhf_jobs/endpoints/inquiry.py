@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.endpoints.asking import Asker, Check, Outcome
 from mmrlhf_jobs.endpoints.images import ImageEncoder
 from mmrlhf_jobs.endpoints.pacing import Clock
@@ -169,11 +170,11 @@ async def run_inquiry(
         run.fill(report)
     failed = report.questions - report.answered
     if failed > max_failed_fraction * report.questions:
-        more = [f"and {failed - _LISTED} more"] if failed > _LISTED else []
+        listed = first_few(report.failures, total=failed, shown=_LISTED)
         raise EndpointError(
             f"{failed} of {report.questions} questions have no usable answer, and a share of"
             f" {max_failed_fraction:g} may fail; answers so far are kept, run again to ask for the"
-            " others:\n  " + "\n  ".join([*report.failures, *more])
+            " others:\n  " + "\n  ".join(listed)
         )
     return _assembled(inquiry, read, run)
 

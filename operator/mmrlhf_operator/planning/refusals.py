@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_api.constants import ConditionType
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.draft import Draft
@@ -67,4 +68,5 @@ def patience(uid: str, refusals: int) -> float:
     """
     digest = hashlib.sha256(f"{uid}:{refusals}".encode()).digest()
     uniform = int.from_bytes(digest[:8], "big") / 2**64
-    return min(_FIRST_SECONDS * 2.0 ** min(refusals - 1, 10), _MOST_SECONDS) * (0.5 + uniform)
+    wait = doubling_wait(refusals, first=_FIRST_SECONDS, longest=_MOST_SECONDS)
+    return wait * (0.5 + uniform)

@@ -32,6 +32,7 @@ from mmrlhf.client.connection import Connection
 from mmrlhf.client.kubeconfig import Access, find_access
 from mmrlhf.client.refusals import Place, refusal
 from mmrlhf.errors import ClusterError, UnreachableError
+from mmrlhf_api.backoff import doubling_wait
 
 __all__ = ["Change", "Cluster", "Manifest", "open_cluster"]
 
@@ -43,7 +44,8 @@ the other changes without a conflict."""
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
-_BACKOFF = (0.5, 1.0, 2.0, 4.0)
+_ATTEMPTS = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 4.0
 _MAX_RETRY_AFTER = 10.0
 _PAGE = 500
 _UNKNOWN_NAME = "its name does not resolve"
@@ -206,7 +208,7 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = _JSON,
     ) -> Manifest:
-        for pause in (*_BACKOFF, None):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 response = self._answer(
                     method,
@@ -222,8 +224,9 @@ class Cluster:
                     response.release_conn()
                 answer: Manifest = json.loads(data)
             except _RetryError as wait:
-                if pause is None or (not wait.anyway and method != "GET"):
+                if attempt == _ATTEMPTS or (not wait.anyway and method != "GET"):
                     raise wait.error from None
+                pause = doubling_wait(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT)
                 self._sleep(min(wait.seconds or pause, _MAX_RETRY_AFTER))
             except (HTTPError, OSError) as error:
                 raise self._unreachable(error) from error

@@ -12,7 +12,7 @@ from mmrlhf_api.kinds import KINDS
 from mmrlhfctl.text.differences import difference
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.events import concerns, in_order
-from mmrlhfctl.text.job import description, glance
+from mmrlhfctl.text.job import description, summary
 from mmrlhfctl.text.jobs import job_headers, job_row
 from mmrlhfctl.text.output import as_json, as_names, as_yaml
 from mmrlhfctl.text.table import Cell, Style, Table
@@ -81,7 +81,7 @@ def test_a_list_of_samplings_tells_what_they_have_read_embedded_and_selected() -
             *("-", "4h", "AllPodsRunning", "-", "62m", "-", "-"),
         ],
     ]
-    glanced = glance(job("ClusterSampleJob", "choose", status=CHOOSING), NOW)
+    glanced = summary(job("ClusterSampleJob", "choose", status=CHOOSING), NOW)
     assert (
         "Progress:    embed:  1,234,567 rows read  45,678 media embedded  812 a second  62m left"
         "  (4s ago)"
@@ -129,7 +129,7 @@ def test_a_job_that_has_ended_has_no_time_left() -> None:
     ended = job(status={**RUNNING, "phase": "Succeeded", "completionTime": ago(minutes=30)})
     headers, row = (line.split() for line in listed(ended, wide=True))
     assert row[headers.index("ETA")] == "-"
-    lines = glance(ended, NOW)
+    lines = summary(ended, NOW)
     assert "Started:     2026-11-23T09:00:00Z (ran 150m)" in lines
     assert "Ended:       2026-11-23T11:30:00Z (30m ago)" in lines
     assert not any("left" in line for line in lines)
@@ -158,7 +158,7 @@ def test_a_job_that_is_being_deleted_says_so() -> None:
 
 
 def test_a_glance_says_where_why_and_how_far() -> None:
-    assert glance(job(status=RUNNING), NOW) == [
+    assert summary(job(status=RUNNING), NOW) == [
         "Job:         MMDPOJob vision/digits",
         "Phase:       Running (AllPodsRunning)",
         "Message:     2 of 2 pods run",
@@ -205,15 +205,15 @@ def test_the_message_of_the_status_goes_before_those_of_conditions() -> None:
             "conditions": [condition("Running", "WaitingForPods", "0 of 2 pods run", "False")],
         }
     )
-    assert "Message:     pods of an earlier attempt are not gone yet" in glance(waiting, NOW)
+    assert "Message:     pods of an earlier attempt are not gone yet" in summary(waiting, NOW)
 
 
 def test_a_job_that_nobody_has_seen_says_so() -> None:
-    assert "no operator has looked at this job yet" in "\n".join(glance(job(), NOW))
+    assert "no operator has looked at this job yet" in "\n".join(summary(job(), NOW))
 
 
 def test_a_status_of_an_older_spec_says_so() -> None:
-    lines = glance(job(status=RUNNING, metadata={"generation": 3}), NOW)
+    lines = summary(job(status=RUNNING, metadata={"generation": 3}), NOW)
     assert "Note:        this is about spec version 1; the latest is 3" in lines
 
 

@@ -80,7 +80,7 @@ def test_this_tree_has_neither() -> None:
     assert circles(tree.imports) == []
     assert circles(tree.imports_between_rooms) == []
     assert upward(tree, _layers(), {}) == []
-    assert set(_layers()) == {"mmrlhf_jobs", "mmrlhf_operator", "mmrlhfctl"}
+    assert set(_layers()) == {"mmrlhf_jobs", "mmrlhf_operator", "mmrlhf", "mmrlhfctl"}
 
 
 @pytest.mark.parametrize("trail", TRAILS, ids=lambda trail: trail.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Final
 
 from mmrlhf_jobs.evaluation.rewardbench.measures import CategoryResult, RewardBenchReport
 from mmrlhf_jobs.evaluation.rewardbench.rates import Interval, Rate
+from mmrlhf_jobs.reporting.svg import draw_line, draw_rect, draw_text, draw_title, picture
 
 __all__ = ["SERIES", "plot_margins", "plot_rates"]
 
@@ -38,12 +38,12 @@ def plot_rates(reports: Mapping[str, RewardBenchReport]) -> str:
     for row, category in enumerate(rows):
         top = _TOP + row * height
         if row % 2 == 0:
-            parts.append(f'<rect class="band" x="0" y="{top}" width="{width}" height="{height}"/>')
+            parts.append(draw_rect("band", x=0, y=top, width=width, height=height))
         weight = " strong" if category == "overall" else ""
-        parts.append(_text(8, top + height / 2 + 4, category, f"label{weight}"))
+        parts.append(draw_text(8, top + height / 2 + 4, category, f"label{weight}"))
     for panel, heading in enumerate(("ACC: right pairs", "ACC+: queries with all pairs right")):
         left = _LABELS + panel * (_PANEL + _GAP)
-        parts.append(_text(left, 14, heading, "heading"))
+        parts.append(draw_text(left, 14, heading, "heading"))
         parts += _axis(left, bottom, chance=panel == 0)
         for row, category in enumerate(rows):
             for place, (name, report) in enumerate(reports.items()):
@@ -55,7 +55,7 @@ def plot_rates(reports: Mapping[str, RewardBenchReport]) -> str:
                         _dot(left, y, place=place, name=name, rate=rate, interval=interval)
                     )
     label = "ACC and ACC+ by category with 95 % intervals"
-    return _svg(width, bottom + 26, label, parts)
+    return picture(width, bottom + 26, label, parts)
 
 
 def plot_margins(report: RewardBenchReport, *, bins: int = 12) -> str:
@@ -79,28 +79,33 @@ def plot_margins(report: RewardBenchReport, *, bins: int = 12) -> str:
     parts = []
     for value in _ticks(tallest):
         y = base - value * scale
-        parts.append(
-            f'<line class="grid" x1="{left}" x2="{width - 20}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
-        parts.append(_text(left - 6, y + 4, str(value), "tick end"))
+        parts.append(draw_line("grid", x=(left, width - 20), y=(y, y)))
+        parts.append(draw_text(left - 6, y + 4, str(value), "tick end"))
     for place, count in enumerate(counts):
         side = "right" if place >= bins else "wrong"
         low, high = ((place + end - bins) * reach / bins for end in (0, 1))
         parts.append(
-            f'<rect class="{side}" x="{left + place * step + 1:.1f}" y="{base - count * scale:.1f}"'
-            f' width="{step - 2:.1f}" height="{count * scale:.1f}">'
-            f"<title>{count} pairs with a margin above {low:.3g} up to {high:.3g}</title></rect>"
+            draw_rect(
+                side,
+                x=left + place * step + 1,
+                y=base - count * scale,
+                width=step - 2,
+                height=count * scale,
+                title=f"{count} pairs with a margin above {low:.3g} up to {high:.3g}",
+            )
         )
     middle = left + bins * step
-    parts.append(f'<line class="axis" x1="{middle:.1f}" x2="{middle:.1f}" y1="8" y2="{base}"/>')
+    parts.append(draw_line("axis", x=(middle, middle), y=(8, base)))
     for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
         x = middle + share * bins * step
-        parts.append(_text(x, base + 16, f"{share * reach:.3g}", "tick middle"))
+        parts.append(draw_text(x, base + 16, f"{share * reach:.3g}", "tick middle"))
     parts.append(
-        _text(middle, height - 4, "score of the preferred response minus the other", "tick middle")
+        draw_text(
+            middle, height - 4, "score of the preferred response minus the other", "tick middle"
+        )
     )
     wrong = sum(not pair.right for pair in report.judged)
-    return _svg(width, height, f"{wrong} of {len(margins)} margins are not above 0", parts)
+    return picture(width, height, f"{wrong} of {len(margins)} margins are not above 0", parts)
 
 
 def _figures(result: CategoryResult, panel: int) -> tuple[Rate, Interval | None]:
@@ -114,8 +119,8 @@ def _axis(left: float, bottom: float, *, chance: bool) -> list[str]:
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = left + value * _PANEL
         style = "chance" if chance and value == 0.5 else "grid"
-        parts.append(f'<line class="{style}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 16, f"{value:g}", "tick middle"))
+        parts.append(draw_line(style, x=(x, x), y=(_TOP, bottom)))
+        parts.append(draw_text(x, bottom + 16, f"{value:g}", "tick middle"))
     return parts
 
 
@@ -123,14 +128,14 @@ def _dot(
     left: float, y: float, *, place: int, name: str, rate: Rate, interval: Interval | None
 ) -> str:
     if rate.value is None or interval is None:
-        return _text(left, y + 4, "no judgement", "tick")
+        return draw_text(left, y + 4, "no judgement", "tick")
     low, x, high = (left + share * _PANEL for share in (interval[0], rate.value, interval[1]))
     tip = f"{name}: {rate.correct} of {rate.n}, {interval[0]:.3f} to {interval[1]:.3f}"
+    value = draw_text(left + _PANEL + 10, y + 4, f"{rate.value:.2f}", "value")
     return (
-        f'<g class="s{place % SERIES}"><title>{escape(tip)}</title>'
-        f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
-        f'<circle cx="{x:.1f}" cy="{y}" r="4.5"/>'
-        f"{_text(left + _PANEL + 10, y + 4, f'{rate.value:.2f}', 'value')}</g>"
+        f'<g class="s{place % SERIES}">{draw_title(tip)}'
+        f"{draw_line('whisker', x=(low, high), y=(y, y))}"
+        f'<circle cx="{x:.1f}" cy="{y}" r="4.5"/>{value}</g>'
     )
 
 
@@ -140,14 +145,3 @@ def _ticks(tallest: int) -> Sequence[int]:
     power = 10 ** math.floor(math.log10(rough))
     step = int(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
     return range(0, tallest + 1, step)
-
-
-def _text(x: float, y: float, content: str, style: str) -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(content)}</text>'
-
-
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
-    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from mmrlhf_jobs.reporting.svg import draw_line, draw_rect, draw_title, picture
 
 __all__ = ["HUES", "cluster_hue", "plot_clusters", "plot_map"]
 
@@ -42,23 +43,21 @@ def plot_clusters(available: Sequence[int], selected: Sequence[int]) -> str:
     for count in _ticks(highest):
         y = base - count**0.5 * scale
         labels.append(f'<span style="top:{y:.1f}%">{count:,}</span>')
-        parts.append(f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(draw_line("grid", x=(0, _WIDTH), y=(y, y)))
     for place, cluster in enumerate(order):
         x = place * step
         there, taken = available[cluster], selected[cluster]
         bars = (("there", there), ("taken", taken))
         tip = f"cluster {cluster}: {taken:,} of {there:,} selected"
-        parts.append(f"<g><title>{escape(tip)}</title>")
+        parts.append(f"<g>{draw_title(tip)}")
         for style, count in bars:
             tall = count**0.5 * scale
-            parts.append(
-                f'<rect class="{style}" x="{x:.1f}" y="{base - tall:.1f}"'
-                f' width="{max(0.8 * step, step - 2):.1f}" height="{tall:.1f}"/>'
-            )
+            wide = max(0.8 * step, step - 2)
+            parts.append(draw_rect(style, x=x, y=base - tall, width=wide, height=tall))
         parts.append("</g>")
-    parts.append(f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{base}" y2="{base}"/>')
+    parts.append(draw_line("axis", x=(0, _WIDTH), y=(base, base)))
     # Stretched to any width, so its labels stand outside of it.
-    chart = _svg(_WIDTH, 100, "Candidates and selected records by cluster", parts, stretch=True)
+    chart = picture(_WIDTH, 100, "Candidates and selected records by cluster", parts, stretch=True)
     gutter = len(f"{highest:,}")
     return f'<div class="bars" style="--gutter:{gutter}ch">{chart}{"".join(labels)}</div>'
 
@@ -89,7 +88,7 @@ def plot_map(
             if len(mine):
                 path = "".join(f"M{x:.1f} {height - y:.1f}h0" for x, y in mine)
                 parts.append(f'<path class="{style} h{hue}" d="{path}"/>')
-    chart = _svg(_WIDTH, height, f"Map of {len(placed):,} media", parts)
+    chart = picture(_WIDTH, height, f"Map of {len(placed):,} media", parts)
     few = " few" if len(placed) < _FEW_POINTS else ""
     return f'<div class="map{few}">{chart}</div>'
 
@@ -105,13 +104,3 @@ def _ticks(highest: int) -> list[int]:
             if count <= highest and above**0.5 - gap > count**0.5 > gap:
                 found.append(count)
     return found
-
-
-def _svg(
-    width: int, height: int, label: str, parts: Sequence[str], *, stretch: bool = False
-) -> str:
-    how = ' preserveAspectRatio="none"' if stretch else ""
-    return (
-        f'<svg viewBox="0 0 {width} {height}"{how} role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
-    )
