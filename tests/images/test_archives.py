@@ -53,7 +53,7 @@ def test_only_a_thin_layer_holds_our_code(archive: Archive) -> None:
 def test_modules_are_compiled_and_not_compiled_again(archive: Archive) -> None:
     names = set(archive.names())
     prefix = "opt/mmrlhf/lib/python3.11/site-packages"
-    for module in ("mmrlhf_api/__pycache__/kinds", "yaml/__pycache__/loader"):
+    for module in ("mmrlhf_api/kinds/__pycache__/registry", "yaml/__pycache__/loader"):
         compiled = f"{prefix}/{module}.cpython-311.pyc"
         assert compiled in names
         # PEP 552: hash-based, and not checked against the source.
