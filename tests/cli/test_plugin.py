@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Kubectl:
             env={**os.environ, "PATH": path, **env},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

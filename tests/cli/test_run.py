@@ -138,7 +138,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 def test_a_signal_lets_the_job_save_first(tmp_path: Path, number: int, code: int) -> None:
     with hanging_run(tmp_path) as process:
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (code, "")
     assert "stopping: the job saves a checkpoint first" in err
     assert "error: stopped: saved a checkpoint at step 2; the same command goes on" in err
@@ -151,7 +151,7 @@ def test_a_second_interrupt_kills(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         read_until(process, "stopping: ")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=150)
     assert process.returncode == 130
     assert not list(tmp_path.glob("saved.*"))
     assert not leftovers(tmp_path)
@@ -163,7 +163,7 @@ def test_a_run_is_not_started_twice(command: Command, tmp_path: Path) -> None:
         assert done.returncode == 1
         assert done.stderr == f"error: this job is running already (process {process.pid})\n"
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 def test_a_terminal_gets_a_bar_and_colours(tmp_path: Path) -> None:

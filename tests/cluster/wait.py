@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tests.cluster.errors import WaitTimeoutError
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -16,17 +17,17 @@ def wait_until(probe: Callable[[], T], *, timeout: float, what: str, interval: f
 
     Args:
         probe: is called at once and then every `interval` seconds.
-        timeout: seconds until `WaitTimeoutError`.
+        timeout: seconds until `WaitTimeoutError` on an idle machine; see `tests.patience`.
         what: names the thing waited for, in the error.
         interval: seconds between two calls.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while True:
         value = probe()
         if value:
             return value
         if time.monotonic() >= deadline:
             raise WaitTimeoutError(
-                f"{what} did not come within {timeout:g} s; last seen: {value!r}"
+                f"{what} did not come within {timeout * PATIENCE:g} s; last seen: {value!r}"
             )
         time.sleep(interval)

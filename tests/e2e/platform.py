@@ -76,7 +76,7 @@ class Platform:
         self.apply()
         self.cluster.kubectl(
             *("rollout", "status", "deployment/mmrlhf-operator"),
-            *(f"--namespace={NAMESPACE}", "--timeout=120s"),
+            *(f"--namespace={NAMESPACE}", "--timeout=600s"),
         )
 
     def remove_operator(self) -> None:
@@ -86,7 +86,7 @@ class Platform:
     def remove(self) -> None:
         """Delete everything that was applied."""
         self.cluster.kubectl(
-            "delete", f"--filename={self.folder / BUNDLE}", "--ignore-not-found", "--timeout=120s"
+            "delete", f"--filename={self.folder / BUNDLE}", "--ignore-not-found", "--timeout=600s"
         )
 
 

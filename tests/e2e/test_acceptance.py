@@ -55,7 +55,7 @@ def test_a_job_from_apply_to_a_model_that_loads(user: User, s3: S3Server, here: 
     columns = [str(kubectl()), "get", "mmdpo", "align", "--watch", "--no-headers"]
     logs = [sys.executable, "-m", "mmrlhfctl", "logs", "--follow", "align"]
     with user.watching("get", columns) as rows, user.watching("logs", logs) as log:
-        user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=240s")
+        user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=1200s")
         assert log.end() == 0
         wait_until(lambda: "Succeeded" in rows.out.read_text(), timeout=30, what="the last row")
 
@@ -112,10 +112,10 @@ def test_a_job_survives_what_happens_to_pods_and_operator(
 
     assert len(pods(user)) == 2
     user.ctl("suspend", "align")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Suspended", "--timeout=60s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Suspended", "--timeout=300s")
     wait_until(lambda: not pods(user), timeout=60, what="no pods")
     user.ctl("resume", "align")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=240s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=1200s")
 
     status = user.job("align")["status"]
     assert (status["attempt"], status["restarts"]) == (2, 0)
@@ -130,7 +130,7 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_no_pods(user: User, s3: S3Serve
     user.kubectl("apply", "--filename=job.yaml")
     at_step(user, 10)
     user.ctl("cancel", "align")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Failed", "--timeout=60s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Failed", "--timeout=300s")
     wait_until(lambda: not pods(user), timeout=60, what="no pods")
 
     status = user.job("align")["status"]

@@ -40,7 +40,7 @@ def test_a_job_outlives_its_operator_and_nothing_outlives_the_kinds(
     assert f"mmdpojobs/{user.namespace}/align" in found
     assert running(user) == pods
     installed.install()
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=500s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=1500s")
     status = user.job("align")["status"]
     assert (status["attempt"], status["restarts"]) == (0, 0)
     here = [f"deployments/{NAMESPACE}/mmrlhf-operator", f"leases/{NAMESPACE}/mmrlhf-operator"]

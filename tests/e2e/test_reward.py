@@ -36,8 +36,8 @@ def test_the_second_job_runs_with_the_margins_of_the_first(
         assert (told["status"], told["reason"]) == ("False", "WaitingForJob")
         assert "judge" in told["message"]
     user.kubectl("apply", f"--filename={second}.yaml")
-    user.kubectl("wait", "rewardtrainjob/judge", "--for=condition=Succeeded", "--timeout=240s")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=240s")
+    user.kubectl("wait", "rewardtrainjob/judge", "--for=condition=Succeeded", "--timeout=1200s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=1200s")
 
     judge = json.loads(user.kubectl("get", "rewardtrainjob", "judge", "--output=json"))["status"]
     status = user.job("align")["status"]

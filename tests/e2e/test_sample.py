@@ -107,7 +107,7 @@ def test_queries_are_chosen_by_two_pods_as_by_one_process(
     rate = "jsonpath={.status.progress.stage} {.status.progress.itemsPerSecond}{'\\n'}"
     watch = [str(kubectl()), "get", "csj", "choose", "--watch", "--output", rate]
     with user.watching("rates", watch) as rates:
-        user.kubectl("wait", "csj/choose", "--for=condition=Succeeded", "--timeout=240s")
+        user.kubectl("wait", "csj/choose", "--for=condition=Succeeded", "--timeout=1200s")
     assert any(len(line.split()) == 2 for line in rates.lines), rates.lines
     print(rates.lines)
 

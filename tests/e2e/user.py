@@ -48,7 +48,7 @@ class User:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1500,
             check=False,
         )
         if check and done.returncode != 0:
@@ -98,7 +98,7 @@ class Watching:
 
     def end(self) -> int:
         """Wait for its end; returns the exit code."""
-        return self.process.wait(timeout=120)
+        return self.process.wait(timeout=600)
 
 
 def kubeconfig_for(cluster: Access, namespace: str, folder: Path) -> Path:

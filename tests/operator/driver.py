@@ -15,6 +15,7 @@ from mmrlhf_operator.operator import Operator
 from tests.cluster import scripted_pods
 from tests.cluster.api import Api
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 from tests.unit.api.specimens import changed
 
 CONFIG = OperatorConfig.model_validate(
@@ -179,7 +180,7 @@ async def until(
     condition: Callable[[], object], *, what: str | Callable[[], str], seconds: float = 15.0
 ) -> None:
     """Wait for something that the operator, in this very event loop, brings about."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what if isinstance(what, str) else what()}")

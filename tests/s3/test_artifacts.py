@@ -333,7 +333,7 @@ def test_a_server_that_dies_during_an_upload_is_named_and_nothing_is_visible(
             while not server.unfinished_uploads("bucket"):
                 assert process.poll() is None, process.communicate()
             server.stop()
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 1

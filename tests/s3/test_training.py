@@ -209,7 +209,7 @@ def test_an_outage_of_seconds_costs_no_attempt(
         server.crash()
         time.sleep(3)
         server.revive()
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=600)
     finally:
         process.kill()
         process.communicate()
@@ -233,7 +233,7 @@ def test_a_longer_outage_ends_the_attempt_and_the_next_one_goes_on(
     try:
         _wait_for_step(remote, process, 5)
         server.crash()
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=300)
         server.revive()
     finally:
         process.kill()

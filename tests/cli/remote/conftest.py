@@ -49,7 +49,7 @@ class Ctl:
             input=stdin if stdin is not None else "",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 
@@ -124,7 +124,7 @@ class Running:
         return self.end()
 
     def end(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=300)
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
         )
         wait_until(
             lambda: api.get(f"{path}/mmrlhf-operator")["status"].get("readyReplicas"),
-            timeout=30,
+            timeout=150,
             what="a ready replica",
         )
         renewed = renewed or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

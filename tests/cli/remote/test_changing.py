@@ -61,7 +61,7 @@ def test_what_cannot_come_any_more_is_not_waited_for(ctl: Ctl) -> None:
 
 def test_a_job_that_is_deleted_meanwhile_is_not_waited_for(ctl: Ctl) -> None:
     ctl.job()
-    gone = ctl.start("wait", "digits", "--for=delete", "--timeout=60s")
+    gone = ctl.start("wait", "digits", "--for=delete", "--timeout=300s")
     succeeded = ctl.start("wait", "digits")
     with pytest.raises(Exception, match="did not come"):
         wait_until(lambda: gone.process.poll() is not None, timeout=3, what="an early end")
@@ -149,7 +149,7 @@ def test_jobs_are_cancelled_for_good(ctl: Ctl) -> None:
 def test_delete_returns_when_jobs_and_pods_are_gone(ctl: Ctl) -> None:
     owner = ctl.job()
     make_pod(ctl, owner, attempt=0, rank=0)
-    done = ctl("delete", "digits", "--timeout=60s")
+    done = ctl("delete", "digits", "--timeout=300s")
     assert (done.returncode, done.stdout) == (0, "mmdpojob.mmrlhf.io/digits deleted\n")
     assert ctl.cluster.api.get(f"/api/v1/namespaces/{ctl.namespace}/pods")["items"] == []
     assert ctl("delete", "digits").returncode == 3

@@ -87,10 +87,10 @@ def test_waiting_ends_with_the_job(client: Client, ctl: Ctl) -> None:
     }
     timer = threading.Timer(0.5, ctl.set_status, ["MMDPOJob", "demo"], ended)
     timer.start()
-    done = client.wait(job, timeout=60)
+    done = client.wait(job, timeout=300)
     timer.join()
     assert (done.artifacts, done.metrics) == ("s3://bucket/x", {"accuracy": 0.5})
-    assert client.wait(job, until="ended", timeout=60).phase == "Succeeded"
+    assert client.wait(job, until="ended", timeout=300).phase == "Succeeded"
     with pytest.raises(UsageError, match="until Done: must be ended or one of"):
         client.wait(job, until="Done")
 
@@ -100,9 +100,9 @@ def test_a_failure_is_an_error_unless_it_is_waited_for(client: Client, ctl: Ctl)
     failed = [condition("Failed", "OutOfMemory", "too big")]
     ctl.set_status("MMDPOJob", "demo", phase="Failed", reason="OutOfMemory", conditions=failed)
     with pytest.raises(JobFailedError, match=r"failed \(OutOfMemory\): too big") as caught:
-        client.wait("demo", until="Running", timeout=60)
+        client.wait("demo", until="Running", timeout=300)
     assert caught.value.job.reason == "OutOfMemory"
-    assert client.wait("demo", until="failed", timeout=60).failed
+    assert client.wait("demo", until="failed", timeout=300).failed
 
 
 def test_logs_say_what_is_missing(client: Client, ctl: Ctl) -> None:
@@ -118,13 +118,13 @@ def test_logs_say_what_is_missing(client: Client, ctl: Ctl) -> None:
 def test_following_a_job_that_has_ended_ends(client: Client, ctl: Ctl, told: list[str]) -> None:
     client.submit(digits())
     ctl.set_status("MMDPOJob", "demo", phase="Succeeded")
-    assert list(client.logs("demo", follow=True, timeout=60)) == []
+    assert list(client.logs("demo", follow=True, timeout=300)) == []
     assert told == ["Succeeded"]
 
 
 def test_a_job_is_deleted_whole(client: Client) -> None:
     client.submit(digits())
-    client.delete("demo", timeout=60)
+    client.delete("demo", timeout=300)
     with pytest.raises(NotFoundError, match="no job named demo"):
         client.status("demo")
 

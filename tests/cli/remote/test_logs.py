@@ -83,14 +83,14 @@ class Pods:
             found = [self.api.get(f"{self.path}/{name}")["status"]["phase"] for name in names]
             return set(found) == {phase}
 
-        wait_until(reached, timeout=60, what=f"{', '.join(names)} {phase}", interval=0.2)
+        wait_until(reached, timeout=300, what=f"{', '.join(names)} {phase}", interval=0.2)
 
     def remove(self, *names: str) -> None:
         for name in names:
             self.api.delete(f"{self.path}/{name}")
         wait_until(
             lambda: not any(self.api.exists(f"{self.path}/{name}") for name in names),
-            timeout=60,
+            timeout=300,
             what=f"the end of {', '.join(names)}",
             interval=0.2,
         )
@@ -276,7 +276,7 @@ def test_what_is_gone_or_not_there_yet_is_said(pods: Pods, ctl: Ctl) -> None:
         assert "[digits-1-0] attempt 1 rank 0 step 3" in done.stdout
         return done.stderr if "ErrImageNeverPull" in done.stderr else ""
 
-    words = wait_until(told, timeout=60, what="the missing image", interval=1)
+    words = wait_until(told, timeout=300, what="the missing image", interval=1)
     assert words.startswith("digits-1-1 has no log yet (ErrImageNeverPull: ")
 
 
@@ -287,7 +287,7 @@ def test_the_sdk_reads_and_follows_the_same_lines(pods: Pods, ctl: Ctl) -> None:
     )
     pods.status(phase="Running")
     pods.start(0, STEPS + ON_GO + "echo done", ranks=(1,))
-    following = client.logs("digits", follow=True, ranks=[1], timeout=120)
+    following = client.logs("digits", follow=True, ranks=[1], timeout=600)
     lines = [next(following) for _ in range(3)]
     assert [line.text for line in lines] == [f"attempt 0 rank 1 step {step}" for step in (1, 2, 3)]
     assert {(line.pod, line.attempt, line.rank) for line in lines} == {("digits-0-1", 0, 1)}

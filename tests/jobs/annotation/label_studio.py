@@ -125,7 +125,7 @@ def _serve(python: Path, data: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=150)
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

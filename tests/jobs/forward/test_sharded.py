@@ -27,7 +27,7 @@ def test_zero3_with_uneven_media_trains_as_one_process_does(tiny: Path, tmp_path
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

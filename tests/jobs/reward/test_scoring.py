@@ -179,7 +179,7 @@ def test_processes_share_what_is_left(
     repeated = record_keys(RankedResponse.model_validate(again))
     assert not done_before & set(repeated), "the repeated query is one of those to share"
     log = tmp_path / "progress.jsonl"
-    assert start(arguments(judge, records, out), log, processes=2).wait(timeout=120) == 0
+    assert start(arguments(judge, records, out), log, processes=2).wait(timeout=600) == 0
     assert done(log)["computed"] == LEFT, "the repeated query is scored by one of them"
     assert done(log)["responses"] == 4 * QUERIES
     found, expected = rows(out), rows(whole)

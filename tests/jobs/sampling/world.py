@@ -164,7 +164,7 @@ class SamplingWorld:
         """Run a job to its end; return exit code and standard error."""
         process = self.start(job, processes=processes, **env)
         try:
-            _, stderr = process.communicate(timeout=300)
+            _, stderr = process.communicate(timeout=1500)
         finally:
             process.kill()
         return process.returncode, stderr

@@ -124,7 +124,7 @@ def run_until(
             assert time.monotonic() < deadline, "the event did not come"
             time.sleep(0.002)
         process.send_signal(sign)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         return process.returncode, world.events()
     finally:
         process.kill()

@@ -202,7 +202,7 @@ class World:
         """Run a job to its end."""
         process = self.start(job, processes=processes, **env)
         try:
-            _, stderr = process.communicate(timeout=300)
+            _, stderr = process.communicate(timeout=1500)
         finally:
             process.kill()
         return Run(process.returncode, stderr, self.events(), self.termination())

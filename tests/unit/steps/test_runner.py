@@ -174,7 +174,7 @@ def test_a_step_that_waits_for_a_server_is_stopped_at_once(inputs: Path, tmp_pat
         endpoints.write_text(yaml.safe_dump({"endpoints": [server]}))
         command = [sys.executable, "-m", "mmrlhf_jobs", *arguments]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            assert held.wait(timeout=120)
+            assert held.wait(timeout=600)
             process.terminate()
             _, message = process.communicate()
     assert process.returncode == 143, message
