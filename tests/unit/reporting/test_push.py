@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_jobs.reporting.push import PushProgress
+from tests.patience import PATIENCE
 
 
 class Operator:
@@ -66,7 +67,7 @@ def token(tmp_path: Path) -> Path:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
