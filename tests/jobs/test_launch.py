@@ -16,6 +16,7 @@ import pytest
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.launch import wait_for_first_node
 from tests.jobs.training.world import World
+from tests.patience import PATIENCE
 
 
 def test_a_listening_node_is_found() -> None:
@@ -82,7 +83,7 @@ def test_a_killed_process_ends_with_the_code_of_its_signal(world: World) -> None
     job = world.write_job(world.job(training__epochs=1000))
     agent = launch(world, job)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 120 * PATIENCE
         while not any(event["event"] == "step" for event in world.events()):
             assert agent.poll() is None
             assert time.monotonic() < deadline

@@ -21,6 +21,7 @@ from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.folders import FileEntry
 from mmrlhf_jobs.storage.uris import StorageOptions
 from tests.cluster.certificates import Authority
+from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 from tests.s3.server import S3Server, TlsFiles, run_server
 
@@ -133,7 +134,7 @@ def test_kill_in_the_middle_of_an_upload_leaves_nothing_visible(
     folder = make_folder(tmp_path / "made", big=MULTIPART_BYTES)
     process = start(PUBLISH, folder, bucket, "one")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while not bucket.server.unfinished_uploads(bucket.name):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "the upload did not begin"
@@ -167,7 +168,7 @@ def test_a_reader_beside_a_writer_never_sees_half_an_artifact(
     refused = 0
     try:
         assert process.stdout.readline() == "1\n", process.communicate()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         for visit in count():
             if len(seen) >= 5 and refused >= 5:
                 break

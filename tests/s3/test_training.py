@@ -23,6 +23,7 @@ from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.scores.table import Sidecar
 from tests.jobs.training.world import World
+from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
 TIMED = ("seconds", "tokensPerSecond", "etaSeconds")
@@ -192,7 +193,7 @@ def test_a_run_without_its_bucket_stops_before_it_loads_anything(remote: RemoteW
 
 
 def _wait_for_step(remote: RemoteWorld, process: subprocess.Popen[str], step: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     while not any(event.get("step") == step for event in remote.world.events()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

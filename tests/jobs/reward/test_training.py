@@ -20,6 +20,7 @@ from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from tests.jobs.models.tiny import picture
 from tests.jobs.training.world import World, write_records
+from tests.patience import PATIENCE
 
 Event = dict[str, Any]
 TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}
@@ -116,7 +117,7 @@ def test_several_processes_train_the_same_model(finished: World, world: World) -
 def run_until(world: World, when: Callable[[Event], bool]) -> None:
     """Start the job and kill it as soon as an event has come."""
     process = world.start(world.reward_job())
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     try:
         while not any(map(when, world.events())):
             assert process.poll() is None, "the run ended before the event"

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from tests.jobs.training.world import World
+from tests.patience import PATIENCE
 
 Event = dict[str, Any]
 TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}
@@ -117,7 +118,7 @@ def run_until(
 ) -> tuple[int, list[Event]]:
     """Start the job, send a signal as soon as an event has come, and wait for the end."""
     process = world.start(world.job(), processes=processes)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     try:
         while not any(map(when, world.events())):
             assert process.poll() is None, "the run ended before the event"
