@@ -55,7 +55,7 @@ def run(command: list[str], *, cwd: Path | None = None, path: Path | None = None
         environ["PATH"] = f"{path}{os.pathsep}{environ['PATH']}"
         command = [str(path / command[0]), *command[1:]]
     done = subprocess.run(
-        command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=3000, check=False
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
