@@ -25,6 +25,7 @@ OUTCOME: dict[str, Any] = {
     "status": {
         "phase": "Succeeded",
         "reason": "Completed",
+        "message": "artifacts are at /shared/runs/NAMESPACE/demo/UID",
         "observedGeneration": 3,
         "attempt": 2,
         "restarts": 1,
@@ -85,6 +86,7 @@ def outcome(driver: Driver) -> dict[str, Any]:
     status = {key: value for key, value in job["status"].items() if not key.endswith("Time")}
     names = {driver.namespace: "NAMESPACE", job["metadata"]["uid"]: "UID"}
     status["artifacts"] = {"uri": _renamed(status["artifacts"]["uri"], names)}
+    status["message"] = _renamed(status["message"], names)
     status.setdefault("metrics", {})
     status["conditions"] = {
         entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]
