@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -164,9 +165,10 @@ def test_api_servers_that_judge_rules_take_the_kinds_of_the_bundle() -> None:
     assert len(kinds) == len(KINDS)
     assert [check(body) for body in kinds] == [[]] * len(kinds)
     # the judge is awake: a default that breaks a rule is found in the same file
-    schema = kinds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    broken = copy.deepcopy(kinds[0])
+    schema = broken["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"]["spec"]["properties"]["runPolicy"]["default"] = {}
-    assert check(kinds[0])
+    assert check(broken)
 
 
 def test_a_cluster_that_has_nothing_takes_the_bundle_from_top_to_bottom() -> None:
