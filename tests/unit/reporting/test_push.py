@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_jobs.reporting import push
 from mmrlhf_jobs.reporting.push import PushProgress
 from tests.patience import PATIENCE
 
@@ -160,6 +161,8 @@ def test_a_replica_that_does_not_listen_costs_no_interval(
             return post(self, batch)
 
         monkeypatch.setattr(PushProgress, "_post", balanced)
+        # A request that a busy machine leaves unanswered for seconds would cost the interval, too.
+        monkeypatch.setattr(push, "_TIMEOUT_SECONDS", 10.0 * PATIENCE)
         progress = PushProgress(operator.url, token, interval=3600)
         progress.emit("step", step=1)
         wait_until(lambda: len(operator.events) == 1)
