@@ -103,7 +103,9 @@ def without_cancel() -> dict[str, Any]:
     """The CRD of a version that had no spec.runPolicy.cancel."""
     body = copy.deepcopy(crd(KINDS["MMDPOJob"], cel=False))
     schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    del schema["properties"]["spec"]["properties"]["runPolicy"]["properties"]["cancel"]
+    policy = schema["properties"]["spec"]["properties"]["runPolicy"]
+    del policy["properties"]["cancel"]
+    del policy["default"]["cancel"]
     return body
 
 
