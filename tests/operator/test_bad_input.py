@@ -157,8 +157,8 @@ async def test_a_rule_refuses(
         await _apply(control_plane, driver, [job])
         async with start_operator():
             await driver.phase("Pending", reason="InvalidSpec")
+            await until(lambda: ("Warning", "InvalidSpec") in driver.events(), what="its event")
         refused = driver.condition("Accepted")["message"]
-        assert ("Warning", "InvalidSpec") in driver.events()
     assert f"{field}: " in refused
     assert sentence in refused
     assert driver.objects() == []
