@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from mmrlhf_api.scalars import Fraction
@@ -13,6 +12,7 @@ from mmrlhf_jobs.endpoints.critiques import CritiqueInquiry
 from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquiry
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.steps.asking import ask
 from mmrlhf_jobs.steps.spec import POSITIONAL, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 from mmrlhf_jobs.storage.journal import Journal
@@ -42,14 +42,7 @@ def _run(spec: CritiquesSpec, context: StepContext) -> Outcome:
         InputError: The records or the file of endpoints are wrong.
         EndpointError: The server cannot be used, or too many of its answers cannot.
     """
-    report = InquiryReport()
-    try:
-        asyncio.run(_expand(spec, context, report))
-    finally:
-        # Also of a run that failed: it has cost something.
-        if report.records:
-            context.show(report.to_dict())
-    return Outcome(spec.out, report.to_dict())
+    return ask(lambda report: _expand(spec, context, report), spec.out, context)
 
 
 async def _expand(spec: CritiquesSpec, context: StepContext, report: InquiryReport) -> None:

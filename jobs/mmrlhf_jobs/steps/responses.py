@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from mmrlhf_api.scalars import Fraction, PositiveInt
@@ -12,6 +11,7 @@ from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquir
 from mmrlhf_jobs.endpoints.responses import MAX_RESPONSES, ResponseInquiry
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.steps.asking import ask
 from mmrlhf_jobs.steps.spec import POSITIONAL, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 from mmrlhf_jobs.storage.journal import Journal
@@ -47,14 +47,7 @@ def _run(spec: ResponsesSpec, context: StepContext) -> Outcome:
         InputError: The queries, their media or the file of endpoints are wrong.
         EndpointError: A server cannot be used, or too many answers cannot.
     """
-    report = InquiryReport()
-    try:
-        asyncio.run(_generate(spec, context, report))
-    finally:
-        # Also of a run that failed: it has cost something.
-        if report.records:
-            context.show(report.to_dict())
-    return Outcome(spec.out, report.to_dict())
+    return ask(lambda report: _generate(spec, context, report), spec.out, context)
 
 
 async def _generate(spec: ResponsesSpec, context: StepContext, report: InquiryReport) -> None:
