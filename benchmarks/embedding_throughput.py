@@ -76,7 +76,9 @@ def main() -> None:
         save_pictures(folder / "media", count)
         paths = sorted((folder / "media").iterdir())
 
-        model = CLIPModel.from_pretrained(folder / "model").eval()
+        model = CLIPModel.from_pretrained(
+            folder / "model", trust_remote_code=False, use_safetensors=True
+        ).eval()
         pixels = torch.rand(count, 3, 224, 224)
         streams = ThreadPoolExecutor(threads, "bound", lambda: torch.set_num_threads(1))
 

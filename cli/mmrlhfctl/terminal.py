@@ -1,16 +1,25 @@
-"""Standard output for data, standard error for everything else; colours on a terminal only."""
+"""Standard output for data, standard error for everything else; colours on a terminal only.
+
+All that a command writes goes through here. What others wrote steers no terminal (`make_safe`):
+only the colours of this program stay.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextvars import ContextVar
-from typing import TextIO
+from typing import Final, TextIO
+
+from mmrlhf_api.plain_text import make_safe
 
 __all__ = ["choose_colours", "colours_wanted", "error", "note", "out"]
 
 _RED = "\x1b[1;31m"
 _RESET = "\x1b[0m"
+_COLOURS: Final = re.compile(r"(\x1b\[(?:0|3[1-6]|1;31)m)")
+"""What `mmrlhfctl.text` and this module write."""
 _CHOICE: ContextVar[str] = ContextVar("colours", default="auto")
 
 
@@ -28,16 +37,29 @@ def colours_wanted(stream: TextIO) -> bool:
 
 def out(text: str) -> None:
     """Write data."""
+    text = _shown(text, colours=colours_wanted(sys.stdout))
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
 def note(text: str) -> None:
     """Tell a person something that is not data."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    _tell(make_safe(text, lines=True))
 
 
 def error(text: str) -> None:
     """Tell a person what went wrong."""
     prefix = f"{_RED}error:{_RESET}" if colours_wanted(sys.stderr) else "error:"
-    note(f"{prefix} {text}")
+    _tell(f"{prefix} {make_safe(text, lines=True)}")
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _shown(text: str, *, colours: bool) -> str:
+    if not colours:
+        return make_safe(text, lines=True)
+    parts = _COLOURS.split(text)
+    parts[::2] = [make_safe(part, lines=True) for part in parts[::2]]
+    return "".join(parts)

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mmrlhf_api.errors import FieldError, Problem
+from mmrlhf_api.credentials import hide_passwords
+from mmrlhf_api.errors import MAX_PROBLEMS, FieldError, Problem, more_problems
 from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.yamltree import FieldPath, format_path
 
@@ -52,28 +53,36 @@ def complaints(
 ) -> list[tuple[FieldPath, Problem]]:
     """Return every problem of a document with the path of its field.
 
+    Of very many the first `MAX_PROBLEMS` are told, and one entry counts the others: to look for
+    what was meant costs far more than to find what is unknown.
+
     Args:
         model: Type that the document was validated as.
         data: The document.
         error: What pydantic found; None when it found nothing.
     """
-    found = [] if error is None else [_complaint(model, entry) for entry in error.errors()]
-    return [*found, *_metadata_complaints(data)]
+    entries = [] if error is None else error.errors(include_url=False)
+    unknown = _unknown_metadata(data)
+    found = [_complaint(model, entry) for entry in entries[:MAX_PROBLEMS]]
+    found += map(_metadata_complaint, unknown[: MAX_PROBLEMS - len(found)])
+    left = len(entries) + len(unknown) - len(found)
+    return [*found, ((), more_problems(left))] if left else found
 
 
-def _metadata_complaints(data: Mapping[str, Any]) -> list[tuple[FieldPath, Problem]]:
+def _unknown_metadata(data: Mapping[str, Any]) -> list[str]:
     # ObjectMeta ignores what it does not know, for the sake of newer servers; a person who writes
     # `lables` still wants to hear of it.
     metadata = data.get("metadata")
     if not isinstance(metadata, dict):
         return []
-    known = _wire_names(ObjectMeta)
-    return [
-        (path, Problem(field=format_path(path), message=_unknown(str(key), known)))
-        for key in metadata
-        if key not in known
-        for path in [("metadata", str(key))]
-    ]
+    known = set(_wire_names(ObjectMeta))
+    return [str(key) for key in metadata if key not in known]
+
+
+def _metadata_complaint(key: str) -> tuple[FieldPath, Problem]:
+    path = ("metadata", key)
+    message = _unknown(key, _wire_names(ObjectMeta))
+    return path, Problem(field=format_path(path), message=message)
 
 
 def _complaint(model: type[BaseModel], entry: ErrorDetails) -> tuple[FieldPath, Problem]:
@@ -93,14 +102,15 @@ def _complaint(model: type[BaseModel], entry: ErrorDetails) -> tuple[FieldPath, 
         message = _WORDS[entry["type"]](context)
     else:
         message = entry["msg"]
-    given = None if entry["type"] == "missing" else _show(entry["input"])
+    secret = "env" in path and path[-1:] == ("value",)
+    given = None if secret or entry["type"] == "missing" else _show(entry["input"])
     return path, Problem(field=format_path(path), message=message, given=given)
 
 
 def _show(value: object) -> str | None:
     if isinstance(value, dict | list | tuple):
         return None  # long, and may hold what should not be printed
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = hide_passwords(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 

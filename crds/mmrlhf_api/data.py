@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import MaxLen
+from pydantic import Strict
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.scalars import Fraction, PositiveFraction
@@ -23,6 +26,9 @@ class DataSource(ApiModel):
     """Format of the files; auto goes by their names (.jsonl, .parquet)."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
+    allowed_media_roots: Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64)] = ()
+    """Other folders that media may be in. Absolute media URIs, and links, may lead below mediaRoot
+    and these folders alone."""
     fraction: PositiveFraction = 1.0
     """Part of the records to use, above 0 and at most 1, sampled uniformly by training.seed. The
     paper's ablations use 0.2 (paper 5.1)."""

@@ -13,7 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ApiError", "FieldError", "JobFileError", "Problem", "UnknownKindError"]
+from mmrlhf_api.plain_text import make_safe
+
+__all__ = [
+    "MAX_PROBLEMS",
+    "ApiError",
+    "FieldError",
+    "JobFileError",
+    "Problem",
+    "UnknownKindError",
+    "more_problems",
+]
+
+MAX_PROBLEMS = 100
+"""Problems of a file that are told; there may be as many as the file has fields."""
+_MAX_SHOWN = 300
+"""Characters of a field or a value that are told."""
 
 
 class ApiError(Exception):
@@ -68,8 +83,18 @@ class Problem:
     origin: str | None = None
 
     def __str__(self) -> str:
-        text = f"{self.field}: {self.message}" if self.field else self.message
-        return f"{text} (given: {self.given})" if self.given is not None else text
+        message = make_safe(self.message, lines=True)
+        text = f"{_cut(make_safe(self.field))}: {message}" if self.field else message
+        return f"{text} (given: {_cut(make_safe(self.given))})" if self.given is not None else text
+
+
+def more_problems(count: int) -> Problem:
+    """Return the entry that stands for problems that are not told one by one."""
+    return Problem(field="", message=f"and {count:,} more problems; mend those above first")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
 class JobFileError(ApiError):
@@ -77,12 +102,16 @@ class JobFileError(ApiError):
 
     Args:
         source: Name of the file, ``<stdin>`` or ``<text>``.
-        problems: Everything that is wrong, at least one entry.
+        problems: Everything that is wrong, at least one entry; of very many the first
+            `MAX_PROBLEMS` are kept, and one that counts the others.
     """
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
-        self.problems = tuple(problems)
+        self.problems = tuple(problems[:MAX_PROBLEMS])
+        if left := problems[MAX_PROBLEMS:]:
+            # One that counts others, and nothing besides, stays as it is.
+            self.problems += (left[0] if len(left) == 1 else more_problems(len(left)),)
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:

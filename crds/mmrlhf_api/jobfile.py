@@ -268,5 +268,7 @@ def _place(
                 given=problem.given,
                 origin=f"--set {override.text}",
             )
+    if not path and not problem.field:
+        return problem  # about the file, or a count of others
     line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
     return Problem(field=problem.field, message=problem.message, given=problem.given, line=line)

@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mmrlhf_api.constants import FailureReason
+from mmrlhf_api.foreign_json import read_object
+from mmrlhf_api.plain_text import make_safe
 
 __all__ = ["Ending", "TerminationMessage", "failure_reason"]
 
 _SIGNAL = 128
+_MAX_SIZE = 64 * 1024
+"""Kubernetes keeps 4 KiB, and jobs write no more; on a laptop nobody cuts."""
 
 
 class Ending(StrEnum):
@@ -92,18 +96,18 @@ class TerminationMessage:
 
     @classmethod
     def read(cls, text: str) -> TerminationMessage | None:
-        """Read a termination message; None for one that is not a JSON object."""
-        try:
-            content = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(content, dict):
+        """Read a termination message; None for one that is not a JSON object, or an odd one.
+
+        Whatever runs in the container may have written it.
+        """
+        content = read_object(text, max_size=_MAX_SIZE)
+        if content is None:
             return None
         code = content.get("exitCode")
         return cls(
             exit_code=code if isinstance(code, int) and not isinstance(code, bool) else None,
-            reason=str(content.get("reason") or ""),
-            message=str(content.get("message") or ""),
+            reason=make_safe(str(content.get("reason") or "")),
+            message=make_safe(str(content.get("message") or ""), lines=True),
         )
 
     def encode(self) -> bytes:

@@ -7,6 +7,7 @@ from typing import Annotated
 from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, ValidationInfo
 
+from mmrlhf_api.credentials import has_password
 from mmrlhf_api.rules import Rule, Ruled
 
 __all__ = ["IN_CLUSTER", "Uri", "scheme_of"]
@@ -34,6 +35,8 @@ def _check(uri: str, info: ValidationInfo) -> str:
     if any(character.isspace() and character != " " for character in uri) or uri != uri.strip():
         raise ValueError("must not hold line breaks or tabs, nor start or end with a space")
     scheme = scheme_of(uri)
+    if has_password(uri):
+        raise ValueError("must not carry credentials; name a Secret in artifacts.credentialsSecret")
     if scheme and scheme not in SCHEMES:
         raise ValueError("must be a path, file:///path or s3://bucket/key")
     if scheme == "file" and not uri[len("file://") :].startswith("/"):

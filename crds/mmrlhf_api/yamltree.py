@@ -117,7 +117,7 @@ def parse_documents(text: str) -> list[Document]:
     documents = list(_documents(text.replace("\t", " ")))
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return documents
     return [Document(data, documents[0].lines)]
 

@@ -22,6 +22,7 @@ from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorErr
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.kopf_log import TriedAgain
 from mmrlhf_operator.kube.lease import Lease, lead
+from mmrlhf_operator.kube.log_lines import SafeLines
 from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
 from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.serving.health import serve_health
@@ -35,13 +36,10 @@ _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator; returns 2 for a wrong configuration, 1 when a part died."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(SafeLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.addFilter(TriedAgain())
     if options.verbose:  # ours: what S3 clients log would bury it
         logging.getLogger("mmrlhf_operator").setLevel(logging.DEBUG)

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from mmrlhf_jobs.errors import InputError, JobError, StorageError, StorageUnavailableError
-from mmrlhf_jobs.storage.artifacts import MARKER, ArtifactStore
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.folders import FileEntry
+from mmrlhf_jobs.storage.marker import MARKER
 from mmrlhf_jobs.storage.uris import StorageOptions
 from tests.cluster.certificates import Authority
 from tests.patience import PATIENCE

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
 from mmrlhf.local.events import Done, Event, Notice, Phase, Step
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.progress import FIGURES
 from mmrlhfctl.terminal import colours_wanted
 
@@ -79,7 +80,7 @@ class PlainDisplay:
 
     def tell(self, text: str) -> None:
         """Show a line."""
-        self._stream.write(text + "\n")
+        self._stream.write(make_safe(text, lines=True) + "\n")
         self._stream.flush()
 
     def _due(self, step: Step) -> bool:
@@ -105,9 +106,9 @@ class BarDisplay:
         console = Console(file=stream, no_color=not colours_wanted(stream), highlight=False)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             transient=True,
             refresh_per_second=8,
@@ -130,7 +131,11 @@ class BarDisplay:
                 text = f"{event.phase}: {event.message}" if event.message else event.phase
                 self.tell(text)
                 self._progress.reset(
-                    self._task, description=event.phase, total=None, figures="", start=True
+                    self._task,
+                    description=make_safe(event.phase),
+                    total=None,
+                    figures="",
+                    start=True,
                 )
             case Notice():
                 self.tell(f"note: {event.message}")
@@ -146,7 +151,9 @@ class BarDisplay:
 
     def tell(self, text: str) -> None:
         """Show a line above the bar."""
-        self._progress.console.print(text, markup=False, soft_wrap=True)
+        self._progress.console.print(
+            make_safe(text, lines=True), markup=False, emoji=False, soft_wrap=True
+        )
 
 
 def _describe(step: Step) -> str:

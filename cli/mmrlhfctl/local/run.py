@@ -10,6 +10,7 @@ from mmrlhf.local.run import RunResult, run
 from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_job
 from mmrlhf_api.kinds import Job
+from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.local.display import make_display
@@ -66,7 +67,7 @@ def _result_text(job: Job, result: RunResult) -> str:
         lines.append(f"artifacts: {result.artifacts}")
     for name, value in sorted(result.metrics.items()):
         lines.append(f"{name}: {value:g}" if isinstance(value, int | float) else f"{name}: {value}")
-    return "\n".join(lines)
+    return "\n".join(map(make_safe, lines))
 
 
 def _result_json(job: Job, result: RunResult) -> str:

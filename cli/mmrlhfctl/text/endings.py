@@ -6,6 +6,7 @@ import sys
 
 from mmrlhf.client.views import JobView
 from mmrlhf.errors import JobFailedError
+from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -18,8 +19,8 @@ def success_lines(job: JobView) -> list[str]:
     """Return what to tell about a job that succeeded; the same as after a local run."""
     lines = [f"{job.title} succeeded"]
     if job.artifacts:
-        lines.append(f"artifacts: {job.artifacts}")
-    return lines + [f"{name}: {value:g}" for name, value in sorted(job.metrics.items())]
+        lines.append(f"artifacts: {make_safe(job.artifacts)}")
+    return lines + [f"{make_safe(name)}: {value:g}" for name, value in sorted(job.metrics.items())]
 
 
 def failure(job: JobView) -> CliError | None:

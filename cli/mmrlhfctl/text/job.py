@@ -10,6 +10,7 @@ from mmrlhf.client.times import parse_time
 from mmrlhf.client.views import JobView, PodView
 from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_api.kinds import Kind
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.progress import FIGURES, SECONDS, STAGE, STEP, TOTAL_STEPS, is_number
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.program import program_name
@@ -130,9 +131,11 @@ def pod_rows(pods: Sequence[PodView], now: datetime) -> list[Row]:
 
 def _state(job: JobView, now: datetime, *, colours: bool) -> Iterator[str]:
     phase = paint(shown_phase(job) or "-", phase_style(job), colours=colours)
-    yield _field("Phase", f"{phase} ({job.reason})" if job.reason else phase)
+    yield _line("Phase", f"{phase} ({make_safe(job.reason)})" if job.reason else phase)
     if job.message:
-        yield _field("Message", job.message)
+        # Further lines are set in, lest they look like fields.
+        lines = [make_safe(line) for line in job.message.split("\n")]
+        yield _line("Message", f"\n{'':<{_WIDTH}}".join(lines))
     if not job.phase:
         yield _field(
             "Message",
@@ -236,9 +239,14 @@ def _section(
 
 
 def _field(name: str, value: str) -> str:
+    return _line(name, make_safe(value))
+
+
+def _line(name: str, value: str) -> str:
     return f"{name + ':':<{_WIDTH}}{value}".rstrip()
 
 
 def _pairs(name: str, pairs: Mapping[str, str]) -> Iterator[str]:
     for position, (key, value) in enumerate(pairs.items()):
-        yield _field(name, f"{key}={value}") if position == 0 else " " * _WIDTH + f"{key}={value}"
+        pair = make_safe(f"{key}={value}")
+        yield _line(name, pair) if position == 0 else " " * _WIDTH + pair

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmrlhf_api.kinds import KINDS
+from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.text.jobs import without_noise
 
 __all__ = ["as_json", "as_names", "as_yaml", "resource_name"]
@@ -14,16 +15,20 @@ __all__ = ["as_json", "as_names", "as_yaml", "resource_name"]
 
 def as_json(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str:
     """Return objects as JSON: one object, or a List as kubectl writes it."""
-    return json.dumps(_whole(bodies, single=single), indent=2, ensure_ascii=False)
+    whole = _whole(bodies, single=single)
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    # What steers a terminal is escaped, which JSON reads as the same text.
+    return text if _is_safe(text) else json.dumps(whole, indent=2).replace("\x7f", "\\u007f")
 
 
 def as_yaml(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str:
     """Return objects as YAML; see `as_json`."""
     import yaml
 
-    text: str = yaml.safe_dump(
-        _whole(bodies, single=single), sort_keys=False, allow_unicode=True, width=100
-    )
+    whole = _whole(bodies, single=single)
+    text: str = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+    if not _is_safe(text):
+        text = yaml.safe_dump(whole, sort_keys=False, width=100)
     return text
 
 
@@ -35,6 +40,10 @@ def as_names(bodies: Sequence[Mapping[str, Any]]) -> str:
 def resource_name(body: Mapping[str, Any]) -> str:
     """Return ``mmdpojob.mmrlhf.io/name`` for a job."""
     return f"{KINDS[body['kind']].singular}.mmrlhf.io/{body['metadata']['name']}"
+
+
+def _is_safe(text: str) -> bool:
+    return make_safe(text, lines=True) == text
 
 
 def _whole(bodies: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:

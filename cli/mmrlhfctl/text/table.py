@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from mmrlhf_api.plain_text import make_safe
+
 __all__ = ["Cell", "Style", "Table", "paint"]
 
 _GAP = "   "
@@ -37,7 +39,8 @@ Row = Sequence[str | Cell]
 
 
 def paint(text: str, style: Style, *, colours: bool) -> str:
-    """Return text in the colour of its style."""
+    """Return text in the colour of its style, safe to show (`make_safe`)."""
+    text = make_safe(text)
     return f"{style.value}{text}{_RESET}" if colours and style is not Style.NONE else text
 
 
@@ -79,4 +82,4 @@ class Table:
 
 
 def _text(cell: str | Cell) -> str:
-    return str(cell) or "-"
+    return make_safe(str(cell)) or "-"

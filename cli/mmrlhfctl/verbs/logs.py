@@ -12,6 +12,7 @@ from mmrlhf.client.log_stream import LogLine, read_log
 from mmrlhf.client.names import find_job, parse_job_names
 from mmrlhf.client.pods import list_pods
 from mmrlhf.client.views import JobView, PodView
+from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.table import Style, paint
@@ -109,6 +110,7 @@ class _Printer:
 
     def show(self, pod: PodView, line: LogLine) -> None:
         text = f"{line.time} {line.text}" if self._timestamps and line.time else line.text
+        text = make_safe(text, lines=True)
         if self._prefix:
             style = _COLOURS[pod.rank % len(_COLOURS)]
             text = f"{paint(f'[{pod.name}]', style, colours=self._colours)} {text}"

@@ -55,6 +55,9 @@ class SampleSource(ApiModel):
     first byte."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
+    allowed_media_roots: Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64)] = ()
+    """Other folders that media may be in. Absolute media URIs, and links, may lead below mediaRoot
+    and these folders alone."""
     type: Literal["auto", "long", "short", "mcq", "safety"] = "auto"
     """Type of all its questions; auto finds that of each by its options and the length of its
     answer. Questions about videos are of the type video, but for a safety corpus."""

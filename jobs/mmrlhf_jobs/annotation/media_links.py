@@ -9,9 +9,10 @@ from mmrlhf_jobs.annotation.self_test import PICTURE_URL
 from mmrlhf_jobs.annotation.tasks import Task
 from mmrlhf_jobs.data.data_urls import data_url
 from mmrlhf_jobs.data.media import MediaFinder
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import spread
 from mmrlhf_jobs.errors import DataError, SpecError
-from mmrlhf_jobs.storage.uris import StorageOptions, join_uri
+from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["MediaLinks"]
 
@@ -24,15 +25,15 @@ class MediaLinks:
     itself, or hold the image.
 
     Attributes:
-        root: Folder that relative media URIs start from.
-        url: The same folder as the tool's users see it, such as ``https://host/media`` or
+        folders: Where media may be.
+        url: The root of them as the tool's users see it, such as ``https://host/media`` or
             ``/data/local-files/?d=media``; None: the root itself, if it is no local folder.
         embed: Put the images into the tasks instead.
         max_frames: Most frames of a video, evenly spread.
         storage: Where the object store is, for ``s3://``.
     """
 
-    root: str
+    folders: MediaFolders
     url: str | None = None
     embed: bool = False
     max_frames: int = 32
@@ -57,7 +58,7 @@ class MediaLinks:
         try:
             if self.embed:
                 return [
-                    data_url(join_uri(self.root, uri), sha256, self.storage)
+                    data_url(self.folders.resolve(uri), sha256, self.storage)
                     for uri, sha256 in files
                 ]
             return self._links([uri for uri, _ in files])
@@ -70,14 +71,14 @@ class MediaLinks:
             ) from error
 
     def _links(self, uris: list[str]) -> list[str]:
-        with MediaFinder(self.root, self.storage) as finder:
+        with MediaFinder(self.folders, self.storage) as finder:
             problems = finder.problems(uris)
         if problems:
             raise DataError("; ".join(problems.values()))
         return [self._link(uri) for uri in uris]
 
     def _link(self, uri: str) -> str:
-        full = join_uri(self.root, uri)
+        full = self.folders.resolve(uri)
         if self.url is not None and full != uri:
             return f"{self.url.rstrip('/')}/{quote(uri)}"
         if full.startswith("file://") or "://" not in full:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from typing import Final
 
 from PIL import Image
 
-from mmrlhf_jobs.data.media import load_image
-from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.data.decoding import IMAGE_FORMATS
+from mmrlhf_jobs.data.media import decode_image_file, read_image_file
+from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["data_url"]
 
@@ -23,7 +22,7 @@ def data_url(uri: str, sha256: str, storage: StorageOptions | None = None) -> st
     """An image file as a data URL.
 
     Args:
-        uri: The file.
+        uri: The file, let through by :class:`mmrlhf_jobs.data.media_folders.MediaFolders`.
         sha256: Digest that it must have.
         storage: Where the object store is, for ``s3://``.
 
@@ -31,14 +30,10 @@ def data_url(uri: str, sha256: str, storage: StorageOptions | None = None) -> st
         DataError: The file is missing, is no image, or has another digest.
         StorageError: The store does not answer.
     """
+    content = read_image_file(uri, sha256=sha256, storage=storage)
     # Decoded as training decodes it: what is looked at must be what will be trained on.
-    pixels = load_image(uri, "", sha256=sha256, storage=storage)
-    location = locate(uri, storage)
-    with storage_errors(uri, "read"):
-        content = location.fs.cat_file(location.path)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"media file {uri} was changed while it was read")
-    with Image.open(io.BytesIO(content)) as opened:
+    pixels = decode_image_file(uri, content)
+    with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as opened:
         mime = _FORMATS.get(opened.format or "")
     if mime is None:
         buffer = io.BytesIO()

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrlhf_jobs.data.blocks import BlockRows
 from mmrlhf_jobs.data.index import BlockIndex
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.order import EpochOrder
 from mmrlhf_jobs.data.parsing import parse_row
 from mmrlhf_jobs.data.readers import READERS
@@ -30,12 +31,14 @@ class RankedDataset:
         index: Where their rows are.
         media_root: Folder that relative media URIs start from.
         report: What the validation found; None when the index was made by another process.
+        allowed_media_roots: Other folders that media may be in.
     """
 
     files: tuple[DataFile, ...]
     index: BlockIndex
     media_root: str
     report: ValidationReport | None
+    allowed_media_roots: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -65,7 +68,13 @@ class RankedDataset:
         found = [(file.name, file.size) for file in files]
         if found != [(file.name, file.size) for file in index.files]:
             raise DataError("its files changed after they were scanned", file=source.uri)
-        return cls(files, index, source.media_root or files[0].folder, report)
+        folders = source.media_folders(files)
+        return cls(files, index, folders.root, report, folders.allowed)
+
+    @property
+    def media_folders(self) -> MediaFolders:
+        """Where media may be."""
+        return MediaFolders(self.media_root, self.allowed_media_roots)
 
     @property
     def num_records(self) -> int:

@@ -12,11 +12,25 @@ from typing import Final, Literal, Protocol, Self
 from PIL import Image
 
 from mmrlhf_jobs.data.decoding import MAX_PIXELS, UnreadableImageError, decode_image
+from mmrlhf_jobs.data.media_bytes import UnusableFileError, check_local_file, read_media
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.records import Media, RowLocation
 from mmrlhf_jobs.errors import DataError, InputError
-from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
-__all__ = ["HasMedia", "LoadedMedia", "MediaFinder", "load_image", "load_media"]
+__all__ = [
+    "MAX_RECORD_PIXELS",
+    "HasMedia",
+    "LoadedMedia",
+    "MediaFinder",
+    "decode_image_file",
+    "load_image",
+    "load_media",
+    "read_image_file",
+]
+
+MAX_RECORD_PIXELS: Final = 1 << 30
+"""Most pixels of all images and frames of a record together: 3 GiB as RGB, or 128 frames of 4K."""
 
 _LOOKUPS: Final = 16
 
@@ -31,10 +45,11 @@ class LoadedMedia:
 
 def load_image(
     uri: str,
-    root: str,
+    root: str | MediaFolders,
     *,
     sha256: str | None = None,
     storage: StorageOptions | None = None,
+    max_pixels: int | None = None,
 ) -> Image.Image:
     """Load an image as RGB, turned upright by its EXIF orientation.
 
@@ -42,39 +57,64 @@ def load_image(
     grey is scaled to 8 bits; of an animation the first frame is taken.
 
     Args:
-        uri: Absolute, or relative to ``root``.
-        root: URI of the media folder.
+        uri: Relative to ``root``, or absolute and below it.
+        root: URI of the media folder, or all folders that media may be in.
+        sha256: Digest that the file must have; None skips the check.
+        storage: Where the object store is, for ``s3://``.
+        max_pixels: Most pixels it may have; None is :data:`MAX_PIXELS`.
+
+    Raises:
+        DataError: The file is missing, lies elsewhere, is no readable image, is too large or has
+            another digest.
+    """
+    full = MediaFolders.of(root).resolve(uri)
+    content = read_image_file(full, sha256=sha256, storage=storage)
+    return decode_image_file(full, content, max_pixels=max_pixels)
+
+
+def read_image_file(
+    full: str, *, sha256: str | None = None, storage: StorageOptions | None = None
+) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        full: Full URI, as :meth:`MediaFolders.resolve` gives it.
         sha256: Digest that the file must have; None skips the check.
         storage: Where the object store is, for ``s3://``.
 
     Raises:
-        DataError: The file is missing, is no readable image, is too large or has another digest.
+        DataError: The file is missing, is no regular file, is too large or has another digest.
+        StorageError: The store does not answer.
     """
     try:
-        full = join_uri(root, uri)
+        content = read_media(full, storage)
+    except UnusableFileError as error:
+        raise DataError(_tell(full, error)) from error
     except InputError as error:
         raise DataError(str(error)) from error
-    location = locate(full, storage)
-    try:
-        with storage_errors(full, "read"):
-            content = location.fs.cat_file(location.path)
-    except InputError as error:
-        raise DataError(str(error)) from error
-    except Exception as error:
-        if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
-            raise DataError(
-                f"media file {full} does not exist; check the uri and mediaRoot"
-            ) from error
-        raise
     if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise DataError(
             f"media file {full} has sha256 {found}, the record says {sha256}; the file was changed"
             " or belongs to another record"
         )
+    return content
+
+
+def decode_image_file(full: str, content: bytes, *, max_pixels: int | None = None) -> Image.Image:
+    """Decode the bytes of an image file, as :func:`load_image` does.
+
+    Raises:
+        DataError: It is no readable image, or is too large.
+    """
     try:
-        return decode_image(content, max_pixels=MAX_PIXELS).pixels
+        return decode_image(content, max_pixels=max_pixels or MAX_PIXELS).pixels
     except UnreadableImageError as error:
         raise DataError(f"media file {full} {error}") from error
+
+
+def _tell(full: str, error: UnusableFileError) -> str:
+    hint = "; check the uri and mediaRoot" if error.reason == "missing-file" else ""
+    return f"media file {full} {error}{hint}"
 
 
 class HasMedia(Protocol):
@@ -94,17 +134,54 @@ class HasMedia(Protocol):
 
 
 def load_media(
-    record: HasMedia, root: str, *, storage: StorageOptions | None = None
+    record: HasMedia, root: str | MediaFolders, *, storage: StorageOptions | None = None
 ) -> tuple[LoadedMedia, ...]:
     """Load all media of a record, in order, and check their digests.
 
     Raises:
-        DataError: As :func:`load_image`, with the record, its file and row, and the field.
+        DataError: As :func:`load_image`, with the record, its file and row, and the field; or all
+            together have more than :data:`MAX_RECORD_PIXELS` pixels.
     """
-    return tuple(
-        _load_medium(record, position, medium, root, storage)
-        for position, medium in enumerate(record.media)
-    )
+    loaded, left = [], MAX_RECORD_PIXELS
+    for position, medium in enumerate(record.media):
+        frames = []
+        for number, (uri, sha256) in enumerate(medium.files):
+            try:
+                image = _load_within(left, uri, root, sha256=sha256, storage=storage)
+            except DataError as error:
+                frame = f".frames[{number}]" if medium.kind == "video" else ""
+                raise DataError(
+                    f"record {record.record_id!r}: {error.reason}",
+                    file=record.location.file,
+                    row=record.location.row,
+                    field=f"media[{position}]{frame}.uri",
+                ) from error
+            left -= image.width * image.height
+            frames.append(image)
+        loaded.append(LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames)))
+    return tuple(loaded)
+
+
+def _load_within(
+    left: int,
+    uri: str,
+    root: str | MediaFolders,
+    *,
+    sha256: str | None,
+    storage: StorageOptions | None,
+) -> Image.Image:
+    if left >= MAX_PIXELS:
+        return load_image(uri, root, sha256=sha256, storage=storage)
+    try:
+        return load_image(uri, root, sha256=sha256, storage=storage, max_pixels=max(left, 1))
+    except DataError as error:
+        cause = error.__cause__
+        if not isinstance(cause, UnreadableImageError) or cause.reason != "too-large":
+            raise
+        raise DataError(
+            f"{error.reason}; the media of a record may have {MAX_RECORD_PIXELS} pixels together,"
+            " so take fewer or smaller ones"
+        ) from error
 
 
 class MediaFinder:
@@ -114,12 +191,12 @@ class MediaFinder:
     records often share an image.
 
     Args:
-        root: URI of the media folder.
+        root: URI of the media folder, or all folders that media may be in.
         storage: Where the object store is, for ``s3://``.
     """
 
-    def __init__(self, root: str, storage: StorageOptions | None = None) -> None:
-        self._root = root
+    def __init__(self, root: str | MediaFolders, storage: StorageOptions | None = None) -> None:
+        self._folders = MediaFolders.of(root)
         self._storage = storage
         self._problem = lru_cache(maxsize=1 << 16)(self._look)
         self._pool = ThreadPoolExecutor(_LOOKUPS)
@@ -139,39 +216,26 @@ class MediaFinder:
         Raises:
             StorageError: The store does not answer.
         """
-        local = locate(self._root, self._storage).is_local
+        local = locate(self._folders.root, self._storage).is_local
         found = map(self._problem, uris) if local else self._pool.map(self._problem, uris)
         return {uri: why for uri, why in zip(uris, found, strict=True) if why is not None}
 
     def _look(self, uri: str) -> str | None:
         try:
-            full = join_uri(self._root, uri)
+            full = self._folders.resolve(uri)
+        except DataError as error:
+            return error.reason
+        missing = f"media file {full} does not exist; check the uri and mediaRoot"
+        try:
             location = locate(full, self._storage)
+            if location.is_local:
+                check_local_file(location.path)
+                return None
             with storage_errors(full, "read"):
-                if location.fs.isfile(location.path):
-                    return None
+                return None if location.fs.isfile(location.path) else missing
+        except UnusableFileError as error:
+            return _tell(full, error)
         except InputError as error:
             return str(error)
-        return f"media file {full} does not exist; check the uri and mediaRoot"
-
-
-def _load_medium(
-    record: HasMedia,
-    position: int,
-    medium: Media,
-    root: str,
-    storage: StorageOptions | None,
-) -> LoadedMedia:
-    frames = []
-    for number, (uri, sha256) in enumerate(medium.files):
-        try:
-            frames.append(load_image(uri, root, sha256=sha256, storage=storage))
-        except DataError as error:
-            frame = f".frames[{number}]" if medium.kind == "video" else ""
-            raise DataError(
-                f"record {record.record_id!r}: {error.reason}",
-                file=record.location.file,
-                row=record.location.row,
-                field=f"media[{position}]{frame}.uri",
-            ) from error
-    return LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames))
+        except (OSError, ValueError):  # of a local file
+            return missing

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.errors import DataError, StorageError
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, parent_uri, storage_errors
 
@@ -29,12 +31,26 @@ class Source:
         format: Format of all files; ``auto`` goes by each file's name.
         media_root: Folder that relative media URIs start from; None: that of the data files.
         storage: Where the object store is, for ``s3://``.
+        allowed_media_roots: Other folders that media may be in.
     """
 
     uri: str
     format: Literal["auto", "jsonl", "parquet"] = "auto"
     media_root: str | None = None
     storage: StorageOptions | None = None
+    allowed_media_roots: tuple[str, ...] = ()
+
+    def media_folders(self, files: Sequence[DataFile] = ()) -> MediaFolders:
+        """Where its media may be.
+
+        Args:
+            files: Its files, if they are known; they are looked for otherwise.
+
+        Raises:
+            DataError: There are none.
+        """
+        root = self.media_root or (files or list_data_files(self))[0].folder
+        return MediaFolders(root, self.allowed_media_roots)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def scan(source: Source) -> tuple[BlockIndex, ValidationReport]:
     """
     files = list_data_files(source)
     with (
-        MediaFinder(source.media_root or files[0].folder, source.storage) as media,
+        MediaFinder(source.media_folders(files), source.storage) as media,
         DuplicateFinder() as ids,
     ):
         scanned = _Scan(media, ids)

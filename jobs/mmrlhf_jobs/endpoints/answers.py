@@ -71,7 +71,7 @@ def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) ->
         content = json.loads(body)
         choice = content["choices"][0]
         text = choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise GarbageError(f"no chat completion: {_excerpt(body)}") from error
     if text is None:
         # A refusal of newer servers comes apart from the content.
@@ -98,7 +98,7 @@ def foreign_id(body: bytes, headers: Mapping[str, str], *, request_id: str) -> s
     """
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = _ids(content, headers) if isinstance(content, dict) else set()
     return next(iter(sorted(found - {request_id})), None)

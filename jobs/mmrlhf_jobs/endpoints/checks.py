@@ -25,17 +25,19 @@ _SPELT: Final = {
     "seven": "7", "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
 }  # fmt: skip
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
-_ITEM: Final = re.compile(r"^\s*(?:\d+[.)]|[-*])\s", re.MULTILINE)
+# Not \s before the mark: from each of many empty lines it would run to the last.
+_ITEM: Final = re.compile(r"^[^\S\n]*(?:\d+[.)]|[-*])\s", re.MULTILINE)
 _STEM: Final = 5
 
 _ABLE: Final = r"(?:can(?:not|'t| not)|won't|must decline|(?:am|'m) (?:not able|unable) to)"
 _TASKS: Final = (
     r"(?:answer|assist|comply|continue|discuss|do that|engage|fulfil|help|provide|support)"
 )
-# The first sentence must be the refusal: "however, I cannot see any dog" further on is none.
+# The first sentence must be the refusal: "however, I cannot see any dog" further on is none. Of
+# several "I cannot" the first will do, hence (?>...): what follows the others follows it as well.
 _REFUSAL: Final = re.compile(
     r"\W*(?:(?:i am|i'm|we're) (?:very |so |really )?sorry\b|sorry,|i apologi[sz]e\b"
-    rf"|(?:as an ai\b[^.]*?)?i ?{_ABLE}\b[^.]*?\b{_TASKS}|as an ai\b[^.]*?{_ABLE})",
+    rf"|(?>(?:as an ai\b[^.]*?)?i ?{_ABLE}\b)[^.]*?\b{_TASKS}|as an ai\b[^.]*?{_ABLE})",
     re.IGNORECASE,
 )
 

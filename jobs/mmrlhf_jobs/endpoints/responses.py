@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Final
 
 from mmrlhf_jobs.data.identity import response_id
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Media, ModelOrigin, spread
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Duplicate, Response
@@ -21,7 +22,7 @@ from mmrlhf_jobs.endpoints.checks import check_response
 from mmrlhf_jobs.endpoints.inquiry import Question
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Part, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
-from mmrlhf_jobs.storage.uris import join_uri
+from mmrlhf_jobs.errors import DataError
 
 __all__ = ["ResponseInquiry"]
 
@@ -34,7 +35,7 @@ class ResponseInquiry:
 
     Args:
         endpoints: The models.
-        media_root: Folder that relative media URIs start from.
+        media_root: Folder that relative media URIs start from, or all that media may be in.
         samples: Responses of each model.
         max_frames: Most frames of a video, evenly spread.
     """
@@ -43,18 +44,20 @@ class ResponseInquiry:
         self,
         endpoints: Sequence[EndpointSettings],
         *,
-        media_root: str,
+        media_root: str | MediaFolders,
         samples: int = 1,
         max_frames: int = 32,
     ) -> None:
         self._endpoints = endpoints
-        self._media_root = media_root
+        self._folders = MediaFolders.of(media_root)
         self._samples = samples
         self._max_frames = max_frames
 
     def questions(self, record: QueryRecord) -> Sequence[Question]:
         """One question a model and sample."""
-        images = chain.from_iterable(self._images(medium) for medium in record.media)
+        images = chain.from_iterable(
+            self._images(record, place, medium) for place, medium in enumerate(record.media)
+        )
         parts: tuple[Part, ...] = (*images, TextPart(record.query.text))
         return [
             Question(
@@ -99,12 +102,20 @@ class ResponseInquiry:
     def _who(self) -> list[tuple[EndpointSettings, int]]:
         return [(one, sample) for one in self._endpoints for sample in range(self._samples)]
 
-    def _images(self, medium: Media) -> list[ImagePart]:
+    def _images(self, record: QueryRecord, place: int, medium: Media) -> list[ImagePart]:
         frames = spread(medium.frames, self._max_frames) if medium.kind == "video" else None
         files: Sequence[tuple[str, str]] = (
             medium.files if frames is None else [(frame.uri, frame.sha256) for frame in frames]
         )
-        return [ImagePart(join_uri(self._media_root, uri), sha256) for uri, sha256 in files]
+        try:
+            return [ImagePart(self._folders.resolve(uri), sha256) for uri, sha256 in files]
+        except DataError as error:
+            raise DataError(
+                f"record {record.record_id!r}: {error.reason}",
+                file=record.location.file,
+                row=record.location.row,
+                field=f"media[{place}]",
+            ) from error
 
 
 def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:

@@ -25,6 +25,7 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import Strict, ValidationError, model_validator
 
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.credentials import has_password, hide_passwords
 from mmrlhf_api.scalars import NonNegativeFloat, PositiveFloat, PositiveInt, Seed
 from mmrlhf_jobs.data.parsing import explain
 from mmrlhf_jobs.endpoints.requests import Sampling
@@ -114,7 +115,10 @@ class EndpointSettings(ApiModel):
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
         if urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise ValueError(f"baseUrl must start with http:// or https://, got {self.base_url!r}")
+            got = hide_passwords(self.base_url)
+            raise ValueError(f"baseUrl must start with http:// or https://, got {got!r}")
+        if has_password(self.base_url):
+            raise ValueError("baseUrl must not carry user:password@; name a variable in apiKeyEnv")
         if self.max_cost is not None and self.price is None:
             raise ValueError("maxCost needs a price")
         return self
@@ -160,6 +164,7 @@ def load_endpoints(uri: str, storage: StorageOptions | None = None) -> tuple[End
         raise SpecError(f"{uri}: not valid YAML: {error}") from error
     except ValidationError as error:
         field, reason = explain(error)
+        reason = hide_passwords(reason)
         raise SpecError(f"{uri}, field {field or 'endpoints'}: {reason}") from error
     names = [endpoint.name for endpoint in endpoints]
     repeated = sorted({name for name in names if names.count(name) > 1})

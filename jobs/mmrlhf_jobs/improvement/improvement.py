@@ -13,7 +13,7 @@ from pathlib import Path
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.data.sources import Source, list_data_files
+from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.rounds import (
@@ -43,6 +43,7 @@ class Improvement:
     Attributes:
         queries: ``Query/v1`` or ``RankedResponse/v1`` records.
         media_root: Folder of their media; None: that of the queries.
+        allowed_media_roots: Other folders that media may be in.
         part: Number and count: only every count-th query from this one on.
         policy: Folder of the model to sample from.
         policy_name: Its name in the records.
@@ -58,6 +59,7 @@ class Improvement:
 
     queries: str
     media_root: str | None
+    allowed_media_roots: tuple[str, ...]
     part: tuple[int, int]
     policy: str
     policy_name: str
@@ -86,9 +88,13 @@ def improve(
     """
     runtime = context.runtime
     scratch = context.scratch / f"rank-{runtime.rank}"
-    source = Source(asked.queries, storage=storage)
-    root = asked.media_root or list_data_files(source)[0].folder
-    load = partial(load_media, root=root, storage=storage)
+    source = Source(
+        asked.queries,
+        media_root=asked.media_root,
+        storage=storage,
+        allowed_media_roots=asked.allowed_media_roots,
+    )
+    load = partial(load_media, root=source.media_folders(), storage=storage)
     # Sampling takes hours: what is no reward model is told before.
     reward = fetch_model(asked.reward, scratch / "reward", storage)
     RewardModelCard.read(reward)

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mmrlhf_jobs.errors import DataError, ModelError
+from mmrlhf_jobs.models.rendering import check_template, render_within
 
 __all__ = ["ChatTemplate"]
 
@@ -38,7 +39,7 @@ class ChatTemplate:
         chat_template: Template to use if the tokenizer has none.
 
     Raises:
-        ModelError: There is no template, or it does not fit the assumptions above.
+        ModelError: There is no template, it does not fit the assumptions above, or it loops.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class ChatTemplate:
                 "the tokenizer has no chat template; add chat_template to tokenizer_config.json or "
                 "a chat_template.jinja file to the model folder"
             )
+        named = self._template.values() if isinstance(self._template, dict) else [self._template]
+        for template in named:
+            check_template(template)
         self._placeholder_pattern = re.compile("|".join(map(re.escape, placeholders.values())))
         kind = next(iter(placeholders))
         # Templates that iterate over content parts silently render nothing for a plain string.
@@ -201,12 +205,14 @@ class ChatTemplate:
         if answer is not None:
             reply = [{"type": "text", "text": answer}] if parts else answer
             messages.append({"role": "assistant", "content": reply})
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=generation,
+        return render_within(
+            lambda: str(
+                self.tokenizer.apply_chat_template(
+                    messages,
+                    chat_template=self._template,
+                    tokenize=False,
+                    add_generation_prompt=generation,
+                )
             )
         )
 

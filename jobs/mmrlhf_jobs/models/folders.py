@@ -11,25 +11,28 @@ import torch
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.storage.folders import list_files
+from mmrlhf_jobs.models.contents import check_folder, committed_files, model_files
+from mmrlhf_jobs.storage.marker import MARKER
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["digest_folder", "fetch_model", "save_model"]
 
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".index.json", ".gguf")
+_WEIGHT_SUFFIXES = (".safetensors", ".index.json")
 
 
 def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) -> Path:
     """Bring a model folder to this machine, if it is not here already.
 
     Raises:
-        ModelError: There is no such folder.
+        ModelError: There is no such folder, a link leads out of it, or it was published and is
+            not whole any more.
     """
     location = locate(uri, options)
     if location.is_local:
         folder = Path(location.path)
         if not folder.is_dir():
             raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
+        check_folder(folder)
         return folder
     target = scratch / "model"
     if not target.is_dir():
@@ -39,20 +42,31 @@ def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) 
             if not location.fs.isdir(location.path):
                 raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
             location.fs.get(location.path.rstrip("/") + "/", str(arriving) + "/", recursive=True)
+        check_folder(arriving)
         arriving.rename(target)
     return target
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files of a model folder.
+    """SHA-256 over the names and contents of all files of a model.
 
     It is the model's revision in side-cars and manifests: two folders with one digest are the
-    same model wherever they lie.
+    same model wherever they lie, whatever else than the model is in them.
+
+    Raises:
+        ModelError: The model was published, and a file is not what was published.
     """
     total = hashlib.sha256()
-    for name, path in list_files(folder):
+    committed = committed_files(folder)
+    for name, path in model_files(folder):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
+        if name in committed and committed[name].sha256 != content:
+            raise ModelError(
+                f"{path} is damaged: its sha256 is {content}, but {committed[name].sha256} was "
+                f"published; copy the model again, or remove {MARKER} from the folder if it was "
+                "changed on purpose"
+            )
         total.update(f"{name}\0{content}\n".encode())
     return total.hexdigest()
 
@@ -67,7 +81,7 @@ def save_model(
     """Write a model as a Hugging Face folder that ``from_pretrained`` loads.
 
     Tokenizer, processor, chat template and generation settings are those of the source folder,
-    to the byte: training does not change them.
+    to the byte: training does not change them. Other files of it are left behind.
 
     Args:
         model: Tells the configuration and how weights are named on disk.
@@ -76,7 +90,7 @@ def save_model(
         target: New folder.
     """
     target.mkdir(parents=True)
-    for name, path in list_files(source):
+    for name, path in model_files(source):
         if not name.endswith(_WEIGHT_SUFFIXES):
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -19,13 +19,15 @@ from transformers import (
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.contents import check_folder, model_files, refuse_pickles
 from mmrlhf_jobs.models.families.registry import find_family, supported_model_types
+from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import load_processor
 
 __all__ = ["Attention", "Dtype", "load_model"]
 
-_WEIGHT_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = "model.safetensors"
+_WEIGHT_INDEX = "model.safetensors.index.json"
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -47,7 +49,8 @@ def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> Loaded
 
     Raises:
         ModelError: The folder, its configuration or its weights are missing, incomplete or of a
-            family without an adapter.
+            family without an adapter; the weights are no safetensors; the model brings its own
+            code; a link leads out of the folder.
     """
     folder = Path(str(uri).removeprefix("file://"))
     config = _read_config(folder)
@@ -72,11 +75,15 @@ def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> Loaded
                 "vision_config": attention,
             },
             local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, with their names
         )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
+        raise loading_error(
+            folder, error, f"{folder}: the model cannot be loaded: {error}"
+        ) from error
     # transformers initialises absent weights at random and only warns.
     absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if absent:
@@ -102,30 +109,31 @@ def _disable_dropout(model: PreTrainedModel) -> None:
 def _read_config(folder: Path) -> PretrainedConfig:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder; model.uri must name a folder")
+    check_folder(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; a model folder is what save_pretrained writes")
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}/config.json cannot be used: {error}") from error
+        raise loading_error(
+            folder, error, f"{folder}/config.json cannot be used: {error}"
+        ) from error
 
 
 def _check_weights(folder: Path) -> None:
-    for name in _WEIGHT_INDEXES:
-        index = folder / name
-        if index.is_file():
-            try:
-                shards: Mapping[str, str] = json.loads(index.read_text())["weight_map"]
-            except (ValueError, KeyError) as error:
-                raise ModelError(f"{index} is not an index of weights: {error!r}") from error
-            absent = sorted({shard for shard in shards.values() if not (folder / shard).is_file()})
-            if absent:
-                raise ModelError(
-                    f"{folder}: {len(absent)} weight files named by {name} are missing, first "
-                    f"{absent[0]}; copy the whole model folder"
-                )
-            return
-    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
-        raise ModelError(
-            f"{folder}: no weights; expected model.safetensors or {_WEIGHT_INDEXES[0]}"
-        )
+    files = {name for name, _ in model_files(folder)}
+    if _WEIGHT_INDEX in files:
+        index = folder / _WEIGHT_INDEX
+        try:
+            shards: Mapping[str, str] = json.loads(index.read_text())["weight_map"]
+            absent = sorted(set(shards.values()) - files)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index} is not an index of weights: {error!r}") from error
+        if absent:
+            raise ModelError(
+                f"{folder}: {len(absent)} weight files named by {_WEIGHT_INDEX} are missing, first "
+                f"{absent[0]}; copy the whole model folder"
+            )
+    elif _WEIGHTS not in files:
+        refuse_pickles(folder)
+        raise ModelError(f"{folder}: no weights; expected {_WEIGHTS} or {_WEIGHT_INDEX}")

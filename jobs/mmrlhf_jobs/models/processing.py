@@ -20,7 +20,7 @@ from transformers import AutoProcessor, ProcessorMixin
 from transformers.image_utils import SizeDict
 from transformers.utils import is_torchvision_available
 
-from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.models.own_code import loading_error
 
 __all__ = ["frame_pixels", "image_pixels", "load_processor", "processor_without_video"]
 
@@ -49,19 +49,24 @@ def load_processor(folder: Path, processor_class: str) -> ProcessorMixin:
         processor_class: Name of the class in ``transformers`` to fall back to without torchvision.
 
     Raises:
-        ModelError: The folder lacks the tokenizer or the image-processor files.
+        ModelError: The folder lacks the tokenizer or the image-processor files, or brings its own
+            code.
     """
     try:
         if is_torchvision_available():
-            return AutoProcessor.from_pretrained(folder, local_files_only=True)
+            return AutoProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         transformers = importlib.import_module("transformers")
         reduced = processor_without_video(getattr(transformers, processor_class))
-        return reduced.from_pretrained(folder, local_files_only=True)
+        return reduced.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(
+        raise loading_error(
+            folder,
+            error,
             f"{folder}: the tokenizer or the image processor cannot be loaded ({error}); a model "
             "folder needs tokenizer.json, tokenizer_config.json and preprocessor_config.json or "
-            "processor_config.json, as save_pretrained of the model's processor writes them"
+            "processor_config.json, as save_pretrained of the model's processor writes them",
         ) from error
 
 

@@ -10,6 +10,7 @@ from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.critiques import CritiqueSource, critique_of
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.pairs import Pair, PairMode
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
@@ -47,7 +48,7 @@ class JudgedQueryBuilder:
 
     Args:
         template: Tokenises queries, responses and critiques.
-        media_root: Folder that relative media URIs start from.
+        media_root: Folder that relative media URIs start from, or all that media may be in.
         mode: Which pairs to form.
         critique: Which critiques to learn.
         storage: How to reach an object store.
@@ -57,7 +58,7 @@ class JudgedQueryBuilder:
         self,
         template: CritiqueTemplate,
         *,
-        media_root: str,
+        media_root: str | MediaFolders,
         mode: PairMode,
         critique: CritiqueSource,
         storage: StorageOptions | None = None,

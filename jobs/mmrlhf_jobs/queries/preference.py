@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.pairs import Pair, PairMode, form_pairs
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
@@ -103,7 +104,7 @@ class QueryEncoder:
     Args:
         adapter: Tokenises and processes media.
         max_tokens: Longest sequence that the model takes; longer ones are refused.
-        media_root: Folder that relative media URIs start from.
+        media_root: Folder that relative media URIs start from, or all that media may be in.
         mode: Which pairs to form.
         storage: How to reach an object store.
     """
@@ -113,7 +114,7 @@ class QueryEncoder:
         adapter: VLMAdapter,
         *,
         max_tokens: int,
-        media_root: str,
+        media_root: str | MediaFolders,
         mode: PairMode,
         storage: StorageOptions | None = None,
     ) -> None:

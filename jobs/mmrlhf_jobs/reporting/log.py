@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.progress import FIGURES, STEP, TOTAL_STEPS, EventName
 
 __all__ = ["LogProgress", "describe"]
@@ -25,7 +26,7 @@ class LogProgress:
         """Write the event. A log that cannot be written must not end the job."""
         stream = self._stream or sys.stdout
         try:
-            stream.write(describe(event, fields) + "\n")
+            stream.write(make_safe(describe(event, fields)) + "\n")
             stream.flush()
         except (OSError, ValueError):
             return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+
+from mmrlhf_api.plain_text import make_html
 
 __all__ = ["draw_line", "draw_rect", "draw_text", "draw_title", "picture"]
 
@@ -27,12 +28,12 @@ def draw_rect(
 
 def draw_text(x: float, y: float, content: str, style: str) -> str:
     """A line of text whose base line is at y."""
-    return f'<text class="{style}" x="{_n(x)}" y="{_n(y)}">{escape(content)}</text>'
+    return f'<text class="{style}" x="{_n(x)}" y="{_n(y)}">{make_html(content)}</text>'
 
 
 def draw_title(content: str) -> str:
     """What shows under the mouse, first in the element it belongs to."""
-    return f"<title>{escape(content)}</title>"
+    return f"<title>{make_html(content)}</title>"
 
 
 def picture(
@@ -49,7 +50,7 @@ def picture(
     """
     how = ' preserveAspectRatio="none"' if stretch else ""
     return (
-        f'<svg viewBox="0 0 {width} {height}"{how} role="img" aria-label="{escape(label)}">'
+        f'<svg viewBox="0 0 {width} {height}"{how} role="img" aria-label="{make_html(label)}">'
         f"{''.join(parts)}</svg>"
     )
 

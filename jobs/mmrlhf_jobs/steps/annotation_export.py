@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+from pydantic import Strict
+
 from mmrlhf_api.scalars import PositiveInt, Seed
 from mmrlhf_jobs.annotation.argilla.export import export_argilla
 from mmrlhf_jobs.annotation.label_studio.export import export_label_studio
 from mmrlhf_jobs.annotation.media_links import MediaLinks
 from mmrlhf_jobs.annotation.tasks import ExportReport, make_tasks, write_key
 from mmrlhf_jobs.data.queries import stream_queries
-from mmrlhf_jobs.data.sources import Source, list_data_files
-from mmrlhf_jobs.steps.spec import POSITIONAL, Place, StepSpec
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "AnnotationExportSpec", "Tool"]
@@ -39,6 +41,10 @@ class AnnotationExportSpec(StepSpec):
     """Seed of the order of the responses."""
     media_root: Place | None = None
     """Folder of the media; without it, that of the queries."""
+    allowed_media_roots: Annotated[
+        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
+    ] = ()
+    """Another folder that media may be in; repeatable."""
     media_url: Place | None = None
     """The same folder, as annotators' browsers see it."""
     embed_media: bool = False
@@ -53,12 +59,17 @@ def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
     Raises:
         InputError: The queries or their media are wrong, or annotators could not open the media.
     """
-    source = Source(spec.queries, storage=context.storage)
+    source = Source(
+        spec.queries,
+        media_root=spec.media_root,
+        storage=context.storage,
+        allowed_media_roots=spec.allowed_media_roots,
+    )
     report = ExportReport(key=spec.key)
     context.tell("export", f"writing tasks for {spec.tool} to {spec.folder}")
     tasks = make_tasks(stream_queries(source), report, seed=spec.seed)
     links = MediaLinks(
-        root=spec.media_root or list_data_files(source)[0].folder,
+        folders=source.media_folders(),
         url=spec.media_url,
         embed=spec.embed_media,
         max_frames=spec.max_frames,

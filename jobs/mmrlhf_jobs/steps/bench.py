@@ -61,7 +61,7 @@ def _run(spec: BenchSpec, context: StepContext) -> Outcome:
     console = Console()
     console.print(make_table(reports))
     for line in notes(reports):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False, emoji=False)
     only = next(iter(reports.values())).named("benchmark") if len(reports) == 1 else {}
     return Outcome(spec.json_out or spec.html_out or spec.records, only)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Strict, model_validator
 
 from mmrlhf_api.scalars import NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_jobs.improvement.plan import SamplingPlan
-from mmrlhf_jobs.steps.spec import POSITIONAL, Dtype, JournaledSpec, Place
+from mmrlhf_jobs.steps.spec import POSITIONAL, Dtype, Flag, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImproveSpec"]
@@ -43,6 +43,10 @@ class ImproveSpec(JournaledSpec):
     """Side-car to write; without it, OUT.scores.parquet."""
     media_root: Place | None = None
     """Folder of the media; without it, that of the queries."""
+    allowed_media_roots: Annotated[
+        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
+    ] = ()
+    """Another folder that media may be in; repeatable."""
     policy_name: Place | None = None
     """Name of the policy in the records; without it, that of its folder."""
     samples: PositiveInt = 8
@@ -95,6 +99,7 @@ def _run(spec: ImproveSpec, context: StepContext) -> Outcome:
         Improvement(
             queries=spec.queries,
             media_root=spec.media_root,
+            allowed_media_roots=spec.allowed_media_roots,
             part=(part, parts),
             policy=spec.policy,
             policy_name=spec.policy_name or spec.policy.rstrip("/").rpartition("/")[2],

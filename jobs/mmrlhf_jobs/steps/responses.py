@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Strict
+
 from mmrlhf_api.scalars import Fraction, PositiveInt
 from mmrlhf_jobs.data.queries import stream_queries, write_queries
-from mmrlhf_jobs.data.sources import Source, list_data_files
+from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquiry
 from mmrlhf_jobs.endpoints.responses import MAX_RESPONSES, ResponseInquiry
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.steps.asking import ask
-from mmrlhf_jobs.steps.spec import POSITIONAL, JournaledSpec, Place
+from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 from mmrlhf_jobs.storage.journal import Journal
 
@@ -32,6 +34,10 @@ class ResponsesSpec(JournaledSpec):
     """YAML file of the servers to ask."""
     media_root: Place | None = None
     """Folder of the media; without it, that of the records."""
+    allowed_media_roots: Annotated[
+        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
+    ] = ()
+    """Another folder that media may be in; repeatable."""
     samples: PositiveInt = 1
     """Responses of each model."""
     max_frames: PositiveInt = 32
@@ -57,10 +63,15 @@ async def _generate(spec: ResponsesSpec, context: StepContext, report: InquiryRe
             f"{len(endpoints)} endpoints with {spec.samples} samples each are more than the"
             f" {MAX_RESPONSES} responses that a record may have"
         )
-    source = Source(spec.records, storage=context.storage)
+    source = Source(
+        spec.records,
+        media_root=spec.media_root,
+        storage=context.storage,
+        allowed_media_roots=spec.allowed_media_roots,
+    )
     inquiry = ResponseInquiry(
         endpoints,
-        media_root=spec.media_root or list_data_files(source)[0].folder,
+        media_root=source.media_folders(),
         samples=spec.samples,
         max_frames=spec.max_frames,
     )

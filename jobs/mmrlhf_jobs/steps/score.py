@@ -7,13 +7,15 @@ there; until then the parts that are done lie in ``<out>.parts``, and the same s
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Strict
 
 from mmrlhf_api import DataSource
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_api.uris import Uri
-from mmrlhf_jobs.steps.spec import Dtype, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Dtype, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "InferenceChanges", "ScoreSpec"]
@@ -45,6 +47,10 @@ class ScoreSpec(StepSpec):
     """Side-car to write, *.parquet."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
+    allowed_media_roots: Annotated[
+        tuple[Uri, ...], Strict(strict=False), Flag("--allowed-media-root")
+    ] = ()
+    """Another folder that media may be in; repeatable."""
     max_invalid_fraction: Fraction = 0.0
     """Share of the rows that may be invalid and are left out then."""
     inference: InferenceChanges = InferenceChanges()
@@ -73,7 +79,11 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
     runtime = members.runtime
     context.tell("validate", f"checking {spec.data}")
     dataset = open_dataset(
-        DataSource(uri=spec.data, media_root=spec.media_root),
+        DataSource(
+            uri=spec.data,
+            media_root=spec.media_root,
+            allowed_media_roots=spec.allowed_media_roots,
+        ),
         max_invalid_fraction=spec.max_invalid_fraction,
         seed=spec.seed,
         runtime=runtime,

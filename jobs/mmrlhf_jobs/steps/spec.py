@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from annotated_types import MinLen
-from pydantic import Strict
+from pydantic import Strict, field_validator
 
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.credentials import has_password
 from mmrlhf_api.scalars import Seconds
 from mmrlhf_jobs.process.store_options import patient_options
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -69,6 +70,13 @@ class StorageSettings(ApiModel):
     """Region of the S3 service."""
     outage_seconds: Seconds = 300
     """Seconds that the store may be away before the step gives up."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _without_password(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and has_password(endpoint):
+            raise ValueError("must not carry user:password@; credentials come from the environment")
+        return endpoint
 
     def options(self) -> StorageOptions:
         """The same for those who read and write."""

@@ -1,1 +1,1 @@
-"""Where artifacts and data live: any URI that fsspec opens, and the commit protocol on top."""
+"""Where artifacts and data live: paths and ``s3://``, and the commit protocol on top."""

@@ -11,13 +11,10 @@ One key has one writer at a time; different keys may be written by different pro
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
 from mmrlhf_jobs.errors import InputError, StorageError
 from mmrlhf_jobs.storage.folders import (
@@ -30,12 +27,10 @@ from mmrlhf_jobs.storage.folders import (
     sync_folder,
     write_durably,
 )
+from mmrlhf_jobs.storage.marker import MARKER, make_marker, parse_marker
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
-__all__ = ["MARKER", "ArtifactStore"]
-
-MARKER: Final = "COMMITTED"
-"""Name of the commit marker, written last and removed first."""
+__all__ = ["ArtifactStore"]
 
 
 class ArtifactStore:
@@ -45,7 +40,7 @@ class ArtifactStore:
     start with a dot, because hidden names are files on their way.
 
     Args:
-        uri: Folder: a path, ``file://``, ``s3://`` or another scheme of fsspec.
+        uri: Folder: a path, ``file://`` or ``s3://``.
         options: Where the object store is, for ``s3://``.
     """
 
@@ -63,11 +58,7 @@ class ArtifactStore:
                 another artifact. Nothing new is visible then, and temporary files are removed.
             InputError: The store may not be written.
         """
-        files = list(list_files(Path(local_dir)))
-        if not files:
-            raise StorageError(f"{local_dir}: holds no files to publish as {self._uri(key)}")
-        if markers := [str(path) for _, path in files if path.name == MARKER]:
-            raise StorageError(f"{markers[0]}: the name {MARKER} is taken by the commit marker")
+        files = self._publishable(Path(local_dir), key)
         if (committed := self._entries(key)) is not None:
             if committed != _digests(files):
                 raise StorageError(
@@ -83,6 +74,14 @@ class ArtifactStore:
                 self._publish_locally(files, Path(self._path(key)))
             else:
                 self._upload(files, self._path(key))
+
+    def check_publishable(self, local_dir: str | Path, key: str) -> None:
+        """Look at a folder as `publish` does, without publishing anything.
+
+        Raises:
+            StorageError: The folder is empty, or a file has the name of the commit marker.
+        """
+        self._publishable(Path(local_dir), key)
 
     def fetch(self, key: str, local_dir: str | Path) -> None:
         """Copy an artifact to a local folder, checking every size and digest.
@@ -185,6 +184,14 @@ class ArtifactStore:
                 return None
         return content.decode()
 
+    def _publishable(self, folder: Path, key: str) -> list[tuple[str, Path]]:
+        files = list(list_files(folder))
+        if not files:
+            raise StorageError(f"{folder}: holds no files to publish as {self._uri(key)}")
+        if markers := [str(path) for _, path in files if path.name == MARKER]:
+            raise StorageError(f"{markers[0]}: the name {MARKER} is taken by the commit marker")
+        return files
+
     def _publish_locally(self, files: Sequence[tuple[str, Path]], target: Path) -> None:
         arriving = hidden(target)
         # Both can only be left over by a writer that was killed.
@@ -198,7 +205,7 @@ class ArtifactStore:
                 with path.open("rb") as source, copy.open("wb") as file:
                     entries.append(copy_stream(source, file, name))
                     sync_file(file)
-            write_durably(arriving / MARKER, _marker(entries))
+            write_durably(arriving / MARKER, make_marker(entries))
             for folder in (arriving, *(path for path in arriving.rglob("*") if path.is_dir())):
                 sync_folder(folder)
             arriving.rename(target)
@@ -214,7 +221,7 @@ class ArtifactStore:
         try:
             for name, file in files:
                 fs.put_file(str(file), f"{path}/{name}")
-            fs.pipe_file(f"{path}/{MARKER}", _marker(_digests(files)))
+            fs.pipe_file(f"{path}/{MARKER}", make_marker(_digests(files)))
         except BaseException:
             # Without its marker the artifact is invisible; removing the rest only saves space.
             # A store that fails now as well must not hide the first error.
@@ -236,14 +243,7 @@ class ArtifactStore:
 
     def _entries(self, key: str) -> list[FileEntry] | None:
         text = self.read_text(f"{key}/{MARKER}")
-        if text is None:
-            return None
-        try:
-            return [FileEntry(**entry) for entry in json.loads(text)["files"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(
-                f"{self._uri(key)}/{MARKER} is damaged ({error}); remove the artifact"
-            ) from error
+        return None if text is None else parse_marker(text, f"{self._uri(key)}/{MARKER}")
 
     def _find(self, prefix: str) -> list[str]:
         path = self._path(prefix)
@@ -278,8 +278,3 @@ def _digests(files: Sequence[tuple[str, Path]]) -> list[FileEntry]:
         with path.open("rb") as source:
             entries.append(copy_stream(source, None, name))
     return entries
-
-
-def _marker(entries: Sequence[FileEntry]) -> bytes:
-    content = {"version": 1, "files": [asdict(entry) for entry in entries]}
-    return (json.dumps(content, indent=1) + "\n").encode()

@@ -9,13 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from mmrlhf_api import TrainJob, job_dict, spec_digest
+from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.queries.protocols import Q
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.uris import storage_errors
 from mmrlhf_jobs.training.recipe import Out, PreparedRun
 
-__all__ = ["make_manifest", "named_metrics", "publish_model"]
+__all__ = ["make_manifest", "named_metrics", "publish_model", "rehearse_publication"]
+
+
+def rehearse_publication(
+    save: Callable[[Path], None], *, store: ArtifactStore, key: str, scratch: Path
+) -> None:
+    """Do before the first step what `publish_model` does after the last, without publishing.
+
+    Args:
+        save: Writes the model without its weights into a folder that does not exist yet.
+        store: Artifacts.
+        key: Key of the model.
+        scratch: Local folder for the files.
+
+    Raises:
+        ModelError: What goes with the model cannot be written as it is.
+        StorageError: What was written cannot be published.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with storage_errors(str(scratch), "write"):
+            save(scratch)
+        store.check_publishable(scratch, key)
+    except ValueError as error:
+        raise ModelError(
+            f"the trained model could not be written: {error}; nothing was trained. Mend the "
+            "model folder that the job starts from"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def publish_model(

@@ -31,7 +31,12 @@ from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
 from mmrlhf_jobs.training.pace import Pace
 from mmrlhf_jobs.training.plan import StepPlan
 from mmrlhf_jobs.training.preparation import Preparation
-from mmrlhf_jobs.training.publication import make_manifest, named_metrics, publish_model
+from mmrlhf_jobs.training.publication import (
+    make_manifest,
+    named_metrics,
+    publish_model,
+    rehearse_publication,
+)
 from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
 
 __all__ = ["Trainer"]
@@ -98,6 +103,14 @@ class Trainer(Generic[Q, Out]):
         policy = self._preparation.load_policy(weights=self._engine.weights_dtype)
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
+        self._runtime.on_main(
+            lambda: rehearse_publication(
+                lambda folder: self._recipe.save(policy, {}, folder),
+                store=self._store,
+                key=self._layout.model,
+                scratch=self._context.scratch / "rehearsal",
+            )
+        )
         if self._job.spec.training.gradient_checkpointing:
             policy.loaded.model.activation_checkpointing_enable()
         prepared.module.train()

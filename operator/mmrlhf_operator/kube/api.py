@@ -139,7 +139,7 @@ class Api:
 def _decode(body: bytes) -> Manifest:
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -93,7 +93,7 @@ def _accepted_before(
 ) -> Acceptance:
     try:
         accepted = parse_job(json.loads(job_json), source="ConfigMap")
-    except (JobFileError, ValueError) as error:
+    except (JobFileError, ValueError, RecursionError) as error:
         message = f"the spec that was accepted cannot be read any more: {error}"
         return _refused(Reason.INVALID_SPEC, message)
     finding: Finding | None = None

@@ -101,8 +101,8 @@ def _environment(
         plain[ENV_PROGRESS_URL] = config.progress_url.rstrip("/") + PROGRESS_PATH
         plain[ENV_TOKEN_FILE] = TOKEN_FILE
     entries: dict[str, dict[str, Any]] = {
-        # The kubelet would take $(NAME) for a reference.
-        name: {"name": name, "value": value.replace("$(", "$$(")}
+        # The kubelet takes $(NAME) for a reference and $$ for one $, so that every $ is doubled.
+        name: {"name": name, "value": value.replace("$", "$$")}
         for name, value in plain.items()
     }
     for name, path in (

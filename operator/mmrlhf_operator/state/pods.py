@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.termination import TerminationMessage
 from mmrlhf_operator.kube.timestamps import parse_time
 
@@ -150,7 +151,7 @@ class PodView:
             index=index,
             phase=status.get("phase", "Pending"),
             reason=status.get("reason", ""),
-            message=status.get("message", ""),
+            message=_words(status.get("message")),
             node=(body.get("spec") or {}).get("nodeName"),
             created_at=created_at,
             bound_at=parse_time(scheduled.get("lastTransitionTime")) if bound else None,
@@ -169,6 +170,11 @@ class PodView:
         )
 
 
+def _words(message: str | None) -> str:
+    """A message, which may be the tail of a tenant's log, as it goes into status and log."""
+    return make_safe(message or "", lines=True)
+
+
 def _owner(metadata: Mapping[str, Any]) -> str | None:
     owners = metadata.get("ownerReferences") or ()
     return next((owner["uid"] for owner in owners if owner.get("controller")), None)
@@ -179,7 +185,7 @@ def _waiting(containers: list[Mapping[str, Any]]) -> Waiting | None:
         state = (container.get("state") or {}).get("waiting")
         # The job's own container waits for the init container; that says nothing.
         if state and state.get("reason") not in {None, "PodInitializing"}:
-            return Waiting(reason=state["reason"], message=state.get("message", ""))
+            return Waiting(reason=state["reason"], message=_words(state.get("message")))
     return None
 
 
@@ -190,7 +196,7 @@ def _end(containers: list[Mapping[str, Any]]) -> End | None:
             container=container["name"],
             exit_code=state.get("exitCode", 0),
             reason=state.get("reason", ""),
-            message=state.get("message", ""),
+            message=_words(state.get("message")),
             at=parse_time(state.get("finishedAt")),
         )
         for container in containers

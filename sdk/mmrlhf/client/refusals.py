@@ -75,7 +75,7 @@ def refusal(status: int, body: str, *, place: Place) -> ClusterError:  # noqa: P
 def _status(body: str) -> Mapping[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 

@@ -125,8 +125,12 @@ class JobView:
 
     @cached_property
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Conditions by type, in the order of the status."""
-        return {entry["type"]: entry for entry in self.status.get("conditions") or ()}
+        """Conditions by type, in the order of the status; what is none is left out."""
+        return {
+            str(entry["type"]): {"status": "Unknown", **entry}
+            for entry in self.status.get("conditions") or ()
+            if isinstance(entry, Mapping) and entry.get("type")
+        }
 
     def holds(self, condition: str) -> bool:
         """Whether a condition is True."""

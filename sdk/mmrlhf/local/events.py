@@ -51,7 +51,7 @@ def parse_event(line: str) -> Event | None:
     """Return the event of a line; None for one that is not understood, such as of a newer job."""
     try:
         data = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match data.get("event") if isinstance(data, dict) else None:
         case EventName.PHASE if isinstance(data.get("phase"), str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,6 +41,7 @@ class Dataset:
         media_root: str | None = None,
         max_invalid_fraction: float = 0.0,
         storage: StorageOptions | None = None,
+        allowed_media_roots: Sequence[str] = (),
     ) -> Dataset:
         """Check a data set and open it.
 
@@ -50,13 +51,20 @@ class Dataset:
             media_root: Folder that relative media URIs start from; None is that of the files.
             max_invalid_fraction: Share of rows that may be invalid and are left out then.
             storage: How to reach an object store.
+            allowed_media_roots: Other folders that media may be in.
 
         Raises:
             DataError: More rows are invalid, a file cannot be read, or there is no valid row; names
                 files, rows and fields.
             StorageError: The store does not answer.
         """
-        source = Source(uri=str(uri), format=format, media_root=media_root, storage=storage)
+        source = Source(
+            uri=str(uri),
+            format=format,
+            media_root=media_root,
+            storage=storage,
+            allowed_media_roots=tuple(allowed_media_roots),
+        )
         index, report = scan(source)
         report.check(max_invalid_fraction)
         return cls(RankedDataset.open(source, index=index), report, storage)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmrlhf.training.dataset import Dataset
 from mmrlhf_jobs.data.media import LoadedMedia, load_media
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -64,12 +65,14 @@ def open_rows(
     Raises:
         DataError: A media file is missing or cannot be read.
     """
+    allowed: tuple[str, ...] = ()
     if isinstance(rows, Dataset):
         media_root = media_root or rows.media_root
+        allowed = rows.records.allowed_media_roots
         storage = storage or rows.storage
     for row in rows:
         if isinstance(row, RankedResponse):
-            root = media_root or _folder_of(row)
+            root = MediaFolders(media_root or _folder_of(row), allowed)
             media = list(load_media(row, root, storage=storage))
             yield OpenRow(row.query.text, [one.text for one in row.responses], media)
         else:

@@ -194,11 +194,23 @@ PLACES: dict[str, Change] = {
         for part in ("train", "evaluation")
         for field in ("uri", "mediaRoot")
     },
+    **{
+        f"spec.data.{part}.allowedMediaRoots[]": {
+            f"data__{part}": {"uri": "/rows.jsonl", "allowedMediaRoots": ["/media", "x"]}
+        }
+        for part in ("train", "evaluation")
+    },
     "spec.reference.logProbsUri": {"reference__logProbsUri": "ftp://host/a"},
     "spec.reward.scoresUri": {"reward": {"scoresUri": "a"}},
     "spec.reward.modelUri": {"reward": {"modelUri": "file://a"}},
     "spec.benchmark.uri": {"benchmark": {"uri": "b.jsonl"}},
     "spec.benchmark.mediaRoot": {"benchmark": {"uri": "/b.jsonl", "mediaRoot": "."}},
+    "spec.benchmark.allowedMediaRoots[]": {
+        "benchmark": {"uri": "/b.jsonl", "allowedMediaRoots": ["."]}
+    },
+    "spec.sources[].allowedMediaRoots[]": {
+        "sources": [{"name": "web", "uri": "/c", "allowedMediaRoots": ["m"]}]
+    },
     "spec.sources[].uri": {"sources": [{"name": "web", "uri": "corpora"}]},
     "spec.sources[].mediaRoot": {"sources": [{"name": "web", "uri": "/c", "mediaRoot": "m"}]},
     "spec.embedding.model.uri": {"embedding__model__uri": "clip"},

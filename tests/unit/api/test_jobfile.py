@@ -13,8 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmrlhf_api import JobFileError, job_json, load_jobs
+import mmrlhf_api.complaints as complaints_module
+from mmrlhf_api import JobFileError, job_json, load_jobs, parse_job
 from mmrlhf_api import load_job as load_any_job
+from mmrlhf_api.errors import MAX_PROBLEMS
 from tests.unit.api.specimens import changed, job
 
 TEXT = """\
@@ -244,3 +246,33 @@ def test_the_canonical_form_reads_back_as_the_same_job() -> None:
     for kind in ("MMDPOJob", "RewardTrainJob", "ClusterSampleJob"):
         original = job(kind)
         assert load_job(job_json(original)) == original
+
+
+@pytest.mark.parametrize("place", ["spec", "metadata", "both"])
+def test_very_many_problems_are_counted_and_not_all_explained(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained = 0
+    real = complaints_module._unknown
+
+    def counted(name: str, known: list[str]) -> str:
+        nonlocal explained
+        explained += 1
+        return real(name, known)
+
+    monkeypatch.setattr(complaints_module, "_unknown", counted)
+    body = changed()
+    for part in ("spec", "metadata") if place == "both" else (place,):
+        body[part] |= {f"x{number}": 1 for number in range(20_000)}
+    with pytest.raises(JobFileError) as caught:
+        parse_job(body, source="x")
+    assert explained == MAX_PROBLEMS
+    assert len(caught.value.problems) == MAX_PROBLEMS + 1
+    left = (40_000 if place == "both" else 20_000) - MAX_PROBLEMS
+    assert f"and {left:,} more problems" in caught.value.problems[-1].message
+
+
+def test_keys_that_are_given_twice_are_counted_too() -> None:
+    with pytest.raises(JobFileError) as caught:
+        load_jobs(TEXT + "  x: 1\n" * 1000)
+    assert len(caught.value.problems) == MAX_PROBLEMS + 1

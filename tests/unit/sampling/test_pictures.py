@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 import wave
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -228,3 +231,107 @@ def test_a_palette_with_transparency_keeps_its_colours() -> None:
     content = encoded(palette, transparency=bytes([255, 0, 128]))
     picture = open_picture(content, "image")
     assert picture.pixels.getpixel((3, 3)) == BLUE
+
+
+def _names(name: str) -> dict[str, bytes]:
+    """Texts by which formats of FFmpeg name another file."""
+    return {
+        "ffconcat": f"ffconcat version 1.0\nfile {name}\n".encode(),
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{name}\n".encode(),
+        "dash": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">',
+        "sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        b"m=video 50004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "tty": b"\x1b[31mhello\x1b[0m\n" * 50,
+        "webvtt": b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n",
+        "imf": b'<?xml version="1.0"?><CompositionPlaylist>',
+        "ffmetadata": b";FFMETADATA1\ntitle=x\n",
+        "asx": b"[Reference]\nRef1=http://127.0.0.1/x\n",
+        "pnm": b"P6 1 1 255 abc",
+        "bmp": encoded(noise(4, 4), "BMP"),
+        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(_names("x")))
+def test_what_names_other_files_is_no_video(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_bytes(b"secret\n" * 99)
+    (tmp_path / "other.mp4").write_bytes(video([RED]))
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("FFmpeg has seen it"))
+    for nested in ("notes.txt", "other.mp4"):
+        assert reason(_names(nested)[name], "video") == "not-a-video"
+
+
+@pytest.mark.parametrize("nested", ["notes.txt", "other.mp4"])
+@pytest.mark.parametrize(("kind", "text"), [("concat", "ffconcat"), ("hls", "hls"), ("sdp", "sdp")])
+def test_no_demuxer_opens_a_second_file(
+    kind: str, text: str, nested: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_bytes(b"secret\n" * 99)
+    (tmp_path / "other.mp4").write_bytes(video([RED]))
+    # Even if a signature were mistaken: the second wall.
+    monkeypatch.setattr(videos, "container_of", lambda _: kind)
+    assert reason(_names(nested)[text], "video") in {"not-a-video", "no-video-frame"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        ("mp4", "libx264"),
+        ("mov", "mpeg4"),
+        ("3gp", "libx264"),
+        ("matroska", "mpeg4"),
+        ("webm", "libvpx"),
+        ("avi", "mpeg4"),
+        ("flv", "flv"),
+        ("mpegts", "mpeg2video"),
+        ("mpeg", "mpeg2video"),
+        ("vob", "mpeg2video"),
+        ("mpeg2video", "mpeg2video"),
+        ("asf", "mpeg4"),
+    ],
+)
+def test_containers_are_told_by_their_signature(kind: str, codec: str) -> None:
+    assert colour_of(open_picture(video([RED] * 4, kind=kind, codec=codec), "video").pixels) == RED
+
+
+def test_only_known_formats_of_images_reach_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    for name in set(Image.OPEN) - set(decoding.IMAGE_FORMATS):
+        accept = Image.OPEN[name][1]
+        never = lambda *_, name=name: pytest.fail(f"{name} was tried")  # noqa: E731
+        monkeypatch.setitem(Image.OPEN, name, (never, accept))
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    assert reason(postscript) == "not-an-image"
+    for name in ("EPS", "ICO", "TGA", "PCX", "SGI", "ICNS", "DDS", "QOI", "XBM", "SPIDER"):
+        if name in Image.SAVE:
+            mode = {"XBM": "1", "SPIDER": "F"}.get(name, "RGB")
+            assert reason(encoded(Image.new(mode, (32, 32)), name)) == "not-an-image"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        subprocess.CalledProcessError(1, "gs"),
+        AssertionError("so"),
+        RecursionError("deep"),
+        ZeroDivisionError("0"),
+        AttributeError("none"),
+        MemoryError(),
+        NotImplementedError("not yet"),
+    ],
+)
+def test_whatever_a_decoder_raises_is_the_fault_of_the_file(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(decoding, "_upright_rgb", fail)
+    assert reason(encoded(noise(4, 4))) == "unreadable-image"
+    content = video([RED])
+    monkeypatch.setattr(videos, "_first", fail)
+    assert reason(content, "video") == "not-a-video"

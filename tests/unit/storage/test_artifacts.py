@@ -13,8 +13,9 @@ import fsspec
 import pytest
 
 from mmrlhf_jobs.errors import InputError, StorageError
-from mmrlhf_jobs.storage.artifacts import MARKER, ArtifactStore
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.marker import MARKER
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -113,7 +114,7 @@ def test_nothing_is_visible_before_the_marker(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmrlhf_jobs.storage.artifacts._marker", die)
+        patch.setattr("mmrlhf_jobs.storage.artifacts.make_marker", die)
         with pytest.raises(KeyboardInterrupt):
             store.publish(folder, "a")
     assert not store.is_committed("a")

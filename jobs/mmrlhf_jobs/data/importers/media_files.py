@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Final
 
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
+from mmrlhf_jobs.data.media_bytes import UnusableFileError, read_media
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Frame, Media
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
@@ -27,6 +29,7 @@ class MediaFiles:
 
     def __init__(self, root: str, storage: StorageOptions | None = None) -> None:
         self._root = root
+        self._folders = MediaFolders(root)
         self._storage = storage
         self._digest = lru_cache(maxsize=1 << 16)(self._read_digest)
         self._frames = lru_cache(maxsize=1 << 10)(self._read_frames)
@@ -71,13 +74,19 @@ class MediaFiles:
         return Media(uri=path, sha256=digest)
 
     def _read_digest(self, path: str) -> str:
-        full = join_uri(self._root, path)
-        location = locate(full, self._storage)
-        with storage_errors(full, "read"):
-            return hashlib.sha256(location.fs.cat_file(location.path)).hexdigest()
+        full = self._folders.resolve(path)
+        try:
+            return hashlib.sha256(read_media(full, self._storage)).hexdigest()
+        except UnusableFileError as error:
+            if error.reason == "missing-file":
+                raise DataError(
+                    f"media file does not exist ({error.__cause__ or error}); check the path and"
+                    " the media root"
+                ) from error
+            raise DataError(f"media file {full} {error}") from error
 
     def _read_frames(self, path: str) -> tuple[Frame, ...]:
-        full = join_uri(self._root, path)
+        full = self._folders.resolve(path)
         location = locate(full, self._storage)
         with storage_errors(full, "read"):
             found = [str(name) for name in location.fs.ls(location.path, detail=False)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -87,11 +88,15 @@ def strip_placeholders(prompt: str, row: RawPairRow, field: str = "prompt") -> s
         DataError: A placeholder is within the text, where its place has a meaning that a record
             cannot say.
     """
-    text = prompt.strip()
-    while match := (_PLACEHOLDER.match(text) or re.search(r"<(?:image|video)>$", text)):
-        text = (text[: match.start()] + text[match.end() :]).strip()
-    if _PLACEHOLDER.search(text):
+    start, end = 0, len(prompt)
+    marks = deque(_PLACEHOLDER.finditer(prompt))
+    while marks and not prompt[start : marks[0].start()].strip():
+        start = marks.popleft().end()
+    while marks and not prompt[marks[-1].end() : end].strip():
+        end = marks.pop().start()
+    if marks:
         raise row.error(field, "media placeholders within the text are not supported")
+    text = prompt[start:end].strip()
     if not text:
         raise row.error(field, "is empty")
     return text
@@ -102,7 +107,7 @@ def _json_object(line: bytes, file: str, row: int) -> dict[str, Any]:
         content = json.loads(line.decode())
     except UnicodeDecodeError as error:
         raise DataError("the line is not UTF-8", file=file, row=row) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not valid JSON: {error}", file=file, row=row) from error
     if not isinstance(content, dict):
         raise DataError("the line is no JSON object", file=file, row=row)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from string import Template
 from typing import Final
 
+from mmrlhf_api.plain_text import make_html
 from mmrlhf_jobs.evaluation.rewardbench.measures import (
     CategoryResult,
     JudgedPair,
@@ -98,23 +98,23 @@ def render_page(reports: Mapping[str, RewardBenchReport], *, title: str = "Rewar
     several = len(reports) > 1
     colours = "\n".join(f".s{n} {{ color: var(--s{n}); }}" for n in range(SERIES))
     legend = "".join(
-        f'<span class="s{place % SERIES}">{escape(name)}</span>'
+        f'<span class="s{place % SERIES}">{make_html(name)}</span>'
         for place, name in enumerate(reports)
     )
     return _PAGE.substitute(
-        title=escape(title),
+        title=make_html(title),
         summary=_summary(reports),
         colours=colours,
         legend=f'<div class="legend">{legend}</div>' if several else "",
         rates=plot_rates(reports),
         table=_table(reports),
         margins="\n".join(
-            (f"<h3>{escape(name)}</h3>" if several else "")
+            (f"<h3>{make_html(name)}</h3>" if several else "")
             + (plot_margins(report) if report.judged else "<p>No pair was judged.</p>")
             for name, report in reports.items()
         ),
         wrong="\n".join(
-            (f"<h3>{escape(name)}</h3>" if several else "") + _wrong(report.wrong(_LISTED))
+            (f"<h3>{make_html(name)}</h3>" if several else "") + _wrong(report.wrong(_LISTED))
             for name, report in reports.items()
         ),
     )
@@ -128,7 +128,7 @@ def _summary(reports: Mapping[str, RewardBenchReport]) -> str:
             f"{name}: {acc.correct} of {acc.n} pairs right, {plus.correct} of {plus.n} queries"
             " right in all their pairs."
         )
-    return "<br>".join(map(escape, [*lines, *(line + "." for line in notes(reports))]))
+    return "<br>".join(map(make_html, [*lines, *(line + "." for line in notes(reports))]))
 
 
 def _table(reports: Mapping[str, RewardBenchReport]) -> str:
@@ -160,7 +160,7 @@ def _range(interval: Interval | None) -> str:
 
 
 def _names(labels: list[str]) -> str:
-    return "".join(f'<td class="name">{escape(label)}</td>' for label in labels)
+    return "".join(f'<td class="name">{make_html(label)}</td>' for label in labels)
 
 
 def _wrong(pairs: tuple[JudgedPair, ...]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
 
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_jobs.evaluation.rewardbench.measures import CategoryResult, RewardBenchReport
 from mmrlhf_jobs.evaluation.rewardbench.rates import Interval, Rate
 
@@ -49,14 +51,16 @@ def notes(reports: Mapping[str, RewardBenchReport]) -> list[str]:
             (overall.unrankable, "queries have no ranking by people and are not counted"),
         ):
             if number:
-                lines.append(f"{name}: {number} {what}")
+                lines.append(f"{make_safe(name)}: {number} {what}")
     return lines
 
 
 def _add(table: Table, name: str | None, category: str, result: CategoryResult) -> None:
     cells = [*_cells(result.acc), *_cells(result.acc_plus)]
     head = [category] if name is None else [name, category]
-    table.add_row(*head, *cells, style="bold" if category == "overall" else None)
+    # As Text: a str would be read as markup.
+    names = [Text(make_safe(text)) for text in head]
+    table.add_row(*names, *cells, style="bold" if category == "overall" else None)
 
 
 def _cells(rate: Rate) -> list[str]:

@@ -89,7 +89,7 @@ def read_conversation(row: Mapping[str, Any]) -> Conversation:
 
 def without_placeholders(text: str) -> str:
     """A text without the marks that say where media stand, and without white space around it."""
-    return re.sub(r"[ \t]+\n", "\n", _PLACEHOLDER.sub("", text)).strip()
+    return re.sub(r"(?<![ \t])[ \t]+\n", "\n", _PLACEHOLDER.sub("", text)).strip()
 
 
 def _said(row: Mapping[str, Any]) -> Iterator[Turn]:

@@ -14,13 +14,19 @@ from typing import Any, Final, Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmrlhf_jobs.data.media_bytes import (
+    MAX_FILE_BYTES,
+    FileReason,
+    UnusableFileError,
+    read_media,
+)
 from mmrlhf_jobs.errors import InputError, StorageError
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_errors
 
 __all__ = ["MEDIA_TYPE", "DroppedMedia", "MediaKind", "MediaReader", "MediaReason", "MediaRef"]
 
 MediaKind: TypeAlias = Literal["image", "video"]
-MediaReason: TypeAlias = Literal["missing-file", "forbidden-file", "short-file", "empty-file"]
+MediaReason: TypeAlias = FileReason | Literal["short-file", "empty-file"]
 """Why the bytes of a medium cannot be had."""
 
 MEDIA_TYPE: Final = pa.struct(
@@ -37,6 +43,9 @@ MEDIA_TYPE: Final = pa.struct(
 """Arrow type of a :class:`MediaRef`."""
 
 _OPEN_FILES: Final = 8
+
+_MOST_BYTES: Final[Mapping[MediaKind, int]] = {"image": MAX_FILE_BYTES, "video": 2 << 30}
+"""Larger media are left out: a medium is read as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +128,15 @@ class MediaReader:
             DroppedMedia: They are not there.
             StorageError: The store does not answer.
         """
-        location = locate(ref.uri, self._storage)
         try:
-            with storage_errors(ref.uri, "read"):
-                content = self._bytes(ref, location)
+            if ref.column is None and (ref.offset is None or ref.size is None):
+                content = read_media(ref.uri, self._storage, most=_MOST_BYTES[ref.kind])
+            else:
+                location = locate(ref.uri, self._storage)
+                with storage_errors(ref.uri, "read"):
+                    content = self._bytes(ref, location)
+        except UnusableFileError as error:
+            raise DroppedMedia(error.reason, f"{ref}: {error}") from error
         except InputError as error:
             raise DroppedMedia("forbidden-file", str(error)) from error
         except StorageError as error:
@@ -148,17 +162,17 @@ class MediaReader:
     def _bytes(self, ref: MediaRef, location: Location) -> bytes:
         if ref.column is not None:
             return self._parquet_value(ref)
-        if ref.offset is None or ref.size is None:
-            whole: bytes = location.fs.cat_file(location.path)
-            return whole
-        if ref.size == 0:
+        start, size = ref.offset or 0, ref.size or 0
+        if size == 0:
             return b""
-        part: bytes = location.fs.cat_file(
-            location.path, start=ref.offset, end=ref.offset + ref.size
-        )
-        if len(part) != ref.size:
+        if size > _MOST_BYTES[ref.kind]:
             raise DroppedMedia(
-                "short-file", f"{ref}: {len(part)} bytes are there, {ref.size} were announced"
+                "too-large", f"{ref}: {size} bytes, more than {_MOST_BYTES[ref.kind]}"
+            )
+        part: bytes = location.fs.cat_file(location.path, start=start, end=start + size)
+        if len(part) != size:
+            raise DroppedMedia(
+                "short-file", f"{ref}: {len(part)} bytes are there, {size} were announced"
             )
         return part
 

@@ -28,10 +28,12 @@ __all__ = ["QuestionType", "Typed", "answer_length", "type_of"]
 QuestionType: TypeAlias = Literal["long", "short", "mcq"]
 
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-# Texts are matched after NFKC, which makes full-width brackets and colons plain ones.
+# Texts are matched after NFKC, which makes full-width brackets and colons plain ones. White space
+# is matched where nothing else can take it, so that much of it takes no longer than other text.
 _LINE: Final = re.compile(
     r"^[ \t>*-]*[(\[【]?([A-Ha-h]|[1-8])"
-    r"(?:[)\]】][ \t]*[.:]?|[.:、,](?!\d)|[ \t][-\u2013\u2014][ \t])[ \t]*(\S.*?)[ \t]*$",
+    r"(?:[)\]】](?:[ \t]*[.:])?|[.:、,](?!\d)|[ \t][-\u2013\u2014][ \t])"
+    r"[ \t]*(\S(?:.*[^ \t\n])?)[ \t]*$",
     re.MULTILINE,
 )
 _INLINE: Final = re.compile(

@@ -96,6 +96,8 @@ def read_array(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 -
             raise fail(f"the array is broken or cut off here: {error.msg}") from None
         except RecursionError:
             raise fail("the row is nested too deeply") from None
+        except ValueError as error:  # an integer of more than 4,300 digits
+            raise fail(f"the row cannot be read: {error}") from None
         if stop == len(text.buffer) and text.more():
             continue  # a number may go on
         raw, text.position = text.buffer[text.position : stop], stop
@@ -183,6 +185,8 @@ def _checked(number: int, text: str, value: object, media: tuple[MediaRef, ...] 
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             return RawRow(number, None, media, "not-utf8", "the row holds what is not UTF-8")
+        except RecursionError:
+            return RawRow(number, None, media, "invalid-json", "no JSON: it is nested too deeply")
     return RawRow(number, value, media)
 
 

@@ -39,7 +39,7 @@ READERS: Final[Mapping[SplitFormat, RowReader]] = {
     "webdataset": read_tar,
 }
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Of the rows that this code makes: parts of another one are made again."""
 
 _GROUP_ROWS: Final = 2_048

@@ -22,7 +22,6 @@ from mmrlhf_jobs.sampling.corpora.media import MEDIA_TYPE, MediaRef
 from mmrlhf_jobs.sampling.corpora.question_types import QuestionType, Typed, type_of
 from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow
 from mmrlhf_jobs.sampling.corpora.sources import Split
-from mmrlhf_jobs.storage.uris import join_uri
 
 __all__ = ["ROWS_SCHEMA", "Row", "RowSettings", "cut_rows"]
 
@@ -212,9 +211,9 @@ def _media(split: Split, raw: RawRow, conversation: Conversation) -> tuple[Media
     """Media in the file itself, else the files that the row names."""
     if raw.media:
         return raw.media
-    root = split.media_root
-    images = [MediaRef(join_uri(root, name)) for name in conversation.images]
-    videos = [MediaRef(join_uri(root, name), kind="video") for name in conversation.videos]
+    folders = split.media_folders
+    images = [MediaRef(folders.resolve(name)) for name in conversation.images]
+    videos = [MediaRef(folders.resolve(name), kind="video") for name in conversation.videos]
     return (*images, *videos)
 
 

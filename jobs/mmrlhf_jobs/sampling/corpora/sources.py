@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from mmrlhf_jobs.data.identity import digest_of
+from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.errors import DataError, StorageError
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, parent_uri, storage_errors
 
@@ -38,6 +39,7 @@ class Corpus:
         media_root: Folder that relative media paths start from; None: that of the data file.
         type: Type of all its questions; ``auto`` finds the type of each.
         weight: How much likelier its rows are picked than those of a corpus of weight 1.
+        allowed_media_roots: Other folders that media may be in.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Corpus:
     media_root: str | None = None
     type: Literal["auto", "long", "short", "mcq", "safety"] = "auto"
     weight: float = 1.0
+    allowed_media_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ class Split:
     def media_root(self) -> str:
         """Folder that relative media paths start from."""
         return self.corpus.media_root or parent_uri(self.uri)
+
+    @property
+    def media_folders(self) -> MediaFolders:
+        """Where media may be."""
+        return MediaFolders(self.media_root, self.corpus.allowed_media_roots)
 
     def check_unchanged(self) -> None:
         """Compare with the file as it is now.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from mmrlhf_jobs.data.jsonl import MAX_LINE_BYTES
 from mmrlhf_jobs.errors import DataError
@@ -24,12 +24,22 @@ _KINDS: Final[dict[str, MediaKind]] = {
     **dict.fromkeys(("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg"), "video"),
 }
 
+_ATTRIBUTES: Final = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_MAX_ATTRIBUTES: Final = 2**20
+"""Bytes of a long name or of extended attributes, which tarfile reads as a whole."""
+
 
 def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - hashlib names no type
     """Samples of a tar shard, in its order.
 
     Raises:
-        DataError: The file is no tar file, or is cut off.
+        DataError: The file is no tar file, is cut off, or has members that lead nowhere.
     """
     number, key = 0, None
     sample = _Sample()
@@ -37,10 +47,9 @@ def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - h
         with (
             storage_errors(split.uri, "read"),
             split.location.fs.open(split.location.path, "rb") as handle,
-            tarfile.open(fileobj=handle, mode="r:") as shard,
+            tarfile.open(fileobj=handle, mode="r:", tarinfo=_Member) as shard,
         ):
-            for member in shard:
-                shard.members = []  # type: ignore[attr-defined]  # else it keeps them all
+            for member in _onwards(shard):
                 if not member.isreg():
                     continue
                 digest.update(f"{member.name}\0{member.size}\n".encode(errors="replace"))
@@ -68,12 +77,48 @@ def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - h
                     digest.update(sample.text)
             if split.fingerprint.size < shard.offset:
                 raise tarfile.ReadError("unexpected end of data")
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:
+        # tarfile lets through what is wrong with numbers in attributes, and endless attributes.
         raise DataError(
             f"not a readable tar file: {error}; it is cut off or damaged", file=split.uri
         ) from error
     if key is not None:
         yield sample.row(number + 1)
+
+
+class _Member(tarfile.TarInfo):
+    """A header that leads onwards: tarfile itself goes back over a negative size, for ever."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header.
+
+        Raises:
+            tarfile.ReadError: Its size is negative, or it is a name or a list of attributes that
+                would fill the memory.
+        """
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0 or (member.type in _ATTRIBUTES and member.size > _MAX_ATTRIBUTES):
+            raise tarfile.ReadError(f"a header says that {member.size} bytes follow")
+        return member
+
+
+def _onwards(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a shard, each behind the one before.
+
+    Raises:
+        tarfile.ReadError: One is not.
+    """
+    end = 0
+    while True:
+        member = shard.next()
+        shard.members = []  # type: ignore[attr-defined]  # else it keeps them all
+        if member is None:
+            return
+        if member.size < 0 or shard.offset <= end:
+            raise tarfile.ReadError(f"member {member.name!r} has {member.size} bytes")
+        end = shard.offset
+        yield member
 
 
 class _Sample:

@@ -17,7 +17,9 @@ from transformers import AutoModel
 from mmrlhf_api.models import DType
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.models.contents import refuse_pickles
 from mmrlhf_jobs.models.folders import digest_folder
+from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.sampling.clustering.grid import Vectors, to_grid, tree_sum
 from mmrlhf_jobs.sampling.clustering.kmeans import thread_count
 from mmrlhf_jobs.sampling.embeddings.preparation import load_preparation
@@ -74,10 +76,19 @@ class Encoder:
         )
         self._dtype = getattr(torch, dtype)
         self.preparation, self._scaling, self._shape = load_preparation(folder)
+        refuse_pickles(folder)
         try:
-            model = AutoModel.from_pretrained(folder, dtype=self._dtype, local_files_only=True)
+            model = AutoModel.from_pretrained(
+                folder,
+                dtype=self._dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{folder}: no model that can be loaded: {error}") from error
+            raise loading_error(
+                folder, error, f"{folder}: no model that can be loaded: {error}"
+            ) from error
         if not hasattr(model, "get_image_features"):
             raise ModelError(
                 f"{folder}: {type(model).__name__} does not encode images; use a model such as"

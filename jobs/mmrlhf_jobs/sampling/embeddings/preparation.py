@@ -12,6 +12,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.sampling.images.decoders import Preparation
 
 __all__ = ["PixelMaker", "Scaling", "load_preparation"]
@@ -72,9 +73,13 @@ def load_preparation(folder: Path) -> tuple[Preparation, Scaling, tuple[int, ...
         ModelError: There is none, or it gives no pixels of a fixed shape.
     """
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"{folder}: its image processor cannot be loaded: {error}") from error
+        raise loading_error(
+            folder, error, f"{folder}: its image processor cannot be loaded: {error}"
+        ) from error
     make = PixelMaker(processor)
     shapes = {make(Image.new("RGB", size)).shape for size in ((40, 90), (500, 300))}
     if len(shapes) != 1:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmrlhf_jobs.data.decoding import MAX_PIXELS
 from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
+from mmrlhf_jobs.sampling.images.containers import CONTAINERS, container_of
 
 __all__ = ["Frame", "VideoReason", "first_frame"]
 
@@ -23,6 +24,8 @@ VideoReason: TypeAlias = Literal["not-a-video", "no-video-frame", "too-large"]
 
 _BLACK: Final = 2.0
 """A frame is black when the mean of its pixels, 0 to 255, is below this."""
+
+_KNOWN: Final = sorted(CONTAINERS)
 
 _TURNS: Final = {
     90: Image.Transpose.ROTATE_90,
@@ -59,21 +62,31 @@ def first_frame(content: bytes) -> Frame:
     Raises:
         DroppedMedia: It is no video, has no frame that decodes, or frames that are too large.
     """
+    kind = container_of(content)
+    if kind is None:
+        raise DroppedMedia(
+            "not-a-video",
+            f"is not a readable video: its container is not known; known are {', '.join(_KNOWN)}",
+        )
+    # The format is given, so nothing is probed; and no protocol is allowed, so nothing else opens.
+    options = {"format_whitelist": kind, "protocol_whitelist": "none"}
     try:
-        with av.open(io.BytesIO(content), metadata_errors="ignore") as container:
-            if not container.streams.video:
-                raise DroppedMedia("not-a-video", "holds no video stream")
-            return _first(container, container.streams.video[0])
-    except (av.FFmpegError, ValueError) as error:
+        with av.open(
+            io.BytesIO(content), format=kind, container_options=options, metadata_errors="ignore"
+        ) as container:
+            return _first(container)
+    except DroppedMedia:
+        raise
+    except Exception as error:  # a demuxer may raise anything; whatever it is, the file made it
         raise DroppedMedia("not-a-video", f"is not a readable video: {error}") from error
 
 
-def _first(container: Any, stream: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
+def _first(container: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
+    if not container.streams.video:
+        raise DroppedMedia("not-a-video", "holds no video stream")
+    stream = container.streams.video[0]
     coded = stream.codec_context
-    if coded.width * coded.height > MAX_PIXELS:
-        raise DroppedMedia(
-            "too-large", f"has frames of {coded.width} x {coded.height} pixels, over {MAX_PIXELS}"
-        )
+    _check_size(coded)
     coded.thread_count = 1
     first = next(_frames(container, stream), None)
     if first is None:
@@ -95,10 +108,18 @@ def _frames(container: Any, stream: Any) -> Iterator[Frame]:  # noqa: ANN401 - P
             for frame in packet.decode():
                 if frame.is_corrupt or (frame.pts is not None and frame.pts < 0):
                     continue
+                _check_size(frame)  # it may change within a stream
                 pixels: Image.Image = frame.to_image()
                 if frame.rotation in _TURNS:
                     pixels = pixels.transpose(_TURNS[frame.rotation])
                 yield Frame(pixels, _milliseconds(frame.pts, stream.time_base), black_start=False)
+
+
+def _check_size(sized: Any) -> None:  # noqa: ANN401 - a codec or a frame
+    if sized.width * sized.height > MAX_PIXELS:
+        raise DroppedMedia(
+            "too-large", f"has frames of {sized.width} x {sized.height} pixels, over {MAX_PIXELS}"
+        )
 
 
 def _milliseconds(pts: int | None, base: Fraction | None) -> float | None:

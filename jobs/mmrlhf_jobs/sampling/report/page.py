@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from string import Template
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from mmrlhf_api.plain_text import make_html
 from mmrlhf_jobs.sampling.report.charts import HUES, cluster_hue, plot_clusters, plot_map
 from mmrlhf_jobs.sampling.report.table import notes
 from mmrlhf_jobs.sampling.selection.statistics import Statistics
@@ -144,9 +144,9 @@ def render_page(
         f".h{hue} {{ color: hsl({hue * 360 // HUES} 60% var(--shade)); }}" for hue in range(HUES)
     )
     return _PAGE.substitute(
-        title=escape(title),
+        title=make_html(title),
         lead=_lead(clusters),
-        notes="<br>".join(escape(f"{note}.") for note in notes(statistics)),
+        notes="<br>".join(make_html(f"{note}.") for note in notes(statistics)),
         colours=colours,
         table=_table(statistics),
         bars=plot_clusters([one.available for one in clusters], [one.selected for one in clusters]),
@@ -166,7 +166,7 @@ def _table(statistics: Statistics) -> str:
     rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for name, one in statistics.types.items():
         cells = (
-            escape(name),
+            make_html(name),
             f"{one.available:,}",
             f"{one.share_in:.2%}",
             f"{one.wanted:,}",
@@ -182,7 +182,7 @@ def _table(statistics: Statistics) -> str:
 
 def _cluster(cluster: ClusterView) -> str:
     pictures = "".join(
-        f'<img src="{escape(url)}" alt="" loading="lazy">' if url else _GONE
+        f'<img src="{make_html(url)}" alt="" loading="lazy">' if url else _GONE
         for url in cluster.thumbnails
     )
     return (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_jobs.sampling.selection.statistics import Statistics
 
 __all__ = ["notes", "type_table"]
@@ -18,7 +20,7 @@ def type_table(statistics: Statistics) -> Table:
         table.add_column(head, justify="right")
     for name, one in statistics.types.items():
         table.add_row(
-            name,
+            Text(make_safe(name)),  # a str would be read as markup
             f"{one.available:,}",
             f"{one.share_in:.2%}",
             f"{one.wanted:,}",
@@ -33,13 +35,13 @@ def type_table(statistics: Statistics) -> Table:
 def notes(statistics: Statistics) -> list[str]:
     """Sentences on what the table does not tell: shortfalls, and how even the selection is."""
     found = [
-        f"{name}: {one.missing:,} records are missing in the corpora"
+        f"{make_safe(name)}: {one.missing:,} records are missing in the corpora"
         for name, one in statistics.types.items()
         if one.missing
     ]
     found += [
-        f"{name}: {one.saturated} of {statistics.clusters} clusters gave all they had; the others"
-        f" gave up to {one.level:,} each"
+        f"{make_safe(name)}: {one.saturated} of {statistics.clusters} clusters gave all they had;"
+        f" the others gave up to {one.level:,} each"
         for name, one in statistics.types.items()
         if one.saturated
     ]

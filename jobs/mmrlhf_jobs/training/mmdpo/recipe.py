@@ -54,7 +54,7 @@ class MMDPORecipe:
             return QueryEncoder(
                 policy.loaded.adapter,
                 max_tokens=policy.loaded.max_tokens,
-                media_root=dataset.records.media_root,
+                media_root=dataset.records.media_folders,
                 mode=spec.objective.pairs,
                 storage=preparation.options,
             )

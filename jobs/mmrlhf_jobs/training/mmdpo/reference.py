@@ -85,7 +85,7 @@ class ReferencePass:
         for record, indices in items:
             responses = [record.responses[index] for index in indices]
             with located(record, indices):
-                media = load_media(record, dataset.media_root, storage=self._cache.storage)
+                media = load_media(record, dataset.media_folders, storage=self._cache.storage)
                 groups.append(
                     self._model.adapter.encode(
                         record.query.text, media, [response.text for response in responses]

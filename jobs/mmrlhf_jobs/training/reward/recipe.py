@@ -143,7 +143,7 @@ class RewardRecipe:
         given = spec.inference.critique == "groundTruth"
         builder = JudgedQueryBuilder(
             template,
-            media_root=benchmark.records.media_root,
+            media_root=benchmark.records.media_folders,
             mode="all",
             critique=spec.objective.critique if given else "none",
             storage=self._preparation.options,
@@ -169,7 +169,7 @@ class RewardRecipe:
         objective = self._job.spec.objective
         return JudgedQueryBuilder(
             template,
-            media_root=dataset.records.media_root,
+            media_root=dataset.records.media_folders,
             mode=objective.pairs,
             critique=objective.critique,
             storage=self._preparation.options,

@@ -116,7 +116,7 @@ class RewardScoring:
                     critiques.append(critique)
             return self._model.encode(
                 record.query.text,
-                load_media(record, self._dataset.media_root, storage=self._storage),
+                load_media(record, self._dataset.media_folders, storage=self._storage),
                 [response.text for response in responses],
                 critiques,
             )

@@ -1,0 +1,112 @@
+"""Expressions over text of others take time by its length, not by the square of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, strip_placeholders
+from mmrlhf_jobs.endpoints.answers import Answer
+from mmrlhf_jobs.endpoints.checks import check_expansion, is_refusal
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.sampling.corpora.contexts import context_cue
+from mmrlhf_jobs.sampling.corpora.conversations import without_placeholders
+from mmrlhf_jobs.sampling.corpora.question_types import type_of
+
+SMALL, LARGE = 1_000, 16_000
+ROW = RawPairRow("f.jsonl", 1, {})
+
+
+def strip(text: str) -> str:
+    try:
+        return strip_placeholders(text, ROW)
+    except DataError as error:
+        return str(error)
+
+
+def check(text: str) -> Any:
+    answer = Answer(
+        text=f"x{text}x",
+        finish_reason=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        model=None,
+        verified=True,
+    )
+    return check_expansion(answer, comment="a comment of words", context=text)
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "check_expansion": check,
+    "is_refusal": is_refusal,
+    "refusal of an AI": lambda text: is_refusal("As an AI " + text),
+    "type_of": lambda text: type_of(text, text),
+    "type_of, an option": lambda text: type_of(f"A){text}x\nB){text}\n", f"A{text}"),
+    "context_cue": lambda text: context_cue(text, 1),
+    "without_placeholders": without_placeholders,
+    "strip_placeholders": strip,
+    "strip_placeholders, within": lambda text: strip(f"{text}x{text}"),
+}
+PIECES = [
+    "\n", " ", "\t", "\r\n", "\n ", " \t", "<", "(", "[", "`", "``` ", "-", "- ", "> ", "*", "1",
+    "1,", "1.", "A", "A) ", "A)\t\t", "a\n", "<image>", "<image> ", "<video>\n", "choices ",
+    "options: ", "choose ", "it ", "make it ", "i cannot ", "as an ai ", "answer:", "\u5462",
+    "\x1c", "\u2028", "?", "\u00a0",
+]  # fmt: skip
+
+
+def seconds(read: Callable[[str], Any], text: str) -> float:
+    started = time.process_time()
+    read(text)
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("name", READERS)
+def test_sixteen_times_the_text_takes_no_square_of_the_time(name: str, piece: str) -> None:
+    read = READERS[name]
+    small, large = ((piece * size)[:size] for size in (SMALL, LARGE))
+    least = max(0.002, min(seconds(read, small) for _ in range(2)))
+    assert seconds(read, large) < 80 * least  # linear is 16 times as long, a square 256 times
+
+
+@pytest.mark.parametrize(
+    ("prompt", "left"),
+    [
+        ("<image>\n<video> What? <image>", "What?"),
+        (" What?\n", "What?"),
+        ("<image> a\n<", "a\n<"),
+        ("<image", "<image"),
+    ],
+)
+def test_placeholders_around_a_prompt_go(prompt: str, left: str) -> None:
+    assert strip(prompt) == left
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [("a <image> b", "within the text"), ("<image> <video>", "is empty"), (" ", "is empty")],
+)
+def test_placeholders_elsewhere_are_refused(prompt: str, message: str) -> None:
+    assert message in strip(prompt)
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("As an AI model, I cannot see and I can't help with that.", True),
+        ("I cannot, and I cannot answer that.", True),
+        ("I can help.", False),
+        ("As an AI, I can see. I cannot help.", False),
+    ],
+)
+def test_refusals_are_found_as_before(text: str, refusal: bool) -> None:
+    assert is_refusal(text) is refusal
+
+
+def test_options_lose_white_space_at_their_ends_alone() -> None:
+    found = type_of("Which?\nA)  .  a b \t\nB) c\x0b\nC) .\n", "A")
+    assert found.options == ("a b", "c\x0b", ".")
