@@ -16,7 +16,10 @@ SECRET_ENV: Final = re.compile(
 )
 """Names of variables that hold credentials, such as ``OPENAI_API_KEY`` and ``GITHUB_TOKEN``; not
 those of identifiers (``AWS_ACCESS_KEY_ID``) or files (``GOOGLE_APPLICATION_CREDENTIALS``)."""
-PLAIN_ENV: Final = re.compile("^HF_HUB_DISABLE_IMPLICIT_TOKEN$")
+PLAIN_ENV: Final = re.compile(
+    "(?i)^HF_HUB_DISABLE_IMPLICIT_TOKEN$|(^|_)((PAD|EOS|BOS|UNK|SEP|CLS|MASK|IMAGE|VIDEO)_TOKEN"
+    "|(CACHE|PUBLIC|SORT|PRIMARY|PARTITION)_KEY)$"
+)
 """Names that look like those and are none."""
 PASSWORD_IN_ADDRESS: Final = re.compile("://[^/@ ]*:[^/@ ]+@")
 """The ``user:password@`` of an address (RFC 3986, 3.2.1)."""

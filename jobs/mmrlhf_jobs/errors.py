@@ -10,6 +10,7 @@
     |   +-- SidecarError      a side-car of cached scores or log-probabilities
     +-- RunError              exit 1: the run failed
         +-- StorageError      reading or writing artifacts
+        |   +-- DamagedError              what is there is not what was written
         |   +-- StorageFullError          no space is left
         |   +-- StorageUnavailableError   exit 157: the store is away; another attempt may do
         +-- EndpointError     a model server that is asked over HTTP
@@ -26,6 +27,7 @@ from typing import ClassVar
 from mmrlhf_api.termination import Ending
 
 __all__ = [
+    "DamagedError",
     "DataError",
     "EndpointError",
     "InputError",
@@ -116,6 +118,13 @@ class StorageError(RunError):
     """Artifacts could not be read or written."""
 
     ending = Ending.STORAGE_ERROR
+
+
+class DamagedError(StorageError):
+    """An artifact is not what was published: bytes differ, or files of it are gone.
+
+    Reading it again does not help; what can be made anew may be.
+    """
 
 
 class StorageFullError(StorageError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.scores.table import Sidecar
-from tests.jobs.training.world import World
+from tests.jobs.training.world import Running, World
 from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
@@ -192,7 +191,7 @@ def test_a_run_without_its_bucket_stops_before_it_loads_anything(remote: RemoteW
     assert not [event for event in run.events if event["event"] == "phase"]
 
 
-def _wait_for_step(remote: RemoteWorld, process: subprocess.Popen[str], step: int) -> None:
+def _wait_for_step(remote: RemoteWorld, process: Running, step: int) -> None:
     deadline = time.monotonic() + 120 * PATIENCE
     while not any(event.get("step") == step for event in remote.world.events()):
         assert process.poll() is None, process.communicate()

@@ -117,6 +117,7 @@ class Stages:
         """A local folder with the files of a part: its own place, or a copy in the scratch."""
         here = self.store.local_folder(self.key_of(part))
         if here is not None:
+            part.check()
             return here
         folder = self.scratch / "fetched" / self.key_of(part).replace("/", "_")
         if not folder.is_dir():

@@ -4,6 +4,9 @@ A part is an artifact (a folder with a commit marker, see ``storage.artifacts``)
 stage's files and ``part.json``: the key of what it was made from, counts, and facts. A part whose
 key matches is not made again, so a run that was killed goes on where it stopped. One name has one
 writer at a time; different names may be written by different processes at once.
+
+A process compares each file with the digest in the marker before it reads it for the first time. A
+part that is damaged loses its marker: the job says so and ends, and its next run makes it anew.
 """
 
 from __future__ import annotations
@@ -11,16 +14,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrlhf_jobs.errors import StorageError
+from mmrlhf_jobs.errors import DamagedError, StorageError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.folders import FileEntry, copy_stream
+from mmrlhf_jobs.storage.marker import MARKER, check_entry
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["Draft", "Part", "Parts"]
@@ -38,6 +44,7 @@ class Part:
         key: What it was made from: inputs, settings and version of the code, as a digest.
         counts: Numbers that add up over parts, such as rows and failures by reason.
         facts: Whatever else the stage noted; JSON.
+        files: Its files, as they were published.
         storage: How to reach an object store.
     """
 
@@ -46,15 +53,44 @@ class Part:
     key: str
     counts: Mapping[str, int]
     facts: Mapping[str, Any]
+    files: tuple[FileEntry, ...]
     storage: StorageOptions | None = None
+
+    def check(self, *names: str) -> None:
+        """Compare files with what was published, once a process.
+
+        Args:
+            names: Which; none: all.
+
+        Raises:
+            DamagedError: One differs or is gone. The part has lost its marker then.
+            StorageError: The store does not answer.
+        """
+        for entry in self.files:
+            if names and entry.path not in names:
+                continue
+            try:
+                _check_file(f"{self.uri}/{entry.path}", entry, self.storage)
+            except DamagedError as error:
+                self._discard()
+                raise DamagedError(
+                    f"{error}; the part is given up: run the job again, and it is made anew"
+                ) from error
+
+    def _discard(self) -> None:
+        marker = locate(f"{self.uri}/{MARKER}", self.storage)
+        with storage_errors(self.uri, "remove"), suppress(FileNotFoundError):
+            marker.fs.rm_file(marker.path)
 
     @contextmanager
     def open(self, file: str) -> Iterator[IO[bytes]]:
         """Open one of its files.
 
         Raises:
+            DamagedError: It is not what was published.
             StorageError: It is not there, or the store does not answer.
         """
+        self.check(file)
         uri = f"{self.uri}/{file}"
         location = locate(uri, self.storage)
         with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as handle:
@@ -65,8 +101,10 @@ class Part:
         """Open one of its Parquet files; row groups are read as they are asked for.
 
         Raises:
+            DamagedError: It is not what was published.
             StorageError: It is not there, or the store does not answer.
         """
+        self.check(file)
         uri = f"{self.uri}/{file}"
         location = locate(uri, self.storage)
         with storage_errors(uri, "read"):
@@ -77,6 +115,19 @@ class Part:
                     yield table
             except pa.ArrowException as error:
                 raise StorageError(f"{uri} is damaged: {error}; remove {self.uri}") from error
+
+
+@lru_cache(maxsize=1 << 16)
+def _check_file(uri: str, entry: FileEntry, storage: StorageOptions | None) -> None:
+    """Read a file whole and compare it; errors are not remembered, so they come again."""
+    location = locate(uri, storage)
+    with storage_errors(uri, "read"):
+        try:
+            handle = location.fs.open(location.path, "rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise DamagedError(f"{uri} is gone, but was published") from error
+        with handle:
+            check_entry(copy_stream(handle, None, entry.path), entry, uri)
 
 
 @dataclass
@@ -122,18 +173,30 @@ class Parts:
         self._storage = storage
 
     def find(self, name: str, key: str) -> Part | None:
-        """The part of that name, if it is whole and was made from the same."""
-        if not self._store.is_committed(self._at(name)):
+        """The part of that name, if it is whole and was made from the same.
+
+        Raises:
+            DamagedError: Its notes are not what was published.
+        """
+        files = self._store.entries(self._at(name))
+        if files is None:
             return None
+        uri = f"{self._store.uri}/{self._at(name)}"
+        Part(uri, name, key, {}, {}, tuple(files), self._storage).check(_NOTES)
         text = self._store.read_text(f"{self._at(name)}/{_NOTES}")
         try:
             notes = json.loads(text or "")
-            part = self._part(name, notes["key"], notes["counts"], notes["facts"])
+            part = Part(
+                uri,
+                name,
+                notes["key"],
+                notes["counts"],
+                notes["facts"],
+                tuple(files),
+                self._storage,
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(
-                f"{self._store.uri}/{self._at(name)}/{_NOTES} is damaged ({error}); remove the"
-                " folder"
-            ) from error
+            raise DamagedError(f"{uri}/{_NOTES} is damaged ({error}); remove the folder") from error
         return part if part.key == key else None
 
     def get(self, name: str, key: str) -> Part:
@@ -171,12 +234,6 @@ class Parts:
             self._store.publish(folder, self._at(name))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _part(
-        self, name: str, key: str, counts: Mapping[str, int], facts: Mapping[str, Any]
-    ) -> Part:
-        uri = f"{self._store.uri}/{self._at(name)}"
-        return Part(uri, name, key, counts, facts, self._storage)
 
     def _at(self, name: str) -> str:
         return f"{self._prefix}/{name}"

@@ -12,6 +12,7 @@ from typing import Final
 
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.errors import DamagedError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.scores.keys import SidecarIdentity
@@ -36,6 +37,7 @@ class SidecarCache:
         runtime: Process group.
         interruption: Whether this process was asked to stop.
         storage: How to reach an object store.
+        tell: Takes a sentence about what is made anew.
     """
 
     store: ArtifactStore
@@ -43,11 +45,21 @@ class SidecarCache:
     runtime: Runtime
     interruption: Interruption
     storage: StorageOptions | None
+    tell: Callable[[str], None]
 
     def find(self, identity: SidecarIdentity, dataset: RankedDataset) -> Sidecar | None:
-        """The side-car of a data set, if it was made before."""
+        """The side-car of a data set, if it was made before; every process must call it.
+
+        One that is damaged is told and removed, as it can be made anew.
+        """
         key = _key(identity, dataset)
-        if not self.runtime.on_main(lambda: self.store.is_committed(key)):
+        there, fault = self.runtime.on_main(lambda: self._look(key))
+        if not there:
+            return None
+        faults = [fault, *self.runtime.gather("" if fault else self._fetch(identity, key))]
+        if fault := next((fault for fault in faults if fault), ""):
+            self.tell(f"cached {identity.kind} values cannot be used and are made anew: {fault}")
+            self.runtime.on_main(lambda: self.store.remove(key))
             return None
         return self._open(identity, key)
 
@@ -83,12 +95,31 @@ class SidecarCache:
         self.runtime.on_main(publish)
         return self._open(identity, key)
 
+    def _look(self, key: str) -> tuple[bool, str]:
+        """Whether something is at a key, and what is wrong with it."""
+        try:
+            return self.store.is_committed(key), ""
+        except DamagedError as error:
+            return True, str(error)
+
+    def _fetch(self, identity: SidecarIdentity, key: str) -> str:
+        """Fetch what is at a key; say what is wrong with it."""
+        try:
+            if not self._file(identity, key).is_file():
+                self.store.fetch(key, self._file(identity, key).parent)
+        except DamagedError as error:
+            return str(error)
+        return ""
+
     def _open(self, identity: SidecarIdentity, key: str) -> Sidecar:
-        local = self.scratch / "sidecars" / key.rpartition("/")[2]
-        file = local / FILE.format(kind=identity.kind)
+        file = self._file(identity, key)
         if not file.is_file():
-            self.store.fetch(key, local)
+            self.store.fetch(key, file.parent)
         return Sidecar.open(str(file), identity)
+
+    def _file(self, identity: SidecarIdentity, key: str) -> Path:
+        folder = self.scratch / "sidecars" / key.rpartition("/")[2]
+        return folder / FILE.format(kind=identity.kind)
 
 
 def _key(identity: SidecarIdentity, dataset: RankedDataset) -> str:

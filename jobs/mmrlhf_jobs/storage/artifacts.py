@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mmrlhf_jobs.errors import InputError, StorageError
+from mmrlhf_jobs.errors import DamagedError, InputError, StorageError
 from mmrlhf_jobs.storage.folders import (
     FileEntry,
     copy_stream,
@@ -27,7 +27,13 @@ from mmrlhf_jobs.storage.folders import (
     sync_folder,
     write_durably,
 )
-from mmrlhf_jobs.storage.marker import MARKER, make_marker, parse_marker
+from mmrlhf_jobs.storage.marker import (
+    MARKER,
+    check_entry,
+    digest_of_files,
+    make_marker,
+    parse_marker,
+)
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["ArtifactStore"]
@@ -48,10 +54,13 @@ class ArtifactStore:
         self.uri = uri.rstrip("/") or "/"
         self._root = locate(self.uri, options)
 
-    def publish(self, local_dir: str | Path, key: str) -> None:
+    def publish(self, local_dir: str | Path, key: str) -> str:
         """Make the files of a local folder visible at a key, all at once.
 
         Publishing the same content twice does nothing the second time.
+
+        Returns:
+            Digest of what was published, which `fetch` compares.
 
         Raises:
             StorageError: The disk is full, the store fails, the folder is empty, or the key holds
@@ -59,21 +68,22 @@ class ArtifactStore:
             InputError: The store may not be written.
         """
         files = self._publishable(Path(local_dir), key)
-        if (committed := self._entries(key)) is not None:
+        if (committed := self.entries(key)) is not None:
             if committed != _digests(files):
                 raise StorageError(
                     f"{self._uri(key)} is already published with other content; remove it first"
                 )
-            return
+            return digest_of_files(committed)
         if nested := self.list_committed(key):
             raise StorageError(
                 f"{self._uri(key)} cannot be an artifact, because it holds {nested[0]}"
             )
         with storage_errors(self._uri(key), "write"):
             if self._root.is_local:
-                self._publish_locally(files, Path(self._path(key)))
+                entries = self._publish_locally(files, Path(self._path(key)))
             else:
-                self._upload(files, self._path(key))
+                entries = self._upload(files, self._path(key))
+        return digest_of_files(entries)
 
     def check_publishable(self, local_dir: str | Path, key: str) -> None:
         """Look at a folder as `publish` does, without publishing anything.
@@ -83,19 +93,23 @@ class ArtifactStore:
         """
         self._publishable(Path(local_dir), key)
 
-    def fetch(self, key: str, local_dir: str | Path) -> None:
+    def fetch(self, key: str, local_dir: str | Path, *, digest: str | None = None) -> None:
         """Copy an artifact to a local folder, checking every size and digest.
 
         Args:
             key: A committed artifact.
             local_dir: New or empty folder; it appears whole or not at all.
+            digest: What `publish` returned, if it must be that very content.
 
         Raises:
-            StorageError: There is no such artifact, it is damaged, or the folder is not empty.
+            DamagedError: There is no such artifact, or it is not what was published.
+            StorageError: The folder is not empty, or the store fails.
         """
-        entries = self._entries(key)
+        entries = self.entries(key)
         if entries is None:
-            raise StorageError(f"{self._uri(key)}: no complete artifact is there")
+            raise DamagedError(f"{self._uri(key)}: no complete artifact is there")
+        if digest is not None and digest_of_files(entries) != digest:
+            raise DamagedError(f"{self._uri(key)}: another writer's files are there")
         target = Path(local_dir)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise StorageError(f"{target}: is not an empty folder, nothing was fetched into it")
@@ -113,7 +127,16 @@ class ArtifactStore:
 
     def is_committed(self, key: str) -> bool:
         """Whether a whole artifact is at the key."""
-        return self._entries(key) is not None
+        return self.entries(key) is not None
+
+    def entries(self, key: str) -> list[FileEntry] | None:
+        """Files of the artifact at a key, as they were published; None if none is there.
+
+        Raises:
+            DamagedError: Its marker cannot be read.
+        """
+        text = self.read_text(f"{key}/{MARKER}")
+        return None if text is None else parse_marker(text, f"{self._uri(key)}/{MARKER}")
 
     def local_folder(self, key: str) -> Path | None:
         """Where a key is on this machine; None for an object store."""
@@ -176,13 +199,20 @@ class ArtifactStore:
                 self._root.fs.pipe_file(path, text.encode())
 
     def read_text(self, key: str) -> str | None:
-        """Text at a key, or None if there is none."""
+        """Text at a key, or None if there is none.
+
+        Raises:
+            DamagedError: What is there is no text.
+        """
         with storage_errors(self._uri(key), "read"):
             try:
                 content: bytes = self._root.fs.cat_file(self._path(key))
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return content.decode()
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"{self._uri(key)} is damaged: it is no UTF-8 text") from error
 
     def _publishable(self, folder: Path, key: str) -> list[tuple[str, Path]]:
         files = list(list_files(folder))
@@ -192,7 +222,7 @@ class ArtifactStore:
             raise StorageError(f"{markers[0]}: the name {MARKER} is taken by the commit marker")
         return files
 
-    def _publish_locally(self, files: Sequence[tuple[str, Path]], target: Path) -> None:
+    def _publish_locally(self, files: Sequence[tuple[str, Path]], target: Path) -> list[FileEntry]:
         arriving = hidden(target)
         # Both can only be left over by a writer that was killed.
         remove_tree(arriving)
@@ -213,37 +243,35 @@ class ArtifactStore:
             remove_tree(arriving)
             raise
         sync_folder(target.parent)
+        return entries
 
-    def _upload(self, files: Sequence[tuple[str, Path]], path: str) -> None:
+    def _upload(self, files: Sequence[tuple[str, Path]], path: str) -> list[FileEntry]:
         fs = self._root.fs
         if fs.exists(path):
             fs.rm(path, recursive=True)
         try:
             for name, file in files:
                 fs.put_file(str(file), f"{path}/{name}")
-            fs.pipe_file(f"{path}/{MARKER}", make_marker(_digests(files)))
+            entries = _digests(files)
+            fs.pipe_file(f"{path}/{MARKER}", make_marker(entries))
         except BaseException:
             # Without its marker the artifact is invisible; removing the rest only saves space.
             # A store that fails now as well must not hide the first error.
             with suppress(Exception):
                 fs.rm(path, recursive=True)
             raise
+        return entries
 
     def _fetch_file(self, key: str, entry: FileEntry, target: Path) -> None:
         uri = self._uri(f"{key}/{entry.path}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        remote = self._root.fs.open(f"{self._path(key)}/{entry.path}", "rb")
+        try:
+            remote = self._root.fs.open(f"{self._path(key)}/{entry.path}", "rb")
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise DamagedError(f"{uri} is gone, but was published") from error
         with remote as source, target.open("wb") as file:
             found = copy_stream(source, file, entry.path)
-        if found != entry:
-            raise StorageError(
-                f"{uri} is damaged: {found.size} bytes with sha256 {found.sha256}, but"
-                f" {entry.size} bytes with {entry.sha256} were published"
-            )
-
-    def _entries(self, key: str) -> list[FileEntry] | None:
-        text = self.read_text(f"{key}/{MARKER}")
-        return None if text is None else parse_marker(text, f"{self._uri(key)}/{MARKER}")
+        check_entry(found, entry, uri)
 
     def _find(self, prefix: str) -> list[str]:
         path = self._path(prefix)

@@ -2,7 +2,8 @@
 
 A checkpoint is the key ``checkpoints/step-00000100`` of the run's artifacts: one part a process
 (``rank-0``, ``rank-1``, ...), each published whole, and then ``complete`` with the state that all
-share. ``complete`` comes last, so a checkpoint without it does not exist.
+share and the digest of every part. ``complete`` comes last, so a checkpoint without it does not
+exist; and one whose parts are not those that it lists is damaged, and an older one is taken.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.errors import DamagedError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training.engines.interface import Engine
@@ -22,6 +25,7 @@ from mmrlhf_jobs.training.engines.interface import Engine
 __all__ = ["CheckpointState", "Checkpoints", "RunInputs"]
 
 _KEY = re.compile(r"step-(\d{8})/complete$")
+_STATE = "state.json"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,30 @@ class CheckpointState:
     metrics: str = ""
 
 
+@dataclass(frozen=True)
+class _Complete:
+    """Content of ``complete``: the shared state, and the digest of each process's part by rank."""
+
+    state: CheckpointState
+    parts: tuple[str, ...]
+
+    def encode(self) -> str:
+        return json.dumps({**asdict(self.state), "parts": self.parts})
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        try:
+            content = json.loads(text)
+            parts = tuple(str(digest) for digest in content.pop("parts"))
+            inputs = RunInputs(**content.pop("inputs"))
+            state = CheckpointState(**content, inputs=inputs)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedError(f"{where} does not list its parts as it should ({error})") from error
+        if len(parts) != state.world_size:
+            raise DamagedError(f"{where} lists {len(parts)} parts of {state.world_size} processes")
+        return cls(state, parts)
+
+
 class Checkpoints:
     """Saves, finds and restores the checkpoints of one run.
 
@@ -99,58 +127,105 @@ class Checkpoints:
         part = f"{key}/rank-{self._runtime.rank}"
         # Left over by a save that was killed before it was complete.
         self._store.remove(part)
-        self._store.publish(local, part)
-        self._runtime.wait()
+        parts = self._runtime.gather(self._store.publish(local, part))
         if self._runtime.is_main:
             shared = self._fresh_scratch()
-            (shared / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+            text = _Complete(state, tuple(parts)).encode()
+            (shared / _STATE).write_text(text, encoding="utf-8")
             self._store.publish(shared, f"{key}/complete")
             for step in self.steps()[: -self._keep]:
                 self.remove(step)
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._runtime.wait()
 
-    def latest(self, *, world_size: int, engine: str, inputs: RunInputs) -> CheckpointState | None:
-        """State of the newest complete checkpoint, or None if there is none.
+    def restore(
+        self,
+        engine: Engine[Any],
+        *,
+        name: str,
+        inputs: RunInputs,
+        tell: Callable[[str], None],
+    ) -> CheckpointState | None:
+        """Load the newest checkpoint that is whole; return its state, or None if there is none.
+
+        Every process must call it. Newer ones that are damaged are told and removed: the training
+        makes them again.
+
+        Args:
+            engine: What to load into.
+            name: Name of the engine.
+            inputs: What this run is made from.
+            tell: Takes a sentence for each that is damaged; called on every process.
 
         Raises:
             SpecError: It was made from other inputs, or by another number of processes.
+            TrainingError: It holds something else than the engine's tensors.
         """
-        steps = self.steps()
-        if not steps:
-            return None
-        key = f"{self._key(steps[-1])}/complete"
-        local = self._fresh_scratch()
-        self._store.fetch(key, local)
-        content: dict[str, Any] = json.loads((local / "state.json").read_text(encoding="utf-8"))
+        damaged: list[int] = []
+        found = None
+        for step in reversed(self._runtime.on_main(self.steps)):
+            fault, text = self._runtime.on_main(partial(self._open, step))
+            if not fault:
+                complete = _Complete.parse(text, self._where(step))
+                self._check_fits(complete.state, name=name, inputs=inputs)
+                faults = self._runtime.gather(self._fetch_parts(step, complete.parts))
+                fault = next((fault for fault in faults if fault), "")
+                if not fault:
+                    found = complete.state
+                    break
+            tell(f"the checkpoint of step {step} cannot be used and is removed: {fault}")
+            damaged.append(step)
+        if found is not None:
+            engine.load(self._scratch)
+        self._runtime.on_main(lambda: self._remove_all(damaged))
         shutil.rmtree(self._scratch, ignore_errors=True)
-        state = CheckpointState(**{**content, "inputs": RunInputs(**content["inputs"])})
-        changed = state.inputs.differences(inputs)
-        if changed:
-            raise SpecError(
-                f"the checkpoint of step {state.step} in {self._store.uri}/{key} was made from "
-                f"another {' and '.join(changed)}: restore the inputs, or start over with "
-                "checkpoint.resume: none"
-            )
-        if (state.world_size, state.engine) != (world_size, engine):
-            raise SpecError(
-                f"the checkpoint of step {state.step} in {self._store.uri}/{key} was made by "
-                f"{state.world_size} process(es) with engine {state.engine}, this run has "
-                f"{world_size} with {engine}: run it as before, or start over with "
-                "checkpoint.resume: none"
-            )
-        return state
+        self._runtime.wait()
+        return found
 
-    def restore(self, engine: Engine[Any], state: CheckpointState) -> None:
-        """Load the parts of this process (and of rank 0, which DeepSpeed reads everywhere)."""
+    def _open(self, step: int) -> tuple[str, str]:
+        """What is wrong with ``complete`` of a step, and its content."""
+        local = self._fresh_scratch()
+        try:
+            self._store.fetch(f"{self._key(step)}/complete", local)
+            text = (local / _STATE).read_text(encoding="utf-8")
+            _Complete.parse(text, self._where(step))
+        except (DamagedError, FileNotFoundError, UnicodeError) as error:
+            return str(error), ""
+        return "", text
+
+    def _fetch_parts(self, step: int, parts: Sequence[str]) -> str:
+        """Fetch the parts that this process reads into the scratch folder; say what is wrong.
+
+        DeepSpeed reads the part of rank 0 everywhere.
+        """
         local = self._fresh_scratch()
         for rank in sorted({0, self._runtime.rank}):
             part = local / f"rank-{rank}"
-            self._store.fetch(f"{self._key(state.step)}/rank-{rank}", part)
+            try:
+                self._store.fetch(f"{self._key(step)}/rank-{rank}", part, digest=parts[rank])
+            except DamagedError as error:
+                return str(error)
             _merge(part, local)
-        engine.load(local)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._runtime.wait()
+        return ""
+
+    def _check_fits(self, state: CheckpointState, *, name: str, inputs: RunInputs) -> None:
+        where = f"the checkpoint of step {state.step} in {self._where(state.step)}"
+        if changed := state.inputs.differences(inputs):
+            raise SpecError(
+                f"{where} was made from another {' and '.join(changed)}: restore the inputs, or"
+                " start over with checkpoint.resume: none"
+            )
+        world_size = self._runtime.world_size
+        if (state.world_size, state.engine) != (world_size, name):
+            raise SpecError(
+                f"{where} was made by {state.world_size} process(es) with engine {state.engine},"
+                f" this run has {world_size} with {name}: run it as before, or start over with"
+                " checkpoint.resume: none"
+            )
+
+    def _remove_all(self, steps: Sequence[int]) -> None:
+        for step in steps:
+            self.remove(step)
 
     def remove(self, step: int) -> None:
         """Remove a checkpoint, its visibility first."""
@@ -163,6 +238,9 @@ class Checkpoints:
         for step in self.steps():
             self.remove(step)
         self._store.remove(self._prefix)
+
+    def _where(self, step: int) -> str:
+        return f"{self._store.uri}/{self._key(step)}/complete"
 
     def _key(self, step: int) -> str:
         return f"{self._prefix}/step-{step:08d}"

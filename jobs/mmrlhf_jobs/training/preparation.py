@@ -139,6 +139,7 @@ class Preparation:
             runtime=runtime,
             interruption=self.context.interruption,
             storage=self.options,
+            tell=lambda message: self.context.progress.emit("notice", message=message),
         )
 
     def digests(

@@ -193,14 +193,14 @@ class Trainer(Generic[Q, Out]):
         if self._job.spec.checkpoint.resume == "none":
             self._runtime.on_main(checkpoints.clear)
             return None
-        state = self._runtime.on_main(
-            lambda: checkpoints.latest(
-                world_size=self._runtime.world_size, engine=self._engine.name, inputs=digests
-            )
+        state = checkpoints.restore(
+            engine,
+            name=self._engine.name,
+            inputs=digests,
+            tell=lambda message: self._context.progress.emit("notice", message=message),
         )
         if state is None:
             return None
-        checkpoints.restore(engine, state)
         objective.restore(state.objective)
         self._step = state.step
         self._context.progress.emit(

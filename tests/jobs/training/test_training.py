@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -113,20 +115,42 @@ def phase(name: str) -> Callable[[Event], bool]:
     return lambda event: event["event"] == "phase" and event["phase"] == name
 
 
+def family(root: int) -> list[int]:
+    """A process and all below it."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    pairs = [line.split() for line in listing.splitlines()]
+    found = [root]
+    for pid in found:
+        found += [int(child) for child, parent in pairs if int(parent) == pid]
+    return found
+
+
 def run_until(
-    world: World, when: Callable[[Event], bool], sign: signal.Signals, *, processes: int = 1
+    world: World,
+    when: Callable[[Event], bool],
+    sign: signal.Signals,
+    *,
+    processes: int = 1,
+    job: dict[str, Any] | None = None,
+    to_all: bool = False,
 ) -> tuple[int, list[Event]]:
-    """Start the job, send a signal as soon as an event has come, and wait for the end."""
-    process = world.start(world.job(), processes=processes)
+    """Start the job, send a signal as soon as an event has come, and wait for the end.
+
+    The signal goes to the process that was started, or to all that it started in turn as well.
+    """
+    process = world.start(job or world.job(), processes=processes)
     deadline = time.monotonic() + 120 * PATIENCE
     try:
         while not any(map(when, world.events())):
             assert process.poll() is None, "the run ended before the event"
             assert time.monotonic() < deadline, "the event did not come"
             time.sleep(0.002)
-        process.send_signal(sign)
+        for pid in family(process.pid) if to_all else [process.pid]:
+            os.kill(pid, sign)
         process.communicate(timeout=300)
-        return process.returncode, world.events()
+        return process.wait(), world.events()
     finally:
         process.kill()
         process.wait()
@@ -172,17 +196,35 @@ def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     assert series(world) == series(finished)
 
 
-def test_several_processes_go_on_from_their_checkpoint(finished: World, world: World) -> None:
-    run_until(world, step(3), signal.SIGTERM, processes=2)
+def test_terminate_for_all_processes_at_once_saves_a_checkpoint_as_well(
+    finished: World, world: World
+) -> None:
+    """As a machine that shuts down does it, where torchrun's agent alone hears it from a pod."""
+    code, events = run_until(world, step(3), signal.SIGTERM, processes=2, to_all=True)
+    assert code != 0
+    assert world.termination() == {"exitCode": 143, "reason": "Interrupted", "message": ANY}
+    stopped = max(event["step"] for event in events if event["event"] == "step")
+    assert [path.name for path in world.results().glob("checkpoints/*/complete")] == ["complete"]
+    run = world.run(world.job(), processes=2)
+    assert run.code == 0, run.stderr
+    assert run.steps[0]["step"] == stopped + 1
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_several_processes_go_on_from_their_checkpoint(
+    finished: World, world: World, stage: int
+) -> None:
+    job = world.job(parallelism__zeroStage=stage)
+    run_until(world, step(3), signal.SIGTERM, processes=2, job=job)
     assert world.termination() == {
         "exitCode": 143,
         "reason": "Interrupted",
         "message": ANY,
     }
-    other = world.run(world.job())
+    other = world.run(job)
     assert other.code == 2
-    assert "made by 2 process(es) with engine deepspeed-2" in other.stderr
-    run = world.run(world.job(), processes=2)
+    assert f"made by 2 process(es) with engine deepspeed-{stage}" in other.stderr
+    run = world.run(job, processes=2)
     assert run.code == 0, run.stderr
     assert run.steps[0]["step"] > 3
     expected, found = weights(finished), weights(world)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import yaml
@@ -20,6 +20,7 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.jobs.models.tiny import save_tiny
+from tests.jobs.warm import AT_IMPORT, Program
 
 _ANSWERS = (
     "it is a red square.",
@@ -27,6 +28,7 @@ _ANSWERS = (
     "there is a dog in this picture.",
     "no.",
 )
+Running: TypeAlias = Program | subprocess.Popen[str]
 _SUBCOMMANDS = {"MMDPOJob": "mmdpo", "RewardTrainJob": "reward"}
 _CRITIQUES = ("right", "a circle", "a dog, wrong", "no")
 _CATEGORIES = ("short", "long", "mcq")
@@ -167,35 +169,31 @@ class World:
         path.write_text(yaml.safe_dump(job))
         return path
 
-    def start(
-        self, job: dict[str, Any], *, processes: int = 1, **env: str
-    ) -> subprocess.Popen[str]:
+    def start(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Running:
         """Start a job in processes of its own."""
         path = self.write_job(job)
-        command = [sys.executable, "-m"]
-        if processes > 1:
-            command += [
-                "torch.distributed.run",
-                f"--nproc-per-node={processes}",
-                "--rdzv-backend=c10d",
-                "--rdzv-endpoint=localhost:0",
-                "-m",
-            ]
-        command += ["mmrlhf_jobs", _SUBCOMMANDS[job["kind"]], "--job", str(path)]
+        arguments = [_SUBCOMMANDS[job["kind"]], "--job", str(path)]
+        environ = {
+            **os.environ,
+            **AT_IMPORT,
+            "MMRLHF_PROGRESS_FILE": str(self._progress),
+            "MMRLHF_TERMINATION_FILE": str(self._termination),
+            **env,
+        }
         self._progress.unlink(missing_ok=True)
         self._termination.unlink(missing_ok=True)
+        # An environment of its own is there from the start in a process that was not forked.
+        if processes == 1 and not env:
+            return Program("mmrlhf_jobs", arguments, environ)
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            f"--nproc-per-node={processes}",
+            "--rdzv-backend=c10d",
+            "--rdzv-endpoint=localhost:0",
+            *("-m", "mmrlhf_jobs"),
+        ]
         return subprocess.Popen(
-            command,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "DS_ACCELERATOR": "cpu",
-                "MMRLHF_PROGRESS_FILE": str(self._progress),
-                "MMRLHF_TERMINATION_FILE": str(self._termination),
-                **env,
-            },
-            stderr=subprocess.PIPE,
-            text=True,
+            [*command, *arguments], env=environ, stderr=subprocess.PIPE, text=True
         )
 
     def run(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Run:
@@ -205,7 +203,7 @@ class World:
             _, stderr = process.communicate(timeout=1500)
         finally:
             process.kill()
-        return Run(process.returncode, stderr, self.events(), self.termination())
+        return Run(process.wait(), stderr, self.events(), self.termination())
 
     def events(self) -> list[dict[str, Any]]:
         """Progress events so far."""

@@ -18,6 +18,7 @@ from tests.unit.api.specimens import changed
         "GOOGLE_APPLICATION_CREDENTIALS_JSON", "MLFLOW_TRACKING_PASSWORD", "aws_secret_access_key",
         "ANTHROPIC_API_KEY_2", "DB_PASS", "PGPASSWORD", "SLACK_CLIENT_SECRET", "APIKEY", "Token",
         "AZURE_STORAGE_CONNECTION_STRING", "COMET_APIKEY", "TOKEN1", "SSH_PRIVATE_KEY", "BLOB_SAS",
+        "PAD_TOKEN_SECRET", "CACHE_API_KEY", "HF_IMPLICIT_TOKEN",
     ],
 )  # fmt: skip
 def test_names_of_secrets_take_no_plain_value(name: str) -> None:
@@ -35,6 +36,7 @@ def test_names_of_secrets_take_no_plain_value(name: str) -> None:
         "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_PROFILE", "HF_ENDPOINT", "NCCL_SOCKET_IFNAME",
         "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "KEYBOARD", "PWD",
         "GOOGLE_APPLICATION_CREDENTIALS", "HF_TOKEN_PATH", "PASSES", "MONKEY", "BYPASS",
+        "PAD_TOKEN", "MY_EOS_TOKEN", "CACHE_KEY", "SSH_PUBLIC_KEY", "image_token",
     ],
 )  # fmt: skip
 def test_other_names_do(name: str) -> None:

@@ -33,7 +33,7 @@ LIMITS = Limits(0.2, {"not-utf8": 0.1})
 
 def part(place: int, rows: int, broken: int, bytes_: int) -> Part:
     counts = {"rows": rows, "drop:invalid-json": broken, "drop:not-utf8": bytes_}
-    return Part("", str(place), "", counts, {})
+    return Part("", str(place), "", counts, {}, ())
 
 
 def work() -> SharedWork:

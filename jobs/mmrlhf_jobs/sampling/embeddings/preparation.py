@@ -95,7 +95,8 @@ def load_preparation(folder: Path) -> tuple[Preparation, Scaling, tuple[int, ...
             else ()
         ),
     )
-    return Preparation(make, _edge(processor)), scaling, shapes.pop()
+    modules = (PixelMaker.__module__, type(processor).__module__)
+    return Preparation(make, _edge(processor), modules), scaling, shapes.pop()
 
 
 def _edge(processor: Any) -> int | None:  # noqa: ANN401 - processors share no type

@@ -21,7 +21,7 @@ from mmrlhf_jobs.sampling.corpora.media import MediaKind
 from mmrlhf_jobs.sampling.embeddings.index import Known, MediaIndex
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["VectorStore"]
 
@@ -64,7 +64,6 @@ class VectorStore:
         self._store = store
         self._dtype = np.dtype(dtype)
         self.key = encoder if dtype == "float32" else digest_of("vectors", encoder, dtype).hex()
-        self._storage = storage
         self._prefix = f"{_PREFIX}/{self.key[:32]}"
         self._parts = Parts(store, self._prefix, scratch=scratch, storage=storage)
         self._index = MediaIndex(scratch / "known-media.sqlite")
@@ -129,13 +128,14 @@ class VectorStore:
                 yield keys[mine], self._load(name, "vectors.npy")[mine]
 
     def _load(self, name: str, file: str) -> npt.NDArray[Any]:
-        uri = f"{self._store.uri}/{self._prefix}/{name}/{file}"
-        location = locate(uri, self._storage)
-        with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as content:
+        part = self._parts.get(name, self.key)
+        with part.open(file) as content:
             try:
                 array: npt.NDArray[Any] = np.load(content, allow_pickle=False)
             except (ValueError, EOFError) as error:
-                raise StorageError(f"{uri} is damaged: {error}; remove its folder") from error
+                raise StorageError(
+                    f"{part.uri}/{file} is damaged: {error}; remove its folder"
+                ) from error
         return array
 
 

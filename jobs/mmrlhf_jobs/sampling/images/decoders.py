@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -33,10 +33,12 @@ class Preparation:
         pixels: Makes the array of pixels that an encoder takes; it goes to other processes, so it
             must be picklable.
         edge: The shorter edge that it scales to, if it does.
+        modules: What `pixels` imports, for a decoder's process to find imported.
     """
 
     pixels: Callable[[Image.Image], npt.NDArray[np.uint8]]
     edge: int | None = None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,17 @@ class Decoders:
         preparation: What is done to each picture.
         processes: How many.
         patience: Seconds that one medium may take.
-        preload: Modules to import once, for all processes that will ever be started.
     """
 
     preparation: Preparation
     processes: int
     patience: float = _PATIENCE
-    preload: Sequence[str] = ()
     _idle: queue.SimpleQueue[_Process | None] = field(default_factory=queue.SimpleQueue)
 
     def __enter__(self) -> Self:
         # Forked from a process without threads, unlike this one; its imports are shared.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, *self.preload])
+        self._context.set_forkserver_preload([__name__, *self.preparation.modules])
         for _ in range(self.processes):
             self._idle.put(None)  # started when it is needed
         return self

@@ -139,6 +139,9 @@ class DeepSpeedEngine(Generic[Out]):
             optimizer=optimizer,
             config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
         )
+        from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
+
+        self._engine.checkpoint_engine = TensorFiles()
 
     def forward(self, groups: Sequence[EncodedGroup]) -> Out:
         """What the module makes of several queries."""

@@ -17,6 +17,7 @@ from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import make_optimizer
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
+from mmrlhf_jobs.training.engines.tensor_files import read_tensors
 
 __all__ = ["TorchEngine", "TorchFactory"]
 
@@ -121,9 +122,10 @@ class TorchEngine(Generic[Out]):
         """Read back what `save` wrote.
 
         Raises:
-            TrainingError: The checkpoint holds other parameters than the model trains.
+            TrainingError: The checkpoint holds other parameters than the model trains, or more
+                than tensors.
         """
-        state = torch.load(folder / "torch.pt", map_location="cpu", weights_only=True)
+        state = read_tensors(folder / "torch.pt")
         trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         if set(trainable) != set(state["weights"]):
             odd = min(set(trainable) ^ set(state["weights"]))

@@ -1,0 +1,171 @@
+"""Programs that begin with their imports done: forks of one process that has imported torch.
+
+``python -m mmrlhf_jobs`` imports for six seconds of a core before it does anything, which is most
+of what a test's training costs. Here one process imports what all need, and forks for each program;
+what is forked is a process like any other: it has a pid, a standard error and an exit code, and may
+be killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["AT_IMPORT", "Program"]
+
+AT_IMPORT: Final = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+"""Variables that libraries read when they are imported, so that they are the same for all."""
+IMPORTS: Final = ("mmrlhf_jobs.training.mmdpo.job", "mmrlhf_jobs.training.reward.job")
+
+
+class Program:
+    """A running ``python -m MODULE``; its methods are those of `subprocess.Popen`.
+
+    Args:
+        module: Module to run.
+        arguments: Its arguments.
+        env: The whole environment.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        # Held open for the program, until somebody has read it.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._keeper = _connect()
+        request = {"module": module, "arguments": list(arguments), "env": dict(env)}
+        socket.send_fds(self._keeper, [json.dumps(request).encode()], [self._errors.fileno()])
+        self._keeper.shutdown(socket.SHUT_WR)
+        self.pid = int(self._line())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Exit code, minus the signal's number after a signal; None while it runs."""
+        try:
+            return self.wait(timeout=0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        if self.returncode is None:
+            self._keeper.settimeout(None if timeout is None else max(timeout, 1e-3))
+            try:
+                self.returncode = int(self._line())
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0) from None
+            self._keeper.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end, and return what it wrote: nothing, and its standard error."""
+        self.wait(timeout)
+        self._errors.seek(0)
+        with self._errors:
+            return "", self._errors.read().decode()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def _line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            more = self._keeper.recv(1)
+            if not more:
+                raise RuntimeError("the process that programs are forked from has ended")
+            line += more
+        return line
+
+
+def _connect() -> socket.socket:
+    way = socket.socket(socket.AF_UNIX)
+    way.connect(_server())
+    return way
+
+
+@cache
+def _server() -> str:
+    """Start the process that programs are forked from; return its address."""
+    folder = tempfile.TemporaryDirectory(prefix="warm-")
+    path = str(Path(folder.name) / "socket")
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, path],
+        env={**os.environ, **AT_IMPORT},
+        stdin=subprocess.PIPE,
+    )
+
+    def end() -> None:
+        process.kill()
+        process.wait()
+        folder.cleanup()
+
+    atexit.register(end)
+    while not Path(path).exists():
+        if process.poll() is not None:
+            raise RuntimeError("the process that programs are forked from does not start")
+        time.sleep(0.01)
+    return path
+
+
+def serve(path: str) -> int:
+    """Fork for each request; return what the program returns, in the process that is one."""
+    for name in IMPORTS:
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{path}.new")
+    listener.listen()
+    Path(f"{path}.new").rename(path)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        way, _ = listener.accept()
+        if os.fork() == 0:
+            break
+        way.close()
+    # The keeper of one program: it waits for it, and tells.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    listener.close()
+    content, (errors,) = b"", [-1]
+    while True:
+        more, fds, _, _ = socket.recv_fds(way, 1 << 16, 1)
+        errors = fds[0] if fds else errors
+        if not more:
+            break
+        content += more
+    program = os.fork()
+    if program == 0:
+        way.close()
+        return _run(json.loads(content), errors)
+    way.sendall(b"%d\n" % program)
+    _, status = os.waitpid(program, 0)
+    way.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _run(request: dict[str, Any], errors: int) -> int:
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.dup2(errors, 2)
+    sys.argv = [request["module"], *request["arguments"]]
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(serve(sys.argv[1]))
