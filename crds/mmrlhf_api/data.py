@@ -8,6 +8,7 @@ from annotated_types import MaxLen
 from pydantic import Strict
 
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.rules import ListOf
 from mmrlhf_api.scalars import Fraction, PositiveFraction
 from mmrlhf_api.uris import Uri
 
@@ -26,7 +27,9 @@ class DataSource(ApiModel):
     """Format of the files; auto goes by their names (.jsonl, .parquet)."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
-    allowed_media_roots: Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64)] = ()
+    allowed_media_roots: (
+        Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")] | None
+    ) = None
     """Other folders that media may be in. Absolute media URIs, and links, may lead below mediaRoot
     and these folders alone."""
     fraction: PositiveFraction = 1.0

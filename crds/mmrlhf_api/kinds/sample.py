@@ -55,7 +55,9 @@ class SampleSource(ApiModel):
     first byte."""
     media_root: Uri | None = None
     """Where relative media paths start; without it, the folder of the file that names them."""
-    allowed_media_roots: Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64)] = ()
+    allowed_media_roots: (
+        Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")] | None
+    ) = None
     """Other folders that media may be in. Absolute media URIs, and links, may lead below mediaRoot
     and these folders alone."""
     type: Literal["auto", "long", "short", "mcq", "safety"] = "auto"

@@ -125,7 +125,7 @@ def _check_file(uri: str, entry: FileEntry, storage: StorageOptions | None) -> N
         try:
             handle = location.fs.open(location.path, "rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise DamagedError(f"{uri} is gone, but was published") from error
+            raise DamagedError(f"{uri} does not exist, but was published") from error
         with handle:
             check_entry(copy_stream(handle, None, entry.path), entry, uri)
 

@@ -83,7 +83,7 @@ def find_splits(stages: Stages) -> tuple[Split, ...]:
             media_root=source.media_root,
             type=source.type,
             weight=source.weight,
-            allowed_media_roots=source.allowed_media_roots,
+            allowed_media_roots=source.allowed_media_roots or (),
         )
         for source in stages.job.spec.sources
     ]

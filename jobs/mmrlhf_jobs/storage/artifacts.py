@@ -268,7 +268,7 @@ class ArtifactStore:
         try:
             remote = self._root.fs.open(f"{self._path(key)}/{entry.path}", "rb")
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise DamagedError(f"{uri} is gone, but was published") from error
+            raise DamagedError(f"{uri} does not exist, but was published") from error
         with remote as source, target.open("wb") as file:
             found = copy_stream(source, file, entry.path)
         check_entry(found, entry, uri)

@@ -104,7 +104,7 @@ def open_dataset(
         format=source.format,
         media_root=source.media_root,
         storage=options,
-        allowed_media_roots=source.allowed_media_roots,
+        allowed_media_roots=source.allowed_media_roots or (),
     )
 
     def check() -> tuple[BlockIndex, ValidationReport]:

@@ -23,6 +23,7 @@ EXPECTED = {
     errors.ModelError: ("Failed", "InvalidInput"),
     errors.SidecarError: ("Failed", "InvalidInput"),
     errors.InputError: ("Failed", "InvalidInput"),
+    errors.DamagedError: ("Failed", "ApplicationError"),
     errors.StorageFullError: ("Failed", "StorageFull"),
     errors.StorageUnavailableError: ("Restarting", "StorageUnavailable"),
     errors.StorageError: ("Failed", "ApplicationError"),

@@ -101,7 +101,7 @@ def test_notes_that_changed_are_not_believed(stage: Stage) -> None:
 def test_a_file_that_is_gone_is_told(stage: Stage) -> None:
     filesystem, path = fsspec.url_to_fs(f"{stage.root}/{FILES[1]}")
     filesystem.rm_file(path)
-    with pytest.raises(DamagedError, match="is gone, but was published"):
+    with pytest.raises(DamagedError, match="does not exist, but was published"):
         stage.read(FILES[1])
     with pytest.raises(StorageError, match="is gone or belongs to other data"):
         stage.read(FILES[1])
