@@ -137,9 +137,9 @@ class PodTemplate(ApiModel):
     """Additions to every pod of the job."""
 
     labels: LabelMap = Field(default_factory=dict)
-    """Labels of the pods; those of mmrlhf win."""
+    """Labels of the pods; those of mmrlhf and of the node pool win."""
     annotations: StringMap = Field(default_factory=dict)
-    """Annotations of the pods; those of mmrlhf win."""
+    """Annotations of the pods; those of mmrlhf and of the node pool win."""
     env: Annotated[
         tuple[EnvVar, ...], Strict(strict=False), MaxLen(256), ListOf("map", "name")
     ] = ()
@@ -151,7 +151,7 @@ class PodTemplate(ApiModel):
     ] = ()
     """Secrets to pull the image with."""
     node_selector: LabelMap = Field(default_factory=dict)
-    """Labels that a node must have."""
+    """Labels that a node must have; those of the node pool win."""
     tolerations: Annotated[
         tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()

@@ -19,7 +19,7 @@ class Scheduling(ApiModel):
     queue: DnsLabel | None = None
     """Queue that admits the job: a Kueue LocalQueue or a Volcano queue."""
     priority_class: DnsName | None = None
-    """PriorityClass of the pods."""
+    """PriorityClass of the pods; that of the node pool wins."""
     gang: GangProvider = "auto"
     """Who starts all pods or none: auto takes what the cluster offers, none does without."""
     topology_required: LabelKey | None = None

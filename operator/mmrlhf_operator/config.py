@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import yaml
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import Field, Strict, ValidationError
+from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel
@@ -18,8 +19,9 @@ from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, Matching, Seconds, Word
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.nodepools import NodePool
+from mmrlhf_operator.policies import Policies
 
-__all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "OperatorConfig", "load_config"]
+__all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "LookUps", "OperatorConfig", "load_config"]
 
 ENV_PREFIX = "MMRLHF_"
 _FIELDS_FROM_ENV = ("namespaces", "progressUrl", "healthAddress", "workers", "clusterDomain")
@@ -28,6 +30,17 @@ Duration = Annotated[float, Gt(0.0)]
 Address = Annotated[
     str, MaxLen(256), Matching(r"^[^\s/]*:[0-9]{1,5}$", "an address and port, such as 0.0.0.0:8080")
 ]
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"must be a network such as 10.1.0.0/16: {error}") from error
+    return text
+
+
+Network = Annotated[str, MaxLen(64), AfterValidator(_network)]
 
 
 class Deadlines(ApiModel):
@@ -50,9 +63,26 @@ class Deadlines(ApiModel):
     reconcile: Duration = 120.0
     """For one reconcile of one job."""
     preflight: Duration = 30.0
-    """For the checks of one job."""
+    """For the look-ups of one job in its object store, all together."""
     request: Duration = 30.0
     """For one request to the API server."""
+
+
+class LookUps(ApiModel):
+    """How the operator looks up what jobs name, before it creates their pods."""
+
+    enabled: bool = True
+    """Whether it does. Without, it reads no Secret and asks no store, and needs no right to; what
+    is missing ends the job's first attempt."""
+    addresses: Annotated[tuple[Network, ...], Strict(strict=False), MaxLen(64)] = ()
+    """Networks at which stores may be, though the operator asks none there by default: loopback,
+    link-local, metadata services of clouds, the API server."""
+    answer_bytes: Annotated[int, Ge(4096), Le(2**24)] = 65536
+    """Most bytes of one answer of a store, with its headers."""
+    threads: Annotated[int, Ge(1), Le(256)] = 16
+    """Stores that are asked at the same time."""
+    threads_per_namespace: Annotated[int, Ge(1), Le(256)] = 2
+    """Stores that are asked at the same time for the jobs of one namespace."""
 
 
 class LeaderElection(ApiModel):
@@ -75,6 +105,11 @@ class OperatorConfig(ApiModel):
     """Default image of the pods by kind, such as MMDPOJob."""
     node_pools: Annotated[dict[DnsLabel, NodePool], MaxLen(256)] = Field(default_factory=dict)
     """Node-pool profiles by name."""
+    policies: Policies = ()
+    """What jobs may name, by namespace; the first that is for a namespace holds there, and where
+    none is, the defaults."""
+    preflight: LookUps = LookUps()
+    """How what jobs name is looked up before they start."""
     namespaces: Annotated[tuple[DnsLabel, ...], Strict(strict=False)] = ()
     """Namespaces to serve; none means the whole cluster, which needs a ClusterRole."""
     progress_url: Annotated[str, MaxLen(2048)] | None = None

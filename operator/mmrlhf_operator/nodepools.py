@@ -1,4 +1,7 @@
-"""Node-pool profiles: what a kind of node needs of a pod, named by ``spec.nodePool``."""
+"""Node-pool profiles: what a kind of node needs of a pod, named by ``spec.nodePool``.
+
+What a profile says goes before what a job says, but for the environment.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,6 @@ class NodePool(ApiModel):
     scheduler: DnsName | None = None
     """Scheduler of the pods; without it, the cluster's default."""
     priority_class: DnsName | None = None
-    """PriorityClass of the pods, unless the job names one."""
+    """PriorityClass of the pods; it goes before the job's own."""
     scratch_size: Quantity | None = None
     """Size of /tmp; without it, that of the operator's configuration."""

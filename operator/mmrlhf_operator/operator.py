@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_operator.acting.checks import Checker
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.acting.queue import WorkQueue
-from mmrlhf_operator.acting.reconciler import Checker, Reconciler
+from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.kube.api import Api
@@ -74,8 +77,15 @@ class Operator:
             self.api,
             self._pump.store,
             config=config,
-            checker=checker or Preflight(self.api, seconds=limits.preflight),
+            checker=checker
+            or Preflight(
+                self.api,
+                seconds=limits.preflight,
+                settings=config.preflight,
+                reserved=_own_addresses(configuration.host),
+            ),
             board=self.board,
+            wake=self.queue.add,
             clock=clock,
         )
         self._clock = clock
@@ -110,6 +120,7 @@ class Operator:
                     )
                     group.create_task(server.run(), name="progress")
         finally:
+            await self._reconciler.close()
             await self.api.close()
 
     def problem(self) -> str | None:
@@ -142,6 +153,12 @@ class Operator:
                 f"the API server does not know {', '.join(missing)}: apply the"
                 " CustomResourceDefinitions in crds/ first"
             )
+
+
+def _own_addresses(server: str) -> list[str]:
+    """Where the API server is, as the operator and every pod are told."""
+    told = (urlsplit(server).hostname, os.environ.get("KUBERNETES_SERVICE_HOST"))
+    return [host for host in told if host]
 
 
 def _end_with(whole: asyncio.Task[None] | None, pump: asyncio.Task[None]) -> None:

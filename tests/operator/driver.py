@@ -28,6 +28,8 @@ CONFIG = OperatorConfig.model_validate(
         "retrySeconds": 0.05,
         "maxRetrySeconds": 0.5,
         "progressSeconds": 0.5,
+        # Stores of tests are on this machine.
+        "preflight": {"addresses": ["127.0.0.0/8"]},
         "deadlines": {"settle": 2, "lostNode": 1, "preflight": 10.0, "request": 5.0},
     }
 )

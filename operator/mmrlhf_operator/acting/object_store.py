@@ -1,22 +1,48 @@
-"""A look into the object store of a job, with the job's own credentials and nothing of ours."""
+"""A look into the object store of a job, with the job's own credentials and nothing of ours.
+
+botocore says what to ask and understands the answers; `BoundedHttp` carries both.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import functools
+import io
+import os
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mmrlhf_api import ArtifactStore
+from mmrlhf_operator.acting.bounded_http import Answer, BoundedHttp
+from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
 
-__all__ = ["Store", "opened"]
+__all__ = ["Store", "opened", "trusting"]
 
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 10
 _TRIES = 2
 _MISSING = frozenset({404, 410})
+_DENIED = frozenset({401, 403})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REGION: Final = "x-amz-bucket-region"
+_CODES: Final = frozenset(
+    {
+        "AccessDenied",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidBucketName",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "ServiceUnavailable",
+        "SignatureDoesNotMatch",
+        "SlowDown",
+    }
+)
+"""Codes of errors that are repeated to the user, as S3's own reference has them."""
+_OF_CREDENTIALS = frozenset({"ExpiredToken", "InvalidToken"})
 # Clients are made one at a time: what they share is not made for threads.
 _MAKING = threading.Lock()
 
@@ -35,25 +61,32 @@ class Store:
         """Whether there is a bucket, an object, or anything below a prefix.
 
         Raises:
-            PermissionError: The store refuses the credentials.
-            OSError: It does not answer, or with an error; the message says which.
+            LookUpError: That cannot be found out.
         """
         from botocore.exceptions import (  # type: ignore[import-untyped]
-            BotoCoreError,
             ClientError,
+            HTTPClientError,
+            ParamValidationError,
         )
 
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
             return self._has_object(bucket, key) or self._has_below(bucket, key)
         except ClientError as error:
-            status = _status(error)
-            if status in _MISSING:
+            if _status(error) in _MISSING:
                 return False
-            kind = PermissionError if status in {401, 403} else OSError
-            raise kind(str(error)) from error
-        except BotoCoreError as error:
-            raise OSError(str(error)) from error
+            raise _judge(error) from error
+        except LookUpError:
+            raise
+        except HTTPClientError as error:
+            cause = error.__cause__
+            raise (
+                cause if isinstance(cause, LookUpError) else LookUpError(Outcome.NO_CONNECTION)
+            ) from error
+        except ParamValidationError as error:
+            raise LookUpError(Outcome.UNNAMEABLE) from error
+        except Exception as error:  # whatever a stranger's answer does to its reader
+            raise LookUpError(Outcome.ODD) from error
 
     def _has_object(self, bucket: str, key: str) -> bool:
         from botocore.exceptions import ClientError
@@ -76,45 +109,145 @@ class Store:
 
 @contextmanager
 def opened(
-    settings: ArtifactStore, credentials: Mapping[str, str], authority: str | None
+    settings: ArtifactStore, credentials: Mapping[str, str], http: BoundedHttp
 ) -> Iterator[Store]:
     """Open the store of a job; nothing of it stays.
 
     Args:
         settings: Where it is.
         credentials: Keys such as AWS_ACCESS_KEY_ID; without any, requests are not signed.
-        authority: CA certificates to trust instead of the system's, in PEM.
+        http: Carries the requests.
+
+    Raises:
+        LookUpError: An S3 client takes no such endpoint or region.
     """
     import botocore  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError
     from botocore.session import Session  # type: ignore[import-untyped]
 
-    with tempfile.TemporaryDirectory() as folder:
-        trusted = Path(folder) / "ca.crt"
-        trusted.write_text(authority or "", encoding="utf-8")
-        config = Config(
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            retries={"total_max_attempts": _TRIES, "mode": "standard"},
-            # Servers other than AWS seldom have a DNS name per bucket.
-            s3={"addressing_style": "path"} if settings.endpoint else {},
-            signature_version=None if credentials else botocore.UNSIGNED,
-        )
+    config = Config(
+        retries={"total_max_attempts": _TRIES, "mode": "standard"},
+        # Servers other than AWS seldom have a DNS name per bucket.
+        s3={"addressing_style": "path"} if settings.endpoint else {},
+        signature_version=None if credentials else botocore.UNSIGNED,
+        proxies={},
+    )
+    try:
         with _MAKING:
-            client = Session().create_client(
+            session = Session()
+            session.register_component("data_loader", _loader())
+            client = session.create_client(
                 "s3",
                 endpoint_url=settings.endpoint,
                 region_name=settings.region,
-                aws_access_key_id=credentials.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY"),
+                # Some must be given, or else it looks for those of the operator.
+                aws_access_key_id=credentials.get("AWS_ACCESS_KEY_ID", "none"),
+                aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY", "none"),
                 aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
-                verify=str(trusted) if authority is not None else None,
                 config=config,
             )
+    except (BotoCoreError, ValueError) as error:
+        raise LookUpError(Outcome.UNNAMEABLE) from error
+    try:
+        client.meta.events.register("before-send.s3", _Carrier(settings.endpoint, http))
+        yield Store(client)
+    finally:
+        client.close()
+
+
+@functools.cache
+def _loader() -> Any:  # noqa: ANN401 - botocore has no types
+    """What is known of S3: a file of some MB, which is read once."""
+    from botocore.loaders import create_loader  # type: ignore[import-untyped]
+
+    return create_loader()
+
+
+def trusting(authority: str | None) -> ssl.SSLContext:
+    """A context that trusts the CA certificates of a store.
+
+    Args:
+        authority: Certificates in PEM; None for those that S3 clients trust.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    from botocore.httpsession import get_cert_path  # type: ignore[import-untyped]
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authority is None:
+        named = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+        context.load_verify_locations(cafile=named or get_cert_path(True))
+        return context
+    try:
+        context.load_verify_locations(cadata=authority)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("no certificate in PEM") from error
+    return context
+
+
+class _Carrier:
+    """Answers botocore in place of its own client, for which it asks handlers of ``before-send``.
+
+    Args:
+        endpoint: The only place to ask; None for those of AWS.
+        http: Carries the requests.
+    """
+
+    def __init__(self, endpoint: str | None, http: BoundedHttp) -> None:
+        self._place = None if endpoint is None else _place(endpoint)
+        self._http = http
+
+    def __call__(self, request: Any, **_: object) -> Any:  # noqa: ANN401 - botocore has no types
+        from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]
+        from botocore.exceptions import HTTPClientError
+
+        if self._place not in {None, _place(request.url)}:
+            raise LookUpError(Outcome.ELSEWHERE)
         try:
-            yield Store(client)
-        finally:
-            client.close()
+            answer = self._http.send(request.method, request.url, dict(request.headers.items()))
+        except LookUpError as error:
+            if error.passing:  # botocore tries again what is an error of its own alone
+                raise HTTPClientError(error=error.outcome) from error
+            raise
+        if answer.status in _REDIRECTS:
+            self._judge_redirect(request.url, answer)
+        return AWSResponse(request.url, answer.status, answer.headers, _Body(answer.body))
+
+    def _judge_redirect(self, url: str, answer: Answer) -> None:
+        """Let pass what tells the region of a bucket on AWS; nothing else of S3 redirects."""
+        headers = {name.lower(): value for name, value in answer.headers}
+        if self._place is None and _REGION in headers:
+            return
+        secure = headers.get("location", "").lower().startswith("https:")
+        to_https = secure and url.startswith("http:")
+        raise LookUpError(Outcome.TO_HTTPS if to_https else Outcome.REDIRECT)
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        """The content, as botocore reads it."""
+        yield self.read()
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError as error:
+        raise LookUpError(Outcome.UNNAMEABLE) from error
+    return parts.scheme, parts.hostname, port
+
+
+def _judge(error: Any) -> LookUpError:  # noqa: ANN401 - botocore has no types
+    status, said = _status(error) or 0, str(error.response.get("Error", {}).get("Code"))
+    code = said if said in _CODES else None
+    if status in _DENIED or said in _OF_CREDENTIALS:
+        return LookUpError(Outcome.DENIED, code=code)
+    if status >= 500:
+        return LookUpError(Outcome.FAILED, code=code)
+    return LookUpError(Outcome.REFUSED, code=code)
 
 
 def _status(error: Any) -> int | None:  # noqa: ANN401 - botocore has no types

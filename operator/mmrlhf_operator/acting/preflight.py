@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import binascii
 import functools
-from collections.abc import Mapping
+import logging
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mmrlhf_api import ArtifactStore, Job, kind_of
-from mmrlhf_operator.acting.object_store import opened
+from mmrlhf_operator.acting.addresses import AddressRule
+from mmrlhf_operator.acting.bounded_http import BoundedHttp, Resolve
+from mmrlhf_operator.acting.object_store import opened, trusting
+from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
+from mmrlhf_operator.acting.shares import Shares
+from mmrlhf_operator.config import LookUps
+from mmrlhf_operator.errors import ServerError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.containers import AWS_KEYS
@@ -18,7 +28,11 @@ from mmrlhf_operator.state.views import Finding
 
 __all__ = ["Location", "Preflight", "locations", "secrets"]
 
+_LOG = logging.getLogger(__name__)
 _MISSING = {"data": OperatorReason.DATA_MISSING, "model": OperatorReason.MODEL_INCOMPLETE}
+_SECRETS_AT_ONCE = 8
+_TOKENS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,38 +55,74 @@ class Location:
 class Preflight:
     """Looks up what specs name, with the jobs' own credentials.
 
+    Stores are strangers: a look takes so many bytes and seconds and no more, goes to no address
+    that is the cluster's own, and no namespace takes the threads of others. What a store says
+    reaches neither status nor log.
+
     Args:
         api: The API server, for Secrets.
-        seconds: Limit for the checks of one job.
+        seconds: Limit for the look into the store of one job.
+        settings: The other limits.
+        reserved: Addresses that are never asked, such as that of the API server.
+        clock: Tells the time, in seconds.
+        resolve: Finds the addresses of a name.
     """
 
-    def __init__(self, api: Api, *, seconds: float) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        seconds: float,
+        settings: LookUps | None = None,
+        reserved: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+        resolve: Resolve = socket.getaddrinfo,
+    ) -> None:
+        settings = settings or LookUps()
+        each = settings.threads_per_namespace
         self._api = api
         self._seconds = seconds
+        self._reading = Shares(at_once=_SECRETS_AT_ONCE, each=each)
+        self._looking = Shares(at_once=settings.threads, each=each)
+        rule = AddressRule.of(allowed=settings.addresses, reserved=reserved)
+        self._http = functools.partial(
+            BoundedHttp,
+            seconds=seconds,
+            answer_bytes=settings.answer_bytes,
+            rule=rule,
+            clock=clock,
+            resolve=resolve,
+        )
 
     async def check(self, job: Job) -> Finding | None:
         """Return what is in the way of a job, None when nothing is.
 
         What cannot be seen from here, such as a path in the pods, is left to the job itself.
         """
+        store = job.spec.artifacts
         values: dict[str, Mapping[str, str]] = {}
-        for name, (field, keys) in secrets(job).items():
-            found = await self._api.find(
-                f"/api/v1/namespaces/{job.metadata.namespace}/secrets/{name}"
-            )
-            if found is None:
-                return Finding(
-                    reason=OperatorReason.SECRET_MISSING,
-                    message=f"{field}: there is no Secret {name} in {job.metadata.namespace}",
-                )
-            data = {key: _decode(value) for key, value in (found.get("data") or {}).items()}
-            missing = [key for key in keys if not data.get(key)]
-            if missing:
-                return Finding(
-                    reason=OperatorReason.SECRET_INCOMPLETE,
-                    message=f"{field}: Secret {name} lacks {', '.join(missing)}",
-                )
-            values[name] = data
+        async with self._reading.held(job.metadata.namespace):
+            for name, (field, keys) in secrets(job).items():
+                try:
+                    found = await self._api.find(
+                        f"/api/v1/namespaces/{job.metadata.namespace}/secrets/{name}"
+                    )
+                except ServerError as error:
+                    if error.status != 403:
+                        raise
+                    _LOG.info("%s: not looked up: Secrets may not be read there", _name(job))
+                    return None
+                if found is None:
+                    return Finding(
+                        reason=OperatorReason.SECRET_MISSING,
+                        message=f"{field}: there is no Secret {name} in {job.metadata.namespace}",
+                    )
+                data = {key: _decode(text) for key, text in (found.get("data") or {}).items()}
+                flaw = _flaw(found.get("type"), keys, data, signs=name == store.credentials_secret)
+                if flaw is not None:
+                    return Finding(reason=flaw[0], message=f"{field}: Secret {name} {flaw[1]}")
+                if name in {store.credentials_secret, store.ca_secret}:
+                    values[name] = data
         return await self._check_store(job, values)
 
     async def _check_store(
@@ -84,18 +134,17 @@ class Preflight:
             return None
         credentials = values.get(store.credentials_secret or "", {})
         authority = values.get(store.ca_secret or "", {}).get(CA_KEY)
-        look = functools.partial(_look, store, credentials, authority, wanted)
+
+        def look() -> Finding | None:
+            tls = functools.cache(lambda: trusting(authority))
+            return _look(_name(job), store, credentials, self._http(tls=tls), wanted)
+
         try:
-            async with asyncio.timeout(self._seconds):
-                return await asyncio.to_thread(look)
-        except TimeoutError:
-            return Finding(
-                reason=OperatorReason.STORAGE_UNREACHABLE,
-                message=(
-                    f"spec.artifacts: {store.endpoint or 'the object store'} did not answer within"
-                    f" {self._seconds:.0f} s"
-                ),
+            return await self._looking.run_thread(
+                job.metadata.namespace, look, seconds=self._seconds
             )
+        except TimeoutError:
+            return _unseen(LookUpError(Outcome.SLOW), store, "spec.artifacts")
 
 
 def secrets(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -144,35 +193,85 @@ def locations(job: Job) -> list[Location]:
 
 
 def _look(
+    name: str,
     settings: ArtifactStore,
     credentials: Mapping[str, str],
-    authority: str | None,
+    http: BoundedHttp,
     wanted: list[Location],
 ) -> Finding | None:
-    with opened(settings, credentials, authority) as store:
-        for location in wanted:
-            uri = location.uri.rstrip("/")
-            try:
-                if not store.holds(uri):
-                    return _missing(location, f"there is no {uri}")
-                if location.child is not None and not store.holds(f"{uri}/{location.child}"):
-                    return _missing(location, f"{uri} has no {location.child}")
-            except PermissionError as error:
-                return Finding(
-                    reason=OperatorReason.STORAGE_DENIED,
-                    message=f"{location.field}: {uri}: access denied: {error}",
-                )
-            except OSError as error:
-                return Finding(
-                    reason=OperatorReason.STORAGE_UNREACHABLE,
-                    message=f"spec.artifacts: {settings.endpoint or 'S3'}: {error}",
-                )
+    field = "spec.artifacts"
+    try:
+        with opened(settings, credentials, http) as store:
+            for location in wanted:
+                uri = location.uri.rstrip("/")
+                field = f"{location.field}: {uri}"
+                try:
+                    if not store.holds(uri):
+                        return _missing(location, f"there is no {uri}")
+                    if location.child is not None and not store.holds(f"{uri}/{location.child}"):
+                        return _missing(location, f"{uri} has no {location.child}")
+                except LookUpError as error:
+                    # Without keys of its own, the job may have a role that the operator has not.
+                    if error.outcome is not Outcome.DENIED or credentials:
+                        raise
+    except LookUpError as error:
+        _LOG.info("%s: %s: %s %s", name, field, error.outcome.name, error.code or "")
+        return _unseen(error, settings, field)
     return None
+
+
+def _unseen(error: LookUpError, settings: ArtifactStore, field: str) -> Finding:
+    words = f"{error.outcome} ({error.code})" if error.code else str(error.outcome)
+    if error.outcome is Outcome.DENIED:
+        return Finding(reason=OperatorReason.STORAGE_DENIED, message=f"{field}: {words}")
+    forbidden = error.outcome in {Outcome.FORBIDDEN, Outcome.ELSEWHERE}
+    return Finding(
+        reason=OperatorReason.POLICY_REFUSED if forbidden else OperatorReason.STORAGE_UNREACHABLE,
+        message=f"spec.artifacts: {settings.endpoint or 'S3'}: {words}",
+    )
 
 
 def _missing(location: Location, what: str) -> Finding:
     return Finding(reason=location.reason, message=f"{location.field}: {what}")
 
 
+def _flaw(
+    kind: str | None, keys: Iterable[str], data: Mapping[str, str], *, signs: bool
+) -> tuple[OperatorReason, str] | None:
+    """Say what is wrong with a Secret; none of its values is ever told.
+
+    Args:
+        kind: Its type.
+        keys: What it must hold.
+        data: What it holds.
+        signs: Whether requests are signed with it.
+    """
+    if kind in _TOKENS:
+        words = "is a token of the cluster's own, which pods of jobs do not get; name another"
+        return OperatorReason.POLICY_REFUSED, words
+    missing = [key for key in keys if not data.get(key)]
+    if missing:
+        return OperatorReason.SECRET_INCOMPLETE, f"lacks {', '.join(missing)}"
+    for key in AWS_KEYS if signs else ():
+        value = data.get(key, "")
+        if value and _PRINTABLE.fullmatch(value) is None:
+            what = "ends with a line break" if value[-1] in "\r\n" else "holds what no key holds"
+            words = f"has a {key} that {what}; create it anew, as with --from-literal"
+            return OperatorReason.SECRET_INCOMPLETE, words
+    if CA_KEY in keys:
+        try:
+            trusting(data[CA_KEY])
+        except ValueError as error:
+            return OperatorReason.SECRET_INCOMPLETE, f"has a {CA_KEY} that holds {error}"
+    return None
+
+
+def _name(job: Job) -> str:
+    return f"{job.kind} {job.metadata.namespace}/{job.metadata.name}"
+
+
 def _decode(value: str) -> str:
-    return base64.b64decode(value).decode(errors="replace")
+    try:
+        return base64.b64decode(value).decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return ""

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from mmrlhf_api import KINDS, Job, spec_digest
-from mmrlhf_api.backoff import doubling_wait
+from mmrlhf_api import KINDS
 from mmrlhf_api.constants import Phase
 from mmrlhf_operator.acting import effects
+from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
@@ -28,14 +28,13 @@ from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import (
-    CheckResult,
     DependencyView,
     Finding,
     JobView,
     Observed,
 )
 
-__all__ = ["Checker", "Reconciler"]
+__all__ = ["Reconciler"]
 
 _LOG = logging.getLogger(__name__)
 _STUCK_SECONDS = 20.0
@@ -43,20 +42,11 @@ _AT_ONCE = 16
 _RETELL_SECONDS = 600.0
 
 
-class Checker(Protocol):
-    """Looks up what a spec names; see preflight.py."""
-
-    async def check(self, job: Job) -> Finding | None:
-        """Return what is in the way of a job, None when nothing is."""
-
-
 @dataclass
 class _Memory:
     """What is remembered of a job between reconciles; all of it can be found out again."""
 
     uid: str
-    check: CheckResult | None = None
-    checks: int = 0
     conflicts: tuple[Finding, ...] = ()
     conflicting: tuple[Manifest, ...] = ()
     refusals: int = 0
@@ -76,6 +66,7 @@ class Reconciler:
         config: The operator's configuration.
         checker: Looks up what specs name.
         board: Progress that jobs pushed.
+        wake: Asks for a job to be reconciled, as what it names was looked up.
         clock: Tells the time.
     """
 
@@ -87,12 +78,19 @@ class Reconciler:
         config: OperatorConfig,
         checker: Checker,
         board: ProgressBoard,
+        wake: Callable[[Key], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api = api
         self._store = store
         self._config = config
-        self._checker = checker
+        self._checks = Checks(
+            checker,
+            wake=wake,
+            clock=clock,
+            first=config.retry_seconds,
+            longest=config.max_retry_seconds,
+        )
         self._board = board
         self._clock = clock
         self._memories: dict[Key, _Memory] = {}
@@ -102,6 +100,7 @@ class Reconciler:
         body = self._store.job(key)
         if body is None:
             self._board.forget(key)
+            self._checks.forget(key)
             self._memories.pop(key, None)
             return None
         memory = self._memory(key, body["metadata"]["uid"])
@@ -131,9 +130,13 @@ class Reconciler:
             memory.superseded.add(job.resource_version)
             memory.written = written
             job = JobView.read(job.kind, written)
-        delay = await self._act(job, made, memory)
+        delay = await self._act(key, job, made, memory)
         await self._tell(job, memory)
         return delay
+
+    async def close(self) -> None:
+        """End the look-ups that are under way."""
+        await self._checks.close()
 
     async def _tell(self, job: JobView, memory: _Memory) -> None:
         """Tell by events what the status says; what cannot be told now stays due."""
@@ -162,13 +165,14 @@ class Reconciler:
     def _memory(self, key: Key, uid: str) -> _Memory:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
+            self._checks.forget(key)
             memory = self._memories[key] = _Memory(uid)
         return memory
 
     def _plan(self, job: JobView, observed: Observed) -> Plan:
         return plan(job, observed, now=self._clock(), config=self._config)
 
-    async def _act(self, job: JobView, made: Plan, memory: _Memory) -> float | None:
+    async def _act(self, key: Key, job: JobView, made: Plan, memory: _Memory) -> float | None:
         before = memory.conflicts
         creations = tuple(a.manifest for a in made.actions if isinstance(a, Create))
         found = await effects.act(self._api, job, made.actions)
@@ -177,8 +181,7 @@ class Reconciler:
             self._be_patient(memory)
         for action in made.actions:
             if isinstance(action, Check):
-                await self._check(job, action.job, memory)
-                return 0.0
+                self._checks.begin(key, action.job)
         if found or memory.conflicts != before:
             return 0.0
         return made.requeue_after
@@ -189,23 +192,6 @@ class Reconciler:
         memory.refusals = memory.refusals + 1 if refused else 0
         seconds = patience(memory.uid, memory.refusals) if refused else 0.0
         memory.retry_at = self._clock() + timedelta(seconds=seconds) if refused else None
-
-    async def _check(self, view: JobView, job: Job, memory: _Memory) -> None:
-        finding = await self._checker.check(job)
-        memory.checks += 1
-        seconds = doubling_wait(memory.checks + 1, first=5.0, longest=300.0)
-        memory.check = CheckResult(
-            digest=spec_digest(job),
-            finding=finding,
-            retry_at=datetime.fromtimestamp(self._clock().timestamp() + seconds, UTC),
-        )
-        _LOG.info(
-            "%s %s/%s: checked: %s",
-            view.kind.name,
-            view.namespace,
-            view.name,
-            finding.reason if finding else "ready to start",
-        )
 
     def _latest(self, body: Manifest, memory: _Memory) -> Manifest:
         """The job as this operator last wrote it, until the watch has caught up."""
@@ -225,7 +211,7 @@ class Reconciler:
             service=self._store.service(key, job.uid),
             config_map=self._store.config_map(key, job.uid),
             dependency=self._dependency(key),
-            check=memory.check,
+            check=self._checks.latest(key),
             conflicts=memory.conflicts,
             retry_at=memory.retry_at,
             progress=self._board.latest(key, job.uid),

@@ -16,7 +16,7 @@ from mmrlhf_api.constants import GROUP
 from mmrlhf_operator.config import LeaderElection
 from mmrlhf_operator.installation.naming import NAME, metadata
 
-__all__ = ["GRANTS", "Grant", "Manifest", "Scope", "access", "rules"]
+__all__ = ["GRANTS", "SECRETS", "Grant", "Manifest", "Scope", "access", "rules", "secrets_access"]
 
 Manifest = dict[str, Any]
 
@@ -65,6 +65,13 @@ class Grant:
         }
 
 
+SECRETS = Grant(
+    resources=("secrets",),
+    verbs=("get",),
+    why="what a job names is looked up before a GPU is taken",
+)
+"""The right that an operator can do without; see `secrets_access`."""
+
 GRANTS: Sequence[Grant] = (
     Grant(
         group=GROUP,
@@ -99,11 +106,7 @@ GRANTS: Sequence[Grant] = (
         verbs=("list", "create"),
         why="why a pod waits is read there, and what happens to a job is told there",
     ),
-    Grant(
-        resources=("secrets",),
-        verbs=("get",),
-        why="what a job names is looked up before a GPU is taken",
-    ),
+    SECRETS,
     Grant(
         resources=("nodes",),
         verbs=("get",),
@@ -163,16 +166,32 @@ def access(*, namespace: str, cluster: bool, name: str = NAME) -> list[Manifest]
     ]
 
 
+def secrets_access(*, namespace: str) -> list[Manifest]:
+    """The right to read the Secrets of whatever namespace it is applied to, and of no other.
+
+    Args:
+        namespace: Namespace of the operator.
+    """
+    return _bound("Role", metadata(f"{NAME}-secrets"), [SECRETS.rule()], (NAME, namespace))
+
+
 def _role(kind: str, name: str, namespace: str, content: Iterable[Manifest]) -> list[Manifest]:
-    group = "rbac.authorization.k8s.io"
     where = metadata(name, namespace=namespace if kind == "Role" else None)
+    return _bound(kind, where, list(content), (name, namespace))
+
+
+def _bound(
+    kind: str, where: Manifest, content: list[Manifest], account: tuple[str, str]
+) -> list[Manifest]:
+    group = "rbac.authorization.k8s.io"
+    name, namespace = account
     return [
-        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": where, "rules": list(content)},
+        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": where, "rules": content},
         {
             "apiVersion": f"{group}/v1",
             "kind": f"{kind}Binding",
             "metadata": where,
-            "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+            "roleRef": {"apiGroup": group, "kind": kind, "name": where["name"]},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         },
     ]

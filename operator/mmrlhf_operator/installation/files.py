@@ -1,4 +1,4 @@
-"""The files below ``deploy/``: one that holds everything, and two kustomizations.
+"""The files below ``deploy/``: all in one, two kustomizations, and what narrows the rights.
 
 Which is for whom: docs/install.md.
 """
@@ -12,8 +12,8 @@ import yaml
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
-from mmrlhf_operator.installation.access import access
-from mmrlhf_operator.installation.naming import CONFIG_NAME, NAMESPACE, metadata
+from mmrlhf_operator.installation.access import SECRETS, access, secrets_access
+from mmrlhf_operator.installation.naming import CONFIG_NAME, NAME, NAMESPACE, metadata
 from mmrlhf_operator.installation.settings import settings
 from mmrlhf_operator.installation.workload import CONFIG_FILE, deployment, namespace, service
 
@@ -51,6 +51,8 @@ def files(version: str, *, cel: bool = True) -> dict[str, str]:
         BUNDLE: _bundle(whole, version=version, cel=cel),
         **_kustomization("cluster", whole, namespace=NAMESPACE, version=version),
         **_kustomization("namespace", single, namespace=_TEAM, version=version),
+        "secrets/access.yaml": _dump(secrets_access(namespace=NAMESPACE)),
+        "without-secrets/kustomization.yaml": _dump([_without_secrets(whole["access.yaml"])]),
     }
 
 
@@ -92,6 +94,22 @@ def _kustomization(
     texts["kustomization.yaml"] = _dump([kustomization])
     texts[CONFIG_FILE] = settings(version)
     return {f"{folder}/{name}": text for name, text in texts.items()}
+
+
+def _without_secrets(content: list[dict[str, Any]]) -> dict[str, Any]:
+    """A component that takes the right to read Secrets from the operator for the whole cluster."""
+    (role,) = (body for body in content if body["kind"] == "ClusterRole")
+    place = f"/rules/{role['rules'].index(SECRETS.rule())}"
+    patch = [
+        {"op": "test", "path": f"{place}/resources/0", "value": SECRETS.resources[0]},
+        {"op": "remove", "path": place},
+    ]
+    target = {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME}
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "patches": [{"target": target, "patch": yaml.safe_dump(patch, sort_keys=False)}],
+    }
 
 
 def _dump(objects: Iterable[dict[str, Any]]) -> str:

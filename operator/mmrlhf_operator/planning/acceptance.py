@@ -17,7 +17,9 @@ from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.conditions import find
 from mmrlhf_operator.planning.dependencies import resolve, resolve_alike, unready
+from mmrlhf_operator.planning.policy import policy_finding
 from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.policies import policy_for
 from mmrlhf_operator.rendering.names import length_problem
 from mmrlhf_operator.state.views import Finding, JobView, Observed
 
@@ -61,7 +63,7 @@ def accept(
     conflict = _conflict(observed)
     if conflict is not None:
         return Acceptance(job=job.job, finding=conflict, may_create=False)
-    return _begin(job, job.job, observed, now)
+    return _begin(job, job.job, observed, now, config)
 
 
 def needs_checks(job: Job) -> bool:
@@ -76,9 +78,11 @@ def needs_checks(job: Job) -> bool:
     )
 
 
-def _begin(view: JobView, job: Job, observed: Observed, now: datetime) -> Acceptance:
+def _begin(
+    view: JobView, job: Job, observed: Observed, now: datetime, config: OperatorConfig
+) -> Acceptance:
     """Judge a valid job that was not accepted before: what it names, and whom it waits for."""
-    if not _was_accepted(view) and needs_checks(job):
+    if config.preflight.enabled and not _was_accepted(view) and needs_checks(job):
         checked = _checked(job, observed, now)
         if checked.job is None:
             return checked
@@ -152,6 +156,11 @@ def _conflict(observed: Observed) -> Finding | None:
 
 def _static_finding(job: Job, view: JobView, config: OperatorConfig) -> Finding | None:
     """What is wrong with a valid spec in this cluster, as far as the configuration tells."""
+    unknown = _unknown_to_us(job, view, config)
+    return unknown or policy_finding(job, policy_for(config.policies, view.namespace))
+
+
+def _unknown_to_us(job: Job, view: JobView, config: OperatorConfig) -> Finding | None:
     too_long = length_problem(view.kind, view.name, job.spec)
     if too_long is not None:
         return Finding(reason=OperatorReason.NAME_TOO_LONG, message=too_long)

@@ -20,6 +20,8 @@ class OperatorReason(StrEnum):
     """An object of a name that the job needs belongs to someone else."""
     SPEC_CHANGED = "SpecChanged"
     """The spec was changed after the job had started; it goes on as it was accepted."""
+    POLICY_REFUSED = "PolicyRefused"
+    """The spec names what the operator's configuration does not allow in this namespace."""
     IMAGE_UNSET = "ImageUnset"
     """Neither the spec nor the operator's configuration names an image."""
     GANG_UNAVAILABLE = "GangUnavailable"

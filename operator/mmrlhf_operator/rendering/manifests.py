@@ -106,17 +106,18 @@ def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manife
     role = _role(placed(job, attempt=attempt, config=config), job, attempt=attempt, index=index)
     template = job.spec.pod_template
     metadata = _metadata(job, name)
+    # What the administrator says in a pool goes before what the job says.
     metadata["labels"] = {
-        **pool.labels,
         **template.labels,
+        **pool.labels,
         **metadata["labels"],
         LABEL_ATTEMPT: str(attempt),
         LABEL_INDEX: str(index),
     }
     metadata["annotations"] = {
+        **template.annotations,
         "sidecar.istio.io/inject": "false",
         **pool.annotations,
-        **template.annotations,
     }
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -128,13 +129,13 @@ def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manife
         "securityContext": containers.pod_security(config),
         "containers": [containers.main(job, role, pool=pool, config=config)],
         "volumes": volumes(job, pool=pool, config=config),
-        "nodeSelector": {**pool.node_selector, **template.node_selector},
+        "nodeSelector": {**template.node_selector, **pool.node_selector},
         "tolerations": _tolerations(job, pool, config),
     }
     optional = {
         "serviceAccountName": template.service_account_name,
         "imagePullSecrets": [{"name": secret} for secret in template.image_pull_secrets],
-        "priorityClassName": job.spec.scheduling.priority_class or pool.priority_class,
+        "priorityClassName": pool.priority_class or job.spec.scheduling.priority_class,
         "runtimeClassName": pool.runtime_class,
         "schedulerName": pool.scheduler,
         "affinity": _affinity(job, attempt),

@@ -262,3 +262,46 @@ def test_the_kustomization_of_the_page_changes_image_and_configuration_and_no_mo
     assert config["data"] == {"config.yaml": "progressSeconds: 1.0\n"}
     config["data"]["config.yaml"] = FILES["cluster/config.yaml"]
     assert made == {key(body): body for body in bundle()}
+
+
+def kustomized(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "kubectl", "kustomize", folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {key(body): body for body in yaml.safe_load_all(done.stdout)}
+
+
+@pytest.mark.parametrize("base", ["cluster", BUNDLE])
+def test_the_right_to_read_secrets_can_be_taken_away(base: str, tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own").mkdir()
+    resource = f"../{base}"
+    if base == BUNDLE:  # kustomize reads files below the kustomization alone
+        (tmp_path / "own" / BUNDLE).write_text(FILES[BUNDLE])
+        resource = BUNDLE
+    text = yaml.safe_dump({"resources": [resource], "components": ["../without-secrets"]})
+    (tmp_path / "own/kustomization.yaml").write_text(text)
+    (whole,) = (body for body in objects("cluster") if body["kind"] == "ClusterRole")
+    made = kustomized(tmp_path / "own")["ClusterRole", "mmrlhf-operator"]
+    lost = [rule for rule in whole["rules"] if rule not in made["rules"]]
+    assert lost == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    assert len(made["rules"]) == len(whole["rules"]) - 1
+
+
+def test_the_right_can_be_given_for_one_namespace() -> None:
+    role, binding = yaml.safe_load_all(FILES["secrets/access.yaml"])
+    assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    assert not {"namespace"} & (role["metadata"].keys() | binding["metadata"].keys())
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (account,) = (body for body in objects("cluster") if body["kind"] == "ServiceAccount")
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == (
+        account["metadata"]["name"],
+        account["metadata"]["namespace"],
+    )
