@@ -30,7 +30,7 @@ from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.watchdog import Watchdog
 from mmrlhf_operator.state.watches import Pump
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "own_addresses"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Operator:
                 self.api,
                 seconds=limits.preflight,
                 settings=config.preflight,
-                reserved=_own_addresses(configuration.host),
+                reserved=own_addresses(configuration.host),
             ),
             board=self.board,
             wake=self.queue.add,
@@ -155,7 +155,7 @@ class Operator:
             )
 
 
-def _own_addresses(server: str) -> list[str]:
+def own_addresses(server: str) -> list[str]:
     """Where the API server is, as the operator and every pod are told."""
     told = (urlsplit(server).hostname, os.environ.get("KUBERNETES_SERVICE_HOST"))
     return [host for host in told if host]

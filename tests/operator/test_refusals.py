@@ -12,6 +12,7 @@ from tests.cluster.errors import ApiError
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
+from tests.unit.operator.strange_servers import serving
 
 pytestmark = pytest.mark.cluster
 
@@ -41,6 +42,27 @@ async def test_a_secret_that_arrives_late_is_enough(
             seconds=90,
         )
         assert driver.condition("Accepted")["status"] == "True"
+
+
+async def test_stores_that_never_answer_hold_up_nobody(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    """More of them than the operator has workers."""
+    limits = CONFIG.deadlines.model_copy(update={"preflight": 60.0})
+    config = CONFIG.model_copy(update={"deadlines": limits, "workers": 2})
+    names = [f"bad-{number}" for number in range(6)]
+    with serving(lambda connection: connection.wait_for_end()) as silent:
+        async with start_operator(config=config):
+            store = {"uri": "s3://b/x", "endpoint": silent.endpoint}
+            for name in names:
+                driver.submit(metadata__name=name, artifacts=store)
+            await until(
+                lambda: all(driver.status(name=name) for name in names), what="all look-ups"
+            )
+            driver.submit()
+            await until(lambda: driver.pods() == ["demo-0-0", "demo-0-1"], what="the good one")
+            reasons = {driver.status(name=name)["reason"] for name in names}
+            assert reasons == {"Checking"}  # none of them had to end for it
 
 
 async def test_a_changed_spec_is_refused_and_the_job_goes_on(

@@ -243,6 +243,44 @@ def test_by_default_what_no_training_needs_is_refused(changes: dict[str, Any]) -
     assert len(judge(a_job(**changes), Policy())) == 1
 
 
+def test_a_job_that_reaches_for_all_there_is_is_told_all_that_it_may_not_have() -> None:
+    job = a_job(
+        image="attacker.example/any:1",
+        scheduling={"priorityClass": "system-node-critical"},
+        podTemplate={
+            "serviceAccountName": "ci-deployer",
+            "env": [{"name": "LOOT", "secretKeyRef": {"name": "payroll-db", "key": "password"}}],
+            "tolerations": [{"operator": "Exists"}],
+            "nodeSelector": {"kubernetes.io/hostname": "cp-1"},
+            "labels": {"app": "payments-api"},
+            "annotations": {
+                "k8s.v1.cni.cncf.io/networks": "kube-system/storage-net",
+                "sidecar.istio.io/inject": "true",
+            },
+        },
+    )
+
+    def fields(allowed: Policy) -> set[str]:
+        return {problem.partition(":")[0] for problem in judge(job, allowed)}
+
+    by_default = {
+        "spec.scheduling.priorityClass",
+        "spec.podTemplate.tolerations[0]",
+        "spec.podTemplate.annotations[k8s.v1.cni.cncf.io/networks]",
+    }
+    assert fields(Policy()) == by_default
+    assert fields(policy(**NOTHING)) == by_default | {
+        "spec.image",
+        "spec.podTemplate.serviceAccountName",
+        "spec.podTemplate.env[0].secretKeyRef",
+        "spec.podTemplate.nodeSelector[kubernetes.io/hostname]",
+        "spec.podTemplate.labels[app]",
+        "spec.podTemplate.annotations[sidecar.istio.io/inject]",
+    }
+    everything = {name: ["*"] for name in NOTHING}
+    assert judge(job, policy(**everything)) == ()
+
+
 @pytest.mark.parametrize(
     ("endpoint", "patterns", "allowed"),
     [

@@ -17,6 +17,7 @@ from mmrlhf_operator.acting import bounded_http
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.config import LookUps
 from mmrlhf_operator.errors import ServerError
+from mmrlhf_operator.operator import own_addresses
 from mmrlhf_operator.state.views import Finding
 from tests.unit.operator.strange_servers import MIB, Connection, Server, answering, serving
 from tests.unit.operator.world import job_body
@@ -212,6 +213,19 @@ async def test_the_api_server_is_refused() -> None:
     assert "API server" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [("https://10.96.0.1:443", "10.96.0.1"), ("https://[fd12::1]:443", "fd12::1")],
+)
+def test_the_operator_knows_where_the_api_server_is(
+    server: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert own_addresses(server) == [told]
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.9")
+    assert own_addresses("http://localhost") == ["localhost", "10.96.0.9"]
+
+
 async def test_a_store_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_http, "_READ_SECONDS", 0.2)
     finding, server = await look(lambda one: one.wait_for_end())
@@ -236,6 +250,11 @@ async def test_a_look_that_cannot_be_ended_is_not_waited_for() -> None:
     assert (finding.reason, "in time" in finding.message) == ("StorageUnreachable", True)
 
 
+def looking_for(namespace: str) -> int:
+    names = [thread.name for thread in threading.enumerate()]
+    return names.count(f"look-up for {namespace}")
+
+
 async def test_a_namespace_takes_its_share_of_threads_and_no_other_waits_for_it() -> None:
     """Twenty looks that do not end, and one of somebody else."""
     silent, let_go = threading.Semaphore(0), threading.Event()
@@ -244,7 +263,7 @@ async def test_a_namespace_takes_its_share_of_threads_and_no_other_waits_for_it(
         silent.release()
         let_go.wait(60)
 
-    settings = HERE.model_copy(update={"threads": 3, "threads_per_namespace": 2})
+    settings = HERE.model_copy(update={"threads": 4, "threads_per_namespace": 2})
     with serving(say_nothing) as bad, serving(answering("200 OK")) as good:
         checker = preflight(settings=settings)
         looks = [
@@ -254,15 +273,14 @@ async def test_a_namespace_takes_its_share_of_threads_and_no_other_waits_for_it(
         for _ in range(2):
             assert await asyncio.to_thread(silent.acquire, timeout=60)
         assert await checker.check(a_job(good.endpoint, namespace="tenant-b")) is None
-        names = [thread.name for thread in threading.enumerate()]
-        assert names.count("look-up for tenant-a") == 2
+        assert looking_for("tenant-a") == 2
         assert len(bad.heads) == 2
         for task in looks:
             task.cancel()  # the jobs are deleted: the threads are still busy, and so is the share
         await asyncio.gather(*looks, return_exceptions=True)
         late = asyncio.create_task(checker.check(a_job(bad.endpoint, namespace="tenant-a")))
         assert await checker.check(a_job(good.endpoint, namespace="tenant-b")) is None
-        assert len(bad.heads) == 2
+        assert looking_for("tenant-a") == 2
         let_go.set()
         assert await late is not None
 
