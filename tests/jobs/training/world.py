@@ -185,13 +185,11 @@ class World:
         # An environment of its own is there from the start in a process that was not forked.
         if processes == 1 and not env:
             return Program("mmrlhf_jobs", arguments, environ)
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run"),
-            f"--nproc-per-node={processes}",
-            "--rdzv-backend=c10d",
-            "--rdzv-endpoint=localhost:0",
-            *("-m", "mmrlhf_jobs"),
+        torchrun = [
+            *("torch.distributed.run", f"--nproc-per-node={processes}"),
+            *("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m"),
         ]
+        command = [sys.executable, "-m", *(torchrun if processes > 1 else ()), "mmrlhf_jobs"]
         return subprocess.Popen(
             [*command, *arguments], env=environ, stderr=subprocess.PIPE, text=True
         )
