@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 
 from mmrlhf_jobs.errors import JobError
+from mmrlhf_jobs.process import exchange
+from mmrlhf_jobs.process.messages import decode, encode
 
 __all__ = ["Runtime"]
 
@@ -77,31 +79,37 @@ class Runtime:
         return self.sum([float(value)])[0] > 0
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in rank order; tensors may differ in shape."""
+        """The values of all processes, in rank order; tensors may differ in shape.
+
+        Raises:
+            TypeError: The value is nothing that a message can be; see `messages`.
+        """
         if self.world_size == 1:
             return [value]
-        parts: list[T] = [value] * self.world_size
-        dist.all_gather_object(parts, value)
-        return parts
+        parts = exchange.gather(encode(value), world_size=self.world_size, device=self.device)
+        return [decode(part) for part in parts]
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Do work on rank 0 alone and hand its result, or its error, to every process.
 
         Raises:
             JobError: The error of rank 0, on every process, so that all end alike.
+            TypeError: The result is nothing that a message can be; see `messages`.
         """
         if self.world_size == 1:
             return work()
-        outcome: list[object] = [None, None]
-        if self.is_main:
-            try:
-                outcome[0] = work()
-            except JobError as error:
-                outcome[1] = error
-        dist.broadcast_object_list(outcome, src=0)
-        if isinstance(outcome[1], JobError):
-            raise outcome[1]
-        return outcome[0]  # type: ignore[return-value]
+        if not self.is_main:
+            result, failure = decode(exchange.broadcast(None, device=self.device))
+            if isinstance(failure, JobError):
+                raise failure
+            return result  # type: ignore[no-any-return]
+        try:
+            own = work()
+        except JobError as error:
+            exchange.broadcast(encode([None, error]), device=self.device)
+            raise
+        exchange.broadcast(encode([own, None]), device=self.device)
+        return own
 
     def wait(self) -> None:
         """Wait until every process has come here."""
