@@ -194,7 +194,7 @@ class Reason(StrEnum):
     STEPS_ADVANCE = "StepsAdvance"
     """Steps finish."""
     RESTART_BUDGET_EXHAUSTED = "RestartBudgetExhausted"
-    """The last attempt failed and maxRestarts is used up."""
+    """The last attempt failed, and maxRestarts or maxFreeRestarts is used up."""
     SUSPENDED_BY_USER = "SuspendedByUser"
     """runPolicy.suspend is true."""
     RESUMED = "Resumed"

@@ -11,7 +11,9 @@ _MAX_DEPTH: Final = 32
 _MAX_INTEGER: Final = 2**63
 
 
-def read_object(text: str | bytes, *, max_size: int) -> dict[str, Any] | None:
+def read_object(
+    text: str | bytes, *, max_size: int, odd_numbers: bool = False
+) -> dict[str, Any] | None:
     """Return the JSON object of a text; None for anything odd.
 
     Odd are texts that are larger than asked for, no UTF-8, no JSON or no object, values nested more
@@ -20,11 +22,15 @@ def read_object(text: str | bytes, *, max_size: int) -> dict[str, Any] | None:
     Args:
         text: What someone else wrote.
         max_size: Characters or bytes that it may have.
+        odd_numbers: Whether numbers that are odd are None, and the rest is taken all the same.
     """
     if len(text) > max_size:
         return None
     try:
-        content = json.loads(text, parse_int=_integer, parse_constant=_refuse)
+        if odd_numbers:
+            content = json.loads(text, parse_int=_integer_or_none, parse_constant=_none)
+        else:
+            content = json.loads(text, parse_int=_integer, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and _is_shallow(content) else None
@@ -35,6 +41,17 @@ def _integer(text: str) -> int:
     if not -_MAX_INTEGER <= number < _MAX_INTEGER:
         raise ValueError("an integer beyond 64 bits")
     return number
+
+
+def _integer_or_none(text: str) -> int | None:
+    try:
+        return _integer(text)
+    except ValueError:
+        return None
+
+
+def _none(_: str) -> None:
+    return None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -16,6 +16,7 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.errors import JobFileError, Problem, UnknownKindError
 from mmrlhf_api.kinds import KINDS, Job, find_kind
 from mmrlhf_api.overrides import Override, apply_override
+from mmrlhf_api.sizes import size_problem, spec_size
 from mmrlhf_api.uris import IN_CLUSTER
 from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
 
@@ -90,7 +91,8 @@ def parse_job(
         in_cluster: See `load_job`.
 
     Raises:
-        JobFileError: The document is not a valid job; lists every problem.
+        JobFileError: The document is not a valid job, or too large for a cluster; lists every
+            problem.
     """
     if not isinstance(document, Document):
         document = Document(document, {})
@@ -100,6 +102,8 @@ def parse_job(
         raise JobFileError(source, [Problem(field="", message=message, line=1)])
     origins = _override(data, overrides, source)
     problems = _check_envelope(data)
+    if in_cluster and not problems:
+        problems = _check_size(data)
     if problems:
         raise _refusal(source, problems, document.lines, origins)
     model = KINDS[data["kind"]].model
@@ -251,6 +255,12 @@ def _check_envelope(data: Mapping[str, Any]) -> list[tuple[FieldPath, Problem]]:
             )
         )
     return problems
+
+
+def _check_size(data: Mapping[str, Any]) -> list[tuple[FieldPath, Problem]]:
+    """Check a spec as a whole, before its parts are looked at."""
+    found = size_problem(spec_size(data.get("spec")))
+    return [] if found is None else [(("spec",), Problem(field="spec", message=found))]
 
 
 def _place(

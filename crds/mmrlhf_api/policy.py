@@ -38,7 +38,7 @@ class FailureRule(ApiModel):
     """Failure reasons that fit, such as OutOfMemory or NodeLost; without it, every one."""
     action: FailureAction
     """What to do: FailJob ends the job, RestartJob restarts all pods and counts against
-    maxRestarts, RestartJobFree restarts without counting."""
+    maxRestarts, RestartJobFree restarts against maxFreeRestarts alone."""
 
     rules = (
         Rule(
@@ -61,8 +61,12 @@ class RunPolicy(ApiModel):
     max_restarts: Annotated[int, Ge(0), Le(1000)] = 3
     """Restarts of the whole gang before the job fails; preemption, eviction and node loss are
     free."""
+    max_free_restarts: Annotated[int, Ge(0), Le(1000)] = 100
+    """Restarts free of charge in a row before the job fails; an attempt that had its nodes for ten
+    minutes ends the row."""
     backoff_seconds: Seconds = 10
-    """Wait before the first restart in seconds; it doubles with each one, with jitter."""
+    """Wait before the first restart in seconds; it doubles with each one, with jitter. From the
+    fourth on, free or not, no wait is shorter than 1 s, 2 s, 4 s and so on up to 300 s."""
     max_backoff_seconds: Seconds = 600
     """Longest wait before a restart in seconds."""
     active_deadline_seconds: PositiveInt | None = None

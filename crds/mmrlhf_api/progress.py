@@ -27,6 +27,7 @@ __all__ = [
     "ACCURACY",
     "FIGURES",
     "MARGIN",
+    "MAX_FIGURE",
     "MEDIA_EMBEDDED",
     "ROWS_READ",
     "ROWS_SELECTED",
@@ -40,8 +41,11 @@ __all__ = [
     "is_number",
 ]
 
+MAX_FIGURE = 1e30
+"""No figure is larger, whatever it measures; what is comes from a writer that lies or is broken."""
 SECONDS = "s"
 """Unit of spans of time, which readers may write as they write others."""
+_MAX_SPAN = 1e10
 
 
 class Course(StrEnum):
@@ -72,7 +76,7 @@ class Figure:
 
     Attributes:
         name: Its name on the wire, in events and in ``status.progress``.
-        type: int for a count from 0 to 2**53, float for any finite number, str for a word.
+        type: int for a count from 0 to 2**53, float for a number, str for a word.
         about: What it is; the description in the CRDs and the reference.
         unit: What it counts or is measured in; empty for a plain number.
         text: Place of number and unit in a line for people, such as ``loss {}``; empty: no line of
@@ -83,6 +87,8 @@ class Figure:
         course: Course of the jobs that tell it; None: all.
         mixed: Whether a column of it is also shown in lists of jobs of several courses.
         rate: Whether it is about the present stage alone, and forgotten when the next begins.
+        least: The least that a float may be; what is less is no figure.
+        most: The most that it may be.
     """
 
     name: str
@@ -96,6 +102,8 @@ class Figure:
     course: Course | None = None
     mixed: bool = True
     rate: bool = False
+    least: float = -MAX_FIGURE
+    most: float = MAX_FIGURE
 
     @property
     def field(self) -> str:
@@ -107,12 +115,12 @@ class Figure:
         return self.course in {None, course}
 
     def read(self, value: object) -> float | None:
-        """Return the number of an event; None for what is no number of the figure's type."""
+        """Return the number of an event; None for what is none of the figure's type and range."""
         if not is_number(value):
             return None
         if self.type is int:
             return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else None
-        return value if self.type is float else None
+        return value if self.type is float and self.least <= value <= self.most else None
 
     def describe(
         self, value: float, *, brief: bool = False, span: Callable[[float], str] | None = None
@@ -175,6 +183,8 @@ ACCURACY = Figure(
     form=".3f",
     title="Accuracy",
     course=Course.STEPS,
+    least=0.0,
+    most=1.0,
 )
 ROWS_READ = Figure(
     name="rowsRead",
@@ -226,6 +236,7 @@ FIGURES: tuple[Figure, ...] = (
         text="{}",
         course=Course.STEPS,
         rate=True,
+        least=0.0,
     ),
     ROWS_READ,
     MEDIA_EMBEDDED,
@@ -237,6 +248,7 @@ FIGURES: tuple[Figure, ...] = (
         text="{}",
         course=Course.STAGES,
         rate=True,
+        least=0.0,
     ),
     Figure(
         name="etaSeconds",
@@ -246,6 +258,8 @@ FIGURES: tuple[Figure, ...] = (
         form=".0f",
         title="ETA",
         rate=True,
+        least=0.0,
+        most=_MAX_SPAN,
     ),
 )
 """All figures, in the order in which people read them."""

@@ -105,6 +105,8 @@ class JobStatus(ServerModel):
     """Number of the current attempt, from 0; free restarts count here too."""
     restarts: Count = 0
     """Restarts that count against runPolicy.maxRestarts."""
+    free_restarts: Count | None = None
+    """Restarts free of charge in a row, against runPolicy.maxFreeRestarts."""
     pods: PodCounts | None = None
     """Pods of the current attempt."""
     start_time: Timestamp | None = None

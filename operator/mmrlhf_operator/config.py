@@ -126,6 +126,8 @@ class OperatorConfig(ApiModel):
     """imagePullPolicy of the pods; without it, Kubernetes' default."""
     run_as_user: Annotated[int, Ge(1), Le(2**31 - 1)] = 10001
     """User and group that the processes in the pods have."""
+    network_policies: bool = True
+    """Whether each job has a NetworkPolicy, by which its pods are reached by each other alone."""
     scratch_size: Quantity = "200Gi"
     """Limit of /tmp in the pods, where checkpoints are written before they are uploaded."""
     progress_seconds: Duration = 10.0

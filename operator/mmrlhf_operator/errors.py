@@ -69,6 +69,11 @@ class ServerError(OperatorError):
         return self.status == 409
 
     @property
+    def is_expired(self) -> bool:
+        """A page of a list was asked for whose version is gone."""
+        return self.status == 410
+
+    @property
     def is_final(self) -> bool:
         """The same request will be refused again: it is invalid or not allowed."""
         return self.status in {400, 403, 405, 413, 415, 422}

@@ -28,7 +28,7 @@ from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.watchdog import Watchdog
-from mmrlhf_operator.state.watches import Pump
+from mmrlhf_operator.state.watches import NETWORK_POLICIES, Pump
 
 __all__ = ["Operator", "own_addresses"]
 
@@ -71,6 +71,7 @@ class Operator:
             enqueue=self.queue.add,
             namespaces=config.namespaces,
             seconds=config.watch_seconds,
+            without=() if config.network_policies else (NETWORK_POLICIES,),
         )
         self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)
         self._reconciler = Reconciler(

@@ -12,6 +12,7 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION, LABEL_JOB
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.operator import Operator
+from mmrlhf_operator.state.watches import CHILDREN
 from tests.cluster import scripted_pods
 from tests.cluster.api import Api
 from tests.cluster.wait import wait_until
@@ -95,8 +96,8 @@ class Driver:
         """Everything that operators made here, as kind and name."""
         found = [
             f"{plural}/{name}"
-            for plural in ("pods", "services", "configmaps")
-            for name in self._names("/api/v1", plural)
+            for plural, child in CHILDREN.items()
+            for name in self._names(child.root, plural)
         ]
         return sorted(found)
 

@@ -41,7 +41,13 @@ OUTCOME: dict[str, Any] = {
         },
         "metrics": {},
     },
-    "objects": ["configmaps/mmdpo-demo", "pods/demo-2-0", "pods/demo-2-1", "services/mmdpo-demo"],
+    "objects": [
+        "configmaps/mmdpo-demo",
+        "networkpolicies/mmdpo-demo",
+        "pods/demo-2-0",
+        "pods/demo-2-1",
+        "services/mmdpo-demo",
+    ],
 }
 """What is left of it, without times and identities."""
 

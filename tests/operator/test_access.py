@@ -152,11 +152,14 @@ async def one_attempt(driver: Driver, kind: str) -> None:
 async def a_job_in_trouble(driver: Driver) -> None:
     """Its Secret is late, its names are taken, its pod waits without saying why."""
     path = f"/api/v1/namespaces/{driver.namespace}"
-    for plural in ("configmaps", "services"):
-        body: dict[str, Any] = {"metadata": {"name": "mmdpo-late"}}
-        if plural == "services":
-            body |= {"spec": {"clusterIP": "None", "selector": {"a": "b"}}}
-        driver.api.create(f"{path}/{plural}", body)
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{driver.namespace}/networkpolicies"
+    taken: dict[str, dict[str, Any]] = {
+        f"{path}/configmaps": {},
+        f"{path}/services": {"spec": {"clusterIP": "None", "selector": {"a": "b"}}},
+        policies: {"spec": {"podSelector": {"matchLabels": {"a": "b"}}}},
+    }
+    for where, body in taken.items():
+        driver.api.create(where, {"metadata": {"name": "mmdpo-late"}, **body})
     driver.submit(metadata__name="late", podTemplate={"imagePullSecrets": ["late"]})
     await until(
         lambda: driver.condition("Accepted", name="late").get("reason") == "SecretMissing",
@@ -168,8 +171,8 @@ async def a_job_in_trouble(driver: Driver) -> None:
         what="the conflict",
         seconds=60,
     )
-    for plural in ("configmaps", "services"):
-        driver.api.delete(f"{path}/{plural}/mmdpo-late")
+    for where in taken:
+        driver.api.delete(f"{where}/mmdpo-late")
     await until(lambda: "late-0-1" in driver.pods(), what="the pods", seconds=30)
     driver.api.delete(driver.path(name="late"))
 

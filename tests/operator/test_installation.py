@@ -62,7 +62,8 @@ def test_one_file_installs_everything_and_removes_it(
 
 
 def path(body: dict[str, dict[str, str]]) -> str:
-    where, plural = body["metadata"], f"{str(body['kind']).lower()}s"
+    kind = str(body["kind"]).lower()
+    where, plural = body["metadata"], f"{kind[:-1]}ies" if kind[-1] == "y" else f"{kind}s"
     return "/".join(filter(None, [plural, where.get("namespace"), where["name"]]))
 
 

@@ -27,6 +27,7 @@ async def test_a_job_runs_to_its_end(
         short = KINDS[kind].short_name
         assert driver.objects() == [
             f"configmaps/{short}-demo",
+            f"networkpolicies/{short}-demo",
             "pods/demo-0-0",
             "pods/demo-0-1",
             f"services/{short}-demo",

@@ -17,7 +17,7 @@ from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key, Store
-from mmrlhf_operator.state.views import ConfigMapView, Finding, ServiceView
+from mmrlhf_operator.state.views import ConfigMapView, Finding, NetworkPolicyView, ServiceView
 from tests.cluster.access import Access
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
@@ -56,6 +56,10 @@ class Snapshot:
         found: ConfigMapView | None = self.children["config_map"]
         return found
 
+    def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
+        found: NetworkPolicyView | None = self.children["network_policy"]
+        return found
+
 
 class Remembering:
     """Passes on what an operator's store says, and keeps every state of it."""
@@ -75,6 +79,7 @@ class Remembering:
                 "pods": self._inner.pods(key, uid),
                 "service": self._inner.service(key, uid),
                 "config_map": self._inner.config_map(key, uid),
+                "network_policy": self._inner.network_policy(key, uid),
             }
             snapshot = Snapshot(key, copy.deepcopy(body), children)
             if snapshot not in self.seen:
@@ -92,6 +97,9 @@ class Remembering:
 
     def config_map(self, key: Key, uid: str) -> ConfigMapView | None:
         return self._inner.config_map(key, uid)
+
+    def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
+        return self._inner.network_policy(key, uid)
 
 
 class NothingMissing:

@@ -99,8 +99,9 @@ async def emit(api: Api, job: JobView, note: Note) -> None:
 async def existing_event_names(api: Api, job: JobView) -> set[str]:
     """Return the names of the events that there are about a job."""
     events = collection("Event", job.namespace)
-    listed = await api.get(events, fieldSelector=f"involvedObject.uid={job.uid}")
-    return {entry["metadata"]["name"] for entry in listed.get("items", ())}
+    selector = f"involvedObject.uid={job.uid}"
+    listed = await api.all_metadata(events, ("name",), fieldSelector=selector)
+    return {entry["name"] for entry in listed}
 
 
 def event_name(job: JobView, note: Note) -> str:

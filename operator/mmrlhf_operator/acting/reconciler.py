@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
+from mmrlhf_operator.acting.creations import Creations
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
@@ -21,8 +22,8 @@ from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
-from mmrlhf_operator.planning.refusals import patience
 from mmrlhf_operator.rendering.names import pod_name
+from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.progress import ProgressBoard
@@ -47,10 +48,7 @@ class _Memory:
     """What is remembered of a job between reconciles; all of it can be found out again."""
 
     uid: str
-    conflicts: tuple[Finding, ...] = ()
-    conflicting: tuple[Manifest, ...] = ()
-    refusals: int = 0
-    retry_at: datetime | None = None
+    creations: Creations = field(default_factory=Creations)
     written: Manifest | None = None
     superseded: set[str] = field(default_factory=set)
     told: set[str] | None = None
@@ -117,7 +115,7 @@ class Reconciler:
             live = await self._api.find(f"{jobs(job.kind, job.namespace)}/{job.name}")
             if live is None or live["metadata"]["uid"] != job.uid:
                 return None  # the watch will tell
-            job = JobView.read(job.kind, live)
+            job = JobView.read(job.kind, trim(live))
             observed = replace(observed, pods=await self._live_pods(job, observed))
             made = self._plan(job, observed)
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
@@ -128,8 +126,8 @@ class Reconciler:
                 _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
             memory.superseded.add(body["metadata"]["resourceVersion"])
             memory.superseded.add(job.resource_version)
-            memory.written = written
-            job = JobView.read(job.kind, written)
+            memory.written = trim(written)
+            job = JobView.read(job.kind, memory.written)
         delay = await self._act(key, job, made, memory)
         await self._tell(job, memory)
         return delay
@@ -173,25 +171,17 @@ class Reconciler:
         return plan(job, observed, now=self._clock(), config=self._config)
 
     async def _act(self, key: Key, job: JobView, made: Plan, memory: _Memory) -> float | None:
-        before = memory.conflicts
-        creations = tuple(a.manifest for a in made.actions if isinstance(a, Create))
+        before = memory.creations.conflicts
+        wanted = tuple(a.manifest for a in made.actions if isinstance(a, Create))
         found = await effects.act(self._api, job, made.actions)
-        if creations:
-            memory.conflicts, memory.conflicting = found, creations
-            self._be_patient(memory)
+        if wanted:
+            memory.creations.note(memory.uid, wanted, found, now=self._clock())
         for action in made.actions:
             if isinstance(action, Check):
                 self._checks.begin(key, action.job)
-        if found or memory.conflicts != before:
+        if found or memory.creations.conflicts != before:
             return 0.0
         return made.requeue_after
-
-    def _be_patient(self, memory: _Memory) -> None:
-        """Put off the next try when the API server has refused this one."""
-        refused = any(f.reason == OperatorReason.CREATION_REFUSED for f in memory.conflicts)
-        memory.refusals = memory.refusals + 1 if refused else 0
-        seconds = patience(memory.uid, memory.refusals) if refused else 0.0
-        memory.retry_at = self._clock() + timedelta(seconds=seconds) if refused else None
 
     def _latest(self, body: Manifest, memory: _Memory) -> Manifest:
         """The job as this operator last wrote it, until the watch has caught up."""
@@ -210,10 +200,11 @@ class Reconciler:
             pods=pods,
             service=self._store.service(key, job.uid),
             config_map=self._store.config_map(key, job.uid),
+            network_policy=self._store.network_policy(key, job.uid),
             dependency=self._dependency(key),
             check=self._checks.latest(key),
-            conflicts=memory.conflicts,
-            retry_at=memory.retry_at,
+            conflicts=memory.creations.conflicts,
+            retry_at=memory.creations.retry_at,
             progress=self._board.latest(key, job.uid),
             listening_since=self._board.listening_since,
             lost_nodes=lost,
@@ -228,14 +219,15 @@ class Reconciler:
 
     async def _review_conflicts(self, job: JobView, memory: _Memory) -> None:
         """See whether what was in the way still is, by looking rather than by trying."""
-        if not memory.conflicts or memory.conflicts[0].reason != OperatorReason.NAME_CONFLICT:
+        known = memory.creations
+        if not known.conflicts or known.conflicts[0].reason != OperatorReason.NAME_CONFLICT:
             return
         found = [
             finding
-            for manifest in memory.conflicting
+            for manifest in known.wanted
             if (finding := await effects.conflict_with(self._api, job, manifest)) is not None
         ]
-        memory.conflicts = tuple(found[:1])
+        known.conflicts = tuple(found[:1])
 
     async def _look_up_nodes(self, names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
         lost: set[str] = set()

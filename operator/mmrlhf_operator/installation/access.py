@@ -102,6 +102,12 @@ GRANTS: Sequence[Grant] = (
         why="the names of a job's pods, and its spec as it was accepted",
     ),
     Grant(
+        group="networking.k8s.io",
+        resources=("networkpolicies",),
+        verbs=("get", "list", "watch", "create"),
+        why="the pods of a job are reached by each other alone",
+    ),
+    Grant(
         resources=("events",),
         verbs=("list", "create"),
         why="why a pod waits is read there, and what happens to a job is told there",

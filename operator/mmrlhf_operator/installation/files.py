@@ -15,7 +15,13 @@ from mmrlhf_api.crd import crd
 from mmrlhf_operator.installation.access import SECRETS, access, secrets_access
 from mmrlhf_operator.installation.naming import CONFIG_NAME, NAME, NAMESPACE, metadata
 from mmrlhf_operator.installation.settings import settings
-from mmrlhf_operator.installation.workload import CONFIG_FILE, deployment, namespace, service
+from mmrlhf_operator.installation.workload import (
+    CONFIG_FILE,
+    deployment,
+    namespace,
+    network_policy,
+    service,
+)
 
 __all__ = ["BUNDLE", "COMMAND", "files"]
 
@@ -40,12 +46,16 @@ def files(version: str, *, cel: bool = True) -> dict[str, str]:
         "access.yaml": access(namespace=NAMESPACE, cluster=True),
         "operator.yaml": [
             service(namespace=NAMESPACE),
+            network_policy(namespace=NAMESPACE, cluster=True),
             deployment(namespace=NAMESPACE, image=image, cluster=True),
         ],
     }
     single = {
         "access.yaml": access(namespace=_TEAM, cluster=False),
-        "operator.yaml": [deployment(namespace=_TEAM, image=image, cluster=False)],
+        "operator.yaml": [
+            network_policy(namespace=_TEAM, cluster=False),
+            deployment(namespace=_TEAM, image=image, cluster=False),
+        ],
     }
     return {
         BUNDLE: _bundle(whole, version=version, cel=cel),

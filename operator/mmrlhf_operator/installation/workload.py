@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmrlhf_api.constants import LABEL_MANAGED_BY, MANAGER
 from mmrlhf_operator.config import ENV_PREFIX
 from mmrlhf_operator.installation.naming import CONFIG_NAME, LABELS, NAME, metadata
 from mmrlhf_operator.serving.health import HEALTH_PATH, READY_PATH
 
-__all__ = ["CONFIG_FILE", "USER", "deployment", "namespace", "service"]
+__all__ = ["CONFIG_FILE", "USER", "deployment", "namespace", "network_policy", "service"]
 
 Manifest = dict[str, Any]
 
@@ -45,6 +46,33 @@ def service(*, namespace: str) -> Manifest:
         "kind": "Service",
         "metadata": metadata(namespace=namespace),
         "spec": {"selector": dict(_SELECTOR), "ports": [port]},
+    }
+
+
+def network_policy(*, namespace: str, cluster: bool) -> Manifest:
+    """Who may speak to the operator: pods of jobs that report progress.
+
+    Probes come from the node, which no policy keeps out (Kubernetes, "Network Policies"). What the
+    operator may reach is left open: where the API server and the object stores are differs.
+
+    Args:
+        namespace: Its namespace.
+        cluster: Whether it takes progress; see `deployment`.
+    """
+    jobs = {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGER}},
+    }
+    progress = {"from": [jobs], "ports": [{"port": _PROGRESS_PORT, **_TCP}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(namespace=namespace),
+        "spec": {
+            "podSelector": {"matchLabels": dict(_SELECTOR)},
+            "policyTypes": ["Ingress"],
+            "ingress": [progress] if cluster else [],
+        },
     }
 
 

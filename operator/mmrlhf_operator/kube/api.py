@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Final
 
 from mmrlhf_api import Kind
@@ -11,13 +11,22 @@ from mmrlhf_api.constants import API_VERSION, MANAGER
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.transport import Request, Response, Transport
 
-__all__ = ["Api", "Manifest", "collection", "jobs"]
+__all__ = ["PAGE", "Api", "Manifest", "collection", "jobs"]
 
 Manifest = dict[str, Any]
 
+PAGE = 200
+"""Most objects of one page of a list."""
+
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_CORE = {"Pod": "pods", "Service": "services", "ConfigMap": "configmaps", "Event": "events"}
+_PATHS: Final[Mapping[str, tuple[str, str]]] = {
+    "Pod": ("/api/v1", "pods"),
+    "Service": ("/api/v1", "services"),
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "Event": ("/api/v1", "events"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+}
 
 
 def jobs(kind: Kind, namespace: str) -> str:
@@ -26,8 +35,9 @@ def jobs(kind: Kind, namespace: str) -> str:
 
 
 def collection(kind: str, namespace: str) -> str:
-    """Path of the objects of a core kind, such as Pod."""
-    return f"/api/v1/namespaces/{namespace}/{_CORE[kind]}"
+    """Path of the objects of a kind that is not ours, such as Pod."""
+    root, plural = _PATHS[kind]
+    return f"{root}/namespaces/{namespace}/{plural}"
 
 
 class Api:
@@ -60,23 +70,56 @@ class Api:
                 return None
             raise
 
-    async def uids(self, path: str, **query: str) -> set[str]:
-        """Identities of all objects of a collection.
+    async def metadata(self, path: str, **query: str) -> AsyncIterator[Manifest]:
+        """Metadata of all objects of a collection, as they were when it was first asked.
 
-        The request names no version, so the API server answers with what is true now, and not with
-        what one of its caches knew (Kubernetes API concepts, "Semantics for get and list").
+        They come in pages, all of one version. The first request names no version, so the API
+        server answers with what is true now, and not with what one of its caches knew (Kubernetes
+        API concepts, "Semantics for get and list", "Retrieving large results sets in chunks").
 
         Raises:
-            UnreachableError: Also when the answer is not the whole list.
+            UnreachableError: Also when not all pages came.
+            ServerError: ``is_expired`` when it took so long that the version is gone.
         """
-        request = Request(
-            method="GET", path=path, query=query, accept=f"{_METADATA}, application/json"
-        )
-        listed = await self._send(request)
-        whole = str(listed.get("kind")).endswith("List") and "metadata" in listed
-        if not whole or listed["metadata"].get("continue"):
-            raise UnreachableError(f"{request}: the answer is not the whole list")
-        return {item["metadata"]["uid"] for item in listed.get("items") or ()}
+        token = ""
+        while True:
+            more = {"continue": token} if token else {}
+            request = Request(
+                method="GET",
+                path=path,
+                query={**query, "limit": str(PAGE), **more},
+                accept=f"{_METADATA}, application/json",
+            )
+            listed = await self._send(request)
+            if not str(listed.get("kind")).endswith("List") or "metadata" not in listed:
+                raise UnreachableError(f"{request}: the answer is not the whole list")
+            for item in listed.get("items") or ():
+                yield item["metadata"]
+            following = listed["metadata"].get("continue") or ""
+            if not following:
+                return
+            if following == token:
+                raise UnreachableError(f"{request}: the answer is not the whole list")
+            token = following
+
+    async def uids(self, path: str, **query: str) -> set[str]:
+        """Identities of all objects of a collection; see `metadata`."""
+        return {entry["uid"] for entry in await self.all_metadata(path, ("uid",), **query)}
+
+    async def all_metadata(
+        self, path: str, fields: Collection[str], **query: str
+    ) -> list[Manifest]:
+        """Some fields of the metadata of all objects; once more from the start if it took long.
+
+        Raises:
+            UnreachableError: Not all pages came.
+        """
+        try:
+            return await self._all_metadata(path, fields, query)
+        except ServerError as error:
+            if not error.is_expired:
+                raise
+        return await self._all_metadata(path, fields, query)
 
     async def create(self, path: str, body: Manifest) -> Manifest:
         """Create an object."""
@@ -127,6 +170,14 @@ class Api:
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()
+
+    async def _all_metadata(
+        self, path: str, fields: Collection[str], query: Mapping[str, str]
+    ) -> list[Manifest]:
+        return [
+            {name: entry[name] for name in fields if name in entry}
+            async for entry in self.metadata(path, **query)
+        ]
 
     async def _send(self, request: Request) -> Manifest:
         response = await self._transport.send(request, seconds=self._timeout)

@@ -13,6 +13,7 @@ from mmrlhf_operator.planning.refusals import refusal
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
 from mmrlhf_operator.rendering.manifests import config_map, pod, service
+from mmrlhf_operator.rendering.network import network_policy
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed, after
 
@@ -67,6 +68,8 @@ def create_missing(
     there = {entry.index for entry in observed.pods_of(attempt)}
     if observed.config_map is None:
         draft.actions.append(Create(manifest=config_map(job)))
+    if config.network_policies and observed.network_policy is None:
+        draft.actions.append(Create(manifest=network_policy(job)))
     if observed.service is None:
         draft.actions.append(Create(manifest=service(job)))
     if not draft.conditions.holds(ConditionType.SCHEDULED):

@@ -11,8 +11,9 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.actions import DeleteJob
 from mmrlhf_operator.planning.deadlines import expiry
 from mmrlhf_operator.planning.draft import Draft
-from mmrlhf_operator.planning.failures import Failure, action_for, backoff
+from mmrlhf_operator.planning.failures import Failure, action_for
 from mmrlhf_operator.planning.removal import remove
+from mmrlhf_operator.planning.restarts import backoff, next_restart
 from mmrlhf_operator.state.views import Observed, after
 
 __all__ = ["cancel", "clean_up", "fail", "restart_due", "succeed", "succeeded"]
@@ -49,26 +50,28 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
 def fail(
     draft: Draft, job: Job, failure: Failure, observed: Observed, config: OperatorConfig
 ) -> None:
-    """Restart a job whose attempt failed, or end it: rules, policy and budget decide."""
+    """Restart a job whose attempt failed, or end it: rules, policy and budgets decide."""
     policy = job.spec.run_policy
     status = draft.status
     action = "FailJob" if failure.reason in _JOB_DEADLINES else action_for(failure, policy)
-    counts = action == "RestartJob"
     if action == "FailJob":
         _end_in_failure(draft, job, failure.reason, failure.message, observed)
         return
-    if counts and status.restarts >= policy.max_restarts:
+    next_one = next_restart(policy, status, counts=action == "RestartJob", now=draft.now)
+    if next_one.exhausted is not None:
         message = (
-            f"attempt {status.attempt} failed ({failure.reason}) and runPolicy.maxRestarts"
-            f" ({policy.max_restarts}) is used up: {failure.message}"
+            f"attempt {status.attempt} failed ({failure.reason}) and {next_one.exhausted}:"
+            f" {failure.message}"
         )
         _end_in_failure(draft, job, Reason.RESTART_BUDGET_EXHAUSTED, message, observed)
         return
     draft.report(observed.progress, seconds=0)
-    attempt, restarts = status.attempt + 1, status.restarts + counts
-    cost = f"restart {restarts} of {policy.max_restarts}" if counts else "free of charge"
-    message = f"attempt {status.attempt} failed, {cost}: {failure.message}"
-    draft.change(attempt=attempt, restarts=restarts)
+    message = f"attempt {status.attempt} failed, {next_one.cost}: {failure.message}"
+    draft.change(
+        attempt=next_one.attempt,
+        restarts=next_one.restarts,
+        free_restarts=next_one.free or None,
+    )
     draft.end_attempt(failure.reason, message)
     draft.conditions.set(ConditionType.RESTARTING, "True", failure.reason, message)
     draft.enter(Phase.RESTARTING, failure.reason, message)
@@ -100,6 +103,7 @@ def restart_due(draft: Draft, job: Job) -> datetime | None:
         uid=draft.view.uid,
         attempt=status.attempt,
         restarts=status.restarts,
+        free=status.free_restarts or 0,
     )
     return after(restarting.last_transition_time, seconds)
 

@@ -8,7 +8,6 @@ once.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from datetime import datetime
 from types import MappingProxyType
 
 from mmrlhf_api import RunPolicy
-from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_api.constants import FailureReason
 from mmrlhf_api.policy import FailureAction
 from mmrlhf_api.termination import Ending, failure_reason
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
-__all__ = ["BUILT_IN", "Failure", "Verdict", "action_for", "backoff", "judge"]
+__all__ = ["BUILT_IN", "Failure", "Verdict", "action_for", "judge"]
 
 BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
     {
@@ -71,7 +69,6 @@ _CONFIG_REASONS = frozenset(
 # The end of what torchrun logs: `exitcode  : -9 (pid: 71)` of the first process that failed.
 _TORCHRUN = re.compile(r"exitcode\s*:\s*(-?\d+)")
 _MAX_MESSAGE = 1024
-_JITTER = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,29 +152,6 @@ def action_for(failure: Failure, policy: RunPolicy) -> FailureAction:
         if codes_fit and reasons_fit:
             return rule.action
     return BUILT_IN[failure.reason]
-
-
-def backoff(policy: RunPolicy, *, uid: str, attempt: int, restarts: int) -> float:
-    """Return the seconds to wait before an attempt.
-
-    It doubles with each restart that counts; jitter of a tenth, a pure function of job and attempt,
-    keeps jobs that failed together from starting together.
-
-    Args:
-        policy: The job's.
-        uid: Of the job.
-        attempt: The attempt that is waiting.
-        restarts: Restarts that count, this one included.
-    """
-    if policy.backoff_seconds == 0:
-        return 0.0
-    seconds = doubling_wait(
-        max(restarts, 1), first=policy.backoff_seconds, longest=float(policy.max_backoff_seconds)
-    )
-    digest = hashlib.sha256(f"{uid}:{attempt}".encode()).digest()
-    uniform = int.from_bytes(digest[:8], "big") / 2**64
-    jittered = seconds * (1 + _JITTER * (2 * uniform - 1))
-    return min(jittered, float(policy.max_backoff_seconds))
 
 
 def blocking_reason(pod: PodView) -> FailureReason | None:

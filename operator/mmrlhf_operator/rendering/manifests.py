@@ -12,31 +12,23 @@ from torchx.specs import AppDef, Role, macros
 
 from mmrlhf_api import Job, job_json, kind_of, spec_digest
 from mmrlhf_api.constants import (
-    API_VERSION,
     ENV_ATTEMPT,
     LABEL_ATTEMPT,
     LABEL_INDEX,
     LABEL_JOB,
     LABEL_KIND,
-    LABEL_MANAGED_BY,
-    MANAGER,
 )
 from mmrlhf_jobs.components import MASTER_PORT, component, place
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.nodepools import NodePool
-from mmrlhf_operator.rendering import containers
+from mmrlhf_operator.rendering import containers, owned
 from mmrlhf_operator.rendering.names import pod_host, pod_name, shared_name
 from mmrlhf_operator.rendering.volumes import volumes
 from mmrlhf_operator.state.views import ANNOTATION_DIGEST, JOB_FILE
 
-__all__ = ["Manifest", "config_map", "labels", "placed", "pod", "pods", "service"]
+__all__ = ["Manifest", "config_map", "placed", "pod", "pods", "service"]
 
 Manifest = dict[str, Any]
-
-
-def labels(job: Job) -> dict[str, str]:
-    """Labels of everything that belongs to a job."""
-    return {LABEL_MANAGED_BY: MANAGER, LABEL_KIND: job.kind, LABEL_JOB: job.metadata.name}
 
 
 def config_map(job: Job) -> Manifest:
@@ -45,7 +37,7 @@ def config_map(job: Job) -> Manifest:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            **_metadata(job, shared_name(kind_of(job), job.metadata.name)),
+            **owned.metadata(job, shared_name(kind_of(job), job.metadata.name)),
             "annotations": {ANNOTATION_DIGEST: spec_digest(job)},
         },
         "immutable": True,
@@ -58,7 +50,7 @@ def service(job: Job) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(job, shared_name(kind_of(job), job.metadata.name)),
+        "metadata": owned.metadata(job, shared_name(kind_of(job), job.metadata.name)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -105,7 +97,7 @@ def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manife
     pool = NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
     role = _role(placed(job, attempt=attempt, config=config), job, attempt=attempt, index=index)
     template = job.spec.pod_template
-    metadata = _metadata(job, name)
+    metadata = owned.metadata(job, name)
     # What the administrator says in a pool goes before what the job says.
     metadata["labels"] = {
         **template.labels,
@@ -153,25 +145,6 @@ def _role(app: AppDef, job: Job, *, attempt: int, index: int) -> Role:
     )
     (role,) = app.roles
     return values.apply(role)
-
-
-def _metadata(job: Job, name: str) -> Manifest:
-    assert job.metadata.uid is not None  # jobs come from the API server here
-    return {
-        "name": name,
-        "namespace": job.metadata.namespace,
-        "labels": labels(job),
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": job.kind,
-                "name": job.metadata.name,
-                "uid": job.metadata.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
-    }
 
 
 def _tolerations(job: Job, pool: NodePool, config: OperatorConfig) -> list[Manifest]:

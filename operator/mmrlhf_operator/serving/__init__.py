@@ -1,1 +1,1 @@
-"""What is served over HTTP: progress from pods, health."""
+"""What is served over HTTP: progress from pods, health; and who is let in."""

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from mmrlhf_operator.serving.door import Door, Limits
+
 __all__ = ["HEALTH_PATH", "READY_PATH", "serve_health"]
 
 HEALTH_PATH = "/healthz"
@@ -44,11 +46,5 @@ async def serve_health(address: str, *, well: Probe, ready: Probe) -> AsyncItera
     app = web.Application()
     app.router.add_get(HEALTH_PATH, answer(well))
     app.router.add_get(READY_PATH, answer(well, ready))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        host, _, port = address.rpartition(":")
-        await web.TCPSite(runner, host or None, int(port)).start()
+    async with Door(Limits()).opened(app, address):
         yield
-    finally:
-        await runner.cleanup()

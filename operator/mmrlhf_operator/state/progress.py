@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from mmrlhf_api.progress import FIGURES, STEP, EventName, is_number
+from mmrlhf_api.plain_text import make_safe
+from mmrlhf_api.progress import FIGURES, MAX_FIGURE, STEP, EventName, is_number
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ProgressReport
 
@@ -107,12 +108,15 @@ def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:
 
 
 def _stage(value: object) -> str | None:
-    return value[:256] if isinstance(value, str) and value else None
+    return make_safe(value[:256])[:256] if isinstance(value, str) and value else None
 
 
 def _metrics(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping):
         return {}
-    named = ((str(name)[:256], figure) for name, figure in value.items() if name)
-    first = list(named)[:_MAX_METRICS]
-    return {name: float(figure) for name, figure in first if is_number(figure)}
+    first = [(name, figure) for name, figure in value.items() if name][:_MAX_METRICS]
+    return {
+        make_safe(str(name)[:256])[:256]: float(figure)
+        for name, figure in first
+        if is_number(figure) and abs(figure) <= MAX_FIGURE
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from mmrlhf_operator.state.pods import PodView
-from mmrlhf_operator.state.views import ConfigMapView, ServiceView
+from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 
 __all__ = ["Key", "Store"]
 
@@ -42,3 +42,6 @@ class Store(Protocol):
 
     def config_map(self, key: Key, uid: str) -> ConfigMapView | None:
         """Its ConfigMap."""
+
+    def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
+        """Its NetworkPolicy."""

@@ -23,7 +23,7 @@ __all__ = ["Sweep"]
 
 _LOG = logging.getLogger(__name__)
 _ROOTS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(CHILDREN, "/api/v1"),
+    **{plural: child.root for plural, child in CHILDREN.items()},
     **{kind.plural: f"/apis/{API_VERSION}" for kind in KINDS.values()},
 }
 

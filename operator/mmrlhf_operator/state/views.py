@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from mmrlhf_api import Job, JobFileError, JobStatus, Kind, Need, parse_job
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.runs import RunLayout
+from mmrlhf_api.sizes import size_problem
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.kube.timestamps import parse_time
+from mmrlhf_operator.state.bodies import LAST_APPLIED, TOO_LARGE, pack_text, unpack_text
 from mmrlhf_operator.state.pods import PodView
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "DependencyView",
     "Finding",
     "JobView",
+    "NetworkPolicyView",
     "Observed",
     "ProgressReport",
     "ServiceView",
@@ -39,9 +42,6 @@ ANNOTATION_DIGEST = "mmrlhf.io/spec-digest"
 """Annotation of a job's ConfigMap: digest of the spec that was accepted."""
 JOB_FILE = "job.json"
 """Key of a job's ConfigMap: the job as it was accepted."""
-
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's own notes; a copy of the spec that says nothing about it."""
 
 
 class StatusUnreadableError(OperatorError):
@@ -120,11 +120,13 @@ class JobView:
 
 
 def _parse(body: Mapping[str, Any], kind: Kind) -> tuple[Job | None, str | None]:
+    if TOO_LARGE in body:
+        return None, f"spec: {size_problem(body[TOO_LARGE])}"
     metadata = {k: v for k, v in body.get("metadata", {}).items() if k != "managedFields"}
     metadata["annotations"] = {
         key: value
         for key, value in (metadata.get("annotations") or {}).items()
-        if key != _LAST_APPLIED
+        if key != LAST_APPLIED
     }
     document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
     document["spec"] = body.get("spec", {})
@@ -143,21 +145,31 @@ class ServiceView:
     owner: str | None
 
     @classmethod
-    def read(cls, body: Mapping[str, Any]) -> ServiceView:
+    def read(cls, body: Mapping[str, Any]) -> Self:
         """Read an object of the API server."""
         metadata = body["metadata"]
         return cls(name=metadata["name"], uid=metadata["uid"], owner=owner_uid(body))
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkPolicyView(ServiceView):
+    """The NetworkPolicy of a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConfigMapView:
-    """The ConfigMap of a job: what was accepted."""
+    """The ConfigMap of a job: what was accepted, compressed."""
 
     name: str
     uid: str
     owner: str | None
     digest: str
-    job_json: str
+    packed: bytes
+
+    @property
+    def job_json(self) -> str:
+        """The job as it was accepted."""
+        return unpack_text(self.packed)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> ConfigMapView:
@@ -168,7 +180,7 @@ class ConfigMapView:
             uid=metadata["uid"],
             owner=owner_uid(body),
             digest=(metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, ""),
-            job_json=(body.get("data") or {}).get(JOB_FILE, ""),
+            packed=pack_text((body.get("data") or {}).get(JOB_FILE, "")),
         )
 
 
@@ -263,6 +275,7 @@ class Observed:
         pods: Pods that the job owns, of any attempt.
         service: Its Service.
         config_map: Its ConfigMap.
+        network_policy: Its NetworkPolicy.
         dependency: The job that it names, None when there is none of that name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
@@ -277,6 +290,7 @@ class Observed:
     pods: tuple[PodView, ...] = ()
     service: ServiceView | None = None
     config_map: ConfigMapView | None = None
+    network_policy: NetworkPolicyView | None = None
     dependency: DependencyView | None = None
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()

@@ -72,8 +72,8 @@ class Watchdog:
         for kind in KINDS.values():
             for scope in [f"namespaces/{name}/" for name in self._namespaces] or [""]:
                 path = f"/apis/{API_VERSION}/{scope}{kind.plural}"
-                for item in (await self._api.get(path)).get("items", ()):
-                    metadata = item["metadata"]
+                fields = ("namespace", "name", "resourceVersion")
+                for metadata in await self._api.all_metadata(path, fields):
                     key = Key(kind.name, metadata["namespace"], metadata["name"])
                     found[key] = metadata["resourceVersion"]
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import kopf
@@ -17,27 +18,54 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
+from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.session import connect
 from mmrlhf_operator.state.store import Key
-from mmrlhf_operator.state.views import ConfigMapView, ServiceView
+from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 
-__all__ = ["CHILDREN", "SELECTOR", "IndexStore", "Pump"]
+__all__ = ["CHILDREN", "NETWORK_POLICIES", "SELECTOR", "Child", "IndexStore", "Pump"]
 
 _LOG = logging.getLogger(__name__)
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
-CHILDREN: Mapping[str, type[PodView | ServiceView | ConfigMapView]] = {
-    "pods": PodView,
-    "services": ServiceView,
-    "configmaps": ConfigMapView,
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A kind of objects that belong to jobs.
+
+    Attributes:
+        view: What is kept of one.
+        group: Its API group; empty for the core.
+    """
+
+    view: type[PodView | ServiceView | ConfigMapView]
+    group: str = ""
+
+    @property
+    def root(self) -> str:
+        """Path below which the API server has them."""
+        return f"/apis/{self.group}/v1" if self.group else "/api/v1"
+
+
+NETWORK_POLICIES = "networkpolicies"
+CHILDREN: Mapping[str, Child] = {
+    "pods": Child(view=PodView),
+    "services": Child(view=ServiceView),
+    "configmaps": Child(view=ConfigMapView),
+    NETWORK_POLICIES: Child(view=NetworkPolicyView, group="networking.k8s.io"),
 }
+"""By plural, which is the name of the index as well."""
 _DEPENDENTS = "dependents"
 _GRACE = 1.05
 _CONNECT_SECONDS = 30.0
+_PAGE = 10
+_IDLE_SECONDS = 0.1
 
 
 class IndexStore:
-    """The `Store` that kopf's indices are."""
+    """The `Store` that kopf's indices are; jobs are packed there."""
 
     def __init__(self) -> None:
         self._indices: Mapping[str, Any] = {}
@@ -50,11 +78,12 @@ class IndexStore:
     def keys(self) -> Iterable[Key]:
         """See `Store`."""
         keys = [key for kind in KINDS.values() for key in self._indices.get(kind.plural, ())]
-        return [key for key in keys if self.job(key) is not None]
+        return [key for key in keys if self._of(KINDS[key.kind].plural, key)]
 
     def job(self, key: Key) -> dict[str, Any] | None:
         """See `Store`."""
-        return next(iter(self._of(KINDS[key.kind].plural, key)), None)
+        found = next(iter(self._of(KINDS[key.kind].plural, key)), None)
+        return found.body() if isinstance(found, PackedJob) else found
 
     def dependents(self, key: Key) -> Iterable[Key]:
         """See `Store`."""
@@ -71,6 +100,11 @@ class IndexStore:
     def config_map(self, key: Key, uid: str) -> ConfigMapView | None:
         """See `Store`."""
         return next((entry for entry in self._of("configmaps", key) if entry.owner == uid), None)
+
+    def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
+        """See `Store`."""
+        found = self._of(NETWORK_POLICIES, key)
+        return next((entry for entry in found if entry.owner == uid), None)
 
     def held(self, plural: str) -> Mapping[str, Key]:
         """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
@@ -97,6 +131,7 @@ class Pump:
         enqueue: Called with the key of a job that something happened to.
         namespaces: Namespaces to watch; none means all.
         seconds: After which a watch is made anew.
+        without: Plurals of `CHILDREN` that are not watched.
     """
 
     def __init__(
@@ -106,12 +141,14 @@ class Pump:
         enqueue: Callable[[Key], None],
         namespaces: tuple[str, ...] = (),
         seconds: int,
+        without: Collection[str] = (),
     ) -> None:
         self.store = IndexStore()
         self._seconds = seconds
         self._configuration = configuration
         self._enqueue = enqueue
         self._namespaces = namespaces
+        self._children = {name: one for name, one in CHILDREN.items() if name not in without}
 
     async def run(self, *, ready: asyncio.Event | None = None) -> None:
         """Watch until cancelled.
@@ -138,21 +175,20 @@ class Pump:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(id="login", registry=registry)
-        async def login(**_: object) -> kopf.ConnectionInfo:
-            return await _connection(self._configuration)
+        async def login(**_: object) -> kopf.AiohttpSession:
+            return await connect(self._configuration)
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)
-        for plural, view in CHILDREN.items():
-            self._watch_children(registry, plural, view)
+        for plural, child in self._children.items():
+            self._watch_children(registry, plural, child)
         return registry
 
     def _watch_jobs(self, registry: kopf.OperatorRegistry, plural: str, kind: str) -> None:
         # The id is the name of the index; kopf would take the function's qualified name.
         @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
-        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, dict[str, Any]]:
-            metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-            return {_key(kind, body): {**body, "metadata": metadata}}
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, PackedJob]:
+            return {_key(kind, body): PackedJob.pack(body)}
 
         @kopf.index(GROUP, VERSION, plural, id=_DEPENDENTS, registry=registry)
         async def depend(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
@@ -164,18 +200,15 @@ class Pump:
             self._attach(kwargs)
             self.wake(_key(kind, body))
 
-    def _watch_children(
-        self,
-        registry: kopf.OperatorRegistry,
-        plural: str,
-        view: type[PodView | ServiceView | ConfigMapView],
-    ) -> None:
-        @kopf.index("v1", plural, id=plural, registry=registry)
+    def _watch_children(self, registry: kopf.OperatorRegistry, plural: str, child: Child) -> None:
+        place = (child.group, "v1") if child.group else ("v1",)
+
+        @kopf.index(*place, plural, id=plural, registry=registry)
         async def index(body: Mapping[str, Any], **_: object) -> dict[Key, Any] | None:
-            key, read = _job_of(body), view.read(body)
+            key, read = _job_of(body), child.view.read(body)
             return None if key is None or read is None else {key: read}
 
-        @kopf.on.event("v1", plural, id=f"{plural}-event", registry=registry)
+        @kopf.on.event(*place, plural, id=f"{plural}-event", registry=registry)
         async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
             self._attach(kwargs)
             key = _job_of(body)
@@ -183,7 +216,7 @@ class Pump:
                 self._enqueue(key)
 
     def _attach(self, kwargs: Mapping[str, Any]) -> None:
-        names = (*(kind.plural for kind in KINDS.values()), *CHILDREN, _DEPENDENTS)
+        names = (*(kind.plural for kind in KINDS.values()), *self._children, _DEPENDENTS)
         self.store.attach({name: kwargs[name] for name in names})
 
 
@@ -215,22 +248,10 @@ def _settings(seconds: int) -> kopf.OperatorSettings:
     settings.watching.server_timeout = seconds  # an integer: it is a query parameter
     settings.watching.client_timeout = seconds * _GRACE + 1.0
     settings.watching.connect_timeout = _CONNECT_SECONDS
+    # Whoever may create jobs decides how large they are: lists come in pages, and the last event of
+    # an object is not held for seconds in case another one follows.
+    settings.watching.chunk_size = _PAGE
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     for plural in CHILDREN:
         settings.watching.label_selectors[plural] = SELECTOR
     return settings
-
-
-async def _connection(configuration: client.Configuration) -> kopf.ConnectionInfo:
-    """The same credentials as the operator's own requests have, read anew each time."""
-    token = await configuration.get_api_key_with_prefix("BearerToken")
-    scheme, _, value = (token or "").rpartition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        ca_data=configuration.ca_cert_data,
-        insecure=not configuration.verify_ssl,
-        scheme=scheme or None,
-        token=value or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-    )

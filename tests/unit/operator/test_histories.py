@@ -31,6 +31,7 @@ _POLICIES = st.fixed_dictionaries(
         "cleanPodPolicy": st.sampled_from(["Running", "All", "None"]),
     },
     optional={
+        "maxFreeRestarts": st.sampled_from([0, 1, 5]),
         "suspend": st.booleans(),
         "activeDeadlineSeconds": st.sampled_from([50, 500]),
         "pendingDeadlineSeconds": st.sampled_from([30, 300]),
@@ -226,6 +227,8 @@ class History(RuleBasedStateMachine):
     def remove_an_object(self, service: bool) -> None:
         if service:
             self.there.service = None
+        else:
+            self.there.network_policy = None
 
     @rule(pods=st.sampled_from([None, 0, 1, 2]))
     def set_quota(self, pods: int | None) -> None:
@@ -283,6 +286,8 @@ class History(RuleBasedStateMachine):
             assert after.get("restarts", 0) >= before.get("restarts", 0)
         limit = self.there.body["spec"]["runPolicy"]["maxRestarts"]
         assert after.get("restarts", 0) <= limit
+        free = self.there.body["spec"]["runPolicy"].get("maxFreeRestarts", 100)
+        assert after.get("freeRestarts", 0) <= free
         if after.get("phase") in TERMINAL and self.ended is None:
             self.ended = dict(after)
         conditions = self.there.conditions

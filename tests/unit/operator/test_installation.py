@@ -59,7 +59,33 @@ def test_the_pod_meets_the_restricted_standard(folder: str) -> None:
 def test_an_operator_for_one_namespace_has_nothing_outside_of_it() -> None:
     assert {body["metadata"]["namespace"] for body in objects("namespace")} == {"mmrlhf"}
     kinds = [body["kind"] for body in objects("namespace")]
-    assert sorted(kinds) == ["Deployment", "Role", "RoleBinding", "ServiceAccount"]
+    assert sorted(kinds) == [
+        "Deployment",
+        "NetworkPolicy",
+        "Role",
+        "RoleBinding",
+        "ServiceAccount",
+    ]
+
+
+@pytest.mark.parametrize("folder", ["cluster", "namespace"])
+def test_the_operator_is_reached_by_pods_of_jobs_and_only_where_it_takes_progress(
+    folder: str,
+) -> None:
+    (policy,) = [body for body in objects(folder) if body["kind"] == "NetworkPolicy"]
+    pod = deployment(folder)["spec"]["template"]
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    assert chosen.items() <= pod["metadata"]["labels"].items()
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (container,) = pod["spec"]["containers"]
+    open_at = [one["containerPort"] for one in container["ports"] if one["name"] == "progress"]
+    assert [one["port"] for rule in policy["spec"]["ingress"] for one in rule["ports"]] == open_at
+    for rule in policy["spec"]["ingress"]:
+        (peers,) = rule["from"]
+        assert peers["namespaceSelector"] == {}
+        assert peers["podSelector"]["matchLabels"] == {
+            "app.kubernetes.io/managed-by": "mmrlhf-operator"
+        }
 
 
 def test_nothing_is_granted_by_wildcard() -> None:
@@ -149,6 +175,7 @@ def test_the_bundle_is_the_kinds_and_the_operator_for_the_whole_cluster() -> Non
 SERVED = {
     "v1": {"Namespace", "ServiceAccount", "ConfigMap", "Service"},
     "apps/v1": {"Deployment"},
+    "networking.k8s.io/v1": {"NetworkPolicy"},
     "rbac.authorization.k8s.io/v1": {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
     "apiextensions.k8s.io/v1": {"CustomResourceDefinition"},
 }

@@ -24,7 +24,7 @@ def _created(there: World) -> list[str]:
 def test_a_new_job_gets_its_objects_in_one_go(kind: str) -> None:
     there = World(job_body(kind, resources__nodes=2))
     short = KINDS[kind].short_name
-    assert _created(there) == [f"{short}-demo", f"{short}-demo", "demo-0-0", "demo-0-1"]
+    assert _created(there) == [*[f"{short}-demo"] * 3, "demo-0-0", "demo-0-1"]
     made = there.settle()
     assert there.status["phase"] == "Pending"
     assert there.status["reason"] == "WaitingForPods"
@@ -232,7 +232,7 @@ def test_a_pod_that_someone_deletes_restarts_the_gang() -> None:
 
 def test_a_pod_that_was_never_there_is_created() -> None:
     there = world()
-    there.reconcile(steps=4)  # status, ConfigMap, Service, one pod; then a crash
+    there.reconcile(steps=5)  # status, ConfigMap, NetworkPolicy, Service, one pod; then a crash
     assert set(there.pods) == {"demo-0-0"}
     there.run()
     there.settle()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_operator.errors import UnreachableError
-from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.api import PAGE, Api
 from mmrlhf_operator.kube.transport import Request, Response
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
@@ -91,8 +91,9 @@ async def test_lists_are_of_metadata_as_it_is_now_and_only_where_something_is_he
         "/api/v1/namespaces/default/services"
     ]
     (request,) = world.server.requests
-    # Neither a version, which would allow an old answer, nor a limit, which would allow a part.
-    assert request.query == {"labelSelector": "app.kubernetes.io/managed-by=mmrlhf-operator"}
+    # No version, which would allow an old answer.
+    selector = "app.kubernetes.io/managed-by=mmrlhf-operator"
+    assert request.query == {"labelSelector": selector, "limit": str(PAGE)}
     assert request.accept.startswith("application/json;as=PartialObjectMetadataList;")
 
 

@@ -23,6 +23,7 @@ from mmrlhf_operator.state.views import (
     DependencyView,
     Finding,
     JobView,
+    NetworkPolicyView,
     Observed,
     ProgressReport,
     ServiceView,
@@ -59,6 +60,7 @@ class World:
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     service: dict[str, Any] | None = None
     config_map: dict[str, Any] | None = None
+    network_policy: dict[str, Any] | None = None
     reward_job: dict[str, Any] | None = None
     check: CheckResult | None = None
     progress: ProgressReport | None = None
@@ -94,6 +96,9 @@ class World:
             pods=tuple(view for view in views if view is not None),
             service=None if self.service is None else ServiceView.read(self.service),
             config_map=None if self.config_map is None else ConfigMapView.read(self.config_map),
+            network_policy=(
+                None if self.network_policy is None else NetworkPolicyView.read(self.network_policy)
+            ),
             dependency=None if self.reward_job is None else DependencyView.read(self.reward_job),
             check=self.check,
             conflicts=self.conflicts,
@@ -271,6 +276,8 @@ class World:
                 self.pods[body["metadata"]["name"]] = {**body, "status": {"phase": "Pending"}}
         elif body["kind"] == "Service":
             self.service = self.service or body
+        elif body["kind"] == "NetworkPolicy":
+            self.network_policy = self.network_policy or body
         else:
             self.config_map = self.config_map or body
 
