@@ -78,7 +78,6 @@ class Door:
             app,
             access_log=None,
             handler_cancellation=True,  # nobody waits for the answer any more
-            keepalive_timeout=self._limits.head_seconds,
             lingering_time=_LINGER_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             auto_decompress=False,  # a small body stays one
