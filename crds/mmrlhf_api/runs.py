@@ -7,7 +7,9 @@
         metrics.jsonl            one row a step
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
+        claim.json               the attempt that may write here
         checkpoints/step-.../
+        results/<attempt>/       the results of an attempt until they are put in place
     <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
     <artifacts>/cache/reward/    scores of a reward model, likewise
 """
@@ -60,6 +62,11 @@ class RunLayout:
     def attempts(self) -> str:
         """Every start of the run."""
         return f"{self.prefix}/attempts.json"
+
+    @property
+    def claim(self) -> str:
+        """The attempt that may write the run."""
+        return f"{self.prefix}/claim.json"
 
     @staticmethod
     def cache(kind: str, digest: str) -> str:

@@ -11,6 +11,8 @@
         media/                   media that lay within shards, named by their digest
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
+        claim.json               the attempt that may write here
+        results/<attempt>/       the results of an attempt until they are put in place
         work/<stage>/<part>/     what each stage has finished
     <artifacts>/embeddings/      vectors by content, shared by runs with the same encoder
 """

@@ -3,8 +3,9 @@
 ``python -m mmrlhf_jobs <step> ...``: run a step around training, such as ``score``; ``--help`` says
 what it takes. ``python -m mmrlhf_jobs step FILE``: the same from a file.
 
-Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 141 another process of the job is gone,
-143 stopped as asked, with what is done kept, 157 the object store is away.
+Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 129 another attempt of the same run has
+taken over, 141 another process of the job is gone, 143 stopped as asked, with what is done kept,
+157 the object store is away.
 Errors are one line on stderr and the termination file; tracebacks are for bugs alone.
 """
 

@@ -13,6 +13,7 @@
         |   +-- DamagedError              what is there is not what was written
         |   +-- StorageFullError          no space is left
         |   +-- StorageUnavailableError   exit 157: the store is away; another attempt may do
+        +-- SupersededError   exit 129: another attempt has taken the run over
         +-- EndpointError     a model server that is asked over HTTP
         +-- TrainingError     the optimisation itself
 
@@ -39,6 +40,7 @@ __all__ = [
     "StorageError",
     "StorageFullError",
     "StorageUnavailableError",
+    "SupersededError",
     "TrainingError",
 ]
 
@@ -137,6 +139,12 @@ class StorageUnavailableError(StorageError):
     """The object store was away for longer than the run waits for it."""
 
     ending = Ending.STORAGE_UNAVAILABLE
+
+
+class SupersededError(RunError):
+    """Another attempt of the same run has started; this one must not write any more."""
+
+    ending = Ending.SUPERSEDED
 
 
 class EndpointError(RunError):

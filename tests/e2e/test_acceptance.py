@@ -28,7 +28,7 @@ from tests.s3.server import S3Server
 pytestmark = pytest.mark.cluster
 
 STEPS = 80
-CHECKPOINT = re.compile(r"/checkpoints/step-0*(\d+)/complete/")
+CHECKPOINT = re.compile(r"/checkpoints/step-0*(\d+)-[\w-]+/complete/")
 WEIGHTS = "model.safetensors"
 
 

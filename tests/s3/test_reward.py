@@ -43,7 +43,7 @@ def align_by_a_trained_judge(world: World, inputs: str, artifacts: dict[str, str
 def files(folder: Path) -> Files:
     """Contents by name; the scores are kept by a digest that knows where the base model was."""
     return {
-        re.sub(r"(?<=cache/reward/)\w+", "-", str(path.relative_to(folder))): path.read_bytes()
+        re.sub(r"(?<=cache/reward/)\w+/\w+", "-", str(path.relative_to(folder))): path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith(".")
     }

@@ -23,6 +23,7 @@ class TrainingContext:
         progress: Where live events go.
         interruption: Whether the process was asked to stop.
         fresh: Forget earlier starts of the same run.
+        attempt: Number that the operator gave to this start, from 0; 0 on a laptop.
         clock: Tells the time.
     """
 
@@ -31,4 +32,5 @@ class TrainingContext:
     progress: Progress = field(default_factory=NoProgress)
     interruption: Interruption = field(default_factory=Interruption)
     fresh: bool = False
+    attempt: int = 0
     clock: Clock = utc_now

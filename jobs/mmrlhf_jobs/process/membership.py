@@ -11,7 +11,7 @@ from typing import TextIO
 
 from transformers.utils import logging
 
-from mmrlhf_api.constants import ENV_FRESH
+from mmrlhf_api.constants import ENV_ATTEMPT, ENV_FRESH
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.ending import end
 from mmrlhf_jobs.process.gang import Runtime
@@ -42,6 +42,7 @@ def run_in_gang(work: Callable[[TrainingContext], None], *, log: TextIO | None =
             progress=progress_from_environment(log=log),
             interruption=interruption,
             fresh=bool(os.environ.get(ENV_FRESH)),
+            attempt=int(os.environ.get(ENV_ATTEMPT) or 0),
         )
         try:
             # What went wrong is told before anybody waits for processes that may be gone.

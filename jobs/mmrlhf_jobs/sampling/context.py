@@ -16,6 +16,8 @@ from mmrlhf_jobs.process.shared_work import SharedWork
 from mmrlhf_jobs.sampling.budgets import Limits
 from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Claim
+from mmrlhf_jobs.storage.results import Results
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["EFFORT", "StageProgress", "Stages"]
@@ -89,8 +91,11 @@ class Stages:
         self.context = context
         self.options = options
         self.runtime = context.runtime
-        self.store = ArtifactStore(job.spec.artifacts.uri, options)
         self.layout = SamplingLayout.of(job)
+        store = ArtifactStore(job.spec.artifacts.uri, options)
+        self.claim = Claim(store, self.layout.run.claim, attempt=context.attempt)
+        self.store = store.guarded(self.claim.check)
+        self.results = Results(self.store, self.layout.run.prefix, self.claim)
         failures = job.spec.failures
         self.limits = Limits(failures.max_fraction, failures.per_reason)
         self.scratch = context.scratch / f"rank-{self.runtime.rank}"

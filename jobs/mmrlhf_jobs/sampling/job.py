@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -34,7 +33,6 @@ from mmrlhf_jobs.sampling.selection.quotas import Quotas, plan_quotas
 from mmrlhf_jobs.sampling.selection.records import write_block
 from mmrlhf_jobs.sampling.selection.statistics import make_statistics
 from mmrlhf_jobs.sampling.selection.table import Candidates
-from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import locate
 
 __all__ = ["REASONS", "sample"]
@@ -74,6 +72,8 @@ class _Run:
 
     def run(self) -> None:
         stages = self._stages
+        self._runtime.on_main(stages.store.check_writable)
+        stages.claim.join(self._runtime.on_main(stages.claim.take))
         self._runtime.on_main(self._begin)
         try:
             outcome, clustered = self._choose()
@@ -92,9 +92,9 @@ class _Run:
 
     def _begin(self) -> None:
         stages = self._stages
-        stages.store.check_writable()
         if stages.context.fresh:
-            stages.store.remove(stages.layout.run.prefix)
+            stages.store.remove(stages.layout.run.prefix, but=stages.layout.run.claim)
+        stages.results.settle()
         self._attempts.begin(processes=self._runtime.world_size)
 
     def _choose(self) -> tuple[Outcome, stage.Clustered]:
@@ -190,17 +190,21 @@ class _Run:
         """Keep a medium beside the records; named by content, so once is enough."""
         stages = self._stages
         relative = f"media/{name}"
-        uri = f"{stages.store.uri}/{stages.layout.at(relative)}"
-        location = locate(uri, stages.options)
+        key = stages.layout.at(relative)
+        location = locate(f"{stages.store.uri}/{key}", stages.options)
         if not location.fs.exists(location.path):
-            with new_file(uri, stages.options) as path:
-                Path(path).write_bytes(content)
+            with stages.store.new_file(key) as path:
+                path.write_bytes(content)
         return relative
 
     def _publish(self, outcome: Outcome, clustered: stage.Clustered) -> dict[str, float]:
         """Results first: a report that cannot be drawn must not cost them."""
         digest = write_results(self._stages, outcome)
-        draw(self._stages, outcome, clustered)
+        try:
+            draw(self._stages, outcome, clustered)
+        except Exception:
+            self._stages.results.show()
+            raise
         return write_manifest(self._stages, outcome, digest, self._end("Succeeded"))
 
     def _check_pools(

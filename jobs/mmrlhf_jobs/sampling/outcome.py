@@ -23,7 +23,6 @@ from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES, Quotas
 from mmrlhf_jobs.sampling.selection.records import RECORDS_FILE
 from mmrlhf_jobs.sampling.selection.statistics import Statistics, paper_deviation
 from mmrlhf_jobs.sampling.selection.table import Candidates
-from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["Outcome", "write_manifest", "write_results"]
 
@@ -66,14 +65,14 @@ def write_results(stages: Stages, outcome: Outcome) -> str:
 
     Memory is that of the chosen records.
     """
-    store, layout = stages.store, stages.layout
-    with new_file(f"{store.uri}/{layout.at('queries.jsonl')}", stages.options) as path:
+    results = stages.results
+    with results.new_file("queries.jsonl") as path:
         digest = hashlib.sha256()
         with path.open("wb") as file:
             for line in _lines(outcome):
                 digest.update(line)
                 file.write(line)
-    with new_file(f"{store.uri}/{layout.at('selection.parquet')}", stages.options) as path:
+    with results.new_file("selection.parquet") as path:
         pq.write_table(_selection(outcome), path, compression="zstd")
     statistics = {
         "schema": "mmrlhf.io/sampling-statistics/v1",
@@ -84,14 +83,14 @@ def write_results(stages: Stages, outcome: Outcome) -> str:
             for name, (there, exact, off) in paper_deviation().items()
         },
     }
-    store.write_text(layout.at("statistics.json"), _json(statistics))
+    results.write_text("statistics.json", json.dumps(statistics, indent=2, sort_keys=True) + "\n")
     return digest.hexdigest()
 
 
 def write_manifest(
     stages: Stages, outcome: Outcome, queries: str, attempts: Sequence[dict[str, Any]]
 ) -> dict[str, float]:
-    """Write the record of the run, after everything else; return the figures of the status.
+    """Write the record of the run and put all in place; return the figures of the status.
 
     Args:
         stages: The world.
@@ -120,7 +119,7 @@ def write_manifest(
         "environment": environment(),
         "attempts": list(attempts),
     }
-    stages.store.write_text(stages.layout.run.manifest, _json(manifest))
+    stages.results.conclude(manifest)
     return metrics
 
 
@@ -194,7 +193,3 @@ def _input(split: Split, part: Part) -> dict[str, Any]:
         "sha256": part.facts["sha256"],
         "counts": dict(part.counts),
     }
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"

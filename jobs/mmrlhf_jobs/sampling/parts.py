@@ -2,8 +2,9 @@
 
 A part is an artifact (a folder with a commit marker, see ``storage.artifacts``) that holds the
 stage's files and ``part.json``: the key of what it was made from, counts, and facts. A part whose
-key matches is not made again, so a run that was killed goes on where it stopped. One name has one
-writer at a time; different names may be written by different processes at once.
+key matches is not made again, so a run that was killed goes on where it stopped. Parts are kept by
+their content, below their name: several processes may make one at the same time, and what an
+attempt makes that was cut off and comes back is in nobody's way.
 
 A process compares each file with the digest in the marker before it reads it for the first time. A
 part that is damaged loses its marker: the job says so and ends, and its next run makes it anew.
@@ -178,15 +179,29 @@ class Parts:
         Raises:
             DamagedError: Its notes are not what was published.
         """
-        files = self._store.entries(self._at(name))
+        return next(self.find_all(name, key), None)
+
+    def find_all(self, name: str, key: str) -> Iterator[Part]:
+        """All parts of that name that are whole and were made from the same; errors as `find`."""
+        for at in self._store.list_committed(self._at(name)):
+            part = self._read(at, name)
+            if part is not None and part.key == key:
+                yield part
+
+    def forget(self, part: Part) -> None:
+        """Remove a part that no other process of the run may read any more."""
+        self._store.remove(part.uri.removeprefix(self._store.uri).lstrip("/"))
+
+    def _read(self, at: str, name: str) -> Part | None:
+        files = self._store.entries(at)
         if files is None:
             return None
-        uri = f"{self._store.uri}/{self._at(name)}"
-        Part(uri, name, key, {}, {}, tuple(files), self._storage).check(_NOTES)
-        text = self._store.read_text(f"{self._at(name)}/{_NOTES}")
+        uri = f"{self._store.uri}/{at}"
+        Part(uri, name, "", {}, {}, tuple(files), self._storage).check(_NOTES)
+        text = self._store.read_text(f"{at}/{_NOTES}")
         try:
             notes = json.loads(text or "")
-            part = Part(
+            return Part(
                 uri,
                 name,
                 notes["key"],
@@ -197,7 +212,6 @@ class Parts:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"{uri}/{_NOTES} is damaged ({error}); remove the folder") from error
-        return part if part.key == key else None
 
     def get(self, name: str, key: str) -> Part:
         """The part of that name, which an earlier stage has made.
@@ -230,8 +244,7 @@ class Parts:
             notes = {"key": key, "counts": draft.counts, "facts": draft.facts}
             with storage_errors(str(folder), "write"):
                 (folder / _NOTES).write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")
-            self._store.remove(self._at(name))  # one of another key, or what a kill left
-            self._store.publish(folder, self._at(name))
+            self._store.publish_content(folder, self._at(name))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,8 @@
-"""Side-cars that are made once for a data set and kept for every later run of the same inputs."""
+"""Side-cars that are made once for a data set and kept for every later run of the same inputs.
+
+Any number of jobs may share a cache. Each makes a side-car in a place of its own and keeps it by
+its content; who finds that another was faster takes what is there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +43,8 @@ class SidecarCache:
         interruption: Whether this process was asked to stop.
         storage: How to reach an object store.
         tell: Takes a sentence about what is made anew.
+        run: Key of the run, whose later attempts go on with the parts that this one leaves.
+        attempt: Name of this attempt.
     """
 
     store: ArtifactStore
@@ -46,6 +53,8 @@ class SidecarCache:
     interruption: Interruption
     storage: StorageOptions | None
     tell: Callable[[str], None]
+    run: str
+    attempt: str
 
     def find(self, identity: SidecarIdentity, dataset: RankedDataset) -> Sidecar | None:
         """The side-car of a data set, if it was made before; every process must call it.
@@ -53,15 +62,18 @@ class SidecarCache:
         One that is damaged is told and removed, as it can be made anew.
         """
         key = _key(identity, dataset)
-        there, fault = self.runtime.on_main(lambda: self._look(key))
-        if not there:
-            return None
-        faults = [fault, *self.runtime.gather("" if fault else self._fetch(identity, key))]
-        if fault := next((fault for fault in faults if fault), ""):
+        while True:
+            place, fault = self.runtime.on_main(lambda: self._look(key))
+            if place is None:
+                return None
+            faults = [fault, *self.runtime.gather("" if fault else self._fetch(identity, place))]
+            fault = next((fault for fault in faults if fault), "")
+            if not fault:
+                # Of an attempt that stopped before another job was done.
+                self.runtime.on_main(self._parts(identity, key).drop)
+                return self._open(identity, place)
             self.tell(f"cached {identity.kind} values cannot be used and are made anew: {fault}")
-            self.runtime.on_main(lambda: self.store.remove(key))
-            return None
-        return self._open(identity, key)
+            self.runtime.on_main(partial(self.store.remove, place))
 
     def make(
         self,
@@ -73,7 +85,7 @@ class SidecarCache:
     ) -> Sidecar:
         """Make the side-car of a data set; arguments and errors as in `fill_parts`."""
         key = _key(identity, dataset)
-        parts = SidecarParts(f"{self.store.uri}/{key}.parts", identity, storage=self.storage)
+        parts = self._parts(identity, key)
         fill_parts(
             parts,
             dataset,
@@ -83,42 +95,53 @@ class SidecarCache:
             interruption=self.interruption,
         )
 
-        def publish() -> None:
+        def publish() -> str:
             whole = self.scratch / "sidecar-whole"
             shutil.rmtree(whole, ignore_errors=True)
             whole.mkdir(parents=True)
             parts.merge(str(whole / FILE.format(kind=identity.kind)))
-            self.store.publish(whole, key)
+            found = self._published(key) or self.store.publish_content(whole, key)
             parts.remove()
             shutil.rmtree(whole)
+            return found
 
-        self.runtime.on_main(publish)
-        return self._open(identity, key)
+        return self._open(identity, self.runtime.on_main(publish))
 
-    def _look(self, key: str) -> tuple[bool, str]:
-        """Whether something is at a key, and what is wrong with it."""
+    def _parts(self, identity: SidecarIdentity, key: str) -> SidecarParts:
+        """Parts of this run, in a folder of its own."""
+        run = hashlib.sha256(self.run.encode()).hexdigest()[:12]
+        uri = f"{self.store.uri}/{key}.{run}.parts"
+        return SidecarParts(uri, identity, attempt=self.attempt, storage=self.storage)
+
+    def _published(self, key: str) -> str | None:
+        """The first side-car of a key; those of older versions lie at the key itself."""
+        return next(iter(self.store.list_committed(key)), None)
+
+    def _look(self, key: str) -> tuple[str | None, str]:
+        """Where the first side-car of a key is, and what is wrong with it."""
+        place = self._published(key)
         try:
-            return self.store.is_committed(key), ""
+            return (place if place and self.store.is_committed(place) else None), ""
         except DamagedError as error:
-            return True, str(error)
+            return place, str(error)
 
-    def _fetch(self, identity: SidecarIdentity, key: str) -> str:
-        """Fetch what is at a key; say what is wrong with it."""
+    def _fetch(self, identity: SidecarIdentity, place: str) -> str:
+        """Fetch a side-car; say what is wrong with it."""
         try:
-            if not self._file(identity, key).is_file():
-                self.store.fetch(key, self._file(identity, key).parent)
+            if not self._file(identity, place).is_file():
+                self.store.fetch(place, self._file(identity, place).parent)
         except DamagedError as error:
             return str(error)
         return ""
 
-    def _open(self, identity: SidecarIdentity, key: str) -> Sidecar:
-        file = self._file(identity, key)
+    def _open(self, identity: SidecarIdentity, place: str) -> Sidecar:
+        file = self._file(identity, place)
         if not file.is_file():
-            self.store.fetch(key, file.parent)
+            self.store.fetch(place, file.parent)
         return Sidecar.open(str(file), identity)
 
-    def _file(self, identity: SidecarIdentity, key: str) -> Path:
-        folder = self.scratch / "sidecars" / key.rpartition("/")[2]
+    def _file(self, identity: SidecarIdentity, place: str) -> Path:
+        folder = self.scratch / "sidecars" / place.rpartition("/")[2]
         return folder / FILE.format(kind=identity.kind)
 
 

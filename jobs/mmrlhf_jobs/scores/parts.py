@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
+from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.scores.file_format import key_array, open_file
 from mmrlhf_jobs.scores.keys import KEY_BYTES, SidecarIdentity
 from mmrlhf_jobs.scores.writer import SidecarWriter, merge
+from mmrlhf_jobs.storage.folders import remove_paths
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["SidecarParts", "Valued"]
+
+T = TypeVar("T")
 
 _SUFFIX: Final = ".parquet"
 
@@ -39,11 +44,14 @@ class Valued:
 class SidecarParts:
     """Parts of one side-car in a folder of their own.
 
-    Several processes may write at once, as long as no two write the same responses.
+    Several processes may write at once, as long as no two write the same responses. Where another
+    attempt may write at the same time, each has a folder of its own in this one: what `keys` has
+    found there counts, what comes later is left alone.
 
     Args:
         uri: Folder.
         identity: What the values are computed with.
+        attempt: Name of the folder of this attempt; empty: the folder itself is everybody's.
         whole: Side-car that an earlier run has finished, if it has; its values count as done.
         storage: Where the object store is, for ``s3://``.
     """
@@ -53,10 +61,14 @@ class SidecarParts:
         uri: str,
         identity: SidecarIdentity,
         *,
+        attempt: str = "",
         whole: str | None = None,
         storage: StorageOptions | None = None,
     ) -> None:
         self.uri = uri.rstrip("/")
+        self._own = f"{attempt}/" if attempt else ""
+        self._earlier: list[str] = []
+        self._merged: list[str] = []
         self._whole = whole
         self._identity = identity
         self._storage = storage
@@ -68,6 +80,10 @@ class SidecarParts:
         Raises:
             SidecarError: A part belongs to another model, template or data.
         """
+        self._earlier = self._names()
+        return self._while_others_join(self._read_keys)
+
+    def _read_keys(self) -> set[bytes]:
         found: set[bytes] = set()
         for part in self._files():
             file, identity = open_file(part, self._storage)
@@ -88,7 +104,7 @@ class SidecarParts:
             return
         name = hashlib.sha256(b"".join(value.key for value in values)).hexdigest()[:32]
         with SidecarWriter(
-            f"{self.uri}/{name}{_SUFFIX}", self._identity, storage=self._storage
+            f"{self.uri}/{self._own}{name}{_SUFFIX}", self._identity, storage=self._storage
         ) as writer:
             for value in values:
                 writer.write(
@@ -106,13 +122,40 @@ class SidecarParts:
             SidecarError: There are no parts.
             StorageError: The disk is full or the store fails.
         """
-        return merge(self._files(), out, storage=self._storage)
+        return self._while_others_join(lambda: self._merge(out))
+
+    def drop(self) -> None:
+        """Remove all parts, joined or not; nothing there is fine."""
+        self._merged = self._names()
+        self.remove()
 
     def remove(self) -> None:
-        """Remove all parts; nothing there is fine."""
+        """Remove the parts that were joined; nothing there is fine, and so is more."""
         with storage_errors(self.uri, "remove"):
-            if self._location.fs.exists(self._location.path):
-                self._location.fs.rm(self._location.path, recursive=True)
+            if self._location.is_local:
+                folder = Path(self._location.path)
+                files = [folder / name for name in self._merged]
+                above = {parent for file in files for parent in file.relative_to(folder).parents}
+                remove_paths([*files, *(folder / each for each in sorted(above, reverse=True))])
+                return
+            for name in self._merged:
+                self._location.fs.rm_file(f"{self._location.path}/{name}")
+
+    def _merge(self, out: str) -> int:
+        files = self._files()
+        number = merge(files, out, storage=self._storage)
+        self._merged = [file.removeprefix(f"{self.uri}/") for file in files if file != self._whole]
+        return number
+
+    def _while_others_join(self, read: Callable[[], T]) -> T:
+        """Read again if parts are gone that were there: another has joined them to the whole."""
+        while True:
+            files = self._files()
+            try:
+                return read()
+            except StorageError:
+                if self._files() == files:
+                    raise
 
     def _files(self) -> list[str]:
         files = []
@@ -120,12 +163,23 @@ class SidecarParts:
             location = locate(self._whole, self._storage)
             with storage_errors(self._whole, "read"):
                 files += [self._whole] if location.fs.exists(location.path) else []
+        there = self._names()
+        if self._own:
+            counts = {*self._earlier, *(name for name in there if name.startswith(self._own))}
+            there = [name for name in there if name in counts]
+        return files + [f"{self.uri}/{name}" for name in there]
+
+    def _names(self) -> list[str]:
+        """Paths of all parts in the folder, sorted."""
         with storage_errors(self.uri, "list"):
             try:
                 paths = self._location.fs.find(self._location.path)
             except (FileNotFoundError, NotADirectoryError):
                 paths = []
-        names = sorted(str(path).rpartition("/")[2] for path in paths)
+        names = [str(path).removeprefix(self._location.path).lstrip("/") for path in paths]
         # Hidden names are files on their way; some stores list the folder itself.
-        done = [name for name in names if name.endswith(_SUFFIX) and not name.startswith(".")]
-        return files + [f"{self.uri}/{name}" for name in done]
+        return sorted(
+            name
+            for name in names
+            if name.endswith(_SUFFIX) and not name.rpartition("/")[2].startswith(".")
+        )

@@ -6,25 +6,35 @@ one, made durable, and renamed into place. An object store has no rename: the fi
 under the key, and ``COMMITTED`` last. Until that is there, the artifact does not exist for
 readers.
 
-One key has one writer at a time; different keys may be written by different processes at once.
+A key has one writer: it is part of what belongs to one attempt (see `mmrlhf_jobs.storage.claims`).
+What several writers may make at once is published by its content (`ArtifactStore.publish_content`).
+Nobody removes or replaces what may be another writer's.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
-from mmrlhf_jobs.errors import DamagedError, InputError, StorageError
+from mmrlhf_jobs.errors import DamagedError, InputError, JobError, StorageError, SupersededError
+from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.folders import (
     FileEntry,
+    copy_folder,
     copy_stream,
+    file_sizes,
     hidden,
     list_files,
+    list_tree,
+    move_file,
+    move_folder,
+    read_entry,
+    remove_paths,
     remove_tree,
-    sync_file,
-    sync_folder,
     write_durably,
 )
 from mmrlhf_jobs.storage.marker import (
@@ -38,6 +48,10 @@ from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = ["ArtifactStore"]
 
+_COPY_AT_ONCE: Final = 5 * 2**30
+"""Bytes that S3 copies by one request; larger objects are copied in parts."""
+_COPY_PART: Final = 2**30
+
 
 class ArtifactStore:
     """Artifacts and small text files below one URI.
@@ -48,11 +62,26 @@ class ArtifactStore:
     Args:
         uri: Folder: a path, ``file://`` or ``s3://``.
         options: Where the object store is, for ``s3://``.
+        guard: Called before each write and removal; raises SupersededError if there must be none.
     """
 
-    def __init__(self, uri: str, options: StorageOptions | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        options: StorageOptions | None = None,
+        *,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
         self.uri = uri.rstrip("/") or "/"
+        self._options = options
         self._root = locate(self.uri, options)
+        self._guard = guard
+        # s3fs asks for the size first, to read large files in parts.
+        self._in_one = {"max_concurrency": 1} if self.uri.startswith("s3") else {}
+
+    def guarded(self, guard: Callable[[], None]) -> ArtifactStore:
+        """The same store for a writer that may be superseded."""
+        return ArtifactStore(self.uri, self._options, guard=guard)
 
     def publish(self, local_dir: str | Path, key: str) -> str:
         """Make the files of a local folder visible at a key, all at once.
@@ -69,21 +98,30 @@ class ArtifactStore:
         """
         files = self._publishable(Path(local_dir), key)
         if (committed := self.entries(key)) is not None:
-            if committed != _digests(files):
-                raise StorageError(
-                    f"{self._uri(key)} is already published with other content; remove it first"
-                )
+            self._check_same(key, committed, _digests(files))
             return digest_of_files(committed)
         if nested := self.list_committed(key):
             raise StorageError(
                 f"{self._uri(key)} cannot be an artifact, because it holds {nested[0]}"
             )
-        with storage_errors(self._uri(key), "write"):
-            if self._root.is_local:
-                entries = self._publish_locally(files, Path(self._path(key)))
-            else:
-                entries = self._upload(files, self._path(key))
-        return digest_of_files(entries)
+        return digest_of_files(self._put_folder(files, key, shared=False))
+
+    def publish_content(self, local_dir: str | Path, key: str) -> str:
+        """Publish a folder below a key, named by its content; return its own key.
+
+        Any number of writers may do so at once: equal contents are one artifact, others stand side
+        by side.
+
+        Raises:
+            StorageError: The disk is full, the store fails, or the folder is empty.
+            InputError: The store may not be written.
+        """
+        files = self._publishable(Path(local_dir), key)
+        entries = _digests(files)
+        place = f"{key}/{digest_of_files(entries)[:32]}"
+        if self.entries(place) is None:
+            self._put_folder(files, place, shared=True)
+        return place
 
     def check_publishable(self, local_dir: str | Path, key: str) -> None:
         """Look at a folder as `publish` does, without publishing anything.
@@ -113,8 +151,7 @@ class ArtifactStore:
         target = Path(local_dir)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise StorageError(f"{target}: is not an empty folder, nothing was fetched into it")
-        arriving = target.parent / f".{target.name}.tmp"
-        shutil.rmtree(arriving, ignore_errors=True)
+        arriving = hidden(target)
         try:
             with storage_errors(f"{self._uri(key)} to {target}", "copy"):
                 for entry in entries:
@@ -125,10 +162,6 @@ class ArtifactStore:
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
 
-    def is_committed(self, key: str) -> bool:
-        """Whether a whole artifact is at the key."""
-        return self.entries(key) is not None
-
     def entries(self, key: str) -> list[FileEntry] | None:
         """Files of the artifact at a key, as they were published; None if none is there.
 
@@ -138,28 +171,71 @@ class ArtifactStore:
         text = self.read_text(f"{key}/{MARKER}")
         return None if text is None else parse_marker(text, f"{self._uri(key)}/{MARKER}")
 
+    def is_committed(self, key: str) -> bool:
+        """Whether a whole artifact is at the key."""
+        return self.entries(key) is not None
+
     def local_folder(self, key: str) -> Path | None:
         """Where a key is on this machine; None for an object store."""
         return Path(self._path(key)) if self._root.is_local else None
 
     def list_committed(self, prefix: str = "") -> list[str]:
         """Keys of all artifacts at or below a prefix (a folder), sorted."""
-        found = [path for path in self._find(prefix) if path.rpartition("/")[2] == MARKER]
-        keys = [self._key(path.rpartition("/")[0]) for path in found]
+        found = [key for key in self.sizes(prefix) if f"/{key}".endswith(f"/{MARKER}")]
+        keys = [key.removesuffix(MARKER).rstrip("/") for key in found]
         return sorted(key for key in keys if not any(p.startswith(".") for p in key.split("/")))
 
-    def remove(self, key: str) -> None:
-        """Remove what is at the key and below it, commit markers first; nothing there is fine."""
-        path = self._path(key)
-        with storage_errors(self._uri(key), "remove"):
-            markers = [file for file in self._find(key) if file.endswith(f"/{MARKER}")]
-            for marker in markers:
-                self._root.fs.rm_file(marker)
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Bytes of every file at or below a prefix (a folder), by key; hidden ones too."""
+        return {self._key(path): size for path, size in self._find(prefix).items()}
+
+    def remove(self, key: str, *, but: str | None = None) -> None:
+        """Remove what is at the key and below it, commit markers first; nothing there is fine.
+
+        What is written there after it has been listed stays.
+
+        Args:
+            key: File or folder.
+            but: Key of a file that stays.
+        """
+        kept = None if but is None else self._path(but)
+        if self._root.is_local:
+            with storage_errors(self._uri(key), "list"):
+                found = [str(path) for path in list_tree(Path(self._path(key)))]
+        else:
+            found = list(self._find(key))
+        markers = [path for path in found if path.endswith(f"/{MARKER}")]
+        others = [path for path in found if not path.endswith(f"/{MARKER}") and path != kept]
+        for batch in filter(None, (markers, others)):
+            with self._changing(key, "remove"):
+                if self._root.is_local:
+                    remove_paths(Path(path) for path in batch)
+                else:
+                    self._remove_objects(batch)
+
+    def move_folder(self, source: str, target: str) -> bool:
+        """Make a folder another key's, at once, where the store can and nothing is there yet."""
+        if not self._root.is_local:
+            return False
+        with self._changing(target, "write"):
+            return move_folder(Path(self._path(source)), Path(self._path(target)))
+
+    def put(self, source: str, target: str, size: int) -> None:
+        """Put a file at another key as well, in place of what is there, at once.
+
+        On a local file system it leaves its old place.
+
+        Args:
+            source: Key of the file.
+            target: Its new key.
+            size: Its bytes.
+        """
+        parts = {"block": _COPY_PART} if size > _COPY_AT_ONCE else {}
+        with self._changing(target, "write"):
             if self._root.is_local:
-                remove_tree(hidden(Path(path)))
-                remove_tree(Path(path))
-            elif self._root.fs.exists(path):
-                self._root.fs.rm(path, recursive=True)
+                move_file(Path(self._path(source)), Path(self._path(target)))
+            else:
+                self._root.fs.cp_file(self._path(source), self._path(target), **parts)
 
     def check_writable(self) -> None:
         """Write and remove a small file, to fail before any work is done.
@@ -168,7 +244,8 @@ class ArtifactStore:
             InputError: The store may not be written or does not exist.
             StorageError: The disk is full or the server does not answer.
         """
-        probe = self._path("writable-check")
+        # Others may be at it, too.
+        probe = self._path(f"writable-check-{uuid4().hex[:8]}")
         try:
             with storage_errors(self.uri, "write"):
                 if self._root.is_local:
@@ -184,6 +261,17 @@ class ArtifactStore:
                 ) from error
             raise
 
+    @contextmanager
+    def new_file(self, key: str) -> Iterator[Path]:
+        """Write a file locally, and put it at a key when the block ends without an error.
+
+        Yields:
+            Path of a local file to create; see `mmrlhf_jobs.storage.files.new_file` for errors.
+        """
+        with self._changing(key, "write"), new_file(self._uri(key), self._options) as path:
+            yield path
+            self._guard()
+
     def write_text(self, key: str, text: str) -> None:
         """Write or replace a small text file at once: readers see the old or the new text.
 
@@ -192,7 +280,7 @@ class ArtifactStore:
             InputError: The store may not be written.
         """
         path = self._path(key)
-        with storage_errors(self._uri(key), "write"):
+        with self._changing(key, "write"):
             if self._root.is_local:
                 write_durably(Path(path), text.encode())
             else:
@@ -206,13 +294,31 @@ class ArtifactStore:
         """
         with storage_errors(self._uri(key), "read"):
             try:
-                content: bytes = self._root.fs.cat_file(self._path(key))
+                content: bytes = self._root.fs.cat_file(self._path(key), **self._in_one)
             except (FileNotFoundError, NotADirectoryError):
                 return None
         try:
             return content.decode()
         except UnicodeDecodeError as error:
             raise DamagedError(f"{self._uri(key)} is damaged: it is no UTF-8 text") from error
+
+    @contextmanager
+    def _changing(self, key: str, action: str) -> Iterator[None]:
+        """Look at the guard before a change, and again if it fails: that may be why."""
+        self._guard()
+        try:
+            with storage_errors(self._uri(key), action):
+                yield
+        except SupersededError:
+            raise
+        except JobError as error:
+            try:
+                self._guard()
+            except SupersededError as superseded:
+                raise superseded from error
+            except JobError:
+                pass
+            raise
 
     def _publishable(self, folder: Path, key: str) -> list[tuple[str, Path]]:
         files = list(list_files(folder))
@@ -222,45 +328,68 @@ class ArtifactStore:
             raise StorageError(f"{markers[0]}: the name {MARKER} is taken by the commit marker")
         return files
 
-    def _publish_locally(self, files: Sequence[tuple[str, Path]], target: Path) -> list[FileEntry]:
+    def _check_same(self, key: str, committed: list[FileEntry], entries: list[FileEntry]) -> None:
+        if committed != entries:
+            raise StorageError(
+                f"{self._uri(key)} is already published with other content; remove it first"
+            )
+
+    def _put_folder(
+        self, files: Sequence[tuple[str, Path]], key: str, *, shared: bool
+    ) -> list[FileEntry]:
+        with self._changing(key, "write"):
+            if self._root.is_local:
+                return self._publish_locally(files, key)
+            return self._upload(files, self._path(key), shared=shared)
+
+    def _publish_locally(self, files: Sequence[tuple[str, Path]], key: str) -> list[FileEntry]:
+        target = Path(self._path(key))
         arriving = hidden(target)
-        # Both can only be left over by a writer that was killed.
-        remove_tree(arriving)
-        remove_tree(target)
         try:
-            entries = []
-            for name, path in files:
-                copy = arriving / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("rb") as source, copy.open("wb") as file:
-                    entries.append(copy_stream(source, file, name))
-                    sync_file(file)
+            entries = copy_folder(files, arriving)
             write_durably(arriving / MARKER, make_marker(entries))
-            for folder in (arriving, *(path for path in arriving.rglob("*") if path.is_dir())):
-                sync_folder(folder)
-            arriving.rename(target)
-        except BaseException:
+            self._guard()
+            if not move_folder(arriving, target):
+                # Another was faster, or somebody has left something there.
+                if (committed := self.entries(key)) is not None:
+                    self._check_same(key, committed, entries)
+                    return committed
+                for name in (*(entry.path for entry in entries), MARKER):
+                    move_file(arriving / name, target / name)
+        finally:
             remove_tree(arriving)
-            raise
-        sync_folder(target.parent)
         return entries
 
-    def _upload(self, files: Sequence[tuple[str, Path]], path: str) -> list[FileEntry]:
+    def _upload(
+        self, files: Sequence[tuple[str, Path]], path: str, *, shared: bool
+    ) -> list[FileEntry]:
         fs = self._root.fs
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+        put: list[str] = []
         try:
             for name, file in files:
-                fs.put_file(str(file), f"{path}/{name}")
+                self._guard()
+                put.append(f"{path}/{name}")
+                fs.put_file(str(file), put[-1])
             entries = _digests(files)
-            fs.pipe_file(f"{path}/{MARKER}", make_marker(entries))
+            self._guard()
+            put.append(f"{path}/{MARKER}")
+            fs.pipe_file(put[-1], make_marker(entries))
         except BaseException:
             # Without its marker the artifact is invisible; removing the rest only saves space.
-            # A store that fails now as well must not hide the first error.
-            with suppress(Exception):
-                fs.rm(path, recursive=True)
+            # A store that fails now as well must not hide the first error. Others may have put
+            # the same under a shared key.
+            for each in () if shared else reversed(put):
+                with suppress(Exception):
+                    fs.rm_file(each)
             raise
         return entries
+
+    def _remove_objects(self, paths: Sequence[str]) -> None:
+        plain = [path for path in paths if not any(sign in path for sign in "*?[")]
+        if plain:
+            self._root.fs.rm(plain)
+        for path in sorted(set(paths).difference(plain)):  # `rm` takes these for patterns
+            self._root.fs.rm_file(path)
 
     def _fetch_file(self, key: str, entry: FileEntry, target: Path) -> None:
         uri = self._uri(f"{key}/{entry.path}")
@@ -273,13 +402,22 @@ class ArtifactStore:
             found = copy_stream(source, file, entry.path)
         check_entry(found, entry, uri)
 
-    def _find(self, prefix: str) -> list[str]:
+    def _find(self, prefix: str) -> dict[str, int]:
+        """Path and size of every file at or below a prefix."""
         path = self._path(prefix)
         with storage_errors(self._uri(prefix), "list"):
+            if self._root.is_local:
+                return dict(file_sizes(Path(path)))
             try:
-                return [str(found) for found in self._root.fs.find(path)]
+                found = self._root.fs.find(path, detail=True)
             except (FileNotFoundError, NotADirectoryError):
-                return []
+                return {}
+            # What is a file itself is found without details by some file systems.
+            return {
+                str(name): int(info["size"] if "size" in info else self._root.fs.size(name))
+                for name, info in found.items()
+                if info.get("type") != "directory"
+            }
 
     def _path(self, key: str) -> str:
         return f"{self._root.path.rstrip('/')}/{_checked(key)}".rstrip("/")
@@ -301,8 +439,4 @@ def _checked(key: str) -> str:
 
 
 def _digests(files: Sequence[tuple[str, Path]]) -> list[FileEntry]:
-    entries = []
-    for name, path in files:
-        with path.open("rb") as source:
-            entries.append(copy_stream(source, None, name))
-    return entries
+    return [read_entry(path, name) for name, path in files]

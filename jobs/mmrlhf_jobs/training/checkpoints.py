@@ -1,9 +1,10 @@
 """Checkpoints: the whole state of a training, visible only when complete.
 
-A checkpoint is the key ``checkpoints/step-00000100`` of the run's artifacts: one part a process
-(``rank-0``, ``rank-1``, ...), each published whole, and then ``complete`` with the state that all
-share and the digest of every part. ``complete`` comes last, so a checkpoint without it does not
-exist; and one whose parts are not those that it lists is damaged, and an older one is taken.
+A checkpoint is the key ``checkpoints/step-00000100-<attempt>`` of the run's artifacts: one part a
+process (``rank-0``, ``rank-1``, ...), each published whole, and then ``complete`` with the state
+that all share and the digest of every part. ``complete`` comes last, so a checkpoint without it
+does not exist; and one whose parts are not those that it lists is damaged, and an older one is
+taken. The attempt in its name keeps the parts of two attempts apart, whatever they do at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mmrlhf_jobs.training.engines.interface import Engine
 
 __all__ = ["CheckpointState", "Checkpoints", "RunInputs"]
 
-_KEY = re.compile(r"step-(\d{8})/complete$")
+_KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
 
 
@@ -56,6 +57,7 @@ class CheckpointState:
         inputs: What the run is made from.
         objective: State of the objective, such as the moving mean of implicit beta.
         metrics: Text of ``metrics.jsonl`` up to this step.
+        attempt: Name of the attempt that saved; empty in checkpoints of older versions.
     """
 
     step: int
@@ -64,6 +66,12 @@ class CheckpointState:
     inputs: RunInputs
     objective: dict[str, float] = field(default_factory=dict)
     metrics: str = ""
+    attempt: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        return f"step-{self.step:08d}" + (f"-{self.attempt}" if self.attempt else "")
 
 
 @dataclass(frozen=True)
@@ -99,21 +107,29 @@ class Checkpoints:
         scratch: Local folder of this process for files on their way.
         keep: Complete checkpoints to keep.
         runtime: Process group.
+        attempt: Name of this attempt.
     """
 
     def __init__(
-        self, store: ArtifactStore, *, prefix: str, scratch: Path, keep: int, runtime: Runtime
+        self,
+        store: ArtifactStore,
+        *,
+        prefix: str,
+        scratch: Path,
+        keep: int,
+        runtime: Runtime,
+        attempt: str = "",
     ) -> None:
         self._store = store
         self._prefix = f"{prefix}/checkpoints"
         self._scratch = scratch
         self._keep = keep
         self._runtime = runtime
+        self._attempt = attempt
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, oldest first."""
-        found = (_KEY.search(key) for key in self._store.list_committed(self._prefix))
-        return sorted(int(match.group(1)) for match in found if match)
+        return [step for step, _ in self._complete()]
 
     def save(self, engine: Engine[Any], state: CheckpointState) -> None:
         """Save on every process, then make the checkpoint visible and drop the oldest ones.
@@ -121,20 +137,17 @@ class Checkpoints:
         Raises:
             StorageError: The artifacts cannot be written; older checkpoints stay.
         """
-        key = self._key(state.step)
+        key = f"{self._prefix}/{state.name}"
         local = self._fresh_scratch()
         engine.save(local)
         part = f"{key}/rank-{self._runtime.rank}"
-        # Left over by a save that was killed before it was complete.
-        self._store.remove(part)
         parts = self._runtime.gather(self._store.publish(local, part))
         if self._runtime.is_main:
             shared = self._fresh_scratch()
             text = _Complete(state, tuple(parts)).encode()
             (shared / _STATE).write_text(text, encoding="utf-8")
             self._store.publish(shared, f"{key}/complete")
-            for step in self.steps()[: -self._keep]:
-                self.remove(step)
+            self._tidy()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._runtime.wait()
 
@@ -161,20 +174,20 @@ class Checkpoints:
             SpecError: It was made from other inputs, or by another number of processes.
             TrainingError: It holds something else than the engine's tensors.
         """
-        damaged: list[int] = []
+        damaged: list[str] = []
         found = None
-        for step in reversed(self._runtime.on_main(self.steps)):
-            fault, text = self._runtime.on_main(partial(self._open, step))
+        for step, key in reversed(self._runtime.on_main(self._complete)):
+            fault, text = self._runtime.on_main(partial(self._open, key))
             if not fault:
-                complete = _Complete.parse(text, self._where(step))
+                complete = _Complete.parse(text, self._where(key))
                 self._check_fits(complete.state, name=name, inputs=inputs)
-                faults = self._runtime.gather(self._fetch_parts(step, complete.parts))
+                faults = self._runtime.gather(self._fetch_parts(key, complete.parts))
                 fault = next((fault for fault in faults if fault), "")
                 if not fault:
                     found = complete.state
                     break
             tell(f"the checkpoint of step {step} cannot be used and is removed: {fault}")
-            damaged.append(step)
+            damaged.append(key)
         if found is not None:
             engine.load(self._scratch)
         self._runtime.on_main(lambda: self._remove_all(damaged))
@@ -182,18 +195,18 @@ class Checkpoints:
         self._runtime.wait()
         return found
 
-    def _open(self, step: int) -> tuple[str, str]:
-        """What is wrong with ``complete`` of a step, and its content."""
+    def _open(self, key: str) -> tuple[str, str]:
+        """What is wrong with ``complete`` of a checkpoint, and its content."""
         local = self._fresh_scratch()
         try:
-            self._store.fetch(f"{self._key(step)}/complete", local)
+            self._store.fetch(f"{self._prefix}/{key}/complete", local)
             text = (local / _STATE).read_text(encoding="utf-8")
-            _Complete.parse(text, self._where(step))
+            _Complete.parse(text, self._where(key))
         except (DamagedError, FileNotFoundError, UnicodeError) as error:
             return str(error), ""
         return "", text
 
-    def _fetch_parts(self, step: int, parts: Sequence[str]) -> str:
+    def _fetch_parts(self, key: str, parts: Sequence[str]) -> str:
         """Fetch the parts that this process reads into the scratch folder; say what is wrong.
 
         DeepSpeed reads the part of rank 0 everywhere.
@@ -202,14 +215,14 @@ class Checkpoints:
         for rank in sorted({0, self._runtime.rank}):
             part = local / f"rank-{rank}"
             try:
-                self._store.fetch(f"{self._key(step)}/rank-{rank}", part, digest=parts[rank])
+                self._store.fetch(f"{self._prefix}/{key}/rank-{rank}", part, digest=parts[rank])
             except DamagedError as error:
                 return str(error)
             _merge(part, local)
         return ""
 
     def _check_fits(self, state: CheckpointState, *, name: str, inputs: RunInputs) -> None:
-        where = f"the checkpoint of step {state.step} in {self._where(state.step)}"
+        where = f"the checkpoint of step {state.step} in {self._where(state.name)}"
         if changed := state.inputs.differences(inputs):
             raise SpecError(
                 f"{where} was made from another {' and '.join(changed)}: restore the inputs, or"
@@ -223,27 +236,42 @@ class Checkpoints:
                 " checkpoint.resume: none"
             )
 
-    def _remove_all(self, steps: Sequence[int]) -> None:
-        for step in steps:
-            self.remove(step)
-
-    def remove(self, step: int) -> None:
-        """Remove a checkpoint, its visibility first."""
-        key = self._key(step)
-        self._store.remove(f"{key}/complete")
-        self._store.remove(key)
-
     def clear(self) -> None:
         """Remove everything, complete or not."""
-        for step in self.steps():
-            self.remove(step)
+        self._remove_all([key for _, key in self._complete()])
         self._store.remove(self._prefix)
 
-    def _where(self, step: int) -> str:
-        return f"{self._store.uri}/{self._key(step)}/complete"
+    def _tidy(self) -> None:
+        """Remove the oldest, and what other attempts began to save and will not go on with."""
+        parts = self._parts()
+        whole = [key for key, found in sorted(parts.items()) if {"complete", "rank-0"} <= found]
+        self._remove_all([name for _, name, _ in whole[: -self._keep]])
+        for _, name, attempt in sorted(parts.keys() - set(whole)):
+            if attempt != self._attempt:
+                self._store.remove(f"{self._prefix}/{name}")
 
-    def _key(self, step: int) -> str:
-        return f"{self._prefix}/step-{step:08d}"
+    def _remove_all(self, names: Sequence[str]) -> None:
+        """Remove checkpoints, their visibility first."""
+        for name in names:
+            self._store.remove(f"{self._prefix}/{name}/complete")
+            self._store.remove(f"{self._prefix}/{name}")
+
+    def _complete(self) -> list[tuple[int, str]]:
+        """Step and name of the complete checkpoints, oldest first."""
+        found = self._parts().items()
+        return sorted((step, name) for (step, name, _), parts in found if "complete" in parts)
+
+    def _parts(self) -> dict[tuple[int, str, str], set[str]]:
+        """Published parts of each checkpoint, by its step, name and attempt."""
+        found: dict[tuple[int, str, str], set[str]] = {}
+        for key in self._store.list_committed(self._prefix):
+            if match := _KEY.search(key):
+                name, step, attempt, part = match.groups(default="")
+                found.setdefault((int(step), name, attempt), set()).add(part)
+        return found
+
+    def _where(self, name: str) -> str:
+        return f"{self._store.uri}/{self._prefix}/{name}/complete"
 
     def _fresh_scratch(self) -> Path:
         shutil.rmtree(self._scratch, ignore_errors=True)

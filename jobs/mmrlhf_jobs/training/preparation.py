@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mmrlhf_api import DataSource, RewardInference, TrainJob, spec_digest
+from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.queries.row_check import check_rows
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from mmrlhf_jobs.scores.cache import SidecarCache
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, open_dataset
@@ -29,6 +31,7 @@ class Preparation:
         context: The world around it.
         store: Artifacts of the job.
         options: How to reach an object store.
+        claim: The run's, taken before anything is prepared.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class Preparation:
         context: TrainingContext,
         store: ArtifactStore,
         options: StorageOptions,
+        claim: Claim,
     ) -> None:
         self._job = job
+        self._claim = claim
         self.context = context
         self.store = store
         self.options = options
@@ -140,6 +145,8 @@ class Preparation:
             interruption=self.context.interruption,
             storage=self.options,
             tell=lambda message: self.context.progress.emit("notice", message=message),
+            run=RunLayout.of(self._job).prefix,
+            attempt=self._claim.holder.name,
         )
 
     def digests(

@@ -14,6 +14,7 @@ from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.queries.protocols import Q
 from mmrlhf_jobs.reporting.manifest import SCHEMA, environment
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.results import Results
 from mmrlhf_jobs.storage.uris import storage_errors
 from mmrlhf_jobs.training.recipe import Out, PreparedRun
 
@@ -50,21 +51,19 @@ def rehearse_publication(
 
 
 def publish_model(
-    save: Callable[[Path], None], *, store: ArtifactStore, key: str, scratch: Path
+    save: Callable[[Path], None], *, results: Results, name: str, scratch: Path
 ) -> None:
-    """Write the model as a folder and make it visible at once.
+    """Write the model as a folder and keep it among the results of this attempt.
 
     Args:
         save: Writes it into a folder that does not exist yet.
-        store: Artifacts.
-        key: Key of the model.
+        results: Of this attempt.
+        name: Name of the model among them.
         scratch: Local folder for the files on their way.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     save(scratch)
-    # Left over by a run that was killed before its manifest.
-    store.remove(key)
-    store.publish(scratch, key)
+    results.publish(scratch, name)
     shutil.rmtree(scratch)
 
 

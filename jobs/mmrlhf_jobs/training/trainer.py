@@ -7,7 +7,6 @@ so that a mistake in the input costs no training.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Generic
@@ -23,6 +22,8 @@ from mmrlhf_jobs.queries.protocols import Q
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.reporting.metrics import MetricsLog
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Claim
+from mmrlhf_jobs.storage.results import Results
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.engines.registry import choose_engine
@@ -61,10 +62,13 @@ class Trainer(Generic[Q, Out]):
         self._context = context
         self._runtime = context.runtime
         self._options = storage_options(job)
-        self._store = ArtifactStore(job.spec.artifacts.uri, self._options)
         self._layout = RunLayout.of(job)
+        store = ArtifactStore(job.spec.artifacts.uri, self._options)
+        self._claim = Claim(store, self._layout.claim, attempt=context.attempt)
+        self._store = store.guarded(self._claim.check)
+        self._outcome = Results(self._store, self._layout.prefix, self._claim)
         self._attempts = Attempts(self._store, self._layout.attempts, context.clock)
-        self._preparation = Preparation(job, context, self._store, self._options)
+        self._preparation = Preparation(job, context, self._store, self._options, self._claim)
         self._recipe = recipe(self._preparation)
         self._step = 0
         self._engine = choose_engine(job.spec, self._runtime)
@@ -77,22 +81,33 @@ class Trainer(Generic[Q, Out]):
             Interrupted: The job was asked to stop; a checkpoint was saved.
         """
         self._runtime.on_main(self._store.check_writable)
+        self._claim.join(self._runtime.on_main(self._claim.take))
         if self._context.fresh:
             self._runtime.on_main(self._forget)
-        finished = self._runtime.on_main(lambda: self._store.read_text(self._layout.manifest))
-        if finished is not None:
+        self._runtime.on_main(self._outcome.settle)
+        finished = self._runtime.on_main(lambda: self._outcome.finished(model=self._layout.model))
+        if finished is not None and finished.missing is None:
             self._context.progress.emit(
                 "notice",
                 message="this run is complete already; change the job or use --fresh to run anew",
             )
-            self._announce(json.loads(finished)["metrics"])
+            # Of an attempt that was killed before it could.
+            self._runtime.on_main(self._checkpoints().clear)
+            self._announce(finished.manifest["metrics"])
             return
+        if finished is not None:
+            self._context.progress.emit(
+                "notice",
+                message=f"this run was complete, but its {finished.missing} is missing or cut"
+                " short; it is done anew",
+            )
         self._runtime.on_main(lambda: self._attempts.begin(processes=self._runtime.world_size))
         try:
             policy, prepared = self._prepare()
             log, results = self._train(policy, prepared)
             # The engine and its optimizer are gone by now: the published model needs the room.
-            results |= self._recipe.assess(f"{self._store.uri}/{self._layout.model}")
+            own = RunLayout(self._outcome.place).within(self._store.uri)
+            results |= self._recipe.assess(own.model)
             self._conclude(prepared, log, results)
         except (Interrupted, JobError) as error:
             self._end_attempt(type(error).__name__)
@@ -172,7 +187,7 @@ class Trainer(Generic[Q, Out]):
     def _forget(self) -> None:
         """Remove the run, its completeness first. Cached values of models and data stay."""
         self._store.remove(self._layout.manifest)
-        self._store.remove(self._layout.prefix)
+        self._store.remove(self._layout.prefix, but=self._layout.claim)
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(
@@ -181,6 +196,7 @@ class Trainer(Generic[Q, Out]):
             scratch=self._context.scratch / f"checkpoint-{self._runtime.rank}",
             keep=self._job.spec.checkpoint.keep,
             runtime=self._runtime,
+            attempt=self._claim.holder.name,
         )
 
     def _resume(
@@ -216,6 +232,7 @@ class Trainer(Generic[Q, Out]):
             inputs=prepared.digests,
             objective=prepared.objective.state(),
             metrics=log.text(),
+            attempt=self._claim.holder.name,
         )
 
     def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
@@ -257,8 +274,8 @@ class Trainer(Generic[Q, Out]):
         if self._runtime.is_main:
             publish_model(
                 lambda folder: self._recipe.save(policy, weights, folder),
-                store=self._store,
-                key=self._layout.model,
+                results=self._outcome,
+                name=_name(self._layout.model),
                 scratch=self._context.scratch / "publish",
             )
         self._runtime.wait()
@@ -269,9 +286,9 @@ class Trainer(Generic[Q, Out]):
         log: MetricsLog,
         results: dict[str, EvaluationResult],
     ) -> None:
-        """Write metrics and manifest, the manifest last: it makes the run complete."""
+        """Write metrics and manifest, and put all in place, the manifest last."""
         if self._runtime.is_main:
-            self._store.write_text(self._layout.metrics, log.text())
+            self._outcome.write_text(_name(self._layout.metrics), log.text())
             manifest = make_manifest(
                 self._job,
                 prepared,
@@ -281,9 +298,7 @@ class Trainer(Generic[Q, Out]):
                 steps=self._step,
                 attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
             )
-            self._store.write_text(
-                self._layout.manifest, json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-            )
+            self._outcome.conclude(manifest)
         self._runtime.wait()
         self._announce(named_metrics(prepared, results))
         self._runtime.on_main(self._checkpoints().clear)
@@ -300,3 +315,7 @@ class Trainer(Generic[Q, Out]):
                 self._attempts.end(exit_name=exit_name, step=self._step)
             except JobError:
                 return
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]

@@ -118,7 +118,7 @@ def beta_of(margins: np.ndarray) -> np.ndarray:
 
 def scored_by(world: World) -> Path:
     """The scores that the run with the model made, and kept."""
-    (cached,) = (world.folder / "artifacts/cache/reward").glob("*/reward.parquet")
+    (cached,) = (world.folder / "artifacts/cache/reward").glob("*/*/reward.parquet")
     return cached
 
 

@@ -243,7 +243,7 @@ def test_mmdpo_scores_with_a_model_once_and_reports_it(
     assert rewards["disagreement"] == rewards["disagreements"] / rewards["pairs"] > 0
     assert manifest["metrics"]["rewardDisagreement"] == rewards["disagreement"]
     assert sum(rewards["betaHistogram"]["counts"]) == rewards["pairs"]
-    (cached,) = (world.folder / "artifacts/cache/reward").glob("*/reward.parquet")
+    (cached,) = (world.folder / "artifacts/cache/reward").glob("*/*/reward.parquet")
     written = cached.stat().st_mtime_ns
     again = world.job(reward={"modelUri": str(judge)}, training__maxSteps=1)
     again["metadata"]["name"] = "other"

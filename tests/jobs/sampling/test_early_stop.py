@@ -20,7 +20,7 @@ def job(folder: Path, **failures: Any) -> dict[str, Any]:
 
 
 def parts(folder: Path, stage: str) -> int:
-    return len(list((folder / "artifacts").glob(f"default/choose/*/work/{stage}/*/COMMITTED")))
+    return len(list((folder / "artifacts").glob(f"default/choose/*/work/{stage}/*/*/COMMITTED")))
 
 
 def test_not_all_files_are_read(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_same_question_about_other_pictures_stays_and_the_same_picture_count
 
 
 def test_vectors_are_those_of_what_one_sees(results: Path) -> None:
-    bucket = results / "work" / "buckets" / "bucket-00000"
+    (bucket,) = (results / "work" / "buckets" / "bucket-00000").iterdir()
     keys = [key.tobytes() for key in np.load(bucket / "keys.npy")]
     vectors = np.load(bucket / "vectors.npy")
     of = {
@@ -166,6 +166,6 @@ def test_a_shard_that_changes_while_its_media_are_embedded(
 def rows(results: Path) -> list[dict[str, Any]]:
     return [
         row
-        for path in (results / "work" / "media").glob("*/media.parquet")
+        for path in (results / "work" / "media").glob("*/*/media.parquet")
         for row in pq.read_table(path).to_pylist()
     ]

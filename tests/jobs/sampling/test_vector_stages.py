@@ -69,7 +69,7 @@ def results(folder: Path) -> Mapping[str, str]:
 def counts(folder: Path) -> Counter[str]:
     """What became of media, over all parts of the embed stage."""
     found: Counter[str] = Counter()
-    for path in (folder / "artifacts/run/work/media").glob("*/media.parquet"):
+    for path in (folder / "artifacts/run/work/media").glob("*/*/media.parquet"):
         for row in pq.read_table(path).to_pylist():
             found[row["reason"] or row["status"]] += 1
     return found
@@ -86,7 +86,7 @@ def test_every_medium_has_a_vector_or_a_reason(media: Path, alone: Path) -> None
     work = alone / "artifacts/run/work"
     rows = [
         row
-        for path in (work / "media").glob("*/media.parquet")
+        for path in (work / "media").glob("*/*/media.parquet")
         for row in pq.read_table(path).to_pylist()
     ]
     by_name = {Path(row["uri"]).name: row for row in rows}
@@ -99,10 +99,12 @@ def test_every_medium_has_a_vector_or_a_reason(media: Path, alone: Path) -> None
             assert (row["width"], row["height"]) == (picture.width, picture.height)
         if content:
             assert row["sha256"] == hashlib.sha256(content).digest()
-    keys = np.load(work / "buckets/bucket-00000/keys.npy")
+    (bucket,) = (work / "buckets/bucket-00000").glob("*/keys.npy")
+    keys = np.load(bucket)
     good = {row["sha256"] for row in rows if row["status"] == "ok"}
     assert [key.tobytes() for key in keys] == sorted(good)
-    clusters = pq.read_table(work / "clusters/bucket-00000/clusters.parquet")
+    (labels,) = (work / "clusters/bucket-00000").glob("*/clusters.parquet")
+    clusters = pq.read_table(labels)
     assert clusters["sha256"].to_pylist() == sorted(good)
     assert len(set(clusters["cluster"].to_pylist())) == 5
     assert not list((alone / "scratch-0").rglob("*.npy"))
@@ -129,9 +131,9 @@ def test_a_second_run_embeds_only_what_is_new(media: Path, alone: Path, tmp_path
     shutil.copytree(alone, folder)
     (folder / "media/new.png").write_bytes(encoded(noise(70, 70, 70)))
     shutil.rmtree(folder / "artifacts/run")
-    vectors = set((folder / "artifacts/embeddings").glob("*/*"))
+    vectors = set((folder / "artifacts/embeddings").glob("*/*/*"))
     start(media, folder, batch_size=256, order=5)
-    (added,) = set((folder / "artifacts/embeddings").glob("*/*")) - vectors
+    (added,) = set((folder / "artifacts/embeddings").glob("*/*/*")) - vectors
     assert len(np.load(added / "vectors.npy")) == 1
     assert counts(folder)["ok"] == counts(alone)["ok"] + 1
     assert counts(folder)["missing-file"] == 1
@@ -141,7 +143,7 @@ def test_a_second_run_embeds_only_what_is_new(media: Path, alone: Path, tmp_path
     first, second = (folder / "artifacts/embeddings").iterdir()
     assert {path.name for path in first.iterdir()} | {path.name for path in second.iterdir()}
     names = [
-        sorted(np.concatenate([np.load(p / "media.npy")["sha256"] for p in one.iterdir()]).tolist())
+        sorted(np.concatenate([np.load(p)["sha256"] for p in one.glob("*/*/media.npy")]).tolist())
         for one in (first, second)
     ]
     assert sorted(set(names[0])) == sorted(set(names[1]))

@@ -19,6 +19,7 @@ def test_exit_codes_are_what_the_world_knows() -> None:
         "InvalidJob": 2,
         "StorageUnavailable": 157,
         "PeerLost": 141,
+        "Superseded": 129,
         "Interrupted": 143,
     }
 
@@ -31,6 +32,7 @@ def test_exit_codes_are_what_the_world_knows() -> None:
         ("StorageFull", 1, FailureReason.STORAGE_FULL),
         ("PeerLost", 141, FailureReason.KILLED),
         ("Interrupted", 143, FailureReason.KILLED),
+        ("Superseded", 129, FailureReason.KILLED),
         ("ProcessFailed", 137, FailureReason.KILLED),
         ("ProcessFailed", 3, FailureReason.APPLICATION_ERROR),
         ("OfANewerJob", 1, FailureReason.APPLICATION_ERROR),

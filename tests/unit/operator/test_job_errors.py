@@ -27,6 +27,8 @@ EXPECTED = {
     errors.StorageFullError: ("Failed", "StorageFull"),
     errors.StorageUnavailableError: ("Restarting", "StorageUnavailable"),
     errors.StorageError: ("Failed", "ApplicationError"),
+    errors.DamagedError: ("Failed", "ApplicationError"),
+    errors.SupersededError: ("Restarting", "Killed"),
     errors.EndpointError: ("Failed", "ApplicationError"),
     errors.TrainingError: ("Failed", "ApplicationError"),
     errors.RunError: ("Failed", "ApplicationError"),

@@ -28,8 +28,9 @@ class Stage:
         self.scratch = scratch
         self.base = root
         self.store = ArtifactStore(root)
-        self.root = f"{root}/work/rows/a"
         self.make()
+        (key,) = self.store.list_committed("work/rows/a")
+        self.root = f"{root}/{key}"
 
     def beside(self, name: str) -> Stage:
         """Another one like it."""

@@ -6,13 +6,16 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import fsspec
 import pytest
 
 from mmrlhf_jobs.errors import InputError, StorageError
+from mmrlhf_jobs.storage import artifacts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.marker import MARKER
@@ -124,8 +127,8 @@ def test_nothing_is_visible_before_the_marker(
     assert store.is_committed("a")
 
 
-def test_what_a_killed_writer_left_is_invisible_and_replaced(
-    store: ArtifactStore, folder: Path
+def test_what_a_killed_writer_left_is_invisible_and_in_nobodys_way(
+    store: ArtifactStore, folder: Path, tmp_path: Path
 ) -> None:
     local = store._root.is_local
     # Killed after the marker of the hidden folder was written, or before that of an upload.
@@ -136,7 +139,21 @@ def test_what_a_killed_writer_left_is_invisible_and_replaced(
     assert store.list_committed() == []
     assert not store.is_committed("a")
     store.publish(folder, "a")
-    assert not any("left" in name or ".tmp" in name for name in names(store))
+    assert store.list_committed() == ["a"]
+    store.fetch("a", tmp_path / "target")
+    assert content(tmp_path / "target") == content(folder)
+
+
+def test_a_folder_that_lost_its_marker_is_published_again(
+    store: ArtifactStore, folder: Path, tmp_path: Path
+) -> None:
+    store.publish(folder, "a")
+    store.remove(f"a/{MARKER}")
+    store._root.fs.pipe_file(f"{store._root.path}/a/config.json", b"cut")
+    store.publish(folder, "a")
+    store.fetch("a", tmp_path / "target")
+    assert content(tmp_path / "target") == content(folder)
+    assert not any(".tmp" in name for name in names(store))
 
 
 def test_artifacts_are_listed_below_a_prefix(store: ArtifactStore, folder: Path) -> None:
@@ -161,19 +178,30 @@ def test_removing_a_prefix_removes_all_below_it(store: ArtifactStore, folder: Pa
     assert not any(name.startswith("/x/") for name in names(store))
 
 
+def _die_at_the_second(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    act, calls = getattr(module, name), count()
+
+    def once(*arguments: Any, **named: Any) -> None:
+        if next(calls):
+            raise KeyboardInterrupt
+        act(*arguments, **named)
+
+    monkeypatch.setattr(module, name, once)
+
+
 def test_markers_are_removed_first(
     store: ArtifactStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.publish(folder, "x/a")
 
-    def die(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("mmrlhf_jobs.storage.artifacts.remove_tree", die)
-        patch.setattr(type(store._root.fs), "rm", die)
-        with pytest.raises(KeyboardInterrupt):
-            store.remove("x")
+    for module, name in (
+        (artifacts, "remove_paths"),
+        (type(store._root.fs), "rm"),
+    ):
+        _die_at_the_second(monkeypatch, module, name)
+    with pytest.raises(KeyboardInterrupt):
+        store.remove("x")
+    monkeypatch.undo()
     assert len(names(store)) == 3
     assert store.list_committed() == []
 
@@ -186,7 +214,7 @@ def test_a_damaged_artifact_is_not_fetched(
     with pytest.raises(StorageError, match=r"a/config.json is damaged: 2 bytes"):
         store.fetch("a", tmp_path / "target")
     store._root.fs.rm_file(f"{store._root.path}/a/config.json")
-    with pytest.raises(StorageError, match="does not exist"):
+    with pytest.raises(StorageError, match="is gone, but was published"):
         store.fetch("a", tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir() if "target" in path.name) == []
     store._root.fs.pipe_file(f"{store._root.path}/a/{MARKER}", b'{"files": [{"path": "../x"}]}')

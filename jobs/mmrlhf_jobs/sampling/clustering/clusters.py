@@ -152,6 +152,7 @@ def assign_bucket(name: str, bucket: Bucket, key: str, centres: Centres, parts: 
 
 
 def _save(parts: Parts, key: str, fit: Fit) -> None:
+    earlier = _states(parts, key)
     with parts.make(f"{_CENTRES}-state", key) as draft:
         np.savez(
             draft.folder / _STATE,
@@ -165,12 +166,16 @@ def _save(parts: Parts, key: str, fit: Fit) -> None:
             "converged": fit.converged,
             "full": fit.full,
         }
+    # An attempt that begins now may have found the last one.
+    for part in earlier[1:]:
+        parts.forget(part)
 
 
 def _saved(parts: Parts, key: str, how: KMeans) -> Fit | None:
-    part = parts.find(f"{_CENTRES}-state", key)
-    if part is None:
+    states = _states(parts, key)
+    if not states:
         return None
+    part = states[0]
     with part.open(_STATE) as file:
         arrays = np.load(file)
         return Fit(
@@ -182,3 +187,9 @@ def _saved(parts: Parts, key: str, how: KMeans) -> Fit | None:
             arrays["sums"],
             arrays["counts"],
         )
+
+
+def _states(parts: Parts, key: str) -> list[Part]:
+    """What was saved, the latest first."""
+    found = parts.find_all(f"{_CENTRES}-state", key)
+    return sorted(found, key=lambda part: (-int(part.facts["iterations"]), part.uri))

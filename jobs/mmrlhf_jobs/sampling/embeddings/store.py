@@ -105,9 +105,9 @@ class VectorStore:
         self._index.add(media)
 
     def names(self) -> list[str]:
-        """Names of all parts, sorted."""
+        """Names of all parts below the folder of the encoder, sorted."""
         keys = self._store.list_committed(self._prefix)
-        return [key.rpartition("/")[2] for key in keys]
+        return [key.removeprefix(f"{self._prefix}/") for key in keys]
 
     def read(
         self, wanted: npt.NDArray[np.bytes_]

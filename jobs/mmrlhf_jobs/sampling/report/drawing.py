@@ -22,7 +22,6 @@ from mmrlhf_jobs.sampling.report.projection import evenly, project, projection_t
 from mmrlhf_jobs.sampling.report.thumbnails import read_thumbnails
 from mmrlhf_jobs.sampling.selection.pooling import add_counts
 from mmrlhf_jobs.sampling.stages import Clustered
-from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["MAP_FILE", "PAGE_FILE", "draw"]
 
@@ -53,7 +52,7 @@ def draw(stages: Stages, outcome: Outcome, clustered: Clustered) -> None:
     page = render_page(
         outcome.statistics, views, media_map=media_map, title=stages.job.metadata.name
     )
-    stages.store.write_text(stages.layout.at(PAGE_FILE), page)
+    stages.results.write_text(PAGE_FILE, page)
 
 
 def _thumbnails(stages: Stages, outcome: Outcome, most: int) -> dict[int, list[str | None]]:
@@ -105,6 +104,6 @@ def _map(stages: Stages, outcome: Outcome, clustered: Clustered) -> MediaMap:
     selected = np.isin(sha256, outcome.picked.media)
     points = project(np.concatenate(vectors), seed=stages.job.spec.selection.seed)
     table = projection_table(sha256, points, labels_shown, selected)
-    with new_file(f"{stages.store.uri}/{stages.layout.at(MAP_FILE)}", stages.options) as path:
+    with stages.results.new_file(MAP_FILE) as path:
         pq.write_table(table, path, compression="zstd")
     return MediaMap(points, labels_shown, selected)
