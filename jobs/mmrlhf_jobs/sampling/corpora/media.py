@@ -26,7 +26,7 @@ from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_e
 __all__ = ["MEDIA_TYPE", "DroppedMedia", "MediaKind", "MediaReader", "MediaReason", "MediaRef"]
 
 MediaKind: TypeAlias = Literal["image", "video"]
-MediaReason: TypeAlias = FileReason | Literal["short-file", "empty-file"]
+MediaReason: TypeAlias = Literal[FileReason, "short-file", "empty-file"]
 """Why the bytes of a medium cannot be had."""
 
 MEDIA_TYPE: Final = pa.struct(
