@@ -214,7 +214,7 @@ def test_a_damaged_artifact_is_not_fetched(
     with pytest.raises(StorageError, match=r"a/config.json is damaged: 2 bytes"):
         store.fetch("a", tmp_path / "target")
     store._root.fs.rm_file(f"{store._root.path}/a/config.json")
-    with pytest.raises(StorageError, match="is gone, but was published"):
+    with pytest.raises(StorageError, match="does not exist, but was published"):
         store.fetch("a", tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir() if "target" in path.name) == []
     store._root.fs.pipe_file(f"{store._root.path}/a/{MARKER}", b'{"files": [{"path": "../x"}]}')
