@@ -8,11 +8,13 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
 
 from mmrlhf_jobs.errors import SpecError, StorageUnavailableError, TrainingError
 from mmrlhf_jobs.process.gang import Runtime
@@ -234,6 +236,30 @@ def test_tensors_are_read_and_calls_are_not_made(tmp_path: Path, *, zipped: bool
         with pytest.raises(TrainingError, match="holds more than tensors"):
             read_tensors(path)
     assert not mark.exists()
+
+
+class Stage(int, Enum):
+    """Pickled as versions of Python up to 3.11.3 pickle members of an enumeration."""
+
+    TWO = 2
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return getattr, (Stage, self.name)
+
+
+def test_members_of_enumerations_are_kept_as_values(tmp_path: Path) -> None:
+    from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
+
+    path = str(tmp_path / "file.pt")
+    scaler = LossScaler(3)
+    state = {"stage": Stage.TWO, "list": [{"stage": (Stage.TWO,)}], "scaler": scaler}
+    torch.save(state, path)
+    with pytest.raises(TrainingError, match=r"holds more than tensors \(getattr\)"):
+        TensorFiles().load(path)
+    TensorFiles().save(state, path)
+    loaded = TensorFiles().load(path)
+    assert (loaded["stage"], loaded["list"]) == (2, [{"stage": (2,)}])
+    assert loaded["scaler"].cur_scale == 3
 
 
 @pytest.mark.parametrize(

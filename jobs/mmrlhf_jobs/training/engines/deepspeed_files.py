@@ -7,20 +7,20 @@ artifacts could run code in every job that goes on from them. This one reads wit
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Final
 
 import torch
 from deepspeed.runtime.checkpoint_engine import CheckpointCommitInfo
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
 
 from mmrlhf_jobs.training.engines.tensor_files import read_tensors
 
 __all__ = ["TensorFiles"]
 
-_CLASSES: Final = (DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address)
+_CLASSES: Final = (DynamicLossScaler, LossScaler, fragment_address)
 """What DeepSpeed keeps beside tensors: records of numbers, whose making does nothing else."""
 
 
@@ -35,8 +35,8 @@ class TensorFiles(CheckpointEngine):
         """Nothing to do before the first file."""
 
     def save(self, state_dict: dict[str, object], path: str) -> None:
-        """Write one file."""
-        torch.save(state_dict, path)
+        """Write one file, members of enumerations as their values."""
+        torch.save(_plain(state_dict), path)
 
     def load(self, path: str, map_location: Any = None) -> Any:  # noqa: ANN401 - as DeepSpeed has it
         """Read one file.
@@ -49,3 +49,14 @@ class TensorFiles(CheckpointEngine):
     def commit(self, info: CheckpointCommitInfo) -> bool:  # noqa: ARG002
         """Nothing to do after the last file; the artifact store makes them visible."""
         return True
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever is saved
+    """Values in place of members: some versions of Python pickle those as calls of `getattr`."""
+    if isinstance(value, Enum):
+        return value.value
+    if type(value) is dict:
+        return {key: _plain(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_plain(entry) for entry in value)
+    return value

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from mmrlhf_jobs.errors import TrainingError
 
 __all__ = ["read_tensors"]
+
+_GLOBAL: Final = re.compile(r"GLOBAL (\S+)")
 
 
 def read_tensors(
@@ -34,7 +37,9 @@ def read_tensors(
         with torch.serialization.safe_globals(list(classes)):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
+        named = _GLOBAL.search(str(error))
         raise TrainingError(
-            f"{path} of the checkpoint holds more than tensors, and was not loaded: mmrlhf never"
-            " writes such a file, so find out who did; start over with checkpoint.resume: none"
+            f"{path} of the checkpoint holds more than tensors"
+            f"{f' ({named[1]})' if named else ''}, and was not loaded: mmrlhf never writes such a"
+            " file, so find out who did; start over with checkpoint.resume: none"
         ) from error
