@@ -49,6 +49,7 @@ class Program:
         self._keeper.shutdown(socket.SHUT_WR)
         self.pid = int(self._line())
         self.returncode: int | None = None
+        self._text = ""
 
     def poll(self) -> int | None:
         """Exit code, minus the signal's number after a signal; None while it runs."""
@@ -71,9 +72,11 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for its end, and return what it wrote: nothing, and its standard error."""
         self.wait(timeout)
-        self._errors.seek(0)
-        with self._errors:
-            return "", self._errors.read().decode()
+        if not self._errors.closed:
+            self._errors.seek(0)
+            with self._errors:
+                self._text = self._errors.read().decode()
+        return "", self._text
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""

@@ -52,7 +52,7 @@ def checkpoint(world: World, kind: str, step: int) -> dict[str, bytes]:
     """Files of the only complete checkpoint, which is that of a step."""
     folder = world.results(KINDS[kind]) / "checkpoints"
     (complete,) = folder.glob("step-*/complete")
-    assert complete.parent.name == f"step-{step:08d}"
+    assert complete.parent.name.startswith(f"step-{step:08d}-")
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
