@@ -12,12 +12,12 @@ import sys
 from contextvars import ContextVar
 from typing import Final, TextIO
 
-from mmrlhf_api.plain_text import make_safe
-
 __all__ = ["choose_colours", "colours_wanted", "error", "note", "out"]
 
 _RED = "\x1b[1;31m"
 _RESET = "\x1b[0m"
+_PLAIN: Final = re.compile(r"[\n\x20-\x7e]*")
+"""Text that is safe as it is."""
 _COLOURS: Final = re.compile(r"(\x1b\[(?:0|3[1-6]|1;31)m)")
 """What `mmrlhfctl.text` and this module write."""
 _CHOICE: ContextVar[str] = ContextVar("colours", default="auto")
@@ -43,13 +43,13 @@ def out(text: str) -> None:
 
 def note(text: str) -> None:
     """Tell a person something that is not data."""
-    _tell(make_safe(text, lines=True))
+    _tell(_safe(text))
 
 
 def error(text: str) -> None:
     """Tell a person what went wrong."""
     prefix = f"{_RED}error:{_RESET}" if colours_wanted(sys.stderr) else "error:"
-    _tell(f"{prefix} {make_safe(text, lines=True)}")
+    _tell(f"{prefix} {_safe(text)}")
 
 
 def _tell(text: str) -> None:
@@ -59,7 +59,16 @@ def _tell(text: str) -> None:
 
 def _shown(text: str, *, colours: bool) -> str:
     if not colours:
-        return make_safe(text, lines=True)
+        return _safe(text)
     parts = _COLOURS.split(text)
-    parts[::2] = [make_safe(part, lines=True) for part in parts[::2]]
+    parts[::2] = [_safe(part) for part in parts[::2]]
     return "".join(parts)
+
+
+def _safe(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    # Its package reads the types of all kinds, which help has no time for.
+    from mmrlhf_api.plain_text import make_safe
+
+    return make_safe(text, lines=True)
