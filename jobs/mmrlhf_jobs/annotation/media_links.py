@@ -8,7 +8,7 @@ from urllib.parse import quote
 from mmrlhf_jobs.annotation.self_test import PICTURE_URL
 from mmrlhf_jobs.annotation.tasks import Task
 from mmrlhf_jobs.data.data_urls import data_url
-from mmrlhf_jobs.data.media import MediaFinder
+from mmrlhf_jobs.data.media import MediaFinder, in_record
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import spread
 from mmrlhf_jobs.errors import DataError, SpecError
@@ -63,12 +63,7 @@ class MediaLinks:
                 ]
             return self._links([uri for uri, _ in files])
         except DataError as error:
-            raise DataError(
-                f"record {task.query.record_id!r}: {error.reason}",
-                file=task.query.location.file,
-                row=task.query.location.row,
-                field="media",
-            ) from error
+            raise in_record(task.query, error, "media") from error
 
     def _links(self, uris: list[str]) -> list[str]:
         with MediaFinder(self.folders, self.storage) as finder:

@@ -24,6 +24,7 @@ __all__ = [
     "LoadedMedia",
     "MediaFinder",
     "decode_image_file",
+    "in_record",
     "load_image",
     "load_media",
     "read_image_file",
@@ -133,6 +134,16 @@ class HasMedia(Protocol):
         """Where it was read from, for messages."""
 
 
+def in_record(record: HasMedia, error: DataError, field: str) -> DataError:
+    """The same error with the record that it is in: its id, file, row, and the field."""
+    return DataError(
+        f"record {record.record_id!r}: {error.reason}",
+        file=record.location.file,
+        row=record.location.row,
+        field=field,
+    )
+
+
 def load_media(
     record: HasMedia, root: str | MediaFolders, *, storage: StorageOptions | None = None
 ) -> tuple[LoadedMedia, ...]:
@@ -150,12 +161,7 @@ def load_media(
                 image = _load_within(left, uri, root, sha256=sha256, storage=storage)
             except DataError as error:
                 frame = f".frames[{number}]" if medium.kind == "video" else ""
-                raise DataError(
-                    f"record {record.record_id!r}: {error.reason}",
-                    file=record.location.file,
-                    row=record.location.row,
-                    field=f"media[{position}]{frame}.uri",
-                ) from error
+                raise in_record(record, error, f"media[{position}]{frame}.uri") from error
             left -= image.width * image.height
             frames.append(image)
         loaded.append(LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames)))

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Final
 
 from mmrlhf_jobs.data.identity import response_id
+from mmrlhf_jobs.data.media import in_record
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Media, ModelOrigin, spread
 from mmrlhf_jobs.data.queries import QueryRecord
@@ -110,12 +111,7 @@ class ResponseInquiry:
         try:
             return [ImagePart(self._folders.resolve(uri), sha256) for uri, sha256 in files]
         except DataError as error:
-            raise DataError(
-                f"record {record.record_id!r}: {error.reason}",
-                file=record.location.file,
-                row=record.location.row,
-                field=f"media[{place}]",
-            ) from error
+            raise in_record(record, error, f"media[{place}]") from error
 
 
 def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:

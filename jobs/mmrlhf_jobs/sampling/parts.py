@@ -16,7 +16,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Final
@@ -197,19 +197,12 @@ class Parts:
         if files is None:
             return None
         uri = f"{self._store.uri}/{at}"
-        Part(uri, name, "", {}, {}, tuple(files), self._storage).check(_NOTES)
+        part = Part(uri, name, "", {}, {}, tuple(files), self._storage)
+        part.check(_NOTES)
         text = self._store.read_text(f"{at}/{_NOTES}")
         try:
             notes = json.loads(text or "")
-            return Part(
-                uri,
-                name,
-                notes["key"],
-                notes["counts"],
-                notes["facts"],
-                tuple(files),
-                self._storage,
-            )
+            return replace(part, key=notes["key"], counts=notes["counts"], facts=notes["facts"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"{uri}/{_NOTES} is damaged ({error}); remove the folder") from error
 

@@ -128,21 +128,21 @@ class SidecarCache:
     def _fetch(self, identity: SidecarIdentity, place: str) -> str:
         """Fetch a side-car; say what is wrong with it."""
         try:
-            if not self._file(identity, place).is_file():
-                self.store.fetch(place, self._file(identity, place).parent)
+            self._file(identity, place)
         except DamagedError as error:
             return str(error)
         return ""
 
     def _open(self, identity: SidecarIdentity, place: str) -> Sidecar:
-        file = self._file(identity, place)
-        if not file.is_file():
-            self.store.fetch(place, file.parent)
-        return Sidecar.open(str(file), identity)
+        return Sidecar.open(str(self._file(identity, place)), identity)
 
     def _file(self, identity: SidecarIdentity, place: str) -> Path:
+        """The local copy of a side-car, fetched if it is not here yet."""
         folder = self.scratch / "sidecars" / place.rpartition("/")[2]
-        return folder / FILE.format(kind=identity.kind)
+        file = folder / FILE.format(kind=identity.kind)
+        if not file.is_file():
+            self.store.fetch(place, folder)
+        return file
 
 
 def _key(identity: SidecarIdentity, dataset: RankedDataset) -> str:

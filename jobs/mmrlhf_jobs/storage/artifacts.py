@@ -83,13 +83,13 @@ class ArtifactStore:
         """The same store for a writer that may be superseded."""
         return ArtifactStore(self.uri, self._options, guard=guard)
 
-    def publish(self, local_dir: str | Path, key: str) -> str:
+    def publish(self, local_dir: str | Path, key: str) -> list[FileEntry]:
         """Make the files of a local folder visible at a key, all at once.
 
         Publishing the same content twice does nothing the second time.
 
         Returns:
-            Digest of what was published, which `fetch` compares.
+            What was published, in the order of its marker.
 
         Raises:
             StorageError: The disk is full, the store fails, the folder is empty, or the key holds
@@ -99,12 +99,12 @@ class ArtifactStore:
         files = self._publishable(Path(local_dir), key)
         if (committed := self.entries(key)) is not None:
             self._check_same(key, committed, _digests(files))
-            return digest_of_files(committed)
+            return committed
         if nested := self.list_committed(key):
             raise StorageError(
                 f"{self._uri(key)} cannot be an artifact, because it holds {nested[0]}"
             )
-        return digest_of_files(self._put_folder(files, key, shared=False))
+        return self._put_folder(files, key)
 
     def publish_content(self, local_dir: str | Path, key: str) -> str:
         """Publish a folder below a key, named by its content; return its own key.
@@ -120,7 +120,7 @@ class ArtifactStore:
         entries = _digests(files)
         place = f"{key}/{digest_of_files(entries)[:32]}"
         if self.entries(place) is None:
-            self._put_folder(files, place, shared=True)
+            self._put_folder(files, place, content=entries)
         return place
 
     def check_publishable(self, local_dir: str | Path, key: str) -> None:
@@ -137,7 +137,7 @@ class ArtifactStore:
         Args:
             key: A committed artifact.
             local_dir: New or empty folder; it appears whole or not at all.
-            digest: What `publish` returned, if it must be that very content.
+            digest: `digest_of_files` of what `publish` returned, if it must be that very content.
 
         Raises:
             DamagedError: There is no such artifact, or it is not what was published.
@@ -335,12 +335,17 @@ class ArtifactStore:
             )
 
     def _put_folder(
-        self, files: Sequence[tuple[str, Path]], key: str, *, shared: bool
+        self,
+        files: Sequence[tuple[str, Path]],
+        key: str,
+        *,
+        content: list[FileEntry] | None = None,
     ) -> list[FileEntry]:
+        """Put files at a key; with the `content` that it is named by, others may do the same."""
         with self._changing(key, "write"):
             if self._root.is_local:
                 return self._publish_locally(files, key)
-            return self._upload(files, self._path(key), shared=shared)
+            return self._upload(files, self._path(key), content)
 
     def _publish_locally(self, files: Sequence[tuple[str, Path]], key: str) -> list[FileEntry]:
         target = Path(self._path(key))
@@ -361,7 +366,7 @@ class ArtifactStore:
         return entries
 
     def _upload(
-        self, files: Sequence[tuple[str, Path]], path: str, *, shared: bool
+        self, files: Sequence[tuple[str, Path]], path: str, content: list[FileEntry] | None
     ) -> list[FileEntry]:
         fs = self._root.fs
         put: list[str] = []
@@ -370,7 +375,7 @@ class ArtifactStore:
                 self._guard()
                 put.append(f"{path}/{name}")
                 fs.put_file(str(file), put[-1])
-            entries = _digests(files)
+            entries = _digests(files) if content is None else content
             self._guard()
             put.append(f"{path}/{MARKER}")
             fs.pipe_file(put[-1], make_marker(entries))
@@ -378,7 +383,7 @@ class ArtifactStore:
             # Without its marker the artifact is invisible; removing the rest only saves space.
             # A store that fails now as well must not hide the first error. Others may have put
             # the same under a shared key.
-            for each in () if shared else reversed(put):
+            for each in reversed(put) if content is None else ():
                 with suppress(Exception):
                     fs.rm_file(each)
             raise

@@ -77,8 +77,7 @@ class Results:
     def publish(self, folder: Path, name: str) -> None:
         """Keep a folder as an artifact of the results; errors as in `ArtifactStore.publish`."""
         key = f"{self.place}/{name}"
-        self._store.publish(folder, key)
-        entries = self._store.entries(key) or []
+        entries = self._store.publish(folder, key)
         for entry in (*entries, _entry(MARKER, make_marker(entries))):
             path = f"{name}/{entry.path}"
             self._files[path] = FileEntry(path, entry.size, entry.sha256)

@@ -21,6 +21,7 @@ from typing import Any, Self
 from mmrlhf_jobs.errors import DamagedError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.marker import digest_of_files
 from mmrlhf_jobs.training.engines.interface import Engine
 
 __all__ = ["CheckpointState", "Checkpoints", "RunInputs"]
@@ -141,7 +142,7 @@ class Checkpoints:
         local = self._fresh_scratch()
         engine.save(local)
         part = f"{key}/rank-{self._runtime.rank}"
-        parts = self._runtime.gather(self._store.publish(local, part))
+        parts = self._runtime.gather(digest_of_files(self._store.publish(local, part)))
         if self._runtime.is_main:
             shared = self._fresh_scratch()
             text = _Complete(state, tuple(parts)).encode()

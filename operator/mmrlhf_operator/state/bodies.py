@@ -16,16 +16,16 @@ from typing import Any
 from mmrlhf_api.sizes import size_problem, spec_size
 
 __all__ = [
-    "LAST_APPLIED",
     "TOO_LARGE",
     "PackedJob",
     "pack_text",
     "trim",
     "unpack_text",
     "without_managed_fields",
+    "without_notes",
 ]
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's own notes; a copy of the spec that says nothing about it."""
 TOO_LARGE = "mmrlhf.io/too-large"
 """In the body of a job that was trimmed of a spec that is too large: its bytes."""
@@ -70,11 +70,7 @@ def trim(body: Mapping[str, Any]) -> dict[str, Any]:
     Such a job is refused by the bytes that it had (`TOO_LARGE`), and yet can be suspended and
     cancelled.
     """
-    trimmed = without_managed_fields(body)
-    metadata = trimmed["metadata"]
-    annotations = metadata.get("annotations") or {}
-    if LAST_APPLIED in annotations:
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
+    trimmed = without_notes(body)
     size = spec_size(body.get("spec"))
     if TOO_LARGE not in body and size_problem(size) is not None:
         spec = body.get("spec")
@@ -83,6 +79,16 @@ def trim(body: Mapping[str, Any]) -> dict[str, Any]:
         switches = {name: kept[name] for name in ("suspend", "cancel") if kept.get(name) is True}
         trimmed |= {"spec": {"runPolicy": switches}, TOO_LARGE: size}
     return trimmed
+
+
+def without_notes(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job without what the server and kubectl note of who wrote it."""
+    noted = without_managed_fields(body)
+    metadata = noted["metadata"]
+    if "annotations" in metadata:
+        annotations = metadata["annotations"] or {}
+        metadata["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
+    return noted
 
 
 def without_managed_fields(body: Mapping[str, Any]) -> dict[str, Any]:

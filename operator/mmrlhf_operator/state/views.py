@@ -19,7 +19,7 @@ from mmrlhf_api.runs import RunLayout
 from mmrlhf_api.sizes import size_problem
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.kube.timestamps import parse_time
-from mmrlhf_operator.state.bodies import LAST_APPLIED, TOO_LARGE, pack_text, unpack_text
+from mmrlhf_operator.state.bodies import TOO_LARGE, pack_text, unpack_text, without_notes
 from mmrlhf_operator.state.pods import PodView
 
 __all__ = [
@@ -122,12 +122,7 @@ class JobView:
 def _parse(body: Mapping[str, Any], kind: Kind) -> tuple[Job | None, str | None]:
     if TOO_LARGE in body:
         return None, f"spec: {size_problem(body[TOO_LARGE])}"
-    metadata = {k: v for k, v in body.get("metadata", {}).items() if k != "managedFields"}
-    metadata["annotations"] = {
-        key: value
-        for key, value in (metadata.get("annotations") or {}).items()
-        if key != LAST_APPLIED
-    }
+    metadata = without_notes(body)["metadata"]
     document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
     document["spec"] = body.get("spec", {})
     try:

@@ -19,7 +19,7 @@ from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.sampling.clustering.grid import Vectors
 from mmrlhf_jobs.sampling.corpora.media import MediaKind
 from mmrlhf_jobs.sampling.embeddings.index import Known, MediaIndex
-from mmrlhf_jobs.sampling.parts import Parts
+from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -71,7 +71,8 @@ class VectorStore:
     def refresh(self) -> None:
         """Note what all processes have committed."""
         for name in self.names():
-            self._index.add(map(_known, self._load(name, "media.npy")))
+            part = self._parts.get(name, self.key)
+            self._index.add(map(_known, _load(part, "media.npy")))
 
     def find(self, sha256: bytes, kind: MediaKind) -> Known | None:
         """What is known of a medium, if its vector is there; from any thread."""
@@ -121,22 +122,23 @@ class VectorStore:
             Digests S32[N] and vectors [N, D] in the format on disk.
         """
         for name in self.names():
-            keys = self._load(name, "media.npy")["sha256"]
+            part = self._parts.get(name, self.key)
+            keys = _load(part, "media.npy")["sha256"]
             places = np.minimum(np.searchsorted(wanted, keys), max(len(wanted) - 1, 0))
             mine = np.flatnonzero(wanted[places] == keys) if len(wanted) else np.empty(0, int)
             if len(mine):
-                yield keys[mine], self._load(name, "vectors.npy")[mine]
+                yield keys[mine], _load(part, "vectors.npy")[mine]
 
-    def _load(self, name: str, file: str) -> npt.NDArray[Any]:
-        part = self._parts.get(name, self.key)
-        with part.open(file) as content:
-            try:
-                array: npt.NDArray[Any] = np.load(content, allow_pickle=False)
-            except (ValueError, EOFError) as error:
-                raise StorageError(
-                    f"{part.uri}/{file} is damaged: {error}; remove its folder"
-                ) from error
-        return array
+
+def _load(part: Part, file: str) -> npt.NDArray[Any]:
+    with part.open(file) as content:
+        try:
+            array: npt.NDArray[Any] = np.load(content, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise StorageError(
+                f"{part.uri}/{file} is damaged: {error}; remove its folder"
+            ) from error
+    return array
 
 
 def _about(media: Sequence[Known]) -> npt.NDArray[Any]:
