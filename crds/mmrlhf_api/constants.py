@@ -156,6 +156,8 @@ class FailureReason(StrEnum):
     """A pod was evicted from its node."""
     NODE_LOST = "NodeLost"
     """A node is gone or unreachable."""
+    NODE_REFUSED = "NodeRefused"
+    """The kubelet of a node refused a pod: devices lost, no room, or the node shuts down."""
     POD_DELETED = "PodDeleted"
     """Someone deleted a pod."""
     STALLED = "Stalled"

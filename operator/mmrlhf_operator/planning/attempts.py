@@ -107,9 +107,7 @@ def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total:
 
 def _stays_running(draft: Draft, pods: tuple[PodView, ...]) -> bool:
     # A pod that ended badly is no longer running; one whose kubelet is silent may well be.
-    return draft.conditions.holds(ConditionType.RUNNING) and not any(
-        entry.phase == "Failed" for entry in pods
-    )
+    return draft.conditions.holds(ConditionType.RUNNING) and not any(entry.failed for entry in pods)
 
 
 def _deny(draft: Draft, kind: ConditionType, finding: Finding) -> None:
@@ -120,7 +118,7 @@ def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tup
     if draft.conditions.holds(ConditionType.RUNNING):
         return Phase.RUNNING, Finding(reason=Reason.ALL_PODS_RUNNING, message="")
     assert idle is not None  # otherwise all run
-    if draft.view.status.phase is Phase.RUNNING and any(p.phase == "Failed" for p in pods):
+    if draft.view.status.phase is Phase.RUNNING and any(p.failed for p in pods):
         return Phase.RUNNING, idle  # until the failure is judged
     if any(entry.running for entry in pods):
         return Phase.STARTING, idle

@@ -10,7 +10,7 @@ from mmrlhf_api import JobStatus, RunPolicy
 from mmrlhf_api.constants import ConditionType, FailureReason
 from mmrlhf_operator.config import Deadlines
 from mmrlhf_operator.planning.conditions import find, holds
-from mmrlhf_operator.planning.failures import Failure, blocking_reason
+from mmrlhf_operator.planning.failures import Failure, blocking_reason, waiting_words
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
@@ -71,7 +71,7 @@ def force_at(pod: PodView, observed: Observed, limits: Deadlines) -> datetime | 
 def nodes_in_question(pods: Iterable[PodView], now: datetime) -> frozenset[str]:
     """Return the nodes whose state matters: of pods whose peers failed, or that should be gone."""
     pods = tuple(pods)
-    trouble = any(pod.phase == "Failed" or pod.terminating for pod in pods)
+    trouble = any(pod.failed or pod.terminating for pod in pods)
     return frozenset(
         pod.node
         for pod in pods
@@ -161,5 +161,5 @@ def _stuck(pod: PodView, limits: Deadlines) -> Deadline | None:
     return Deadline(
         due=after(pod.bound_at or pod.created_at, seconds),
         reason=reason,
-        message=(f"pod {pod.name} waited {seconds} s: {pod.waiting.reason}: {pod.waiting.message}"),
+        message=f"pod {pod.name} waited {seconds} s: {waiting_words(pod.waiting)}",
     )

@@ -24,9 +24,9 @@ _JOB_DEADLINES = frozenset(
 
 
 def succeeded(observed: Observed, *, attempt: int, total: int) -> bool:
-    """Whether all pods of an attempt have succeeded."""
+    """Whether the job's container has ended well in all pods of an attempt."""
     pods = observed.pods_of(attempt)
-    return len(pods) == total and all(pod.phase == "Succeeded" for pod in pods)
+    return len(pods) == total and all(pod.succeeded for pod in pods)
 
 
 def succeed(draft: Draft, job: Job, observed: Observed) -> None:
@@ -118,7 +118,8 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
     doomed = {
         "All": observed.pods,
         "Running": tuple(entry for entry in observed.pods if not entry.finished),
-        "None": (),
+        # What runs on beside a job that has ended would keep the node.
+        "None": tuple(entry for entry in observed.pods if entry.ended and not entry.finished),
     }[which]
     remove(draft, doomed, observed, config)
     expires = None if policy is None else expiry(policy, draft.view.status)

@@ -15,13 +15,15 @@ from datetime import datetime
 from types import MappingProxyType
 
 from mmrlhf_api import RunPolicy
-from mmrlhf_api.constants import FailureReason
+from mmrlhf_api.constants import CONTAINER, FailureReason
 from mmrlhf_api.policy import FailureAction
 from mmrlhf_api.termination import Ending, failure_reason
+from mmrlhf_operator.planning.causes import taken_away
+from mmrlhf_operator.state.containers import Waiting
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
-__all__ = ["BUILT_IN", "Failure", "Verdict", "action_for", "judge"]
+__all__ = ["BUILT_IN", "Failure", "Verdict", "action_for", "judge", "waiting_words"]
 
 BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
     {
@@ -39,6 +41,7 @@ BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
         FailureReason.PREEMPTED: "RestartJobFree",
         FailureReason.EVICTED: "RestartJobFree",
         FailureReason.NODE_LOST: "RestartJobFree",
+        FailureReason.NODE_REFUSED: "RestartJobFree",
         FailureReason.POD_DELETED: "RestartJobFree",
     }
 )
@@ -48,18 +51,6 @@ _OWN_FAULT = frozenset(
 )
 """Failures that no peer's end can cause."""
 _FREE = frozenset(reason for reason, action in BUILT_IN.items() if action == "RestartJobFree")
-_DISRUPTIONS = {
-    "PreemptionByScheduler": FailureReason.PREEMPTED,
-    "DeletionByTaintManager": FailureReason.NODE_LOST,
-    "DeletionByPodGC": FailureReason.NODE_LOST,
-}
-_STATUS_REASONS = {
-    "Evicted": FailureReason.EVICTED,
-    "Preempting": FailureReason.PREEMPTED,
-    "Preempted": FailureReason.PREEMPTED,
-    "NodeLost": FailureReason.NODE_LOST,
-}
-_DISK = re.compile(r"(?i)emptydir|ephemeral")
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
@@ -138,7 +129,7 @@ def judge(
         taken = min(disruptions, key=lambda failure: failure.at, default=None)
         if taken is not None and taken.at <= decide_at:
             return Verdict(failure=taken)
-    everyone_ended = len(pods) == total and all(pod.finished for pod in pods)
+    everyone_ended = len(pods) == total and all(pod.ended for pod in pods)
     if first.reason in _OWN_FAULT or everyone_ended or now >= decide_at:
         return Verdict(failure=first)
     return Verdict(decide_at=decide_at)
@@ -165,32 +156,31 @@ def blocking_reason(pod: PodView) -> FailureReason | None:
     return None
 
 
+def waiting_words(waiting: Waiting) -> str:
+    """What keeps a container from starting, with its name where it is not the job's own."""
+    beside = "" if waiting.container in {"", CONTAINER} else f"container {waiting.container}: "
+    return f"{beside}{waiting.reason}: {waiting.message}"
+
+
 def _failure_of(pod: PodView, observed: Observed, now: datetime) -> Failure | None:
-    if pod.phase == "Succeeded":
+    if pod.succeeded:
         return None
     taken = _taken_away(pod, observed, now)
     if taken is not None:
         return taken
     if pod.end is not None and pod.end.exit_code != 0:
         return _ended(pod, now)
-    if pod.phase == "Failed":
-        message = f"pod {pod.name} failed: {pod.reason or 'no reason given'}: {pod.message}"
-        return Failure(reason=FailureReason.EVICTED, message=_cut(message), at=now)
     return None
 
 
 def _taken_away(pod: PodView, observed: Observed, now: datetime) -> Failure | None:
     """What the cluster or someone did to the pod, apart from how its container ended."""
     at = (pod.end.at if pod.end else None) or now
-    told = f"{pod.reason}: {pod.message}" if pod.reason else ""
-    if pod.reason == "Evicted" and _DISK.search(pod.message):
-        reason = FailureReason.STORAGE_FULL
-    elif pod.disruption is not None:
-        reason = _DISRUPTIONS.get(pod.disruption.reason, FailureReason.EVICTED)
-        told = f"{pod.disruption.reason}: {pod.disruption.message}"
-        at = pod.disruption.at or at
-    elif pod.reason in _STATUS_REASONS:
-        reason = _STATUS_REASONS[pod.reason]
+    cause = taken_away(pod)
+    if cause is not None:
+        reason, told = cause.failure, cause.told
+        if pod.disruption is not None:
+            at = pod.disruption.at or at
     elif pod.node is not None and pod.node in observed.lost_nodes:
         reason, told = FailureReason.NODE_LOST, f"node {pod.node} is gone or unreachable"
         at = pod.deleted_at or at
@@ -214,7 +204,10 @@ def _ended(pod: PodView, now: datetime) -> Failure:
             exit_code = 128 - exit_code
     word = "" if said is None else said.reason
     words = (said and said.message) or end.message.strip() or end.reason
-    message = f"pod {pod.name} ended with exit code {exit_code} ({end.reason}): {words}"
+    message = (
+        f"container {end.container} of pod {pod.name} ended with exit code {exit_code}"
+        f" ({end.reason}): {words}"
+    )
     return Failure(
         reason=(
             FailureReason.OUT_OF_MEMORY

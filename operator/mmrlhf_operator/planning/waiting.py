@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mmrlhf_api.constants import Reason
-from mmrlhf_operator.planning.failures import blocking_reason
+from mmrlhf_operator.planning.failures import blocking_reason, waiting_words
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed
 
 __all__ = ["why_not_running", "why_not_scheduled"]
+
+_ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 def why_not_scheduled(observed: Observed, *, attempt: int, total: int) -> Finding | None:
@@ -39,7 +41,7 @@ def why_not_scheduled(observed: Observed, *, attempt: int, total: int) -> Findin
 def why_not_running(observed: Observed, *, attempt: int, total: int) -> Finding | None:
     """Say why not all pods run; None when they do, or have ended well."""
     pods = observed.pods_of(attempt)
-    waiting = [pod for pod in pods if not pod.running and pod.phase != "Succeeded"]
+    waiting = [pod for pod in pods if not pod.running and not pod.succeeded]
     if len(pods) == total and not waiting:
         return None
     unscheduled = why_not_scheduled(observed, attempt=attempt, total=total)
@@ -52,7 +54,7 @@ def why_not_running(observed: Observed, *, attempt: int, total: int) -> Finding 
         assert reason is not None  # that is why it was chosen
         return Finding(
             reason=reason,
-            message=f"{count}; {stuck.name}: {stuck.waiting.reason}: {stuck.waiting.message}",
+            message=f"{count}; {stuck.name}: {waiting_words(stuck.waiting)}",
         )
     warned = _warned(waiting, observed)
     if warned is not None:
@@ -60,6 +62,12 @@ def why_not_running(observed: Observed, *, attempt: int, total: int) -> Finding 
         return Finding(
             reason=Reason.WAITING_FOR_PODS,
             message=f"{count}; {name}: {warning.reason}: {warning.message}",
+        )
+    told = next((p for p in waiting if p.waiting and p.waiting.reason not in _ON_ITS_WAY), None)
+    if told is not None and told.waiting is not None:
+        return Finding(
+            reason=Reason.WAITING_FOR_PODS,
+            message=f"{count}; {told.name}: {waiting_words(told.waiting)}",
         )
     creating = [pod for pod in waiting if pod.waiting and pod.waiting.reason == "ContainerCreating"]
     return Finding(

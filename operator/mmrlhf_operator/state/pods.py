@@ -7,44 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX
-from mmrlhf_api.plain_text import make_safe
-from mmrlhf_api.termination import TerminationMessage
+from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX
 from mmrlhf_operator.kube.timestamps import parse_time
+from mmrlhf_operator.state.containers import Containers, End, Waiting, as_words
 
-__all__ = ["Disruption", "End", "PodView", "Waiting"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """How a container ended.
-
-    Attributes:
-        container: Name of the container.
-        exit_code: Exit code; above 128 it stands for a signal.
-        reason: Word of the kubelet, such as OOMKilled.
-        message: Termination message.
-        at: When it ended.
-    """
-
-    container: str
-    exit_code: int
-    reason: str
-    message: str
-    at: datetime | None
-
-    @property
-    def said(self) -> TerminationMessage | None:
-        """The termination message, where the job wrote one."""
-        return TerminationMessage.read(self.message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Why a container does not run yet: reason and message of the kubelet."""
-
-    reason: str
-    message: str
+__all__ = ["Disruption", "PodView"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +39,12 @@ class PodView:
         node: Node it is bound to.
         created_at: When it was created.
         bound_at: When it was bound.
-        ready: Whether its Ready condition holds.
-        started_at: When the job's container started.
+        runs: Whether the job's container runs; None when the kubelet has not told of it.
+        ready: Whether it is ready; containers besides it need not be.
+        started_at: When the job's container started, by the clock of its node.
         unscheduled: Why it has no node: reason and message of the scheduler.
-        waiting: Why a container does not run.
-        end: How the container that ended it did.
+        waiting: Why the job's container does not run, or what keeps it from it.
+        end: How it ended, or the init container that failed before it.
         disruption: That the cluster took it away.
         delete_at: When it should be gone, once it is being deleted.
         grace: Seconds it was given for that.
@@ -93,6 +61,7 @@ class PodView:
     node: str | None = None
     created_at: datetime
     bound_at: datetime | None = None
+    runs: bool | None = None
     ready: bool = False
     started_at: datetime | None = None
     unscheduled: Waiting | None = None
@@ -105,11 +74,28 @@ class PodView:
     @property
     def running(self) -> bool:
         """Whether the job's container runs."""
-        return self.phase == "Running"
+        return self.phase == "Running" if self.runs is None else self.runs and not self.finished
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job's container ended well, whatever became of others beside it."""
+        return self.phase == "Succeeded" if self.end is None else self.end.exit_code == 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job's container ended badly, or can never start."""
+        if self.end is None:
+            return self.phase == "Failed"
+        return self.end.exit_code != 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the job runs in it any more, though something else may."""
+        return self.succeeded or self.failed
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended and holds no resources."""
+        """Whether all of it has ended, so that it holds no resources."""
         return self.phase in {"Succeeded", "Failed"}
 
     @property
@@ -136,13 +122,8 @@ class PodView:
         conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
         scheduled = conditions.get("PodScheduled", {})
         bound = scheduled.get("status") == "True"
-        containers = [
-            *(status.get("initContainerStatuses") or ()),
-            *(status.get("containerStatuses") or ()),
-        ]
-        main: Mapping[str, Any] = next((c for c in containers if c["name"] == CONTAINER), {})
-        state = main.get("state") or {}
-        begun = state.get("running") or state.get("terminated") or {}
+        spec = body.get("spec") or {}
+        containers = Containers.read(spec, status)
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -151,61 +132,29 @@ class PodView:
             index=index,
             phase=status.get("phase", "Pending"),
             reason=status.get("reason", ""),
-            message=_words(status.get("message")),
-            node=(body.get("spec") or {}).get("nodeName"),
+            message=as_words(status.get("message")),
+            node=spec.get("nodeName"),
             created_at=created_at,
             bound_at=parse_time(scheduled.get("lastTransitionTime")) if bound else None,
-            ready=conditions.get("Ready", {}).get("status") == "True",
-            started_at=parse_time(begun.get("startedAt")),
+            runs=containers.running if containers.known else None,
+            ready=containers.ready or conditions.get("Ready", {}).get("status") == "True",
+            started_at=containers.started_at,
             unscheduled=(
                 Waiting(reason=scheduled.get("reason", ""), message=scheduled.get("message", ""))
                 if scheduled.get("status") == "False"
                 else None
             ),
-            waiting=_waiting(containers),
-            end=_end(containers),
+            waiting=containers.waiting,
+            end=containers.end,
             disruption=_disruption(conditions.get("DisruptionTarget")),
             delete_at=parse_time(metadata.get("deletionTimestamp")),
             grace=metadata.get("deletionGracePeriodSeconds") or 0,
         )
 
 
-def _words(message: str | None) -> str:
-    """A message, which may be the tail of a tenant's log, as it goes into status and log."""
-    return make_safe(message or "", lines=True)
-
-
 def _owner(metadata: Mapping[str, Any]) -> str | None:
     owners = metadata.get("ownerReferences") or ()
     return next((owner["uid"] for owner in owners if owner.get("controller")), None)
-
-
-def _waiting(containers: list[Mapping[str, Any]]) -> Waiting | None:
-    for container in containers:
-        state = (container.get("state") or {}).get("waiting")
-        # The job's own container waits for the init container; that says nothing.
-        if state and state.get("reason") not in {None, "PodInitializing"}:
-            return Waiting(reason=state["reason"], message=_words(state.get("message")))
-    return None
-
-
-def _end(containers: list[Mapping[str, Any]]) -> End | None:
-    """The first container that failed, or else the job's own."""
-    ends = [
-        End(
-            container=container["name"],
-            exit_code=state.get("exitCode", 0),
-            reason=state.get("reason", ""),
-            message=_words(state.get("message")),
-            at=parse_time(state.get("finishedAt")),
-        )
-        for container in containers
-        if (state := (container.get("state") or {}).get("terminated")) is not None
-    ]
-    failed = [end for end in ends if end.exit_code != 0]
-    if failed:
-        return failed[0]
-    return next((end for end in ends if end.container == CONTAINER), None)
 
 
 def _disruption(condition: Mapping[str, Any] | None) -> Disruption | None:

@@ -239,7 +239,7 @@ class PodView:
         container = CONTAINER if CONTAINER in names or not names else names[0]
         state = _state(status.get("containerStatuses"), container)
         terminated = state.get("terminated")
-        word, why = _word(metadata, status, state)
+        word, why = _word(metadata, spec, status, state)
         return cls(
             name=metadata["name"],
             uid=metadata.get("uid", ""),
@@ -271,10 +271,17 @@ def _state(statuses: Any, container: str) -> Mapping[str, Any]:  # noqa: ANN401 
 
 
 def _word(
-    metadata: Mapping[str, Any], status: Mapping[str, Any], state: Mapping[str, Any]
+    metadata: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> tuple[str, str]:
-    """Return state and message, the most telling first."""
-    if (held := _held_by_init(status)) is not None:
+    """Return state and message, the most telling first.
+
+    The job's container decides, as it does for the operator: what runs beside it says nothing.
+    """
+    begun = "running" in state or "terminated" in state
+    if not begun and (held := _held_by_init(spec, status)) is not None:
         return held
     if (ended := state.get("terminated")) is not None:
         word = status.get("reason") or ended.get("reason") or "Ended"
@@ -289,16 +296,27 @@ def _word(
     return status.get("reason") or status.get("phase") or "Unknown", _brief(status.get("message"))
 
 
-def _held_by_init(status: Mapping[str, Any]) -> tuple[str, str] | None:
+def _held_by_init(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What keeps the job's container from starting; side containers may run or start anew."""
+    sides = {
+        container["name"]
+        for container in spec.get("initContainers") or ()
+        if container.get("restartPolicy") == "Always"
+    }
     for entry in status.get("initContainerStatuses") or ():
-        state = entry.get("state") or {}
-        if (ended := state.get("terminated")) and ended.get("exitCode"):
-            return f"Init:{ended.get('reason') or 'Error'}", _brief(ended.get("message"))
+        state, name = entry.get("state") or {}, entry["name"]
         waiting = state.get("waiting") or {}
         if waiting.get("reason") not in {None, "PodInitializing"}:
-            return f"Init:{waiting['reason']}", _brief(waiting.get("message"))
+            return f"Init:{waiting['reason']}", f"{name}: {_brief(waiting.get('message'))}"
+        if name in sides:
+            continue
+        if (ended := state.get("terminated")) and ended.get("exitCode"):
+            return (
+                f"Init:{ended.get('reason') or 'Error'}",
+                f"{name}: {_brief(ended.get('message'))}",
+            )
         if "running" in state:
-            return "Init", f"{entry['name']} runs"
+            return "Init", f"{name} runs"
     return None
 
 

@@ -221,6 +221,45 @@ class World:
         }
         self._state(pod, {"terminated": ended})
 
+    def containers(self, name: str, **states: dict[str, Any]) -> None:
+        """Each container of a pod is in a state; those that end are no end of the pod."""
+        pod = self.pods[name]
+        pod["status"]["containerStatuses"] = [
+            {"name": container, "state": state} for container, state in states.items()
+        ]
+
+    def begin_with(self, name: str, container: str, state: dict[str, Any], **spec: Any) -> None:
+        """An init container of a pod is in a state; the job's waits for it."""
+        pod = self.pods[name]
+        self.bind(name)
+        pod["spec"].setdefault("initContainers", []).append({"name": container, **spec})
+        known = pod["status"].setdefault("initContainerStatuses", [])
+        known.append({"name": container, "state": state})
+        self._state(pod, {"waiting": {"reason": "PodInitializing"}})
+
+    def fail(self, name: str, *, reason: str, message: str = "", begun: bool = True) -> None:
+        """The kubelet gives a pod up; it knows of no container where none was begun."""
+        status = self.pods[name]["status"]
+        status |= {"phase": "Failed", "reason": reason, "message": message}
+        if not begun:
+            status.pop("containerStatuses", None)
+
+    def ended(self, exit_code: int, reason: str = "", message: str = "") -> dict[str, Any]:
+        """The state of a container that has ended now."""
+        return {
+            "terminated": {
+                "exitCode": exit_code,
+                "reason": reason or ("Error" if exit_code else "Completed"),
+                "message": message,
+                "finishedAt": format_time(self.now),
+                "startedAt": format_time(self.now),
+            }
+        }
+
+    def set_condition(self, name: str, kind: str, status: str, reason: str = "") -> None:
+        """A condition of a pod is set."""
+        self._condition(self.pods[name], kind, status, reason)
+
     def disrupt(self, name: str, reason: str = "PreemptionByScheduler") -> None:
         self._condition(self.pods[name], "DisruptionTarget", "True", reason, "made room")
 
