@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ijson
-
+from mmrlhf_jobs.data.json_arrays import split_array
+from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
+from mmrlhf_jobs.data.plain_bytes import read_plain
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions, locate
 
 __all__ = ["stream_items"]
 
@@ -17,12 +18,12 @@ def stream_items(uri: str, *, storage: StorageOptions | None = None) -> Iterator
     """Read the items of a JSON array one by one.
 
     Raises:
-        DataError: The file is no JSON.
+        DataError: The file is no JSON array, or an item is no object.
         StorageError: The store does not answer.
     """
     location = locate(uri, storage)
-    with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as file:
+    for number, item in enumerate(split_array(read_plain(location, uri), uri), 1):
         try:
-            yield from ijson.items(file, "item", use_float=True)
-        except ijson.JSONError as error:
-            raise DataError(f"is not valid JSON: {error}", file=uri) from error
+            yield parse_object(item)
+        except UnreadableRowError as error:
+            raise DataError(str(error), file=uri, row=number) from None

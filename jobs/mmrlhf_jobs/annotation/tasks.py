@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mmrlhf_jobs.data.identity import digest_of
-from mmrlhf_jobs.data.parsing import explain
+from mmrlhf_jobs.data.parsing import explain, fields_of
 from mmrlhf_jobs.data.parts import Items, Part, violated
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Id, Response
@@ -186,7 +186,7 @@ def _read_lines(uri: str, storage: StorageOptions | None) -> Iterator[tuple[Task
         try:
             if not isinstance(raw, bytes):
                 raise DataError("is no key, which has JSON lines", file=file)
-            yield Task.model_validate_json(raw), row
+            yield Task.model_validate(fields_of(raw, file=file, row=row)), row
         except ValidationError as error:
             field, reason = explain(error)
             raise DataError(reason, file=file, row=row, field=field or None) from error

@@ -23,9 +23,11 @@ from mmrlhf_jobs.data.sources import DataFile
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.uris import storage_errors
 
-__all__ = ["plain_rows", "read_block", "scan_blocks"]
+__all__ = ["arrow_errors", "plain_rows", "read_block", "scan_blocks"]
 
 _BATCH_ROWS: Final = 256
+_SHOWN: Final = 200
+_DAMAGED: Final = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, TypeError)
 _FIELDS: Final = {
     field.alias or name: field.is_required() for name, field in RankedResponse.model_fields.items()
 }
@@ -77,7 +79,7 @@ class _Rows:
 
 
 def _rows(file: DataFile, parquet: pq.ParquetFile, group: int) -> Iterator[Mapping[str, Any]]:
-    with storage_errors(file.uri, "read"), _arrow_errors(file):
+    with storage_errors(file.uri, "read"), arrow_errors(file.uri):
         for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group]):
             for row in _filled(batch).to_pylist(maps_as_pydicts="strict"):
                 yield _record(row)
@@ -88,22 +90,30 @@ def _open(file: DataFile) -> Iterator[pq.ParquetFile]:
     with (
         storage_errors(file.uri, "read"),
         file.location.fs.open(file.location.path, "rb") as data,
-        _arrow_errors(file),
+        arrow_errors(file.uri),
         pq.ParquetFile(data) as parquet,
     ):
         yield parquet
 
 
 @contextmanager
-def _arrow_errors(file: DataFile) -> Iterator[None]:
+def arrow_errors(uri: str) -> Iterator[None]:
+    """Turn what Arrow raises over a damaged file into one clear error.
+
+    Raises:
+        DataError: The file is damaged, or holds what no row can: text that is not UTF-8, dates
+            beyond the calendar, a key twice in one map.
+    """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         # Arrow says OSError without a number for damaged pages; a real one has a number.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(
-            f"not a readable Parquet file, it is damaged or was cut short: {error}", file=file.uri
+            "not a readable Parquet file, it is damaged or was cut short:"
+            f" {str(error)[:_SHOWN] or type(error).__name__}",
+            file=uri,
         ) from error
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
 
-__all__ = ["RawRow", "explain", "parse_row"]
+__all__ = ["RawRow", "explain", "fields_of", "parse_row"]
 
 RawRow: TypeAlias = bytes | Mapping[str, Any]
 """A line of JSON, or a row of Parquet as a dictionary without nulls."""
 
-_SHOWN_PROBLEMS = 3
+_SHOWN_PROBLEMS: Final = 3
+_FIELD_CHARACTERS: Final = 80
+_REASON_CHARACTERS: Final = 160
 
 
 def parse_row(raw: RawRow, *, file: str, row: int) -> RankedResponse:
@@ -31,17 +35,27 @@ def parse_row(raw: RawRow, *, file: str, row: int) -> RankedResponse:
         DataError: It is no valid record; the field is that of the first problem, and the message
             names up to two more.
     """
+    fields = fields_of(raw, file=file, row=row)
     try:
-        if isinstance(raw, bytes):
-            record = RankedResponse.model_validate_json(raw)
-        else:
-            record = RankedResponse.model_validate(raw)
+        record = RankedResponse.model_validate(fields)
     except ValidationError as error:
         field, reason = explain(error)
-        if isinstance(raw, bytes) and not _is_utf8(raw):
-            field, reason = "", "the line is not UTF-8; save the file in UTF-8"
         raise DataError(reason, file=file, row=row, field=field or None) from None
     return record.at(file, row)
+
+
+def fields_of(raw: RawRow, *, file: str, row: int) -> Mapping[str, Any]:
+    """The fields of a row, whatever its format.
+
+    Raises:
+        DataError: A line is no JSON object; see :func:`mmrlhf_jobs.data.json_rows.parse_object`.
+    """
+    if not isinstance(raw, bytes):
+        return raw
+    try:
+        return parse_object(raw)
+    except UnreadableRowError as error:
+        raise DataError(str(error), file=file, row=row) from None
 
 
 def explain(error: ValidationError) -> tuple[str, str]:
@@ -51,15 +65,13 @@ def explain(error: ValidationError) -> tuple[str, str]:
     more = [f"{where or 'row'}: {why}" for where, why in problems[1:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
         more.append(f"{len(problems) - _SHOWN_PROBLEMS} more problems")
-    return field, "; also ".join([reason, *more])
+    return _clipped(field, _FIELD_CHARACTERS), "; also ".join(
+        _clipped(one, _REASON_CHARACTERS) for one in [reason, *more]
+    )
 
 
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _explain(details: ErrorDetails) -> tuple[str, str]:
@@ -96,5 +108,5 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    # Not the whole of it first: a row may hold megabytes.
+    return _clipped(reprlib.repr(value) if not isinstance(value, str) else repr(value[:60]), 60)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from mmrlhf_jobs.data.parsing import RawRow, explain, parse_row
+from mmrlhf_jobs.data.parsing import explain, fields_of, parse_row
 from mmrlhf_jobs.data.parts import Items, Media, Origin, Part, Provenance, Query, Selection
 from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking, RowLocation
 from mmrlhf_jobs.data.responses import Id, Response, check_media, check_responses
@@ -32,8 +32,6 @@ __all__ = [
 
 QUERY_SCHEMA: Final = "mmrlhf.io/query/v1"
 """Value of every query's ``schema`` field."""
-
-_RANKED: Final = f'"{SCHEMA}"'.encode()
 
 
 class QueryRecord(Part):
@@ -130,12 +128,11 @@ def stream_queries(source: Source) -> Iterator[QueryRecord]:
     """
     for raw, file, row in stream_rows(source):
         try:
-            if _is_ranked(raw):
-                query = as_query(parse_row(raw, file=file, row=row))
-            elif isinstance(raw, bytes):
-                query = QueryRecord.model_validate_json(raw)
+            fields = fields_of(raw, file=file, row=row)
+            if fields.get("schema") == SCHEMA:
+                query = as_query(parse_row(fields, file=file, row=row))
             else:
-                query = QueryRecord.model_validate(raw)
+                query = QueryRecord.model_validate(fields)
         except ValidationError as error:
             field, reason = explain(error)
             raise DataError(reason, file=file, row=row, field=field or None) from error
@@ -162,10 +159,3 @@ def write_queries(
             file.write(query.model_dump_json(by_alias=True, exclude_defaults=True).encode() + b"\n")
             count += 1
     return count
-
-
-def _is_ranked(raw: RawRow) -> bool:
-    if isinstance(raw, bytes):
-        # The schema comes first in what this package writes; a wrong guess is told as one.
-        return _RANKED in raw[:4096] or _RANKED in raw
-    return raw.get("schema") == SCHEMA

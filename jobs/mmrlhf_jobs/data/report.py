@@ -56,6 +56,7 @@ class ValidationReport:
         pairs: Pairs that they form when all are formed.
         largest_block_bytes: The largest unit that is read at a time.
         problems: The first invalid rows.
+        hidden_files: Files that were left out since their names begin with a dot.
     """
 
     uri: str
@@ -67,6 +68,7 @@ class ValidationReport:
     pairs: int
     largest_block_bytes: int
     problems: tuple[RowProblem, ...]
+    hidden_files: int = 0
 
     @property
     def num_invalid(self) -> int:

@@ -11,6 +11,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -53,7 +54,8 @@ def scan(source: Source) -> tuple[BlockIndex, ValidationReport]:
             here; they are in the report and left out of the index.
         StorageError: The store does not answer.
     """
-    files = list_data_files(source)
+    hidden: list[str] = []
+    files = list_data_files(source, hidden.append)
     with (
         MediaFinder(source.media_folders(files), source.storage) as media,
         DuplicateFinder() as ids,
@@ -64,7 +66,7 @@ def scan(source: Source) -> tuple[BlockIndex, ValidationReport]:
         index = scanned.index()
         scanned.find_duplicates(files, index)
         index = scanned.index()
-    return index, scanned.report(source, index)
+    return index, replace(scanned.report(source, index), hidden_files=len(hidden))
 
 
 class _Scan:

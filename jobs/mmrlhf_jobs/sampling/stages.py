@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.models.folders import fetch_model
 from mmrlhf_jobs.sampling.budgets import BudgetWatch
@@ -74,7 +75,7 @@ class Clustered:
 
 
 def find_splits(stages: Stages) -> tuple[Split, ...]:
-    """The files of all sources, as rank 0 sees them."""
+    """The files of all sources, as rank 0 sees them; hidden ones are left out and told."""
     corpora = [
         Corpus(
             name=source.name,
@@ -87,7 +88,15 @@ def find_splits(stages: Stages) -> tuple[Split, ...]:
         )
         for source in stages.job.spec.sources
     ]
-    return stages.runtime.on_main(lambda: list_splits(corpora, stages.options))
+    hidden: list[str] = []
+    splits = stages.runtime.on_main(lambda: list_splits(corpora, stages.options, hidden.append))
+    if hidden:
+        stages.context.progress.emit(
+            "notice",
+            message=f"{len(hidden)} hidden files are left out: "
+            + ", ".join(first_few(hidden, shown=3)),
+        )
+    return splits
 
 
 def read(stages: Stages, splits: Sequence[Split]) -> tuple[Part, ...]:

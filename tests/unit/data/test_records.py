@@ -110,9 +110,11 @@ def test_an_invariant_that_is_violated_names_the_field(
     ("line", "reason"),
     [
         (b'{"schema": ', "not valid JSON"),
-        (b"[]", "Input should be an object"),
+        (b"[]", "no JSON object"),
         (b'{"record_id": "\xff"}', "not UTF-8"),
-        (b'{"record_id": "\\ud800"}', "not valid JSON"),
+        (b'{"record_id": "\\ud800"}', "lone surrogate"),
+        (b'{"record_id": "a", "record_id": "b"}', "'record_id' is there twice"),
+        (b'{"record_id": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
     ],
 )
 def test_a_line_that_is_no_json_object_is_refused(line: bytes, reason: str) -> None:

@@ -53,7 +53,7 @@ BAD_ROWS: list[tuple[Any, str, str | None, str]] = [
     ),
     (b'{"schema": "\xff\xfe"}', "schema", None, "not UTF-8"),
     (b"{", "schema", None, "not valid JSON"),
-    (b"\xef\xbb\xbf{}", "schema", None, "not valid JSON"),
+    (b"\xef\xbb\xbf{}", "schema", "schema", "is missing"),
 ]
 
 
@@ -111,12 +111,14 @@ def test_an_invalid_row_does_not_take_an_id(tmp_path: Path) -> None:
 def test_missing_files_and_unknown_formats_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.csv").touch()
-    (tmp_path / "x.jsonl.gz").touch()
+    (tmp_path / "x.jsonl.zip").touch()
+    (tmp_path / "x.parquet.gz").touch()
     for name, reason in (
         ("nowhere.jsonl", "no such file or folder"),
         ("empty", "no data files are there"),
         ("x.csv", "the format is not known"),
-        ("x.jsonl.gz", "not compressed"),
+        ("x.jsonl.zip", "the format is not known"),
+        ("x.parquet.gz", "compressed Parquet files are not read"),
         ("*.parquet", "no data files are there"),
     ):
         with pytest.raises(DataError, match=reason) as caught:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmrlhf_jobs.data import jsonl
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.sampling.corpora import raw_rows
 from tests.unit.sampling.corpora import llava, raw, write_lines, write_parquet, write_tar
 
 JSON = st.recursive(
@@ -24,7 +24,7 @@ OBJECTS = st.lists(st.dictionaries(st.text(max_size=4), JSON, max_size=4), max_s
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=OBJECTS,
     chunk=st.integers(1, 40),
@@ -45,7 +45,7 @@ def test_an_array_in_pieces_of_any_size_is_what_json_reads(
         return
     path.write_bytes(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw_rows, "_CHUNK_BYTES", chunk)
+        patch.setattr(jsonl, "BLOCK_BYTES", chunk)
         found = raw(path, format="llava") if rows else raw(path)
     good = [one.content for one in found if one.content is not None]
     expected = [row for row in rows if _is_unicode(row)]
@@ -57,7 +57,7 @@ def test_an_array_in_pieces_of_any_size_is_what_json_reads(
 def test_a_number_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.json"
     path.write_text('[1234567, {"id": 1}, 5]')
-    monkeypatch.setattr(raw_rows, "_CHUNK_BYTES", 4)
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 4)
     assert [one.content for one in raw(path, format="llava")] == [None, {"id": 1}, None]
 
 
@@ -212,6 +212,54 @@ def test_samples_of_a_shard(tmp_path: Path) -> None:
         start, size = ref.offset or 0, ref.size or 0
         assert path.read_bytes()[start : start + size] == content
     assert found[2].media[0].kind == "video"
+
+
+def row_of(name: str) -> bytes:
+    return json.dumps({"id": name}).encode()
+
+
+UNTIDY = {
+    "rows first": (["a.json", "b.json", "a.jpg", "b.jpg"], {"a": ["a.jpg"], "b": ["b.jpg"]}),
+    "media first": (["a.jpg", "b.jpg", "a.json", "b.json"], {"a": ["a.jpg"], "b": ["b.jpg"]}),
+    "dots in names": (
+        ["x.v2.1.jpg", "x.v2.1.json", "x.v2.2.jpg", "x.v2.2.json"],
+        {"x.v2.1": ["x.v2.1.jpg"], "x.v2.2": ["x.v2.2.jpg"]},
+    ),
+    "dots and media first": (
+        ["x.v2.1.jpg", "x.v2.2.jpg", "x.v2.1.json", "x.v2.2.json"],
+        {"x.v2.1": ["x.v2.1.jpg"], "x.v2.2": ["x.v2.2.jpg"]},
+    ),
+    "two media and notes": (
+        ["1.left.jpg", "1.right.avif", "1.json", "1.meta.json"],
+        {"1": ["1.left.jpg", "1.right.avif"]},
+    ),
+    "what macOS adds": (["._1.json", "__MACOSX/1.jpg", "1.json", "1.jfif"], {"1": ["1.jfif"]}),
+}
+
+
+@pytest.mark.parametrize("names", UNTIDY)
+def test_a_shard_that_is_not_tidy_loses_nothing(tmp_path: Path, names: str) -> None:
+    members, expected = UNTIDY[names]
+    path = write_tar(
+        tmp_path / "s.tar",
+        [(one, row_of(one.removesuffix(".json")) if ".json" in one else b"x") for one in members],
+    )
+    found = [row for row in raw(path) if row.reason != "hidden-member"]
+    assert {
+        (row.content or {})["id"]: [ref.member for ref in row.media] for row in found
+    } == expected
+    hidden = [row for row in raw(path) if row.reason == "hidden-member"]
+    assert len(hidden) == (2 if "macOS" in names else 0)
+
+
+def test_a_member_that_comes_too_late_is_counted(tmp_path: Path) -> None:
+    members = ["a.json", "a.0.jpg", "b.json", "b.jpg", "a.1.jpg"]
+    path = write_tar(tmp_path / "s.tar", [(one, b"{}") for one in members])
+    assert [(row.number, row.reason) for row in raw(path)] == [
+        (1, ""),
+        (2, ""),
+        (3, "scattered-sample"),
+    ]
 
 
 @pytest.mark.parametrize("keep", [100, 512 + 3, 1024 + 512 + 100])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mmrlhf_jobs.data import jsonl, parquet
+from mmrlhf_jobs.data.parsing import fields_of
 from mmrlhf_jobs.data.sources import Source, list_data_files
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -72,13 +72,10 @@ def read_rows(uri: str, storage: StorageOptions | None = None) -> Iterator[RawPa
             for row, fields in enumerate(parquet.plain_rows(file), 1):
                 yield RawPairRow(file.uri, row, fields)
             continue
-        row = 0
-        for block in jsonl.scan_blocks(file, hashlib.sha256()):
-            for line in block.rows:
-                row += 1
-                assert isinstance(line, bytes)
-                if line.strip():
-                    yield RawPairRow(file.uri, row, _json_object(line, file.uri, row))
+        for row, line in jsonl.read_lines(file, hashlib.sha256()):
+            found = fields_of(line, file=file.uri, row=row)
+            plain = {name: value for name, value in found.items() if value is not None}
+            yield RawPairRow(file.uri, row, plain)
 
 
 def strip_placeholders(prompt: str, row: RawPairRow, field: str = "prompt") -> str:
@@ -100,15 +97,3 @@ def strip_placeholders(prompt: str, row: RawPairRow, field: str = "prompt") -> s
     if not text:
         raise row.error(field, "is empty")
     return text
-
-
-def _json_object(line: bytes, file: str, row: int) -> dict[str, Any]:
-    try:
-        content = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise DataError("the line is not UTF-8", file=file, row=row) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not valid JSON: {error}", file=file, row=row) from error
-    if not isinstance(content, dict):
-        raise DataError("the line is no JSON object", file=file, row=row)
-    return {name: value for name, value in content.items() if value is not None}

@@ -30,12 +30,16 @@ RowReason: TypeAlias = Literal[
     "no-media",
     "trailing-turn",
     "needs-context",
+    "hidden-member",
+    "scattered-sample",
 ]
 
-BY_NATURE: Final = frozenset({"no-media", "trailing-turn", "needs-context", "duplicate"})
-"""Reasons that are no fault of a row: it is no question about a picture, none that stands alone, or
-is there twice. They are counted, but held against ``failures.perReason`` alone, not against
-``failures.maxFraction``."""
+BY_NATURE: Final = frozenset(
+    {"no-media", "trailing-turn", "needs-context", "duplicate", "hidden-member"}
+)
+"""Reasons that are no fault of a row: it is no question about a picture, none that stands alone, is
+there twice, or is what macOS adds to an archive. They are counted, but held against
+``failures.perReason`` alone, not against ``failures.maxFraction``."""
 
 DROP_COUNT: Final = "drop:"
 """What the names of counts of rows that were left out begin with; the reason follows."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.data.parquet import arrow_errors
+from mmrlhf_jobs.data.plain_bytes import packing_of
 from mmrlhf_jobs.sampling.corpora.sources import Split
 from mmrlhf_jobs.storage.uris import storage_errors
 
@@ -41,6 +41,10 @@ class Extent:
         return Extent(self.any + other.any, self.sound + other.sound)
 
 
+_UNKNOWN: Final = Extent(1 << 62, 1 << 62)
+"""Of a compressed file, which may hold a thousand times its size."""
+
+
 def extent_of(split: Split) -> Extent:
     """Most rows of a file: by its size, or by the number of values that Parquet's footer tells.
 
@@ -48,18 +52,18 @@ def extent_of(split: Split) -> Extent:
         DataError: A Parquet file has no footer.
         StorageError: The store does not answer.
     """
+    if packing_of(split.uri):
+        return _UNKNOWN
     if split.format != "parquet":
         size = split.fingerprint.size
         return Extent(size // _ANY_BYTES + 1, size // _SOUND_BYTES + 1)
-    try:
-        with (
-            storage_errors(split.uri, "read"),
-            split.location.fs.open(split.location.path, "rb") as handle,
-            pq.ParquetFile(handle) as file,
-        ):
-            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    except pa.ArrowException as error:
-        raise DataError(f"not a readable Parquet file: {error}", file=split.uri) from error
+    with (
+        storage_errors(split.uri, "read"),
+        split.location.fs.open(split.location.path, "rb") as handle,
+        arrow_errors(split.uri),
+        pq.ParquetFile(handle) as file,
+    ):
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     # Every turn of a conversation is at least one value of some column.
     values = sum(
         max(group.column(number).num_values for number in range(group.num_columns))

@@ -23,7 +23,15 @@ from mmrlhf_jobs.data.media_bytes import (
 from mmrlhf_jobs.errors import InputError, StorageError
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_errors
 
-__all__ = ["MEDIA_TYPE", "DroppedMedia", "MediaKind", "MediaReader", "MediaReason", "MediaRef"]
+__all__ = [
+    "MEDIA_KINDS",
+    "MEDIA_TYPE",
+    "DroppedMedia",
+    "MediaKind",
+    "MediaReader",
+    "MediaReason",
+    "MediaRef",
+]
 
 MediaKind: TypeAlias = Literal["image", "video"]
 MediaReason: TypeAlias = Literal[FileReason, "short-file", "empty-file"]
@@ -41,6 +49,23 @@ MEDIA_TYPE: Final = pa.struct(
     ]
 )
 """Arrow type of a :class:`MediaRef`."""
+
+# fmt: off
+_IMAGES: Final = (
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "gif", "tif", "tiff", "avif",
+    "heic", "heif", "jp2", "j2k", "jpx", "ppm", "pgm", "pbm", "pnm", "mpo",
+)
+_VIDEOS: Final = (
+    "mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "wmv", "flv", "ogv", "3gp",
+)
+# fmt: on
+
+MEDIA_KINDS: Final[Mapping[str, MediaKind]] = {
+    **dict.fromkeys(_IMAGES, "image"),
+    **dict.fromkeys(_VIDEOS, "video"),
+}
+"""Ends of the names of media. Whether a file can be decoded is told when it is: what is none is a
+fault that is counted, and not passed over."""
 
 _OPEN_FILES: Final = 8
 

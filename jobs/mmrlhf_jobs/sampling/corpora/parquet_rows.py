@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmrlhf_jobs.data.parquet import arrow_errors
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.sampling.corpora.media import MediaKind, MediaRef
 from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow
@@ -26,6 +27,8 @@ _MEDIA: Final[dict[str, MediaKind]] = {
     "videos": "video",
 }
 
+_MEDIA_LIKE: Final = re.compile(r"(?i)image|img|photo|picture|video|frame|jpe?g|png")
+
 
 def read_parquet(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - hashlib names no type
     """Rows of a Parquet file of any columns.
@@ -37,21 +40,20 @@ def read_parquet(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401
     Raises:
         DataError: The file is no Parquet file, is damaged, or has no text.
     """
-    try:
-        with (
-            storage_errors(split.uri, "read"),
-            split.location.fs.open(split.location.path, "rb") as handle,
-            pq.ParquetFile(handle) as file,
-        ):
-            number = 0
-            for group in range(file.num_row_groups):
-                for content in _group(file, group, split.uri):
-                    media = _taken(content, _told(file, group), split.uri, number)
-                    number += 1
-                    digest.update(repr((content, media)).encode(errors="replace"))
-                    yield RawRow(number, content, media)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"not a readable Parquet file: {error}", file=split.uri) from error
+    with (
+        storage_errors(split.uri, "read"),
+        split.location.fs.open(split.location.path, "rb") as handle,
+        arrow_errors(split.uri),
+        pq.ParquetFile(handle) as file,
+    ):
+        number = 0
+        shows = _unread_media(file)
+        for group in range(file.num_row_groups):
+            for content in _group(file, group, split.uri):
+                media = _taken(content, _told(file, group), split.uri, number)
+                number += 1
+                digest.update(repr((content, media)).encode(errors="replace"))
+                yield RawRow(number, content, media, shows="" if media else shows)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ def _leaves(file: pq.ParquetFile) -> list[_Leaf]:
         )
         for index, column in enumerate(columns)
     ]
+
+
+def _unread_media(file: pq.ParquetFile) -> str:
+    """What shows that there are media in columns of other names; empty if nothing does."""
+    leaves = [leaf for leaf in _leaves(file) if leaf.holds_bytes and leaf.column not in _MEDIA]
+    found = next(
+        (one for one in leaves if one.path.endswith(".bytes") or _MEDIA_LIKE.search(one.column)),
+        None,
+    )
+    return "" if found is None else f"the column {found.column} of bytes, which is not read"
 
 
 def _told(file: pq.ParquetFile, group: int) -> frozenset[str]:

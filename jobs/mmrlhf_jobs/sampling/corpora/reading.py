@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.sampling.corpora.drops import DROPS_SCHEMA, Drop, count_rows
 from mmrlhf_jobs.sampling.corpora.parquet_rows import read_parquet
-from mmrlhf_jobs.sampling.corpora.raw_rows import RowReader, read_array, read_lines
+from mmrlhf_jobs.sampling.corpora.raw_rows import RowReader, read_json
 from mmrlhf_jobs.sampling.corpora.rows import ROWS_SCHEMA, Row, RowSettings, cut_rows
 from mmrlhf_jobs.sampling.corpora.sources import Split, SplitFormat
 from mmrlhf_jobs.sampling.corpora.tar_rows import read_tar
@@ -33,13 +33,13 @@ BLOCK_ROWS: Final = 16_384
 DROPS_FILE: Final = "drops.parquet"
 
 READERS: Final[Mapping[SplitFormat, RowReader]] = {
-    "llava": read_array,
-    "jsonl": read_lines,
+    "llava": read_json,
+    "jsonl": read_json,
     "parquet": read_parquet,
     "webdataset": read_tar,
 }
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 """Of the rows that this code makes: parts of another one are made again."""
 
 _GROUP_ROWS: Final = 2_048

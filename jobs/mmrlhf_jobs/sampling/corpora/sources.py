@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media_folders import MediaFolders
+from mmrlhf_jobs.data.plain_bytes import PACKINGS, packing_of
+from mmrlhf_jobs.data.sources import holds_lines, is_hidden
 from mmrlhf_jobs.errors import DataError, StorageError
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, parent_uri, storage_errors
 
@@ -23,8 +25,7 @@ _SUFFIXES: Final[Mapping[str, SplitFormat]] = {
     ".parquet": "parquet",
     ".tar": "webdataset",
 }
-_PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
-_SNIFFED_BYTES: Final = 4096
+_PACKED: Final = (".zip", ".tgz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,28 @@ class Split:
 
 
 def list_splits(
-    corpora: Sequence[Corpus], storage: StorageOptions | None = None
+    corpora: Sequence[Corpus],
+    storage: StorageOptions | None = None,
+    leave_out: Callable[[str], None] | None = None,
 ) -> tuple[Split, ...]:
     """Find the files of all corpora, in the order of their ids.
+
+    Args:
+        corpora: The corpora.
+        storage: How to reach an object store.
+        leave_out: Told the URIs of hidden files, which are left out.
 
     Raises:
         DataError: A corpus has no files, or the format of one is not known.
         StorageError: The store does not answer.
     """
-    splits = [split for corpus in corpora for split in _splits_of(corpus, storage)]
+    splits = [split for corpus in corpora for split in _splits_of(corpus, storage, leave_out)]
     return tuple(sorted(splits, key=lambda split: split.id))
 
 
-def _splits_of(corpus: Corpus, storage: StorageOptions | None) -> list[Split]:
+def _splits_of(
+    corpus: Corpus, storage: StorageOptions | None, leave_out: Callable[[str], None] | None
+) -> list[Split]:
     location = locate(corpus.uri, storage)
     try:
         with storage_errors(corpus.uri, "read"):
@@ -157,6 +167,10 @@ def _splits_of(corpus: Corpus, storage: StorageOptions | None) -> list[Split]:
         path = str(info["name"])
         uri = path if location.is_local else location.fs.unstrip_protocol(path)
         place = Location(uri, location.fs, path)
+        if path != location.path and is_hidden(path.removeprefix(root)):
+            if leave_out is not None:
+                leave_out(uri)
+            continue
         splits.append(
             Split(
                 corpus=corpus,
@@ -170,7 +184,7 @@ def _splits_of(corpus: Corpus, storage: StorageOptions | None) -> list[Split]:
     if not splits:
         raise DataError(
             f"source {corpus.name}: no data files are there; expected files named"
-            f" {', '.join(_SUFFIXES)}, not compressed",
+            f" {', '.join(_SUFFIXES)} (JSON also with {', '.join(PACKINGS)})",
             file=corpus.uri,
         )
     return splits
@@ -187,27 +201,29 @@ def _find(location: Location, *, any_name: bool) -> tuple[list[Mapping[str, Any]
     if info["type"] == "file":
         return [info], path.rpartition("/")[0]
     entries = [entry for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
-    named = [entry for entry in entries if str(entry["name"]).lower().endswith((*_SUFFIXES,))]
+    named = [entry for entry in entries if _by_name(str(entry["name"])) is not None]
     # A folder may hold other things beside the data; a format that is given settles it.
     return named if named or not any_name else entries, path.rstrip("/")
 
 
+def _by_name(path: str) -> SplitFormat | None:
+    plain = path.lower().removesuffix(packing_of(path))
+    return next((kind for end, kind in _SUFFIXES.items() if plain.endswith(end)), None)
+
+
 def _format_of(corpus: Corpus, place: Location) -> SplitFormat:
-    if corpus.format != "auto" and corpus.format != "llava":  # noqa: PLR1714 - narrows the type
-        return corpus.format
     name = place.path.lower()
-    if name.endswith(_PACKED):
-        raise DataError("compressed files are not read; unpack it", file=place.uri)
-    by_name = next((kind for end, kind in _SUFFIXES.items() if name.endswith(end)), None)
-    if corpus.format == "auto" and by_name is None:
+    by_name = _by_name(name)
+    kind = corpus.format if corpus.format != "auto" else by_name
+    if name.endswith(_PACKED) or (packing_of(name) and kind in ("parquet", "webdataset")):
+        raise DataError(
+            f"a compressed file is read if it is JSON ({', '.join(PACKINGS)}); unpack it",
+            file=place.uri,
+        )
+    if kind is None:
         raise DataError(
             f"source {corpus.name}: the format is not known by the name; expected one of"
             f" {', '.join(_SUFFIXES)}, or set format",
             file=place.uri,
         )
-    if corpus.format == "auto" and by_name != "llava":
-        assert by_name is not None
-        return by_name
-    with storage_errors(place.uri, "read"):
-        head: bytes = place.fs.cat_file(place.path, start=0, end=_SNIFFED_BYTES)
-    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else "llava"
+    return "jsonl" if kind == "llava" and holds_lines(place, place.uri) else kind

@@ -1,7 +1,13 @@
 """Samples of WebDataset tar shards: members that share a name up to its first dot.
 
 A sample has one ``.json`` member, a row of the same shapes as elsewhere, and its media. Media are
-known by where they lie in the shard and are not read here.
+known by where they lie in the shard and are not read here. Shards of others are not always so tidy:
+
+- Names with dots in them (``img.v2.0001.jpg``): a sample ends as soon as a name comes that the name
+  of its row does not begin.
+- Members of a sample that are not side by side: samples that lack their row or their media are held
+  back until the rest comes, as far as memory allows.
+- Hidden members, such as the ``._name`` that macOS adds, are left out and counted.
 """
 
 from __future__ import annotations
@@ -11,18 +17,15 @@ from collections.abc import Iterator
 from typing import Any, Final, Self
 
 from mmrlhf_jobs.data.jsonl import MAX_LINE_BYTES
+from mmrlhf_jobs.data.sources import is_hidden
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.sampling.corpora.media import MediaKind, MediaRef
-from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow, parse_object
+from mmrlhf_jobs.sampling.corpora.media import MEDIA_KINDS, MediaRef
+from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow
 from mmrlhf_jobs.sampling.corpora.sources import Split
+from mmrlhf_jobs.sampling.corpora.tar_samples import Samples
 from mmrlhf_jobs.storage.uris import storage_errors
 
 __all__ = ["read_tar"]
-
-_KINDS: Final[dict[str, MediaKind]] = {
-    **dict.fromkeys(("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"), "image"),
-    **dict.fromkeys(("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg"), "video"),
-}
 
 _ATTRIBUTES: Final = (
     tarfile.GNUTYPE_LONGNAME,
@@ -34,15 +37,16 @@ _ATTRIBUTES: Final = (
 _MAX_ATTRIBUTES: Final = 2**20
 """Bytes of a long name or of extended attributes, which tarfile reads as a whole."""
 
+_SHOWN: Final = 200
+
 
 def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - hashlib names no type
-    """Samples of a tar shard, in its order.
+    """Samples of a tar shard; whole ones in its order, and those that are not at last.
 
     Raises:
         DataError: The file is no tar file, is cut off, or has members that lead nowhere.
     """
-    number, key = 0, None
-    sample = _Sample()
+    samples = Samples()
     try:
         with (
             storage_errors(split.uri, "read"),
@@ -53,37 +57,42 @@ def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - h
                 if not member.isreg():
                     continue
                 digest.update(f"{member.name}\0{member.size}\n".encode(errors="replace"))
-                name, ending = _name_and_ending(member.name)
-                if name != key and key is not None:
-                    number += 1
-                    yield sample.row(number)
-                    sample = _Sample()
-                key = name
-                kind = _KINDS.get(ending.rpartition(".")[2])
-                if kind is not None:
-                    sample.media.append(
-                        MediaRef(
-                            split.uri,
-                            member=member.name,
-                            offset=member.offset_data,
-                            size=member.size,
-                            kind=kind,
-                        )
-                    )
-                elif ending == "json" and member.size <= MAX_LINE_BYTES:
-                    file = shard.extractfile(member)
-                    assert file is not None
-                    sample.text = file.read()
-                    digest.update(sample.text)
+                if is_hidden(member.name):
+                    yield RawRow(0, None, (), "hidden-member", f"{member.name} is hidden")
+                    continue
+                found = _member(split, shard, member)
+                if isinstance(found, bytes):
+                    digest.update(found)
+                yield from samples.add(member.name, found)
             if split.fingerprint.size < shard.offset:
                 raise tarfile.ReadError("unexpected end of data")
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile lets through what is wrong with numbers in attributes, and endless attributes.
         raise DataError(
-            f"not a readable tar file: {error}; it is cut off or damaged", file=split.uri
+            f"not a readable tar file: {str(error)[:_SHOWN]}; it is cut off or damaged",
+            file=split.uri,
         ) from error
-    if key is not None:
-        yield sample.row(number + 1)
+    yield from samples.rest()
+
+
+def _member(
+    split: Split, shard: tarfile.TarFile, member: tarfile.TarInfo
+) -> MediaRef | bytes | None:
+    """A medium, the text of a row, or None for what is neither."""
+    kind = MEDIA_KINDS.get(member.name.lower().rpartition(".")[2])
+    if kind is not None:
+        return MediaRef(
+            split.uri,
+            member=member.name,
+            offset=member.offset_data,
+            size=member.size,
+            kind=kind,
+        )
+    if not member.name.lower().endswith(".json") or member.size > MAX_LINE_BYTES:
+        return None
+    file = shard.extractfile(member)
+    assert file is not None
+    return file.read()
 
 
 class _Member(tarfile.TarInfo):
@@ -119,25 +128,3 @@ def _onwards(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             raise tarfile.ReadError(f"member {member.name!r} has {member.size} bytes")
         end = shard.offset
         yield member
-
-
-class _Sample:
-    """A sample in the making."""
-
-    def __init__(self) -> None:
-        self.text: bytes | None = None
-        self.media: list[MediaRef] = []
-
-    def row(self, number: int) -> RawRow:
-        media = tuple(self.media)
-        if self.text is None:
-            return RawRow(
-                number, None, media, "invalid-row", "the sample has no .json member with its row"
-            )
-        return parse_object(number, self.text, media)
-
-
-def _name_and_ending(path: str) -> tuple[str, str]:
-    folder, slash, name = path.rpartition("/")
-    stem, _, ending = name.partition(".")
-    return f"{folder}{slash}{stem}", ending.lower()
