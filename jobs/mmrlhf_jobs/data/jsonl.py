@@ -7,6 +7,7 @@ own bytes, a copy of the lines is kept in the temporary folder for as long as th
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import tempfile
 from collections.abc import Iterator
@@ -123,6 +124,7 @@ def _copy_of(file: DataFile) -> IO[bytes]:
     if key not in _copies:
         with storage_errors(tempfile.gettempdir(), "write"):
             copy = tempfile.TemporaryFile(prefix="mmrlhf-lines-")  # noqa: SIM115 - it stays open
+            atexit.register(copy.close)
             for chunk in _lines_of(file, None):
                 copy.write(chunk)
         _copies[key] = copy

@@ -22,6 +22,7 @@ from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora.drops import BY_NATURE, RowReason, count_rows
 from mmrlhf_jobs.sampling.corpora.media import MediaReader, MediaReason
 from mmrlhf_jobs.sampling.images.pictures import PICTURE_REASONS
+from mmrlhf_jobs.sampling.losses import check_sources, count_losses
 from mmrlhf_jobs.sampling.outcome import Outcome, write_manifest, write_results
 from mmrlhf_jobs.sampling.parts import Part
 from mmrlhf_jobs.sampling.report.drawing import draw
@@ -101,9 +102,16 @@ class _Run:
         stages, spec = self._stages, self._spec
         splits = stage.find_splits(stages)
         rows = stage.read(stages, splits)
+        sources = [source.name for source in spec.sources]
+        check_sources(count_losses(sources, rows))
         blocks = stage.blocks_of(rows)
         embedded = stage.embed(stages, rows, blocks, splits)
         candidates = embedded.candidates
+        made = [(block.rows, part) for block, part in zip(blocks, candidates, strict=True)]
+        losses = count_losses(sources, rows, made)
+        for one in losses:
+            stages.context.progress.emit("notice", message=one.sentence())
+        check_sources(losses)
         clustered = stage.cluster(stages, embedded)
         pools = stage.pool(stages, clustered, candidates)
         self._check_pools(rows, [*rows, *candidates], pools)
@@ -145,6 +153,7 @@ class _Run:
             quotas=quotas,
             statistics=make_statistics(available, quotas),
             records=records,
+            losses=losses,
         )
         return outcome, clustered
 

@@ -18,6 +18,7 @@ from mmrlhf_jobs.sampling.budgets import sum_counts
 from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.corpora.drops import count_rows
 from mmrlhf_jobs.sampling.corpora.sources import Split
+from mmrlhf_jobs.sampling.losses import SourceLosses, loss_metrics
 from mmrlhf_jobs.sampling.parts import Part
 from mmrlhf_jobs.sampling.selection.quotas import CATEGORIES, Quotas
 from mmrlhf_jobs.sampling.selection.records import RECORDS_FILE
@@ -44,6 +45,7 @@ class Outcome:
         quotas: How many were.
         statistics: Statistics of it.
         records: Parts with the records.
+        losses: What became of the rows of each source.
     """
 
     run_id: str
@@ -58,6 +60,7 @@ class Outcome:
     quotas: Quotas
     statistics: Statistics
     records: tuple[Part, ...]
+    losses: tuple[SourceLosses, ...]
 
 
 def write_results(stages: Stages, outcome: Outcome) -> str:
@@ -77,6 +80,7 @@ def write_results(stages: Stages, outcome: Outcome) -> str:
     statistics = {
         "schema": "mmrlhf.io/sampling-statistics/v1",
         "counts": _counts(outcome),
+        "sources": {one.source: one.to_dict() for one in outcome.losses},
         **outcome.statistics.to_dict(),
         "paper": {
             name: {"table1": there, "ratio": exact, "deviation": off}
@@ -180,7 +184,7 @@ def _metrics(outcome: Outcome, counts: dict[str, dict[str, int]]) -> dict[str, f
     for name, one in outcome.statistics.types.items():
         found[f"{name}Selected"] = float(one.selected)
         found[f"{name}Deviation"] = one.deviation
-    return found
+    return found | loss_metrics(outcome.losses)
 
 
 def _input(split: Split, part: Part) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def test_statistics_beside_the_rows_are_no_rows(tmp_path: Path) -> None:
 
 def test_messages_stay_short_whatever_the_row_holds(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
-        make_fields("a", **{"x" * 100_000: 1}),
+        make_fields("a") | {"x" * 100_000: 1},
         make_fields("b", query={"text": ["y" * 1_000_000]}),
         make_fields("c", domain="z" * 1_000_000),
         {str(number): number for number in range(10_000)},

@@ -10,9 +10,9 @@ question        ``question``, ``answer``, maybe ``options`` or ``choices``      
 query           ``Query/v1`` records, whose first response is the generated one mmrlhf
 ==============  ==============================================================  ==================
 
-Media are ``image``, ``images``, ``video`` or ``videos``: a name, a list of names, or ``{path}``.
-They belong to the whole row, so every turn of it gets them again (research on LLaVA's format: the
-placeholder stands in the first turn only).
+Media are ``image``, ``images``, ``video`` or ``videos``: a name, a list of names, or ``{path}``; or
+parts of a chat such as ``{type: image, image: name}``. They belong to the whole row, so every turn
+of it gets them again (research on LLaVA's format: the placeholder stands in the first turn only).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from mmrlhf_jobs.data.marks import MARK
 from mmrlhf_jobs.data.queries import QUERY_SCHEMA
+from mmrlhf_jobs.sampling.corpora.signs import answer_of, medium_shown, part_media, unread_answer
 
 __all__ = ["BadRow", "Conversation", "Turn", "read_conversation", "without_placeholders"]
 
 _HUMAN: Final = frozenset({"human", "user"})
 _MODEL: Final = frozenset({"gpt", "assistant", "chatgpt", "model", "bot"})
 _SILENT: Final = frozenset({"system", "tool", "function"})
-_PLACEHOLDER: Final = re.compile(r"<(?:image|video)(?:-?\d+)?>")
 _IDS: Final = ("id", "question_id", "sample_id", "record_id")
 _OPTIONS: Final = ("options", "choices")
 
@@ -57,6 +58,8 @@ class Conversation:
         generated: Answer that a model gave before, if there is one.
         images: Names of image files.
         videos: Names of video files.
+        shows: What shows that it has a medium, for people; None if nothing does.
+        unread: Field that shows an answer where none was read; None if nothing does.
     """
 
     id: str | None
@@ -65,6 +68,8 @@ class Conversation:
     generated: str | None
     images: tuple[str, ...]
     videos: tuple[str, ...]
+    shows: str | None = None
+    unread: str | None = None
 
 
 def read_conversation(row: Mapping[str, Any]) -> Conversation:
@@ -77,33 +82,42 @@ def read_conversation(row: Mapping[str, Any]) -> Conversation:
         return _read_query(row)
     name = next((str(row[name]) for name in _IDS if row.get(name) not in (None, "")), None)
     images, videos = _names(row, "image"), _names(row, "video")
+    if not images and not videos:
+        named = list(part_media(row))
+        images = tuple(dict.fromkeys(name for kind, name in named if kind == "image"))
+        videos = tuple(dict.fromkeys(name for kind, name in named if kind == "video"))
+    turns = _joined(_said(row))
     return Conversation(
         id=name,
-        turns=_joined(_said(row)),
+        turns=turns,
         options=_options(row),
         generated=None,
         images=images,
         videos=videos,
+        shows=medium_shown(row),
+        unread=unread_answer(row) if turns and turns[-1].side == "human" else None,
     )
 
 
 def without_placeholders(text: str) -> str:
     """A text without the marks that say where media stand, and without white space around it."""
-    return re.sub(r"(?<![ \t])[ \t]+\n", "\n", _PLACEHOLDER.sub("", text)).strip()
+    return re.sub(r"(?<![ \t])[ \t]+\n", "\n", MARK.sub("", text)).strip()
 
 
 def _said(row: Mapping[str, Any]) -> Iterator[Turn]:
     if "conversations" in row:
-        yield from _sides(row["conversations"], "conversations", ("from", "role"), "value")
+        yield from _answered(
+            row, _sides(row["conversations"], "conversations", ("from", "role"), "value")
+        )
     elif "messages" in row:
-        yield from _sides(row["messages"], "messages", ("role", "from"), "content")
+        yield from _answered(row, _sides(row["messages"], "messages", ("role", "from"), "content"))
     elif "texts" in row:
         for place, each in enumerate(_list(row["texts"], "texts")):
             yield Turn("human", _text(each, "user", f"texts[{place}]"))
             yield Turn("model", _text(each, "assistant", f"texts[{place}]"))
     elif "question" in row:
         yield Turn("human", _text(row, "question", ""))
-        answer = row.get("answer")
+        answer = answer_of(row)
         if isinstance(answer, int) and not isinstance(answer, bool):
             options = _options(row)
             answer = options[answer] if 0 <= answer < len(options) else str(answer)
@@ -114,6 +128,16 @@ def _said(row: Mapping[str, Any]) -> Iterator[Turn]:
             "has none of conversations, messages, texts or question; see the shapes in"
             " docs/sampling.md"
         )
+
+
+def _answered(row: Mapping[str, Any], turns: Iterator[Turn]) -> Iterator[Turn]:
+    """Turns, and at last the answer that stands in a field beside them."""
+    last: Turn | None = None
+    for turn in turns:
+        last = turn
+        yield turn
+    if last is not None and last.side == "human" and isinstance(answer_of(row), str):
+        yield Turn("model", answer_of(row))
 
 
 def _sides(turns: object, name: str, roles: Sequence[str], content: str) -> Iterator[Turn]:

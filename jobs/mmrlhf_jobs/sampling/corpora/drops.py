@@ -32,6 +32,9 @@ RowReason: TypeAlias = Literal[
     "needs-context",
     "hidden-member",
     "scattered-sample",
+    "unread-media",
+    "unread-answer",
+    "surplus-marks",
 ]
 
 BY_NATURE: Final = frozenset(

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import pyarrow as pa
 
+from mmrlhf_jobs.data.marks import surplus_marks
 from mmrlhf_jobs.data.records import Category
-from mmrlhf_jobs.errors import InputError
+from mmrlhf_jobs.errors import DataError, InputError
 from mmrlhf_jobs.sampling.corpora.contexts import context_cue
 from mmrlhf_jobs.sampling.corpora.conversations import (
     BadRow,
@@ -24,6 +25,8 @@ from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow
 from mmrlhf_jobs.sampling.corpora.sources import Split
 
 __all__ = ["ROWS_SCHEMA", "Row", "RowSettings", "cut_rows"]
+
+_SHOWN: Final = 300
 
 Domain: TypeAlias = Literal["image", "video", "safety"]
 
@@ -138,19 +141,17 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
     try:
         media = _media(split, raw, conversation)
     except InputError as error:
-        yield drop("invalid-media", str(error))
+        yield drop("invalid-media", str(error)[:_SHOWN])
         return
-    if not media:
-        yield drop("no-media", "names no image and no video")
+    if (fault := _media_fault(raw, conversation, media)) is not None:
+        yield drop(*fault)
         return
     if not conversation.turns:
         yield drop("invalid-row", "nobody says anything in it")
         return
     pairs, dangling = _pairs(conversation)
-    for turn, message in dangling:
-        yield drop(
-            "trailing-turn" if turn is not None else "answer-without-question", message, turn
-        )
+    for reason, message, turn in dangling:
+        yield drop(reason, message, turn)
     for turn, (asked, answer) in enumerate(pairs):
         question = without_placeholders(asked)
         counted = answer if settings.length_source == "reference" else conversation.generated
@@ -188,22 +189,39 @@ def cut_rows(split: Split, raw: RawRow, settings: RowSettings) -> Iterator[Row |
             )
 
 
+def _media_fault(
+    raw: RawRow, conversation: Conversation, media: Sequence[MediaRef]
+) -> tuple[RowReason, str] | None:
+    """Why a row with these media can give no candidate; None if it can."""
+    marked = [turn.text for turn in conversation.turns if turn.side == "human"]
+    surplus = surplus_marks("\n".join(marked), [ref.kind for ref in media])
+    if media:
+        return None if surplus is None else ("surplus-marks", surplus)
+    shown = raw.shows or conversation.shows or (surplus and "a mark in the text")
+    if shown:
+        return "unread-media", f"{shown} shows a medium, but none can be read"
+    return "no-media", "names no image and no video"
+
+
 def _pairs(
     conversation: Conversation,
-) -> tuple[list[tuple[str, str]], list[tuple[int | None, str]]]:
+) -> tuple[list[tuple[str, str]], list[tuple[RowReason, str, int | None]]]:
     """Questions with answers, and the turns that are no part of a pair."""
     turns = conversation.turns
-    dangling: list[tuple[int | None, str]] = []
+    dangling: list[tuple[RowReason, str, int | None]] = []
     if turns and turns[0].side == "model":
-        dangling.append((None, "the conversation begins with an answer"))
+        dangling.append(("answer-without-question", "the conversation begins with an answer", None))
         turns = turns[1:]
     asked, answered = turns[0::2], turns[1::2]
     pairs = [(q.text, a.text) for q, a in zip(asked, answered, strict=False)]
     if len(asked) > len(answered):
         if conversation.generated is not None:
             pairs.append((asked[-1].text, ""))
+        elif conversation.unread is not None:
+            told = f"the field {conversation.unread} shows an answer, but none can be read"
+            dangling.append(("unread-answer", told, len(pairs)))
         else:
-            dangling.append((len(pairs), "the last question has no answer"))
+            dangling.append(("trailing-turn", "the last question has no answer", len(pairs)))
     return pairs, dangling
 
 
@@ -211,6 +229,9 @@ def _media(split: Split, raw: RawRow, conversation: Conversation) -> tuple[Media
     """Media in the file itself, else the files that the row names."""
     if raw.media:
         return raw.media
+    for name in (*conversation.images, *conversation.videos):
+        if name.startswith("data:"):
+            raise DataError("holds the medium itself, as a data URL; save it as a file")
     folders = split.media_folders
     images = [MediaRef(folders.resolve(name)) for name in conversation.images]
     videos = [MediaRef(folders.resolve(name), kind="video") for name in conversation.videos]

@@ -50,7 +50,11 @@ def draw(stages: Stages, outcome: Outcome, clustered: Clustered) -> None:
     ]
     media_map = _map(stages, outcome, clustered) if report.map else None
     page = render_page(
-        outcome.statistics, views, media_map=media_map, title=stages.job.metadata.name
+        outcome.statistics,
+        views,
+        media_map=media_map,
+        losses=outcome.losses,
+        title=stages.job.metadata.name,
     )
     stages.results.write_text(PAGE_FILE, page)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmrlhf_api.plain_text import make_html
+from mmrlhf_jobs.sampling.losses import SourceLosses
 from mmrlhf_jobs.sampling.report.charts import HUES, cluster_hue, plot_clusters, plot_map
 from mmrlhf_jobs.sampling.report.table import notes
 from mmrlhf_jobs.sampling.selection.statistics import Statistics
@@ -78,6 +79,7 @@ $colours
 <p>$notes</p>
 <h2>Types before and after</h2>
 <div class="wide">$table</div>
+$losses
 <h2>Clusters</h2>
 <p>The largest first: <i class="there"></i> candidates and <i class="taken"></i> what was selected
 of them, on a scale of square roots.</p>
@@ -123,6 +125,7 @@ def render_page(
     clusters: Sequence[ClusterView],
     *,
     media_map: MediaMap | None = None,
+    losses: Sequence[SourceLosses] = (),
     title: str = "Selection",
 ) -> str:
     """Render a selection.
@@ -131,6 +134,7 @@ def render_page(
         statistics: Of all types.
         clusters: In the order of their numbers.
         media_map: Left out if None.
+        losses: What became of the rows of each source.
         title: Heading of the page.
     """
     drawn = ""
@@ -151,6 +155,7 @@ def render_page(
         table=_table(statistics),
         bars=plot_clusters([one.available for one in clusters], [one.selected for one in clusters]),
         map=drawn,
+        losses=_losses(losses),
         clusters="".join(map(_cluster, sorted(clusters, key=lambda one: -one.available))),
     )
 
@@ -178,6 +183,17 @@ def _table(statistics: Statistics) -> str:
         row = "".join(f"<td>{cell}</td>" for cell in cells).replace("-", "\N{MINUS SIGN}")
         rows.append(f"<tr>{row}</tr>")
     return f"<table>{''.join(rows)}</table>"
+
+
+def _losses(losses: Sequence[SourceLosses]) -> str:
+    if not losses:
+        return ""
+    rows = ["<tr><th>source</th><th>rows</th><th>candidates</th><th>left out</th></tr>"]
+    for one in losses:
+        why = ", ".join(f"{number:,} {reason}" for reason, number in one.ordered()) or "none"
+        cells = (make_html(one.source), f"{one.rows:,}", f"{one.kept:,}", make_html(why))
+        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f'<h2>Sources</h2><div class="wide"><table>{"".join(rows)}</table></div>'
 
 
 def _cluster(cluster: ClusterView) -> str:
