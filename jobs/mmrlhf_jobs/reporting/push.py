@@ -2,12 +2,17 @@
 
 The operator knows the sender by a service-account token of its own audience, bound to this pod.
 Training goes on when the operator is away: events wait in a bounded buffer, the newest step
-replaces older ones, and what could not be told is counted.
+replaces older ones, and what could not be told is counted. Why nothing arrives is said once for
+each cause: the operator, which hears nothing, cannot know it.
+
+Requests go straight to the operator. A proxy that the environment names is for the world outside
+the cluster, would not find the operator, and is no place to send a token of the cluster to.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -15,6 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.progress import EventName
 from mmrlhf_jobs.reporting.events import event_object
 
@@ -25,6 +31,7 @@ _BUFFER = 64
 _CONNECTIONS = 6
 """Tries to connect before an interval is waited; with two replicas, one in 64 requests waits."""
 _REFUSED_SECONDS = 0.02
+_STRAIGHT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class PushProgress:
@@ -34,9 +41,12 @@ class PushProgress:
         url: Where to POST ``{"events": [...]}``.
         token_file: Bearer token; read anew for each request, because the kubelet renews it.
         interval: Seconds between requests.
+        patience: Seconds in which nothing arrives before it is said why.
     """
 
-    def __init__(self, url: str, token_file: Path, *, interval: float = 1.0) -> None:
+    def __init__(
+        self, url: str, token_file: Path, *, interval: float = 1.0, patience: float = 30.0
+    ) -> None:
         self._url = url
         self._token_file = token_file
         self._interval = interval
@@ -45,6 +55,9 @@ class PushProgress:
         self._on_the_way = 0
         self._changed = threading.Condition()
         self._closed = False
+        self._patience = patience
+        self._heard_at = time.monotonic()
+        self._told: str | None = None
         self._give_up_at = float("inf")
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
@@ -115,6 +128,7 @@ class PushProgress:
                 return self._post(batch)
             except ConnectionRefusedError:
                 time.sleep(_REFUSED_SECONDS)
+        self._tell("nobody takes connections there")
         return False
 
     def _post(self, batch: list[dict[str, object]]) -> bool:
@@ -131,9 +145,11 @@ class PushProgress:
                 headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
                 method="POST",
             )
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
+            with _STRAIGHT.open(request, timeout=_TIMEOUT_SECONDS):
+                self._tell(None)
                 return True
         except urllib.error.HTTPError as error:
+            self._tell(f"the answer is {error.code}: {_first_line(error)}")
             if error.code in {408, 425, 429} or error.code >= 500:
                 return False
             with self._changed:
@@ -142,6 +158,38 @@ class PushProgress:
         except urllib.error.URLError as error:
             if isinstance(error.reason, ConnectionRefusedError):
                 raise error.reason from None
+            self._tell(_cause(error.reason))
             return False
-        except OSError:
+        except OSError as error:
+            self._tell(_cause(error))
             return False
+
+    def _tell(self, problem: str | None) -> None:
+        """Say why nothing arrives, where it was not said before, and that it does again."""
+        now = time.monotonic()
+        if problem is None:
+            if self._told is not None:
+                sys.stderr.write(f"progress: {self._url} is reached again\n")
+            self._heard_at, self._told = now, None
+        elif problem != self._told and now - self._heard_at >= self._patience:
+            self._told = problem
+            sys.stderr.write(
+                f"progress: nothing arrives at {self._url}: {problem}. The job goes on; its"
+                " status shows no progress, and stallTimeoutSeconds is not watched\n"
+            )
+
+
+def _cause(error: object) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"its name does not resolve ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time; see the network policies between job and operator"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no token at {error.filename}"
+    return str(error)
+
+
+def _first_line(error: urllib.error.HTTPError) -> str:
+    """What the server says of it, cut; it may be any server."""
+    text = error.read(512).decode("utf-8", "replace")
+    return make_safe(text.strip().partition("\n")[0][:200]) or error.reason

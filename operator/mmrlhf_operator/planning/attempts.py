@@ -9,6 +9,7 @@ from mmrlhf_operator.planning.acceptance import Acceptance
 from mmrlhf_operator.planning.actions import Create
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import restart_due
+from mmrlhf_operator.planning.progress import tell_progress
 from mmrlhf_operator.planning.refusals import refusal
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
@@ -80,8 +81,11 @@ def create_missing(
         )
 
 
-def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total: int) -> None:
+def describe(
+    draft: Draft, acceptance: Acceptance, job: Job, observed: Observed, config: OperatorConfig
+) -> None:
     """Say how far the current attempt is."""
+    total = job.spec.resources.nodes
     attempt = draft.status.attempt
     pods = observed.pods_of(attempt)
     draft.count(pods, total=total)
@@ -99,7 +103,7 @@ def describe(draft: Draft, acceptance: Acceptance, observed: Observed, *, total:
         draft.conditions.set(ConditionType.RUNNING, "True", Reason.ALL_PODS_RUNNING)
     elif not _stays_running(draft, pods):
         _deny(draft, ConditionType.RUNNING, refused or idle)
-    _tell_progress(draft, observed)
+    tell_progress(draft, job.spec.run_policy, observed, config)
     phase, why = _phase(draft, pods, refused or idle)
     why = acceptance.finding or why
     draft.enter(phase, why.reason, why.message)
@@ -123,11 +127,3 @@ def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tup
     if any(entry.running for entry in pods):
         return Phase.STARTING, idle
     return Phase.PENDING, idle
-
-
-def _tell_progress(draft: Draft, observed: Observed) -> None:
-    report = observed.progress
-    if report is None or report.attempt != draft.status.attempt or report.step is None:
-        return
-    if draft.conditions.holds(ConditionType.RUNNING):
-        draft.conditions.set(ConditionType.PROGRESSING, "True", Reason.STEPS_ADVANCE)

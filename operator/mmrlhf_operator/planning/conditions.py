@@ -17,6 +17,7 @@ _WORDS: Mapping[str, str] = {
     Reason.ALL_PODS_SCHEDULED: "all pods have nodes",
     Reason.ALL_PODS_RUNNING: "all pods run",
     Reason.STEPS_ADVANCE: "steps finish",
+    Reason.FIRST_STEP_AHEAD: "no step of this attempt has finished yet",
     Reason.SUSPENDED_BY_USER: "runPolicy.suspend is true",
     Reason.RESUMED: "runPolicy.suspend is false again",
     Reason.COMPLETED: "the job has succeeded",

@@ -11,6 +11,7 @@ from mmrlhf_api.constants import ConditionType, FailureReason
 from mmrlhf_operator.config import Deadlines
 from mmrlhf_operator.planning.conditions import find, holds
 from mmrlhf_operator.planning.failures import Failure, blocking_reason, waiting_words
+from mmrlhf_operator.planning.progress import has_reported
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Observed, after
 
@@ -136,6 +137,8 @@ def _stalled(policy: RunPolicy, status: JobStatus, observed: Observed) -> Deadli
         or observed.listening_since is None
         or running is None
         or running.status != "True"
+        # Who was never heard may be cut off; who was, and is not any more, has stopped.
+        or not has_reported(status, observed)
     ):
         return None
     # What was pushed while nobody listened is lost: it must not count as silence.

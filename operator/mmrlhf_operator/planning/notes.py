@@ -29,7 +29,14 @@ _TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES
 _IN_THE_WAY = frozenset({Reason.UNSCHEDULABLE, OperatorReason.CREATION_REFUSED})
 """What someone must do something about before the pods of an attempt have nodes."""
 _HARMLESS = frozenset({Reason.RESUMED, Reason.WAITING_FOR_JOB})
-_OF_ATTEMPTS = frozenset({ConditionType.SCHEDULED, ConditionType.RUNNING, ConditionType.RESTARTING})
+_OF_ATTEMPTS = frozenset(
+    {
+        ConditionType.SCHEDULED,
+        ConditionType.RUNNING,
+        ConditionType.PROGRESSING,
+        ConditionType.RESTARTING,
+    }
+)
 """What begins anew with each attempt, which may be in the same second."""
 
 
@@ -44,6 +51,8 @@ def _note(condition: Condition, attempt: int) -> Note | None:
     reason = condition.reason
     if condition.status == "True" and kind in _GOOD | _BAD:
         warns = kind in _BAD and reason != Reason.CANCELLED
+    elif reason == Reason.NO_PROGRESS_ARRIVES:
+        warns = True
     elif condition.status == "False" and (
         kind in _TOLD_WHEN_FALSE
         or (kind is ConditionType.SCHEDULED and reason in _IN_THE_WAY)

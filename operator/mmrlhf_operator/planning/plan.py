@@ -156,7 +156,7 @@ def _run(
         return
     if not give_back(draft, observed, config, total=total):
         create_missing(draft, acceptance, job, observed, config)
-    describe(draft, acceptance, observed, total=total)
+    describe(draft, acceptance, job, observed, config)
     draft.report(observed.progress, seconds=config.progress_seconds)
 
 

@@ -503,6 +503,64 @@ def test_stall_restarts_and_silence_before_the_operator_listened_does_not_count(
     assert there.status["restarts"] == 1
 
 
+def test_silence_of_an_attempt_that_was_never_heard_is_told_and_is_no_stall() -> None:
+    there = running(runPolicy={"stallTimeoutSeconds": 60})
+    assert there.conditions["Progressing"]["reason"] == "NoProgressArrives"  # nobody listens
+    assert "progressUrl" in there.conditions["Progressing"]["message"]
+    there = running(runPolicy={"stallTimeoutSeconds": 60})
+    there.body["status"]["conditions"] = [
+        entry for entry in there.status["conditions"] if entry["type"] != "Progressing"
+    ]
+    there.listening_since = there.now
+    there.tick(299)
+    there.settle()
+    assert "Progressing" not in there.conditions
+    made = there.plan()
+    assert made.requeue_after == 1
+    there.tick(3000)
+    there.reconcile()
+    assert ("Warning", "NoProgressArrives") in there.news
+    there.settle()
+    told = there.conditions["Progressing"]
+    assert (told["status"], told["reason"]) == ("Unknown", "NoProgressArrives")
+    assert "stallTimeoutSeconds is not watched" in told["message"]
+    assert there.status["phase"] == "Running"
+
+
+def test_an_attempt_that_was_heard_before_the_operator_began_anew_may_stall() -> None:
+    there = running(runPolicy={"stallTimeoutSeconds": 60})
+    there.listening_since = there.now
+    there.progress = ProgressReport(attempt=0, at=there.now, advanced_at=there.now, stage="load")
+    there.settle()
+    assert there.conditions["Progressing"]["reason"] == "FirstStepAhead"
+    there.progress = None
+    there.tick(40)
+    there.listening_since = there.now
+    there.tick(59)
+    there.settle()
+    assert there.status["phase"] == "Running"
+    there.tick(2)
+    there.reconcile()
+    assert there.status["reason"] == "Stalled"
+
+
+def test_what_was_heard_of_one_attempt_says_nothing_of_the_next() -> None:
+    there = running(runPolicy={"stallTimeoutSeconds": 60, "backoffSeconds": 0})
+    there.listening_since = there.now
+    there.progress = ProgressReport(attempt=0, at=there.now, advanced_at=there.now, step=1)
+    there.settle()
+    there.disrupt("demo-0-0")
+    there.settle()
+    there.vanish()
+    there.settle()
+    there.run()
+    there.settle()
+    assert (there.status["phase"], there.status["attempt"]) == ("Running", 1)
+    there.tick(1000)
+    there.settle()
+    assert (there.status["phase"], there.status["attempt"]) == ("Running", 1)
+
+
 def test_progress_is_written_now_and_then() -> None:
     there = running()
     for second in range(40):

@@ -74,6 +74,48 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_a_proxy_of_the_environment_is_passed_by(
+    operator: Operator, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    progress = PushProgress(operator.url, token, interval=0.01)
+    progress.emit("phase", phase="train")
+    wait_until(lambda: len(operator.events) == 1)
+    progress.close(timeout=PATIENCE)
+
+
+def test_why_nothing_arrives_is_said_once_for_each_cause_and_that_it_does_again(
+    operator: Operator, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator.codes = [503, 503, 500]
+    progress = PushProgress(operator.url, token, interval=0.01, patience=0.0)
+    progress.emit("phase", phase="train")
+    wait_until(lambda: len(operator.events) == 1)
+    progress.close(timeout=PATIENCE)
+    said = capsys.readouterr().err
+    assert [said.count(words) for words in ("is 503", "is 500", "reached again")] == [1, 1, 1]
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://no-such-host.invalid:8081/", "its name does not resolve"),
+        ("http://127.0.0.1:9/", "nobody takes connections there"),
+    ],
+)
+def test_why_nothing_arrives_is_said_in_words(
+    url: str, words: str, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = PushProgress(url, token, interval=0.01, patience=0.0)
+    progress.emit("phase", phase="train")
+    progress.close(timeout=0.5)
+    assert words in capsys.readouterr().err
+
+
 def test_events_arrive_with_the_token_of_the_moment(operator: Operator, token: Path) -> None:
     progress = PushProgress(operator.url, token, interval=0.01)
     progress.emit("phase", phase="train")
