@@ -42,7 +42,7 @@ def local_environment(
         progress: File for the progress of rank 0.
         termination: File for the message of the first failing rank.
         logs: Folder of this launch's logs.
-        port: Free port where agents and processes meet.
+        port: Port where agents and processes meet, which torch's store of node 0 can bind.
         processes: Number of processes on this machine, which share its cores.
         fresh: Whether to ignore checkpoints of earlier runs.
         environ: Environment of the command.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from mmrlhf.local.events import Event, EventTail
 from mmrlhf.local.folders import RunFolder, default_state_dir, prepare_run
 from mmrlhf.local.machine import check_machine
 from mmrlhf.local.outcome import Outcome, failure_outcome
+from mmrlhf.local.port import hold_port
 from mmrlhf.local.watch import GangWatch, collect_signals
 from mmrlhf.telling import Tell, log_line
 from mmrlhf_api.kinds import Job
@@ -71,12 +71,18 @@ def run(
         raise LocalRunError("a job is run in the main thread, where Ctrl-C arrives; call run there")
     check_machine(job)
     folder = default_state_dir() if state_dir is None else Path(state_dir)
-    with prepare_run(job, state_dir=folder) as prepared:
-        return _run(job, prepared, fresh=fresh, on_event=on_event, tell=tell)
+    with prepare_run(job, state_dir=folder) as prepared, hold_port() as port:
+        return _run(job, prepared, port=port, fresh=fresh, on_event=on_event, tell=tell)
 
 
 def _run(
-    job: Job, folder: RunFolder, *, fresh: bool, on_event: Callable[[Event], None], tell: Tell
+    job: Job,
+    folder: RunFolder,
+    *,
+    port: int,
+    fresh: bool,
+    on_event: Callable[[Event], None],
+    tell: Tell,
 ) -> RunResult:
     from mmrlhf.local.gang import LocalGang, local_environment
     from mmrlhf_jobs.components import SHUTDOWN_SECONDS, component, place
@@ -89,7 +95,7 @@ def _run(
         progress=folder.progress,
         termination=folder.termination,
         logs=logs,
-        port=_free_port(),
+        port=port,
         processes=resources.world_size,
         fresh=fresh,
     )
@@ -132,10 +138,3 @@ def _stopped(number: int, outcome: Outcome, folder: RunFolder) -> RunStoppedErro
         f"stopped: {told}the same run goes on from the latest checkpoint",
         exit_code=128 + number,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
