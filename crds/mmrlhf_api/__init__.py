@@ -41,7 +41,7 @@ from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
 from mmrlhf_api.policy import FailureRule, RunPolicy
 from mmrlhf_api.resources import Resources
 from mmrlhf_api.scheduling import Scheduling
-from mmrlhf_api.serialization import job_dict, job_json, spec_digest
+from mmrlhf_api.serialization import job_dict, job_json, run_digest, spec_digest
 from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress
 from mmrlhf_api.storage import ArtifactStore
 from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
@@ -113,5 +113,6 @@ __all__ = [
     "load_jobs",
     "parse_job",
     "register",
+    "run_digest",
     "spec_digest",
 ]

@@ -13,6 +13,7 @@ __all__ = ["Attention", "DType", "ModelSource", "Trainable"]
 
 DType = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
+TemplateOwner = Literal["processor", "tokenizer"]
 
 
 class ModelSource(ApiModel):
@@ -29,6 +30,9 @@ class ModelSource(ApiModel):
     scripts)."""
     attention: Attention = "sdpa"
     """Attention implementation of the language model."""
+    chat_template: TemplateOwner | None = None
+    """Whose chat template is used where those of processor and tokenizer differ, which the log then
+    says; without it, the processor's."""
 
 
 class Trainable(ApiModel):

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmrlhf_api.job import Job
-from mmrlhf_api.serialization import spec_digest
+from mmrlhf_api.serialization import run_digest
 
 __all__ = ["RunLayout", "laptop_uid"]
 
@@ -32,9 +32,10 @@ class RunLayout:
 
     @classmethod
     def of(cls, job: Job) -> RunLayout:
-        """Layout of a job: its UID in a cluster, a digest of its spec on a laptop.
+        """Layout of a job: its UID in a cluster, a digest of what it computes on a laptop.
 
-        The digest makes the same job file go on where it stopped, and a changed one start anew.
+        The digest makes the same job file go on where it stopped, with more memory or other
+        logging too, and one that computes something else start anew.
         """
         uid = job.metadata.uid or laptop_uid(job)
         return cls(f"{job.metadata.namespace}/{job.metadata.name}/{uid}")
@@ -76,4 +77,4 @@ class RunLayout:
 
 def laptop_uid(job: Job) -> str:
     """What stands for the UID of a job that no cluster has given one."""
-    return spec_digest(job)[:12]
+    return run_digest(job)[:12]

@@ -8,13 +8,14 @@ from typing import Final
 
 from PIL import Image
 
-from mmrlhf_jobs.data.decoding import IMAGE_FORMATS
+from mmrlhf_jobs.data.decoding import IMAGE_FORMATS, is_plain
 from mmrlhf_jobs.data.media import decode_image_file, read_image_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["data_url"]
 
-# What servers are known to take; anything else is sent as PNG.
+# What servers are known to take; anything else is sent as PNG, and so is what they would see in
+# another way than training does: turned, transparent, moving, or in other colours.
 _FORMATS: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
@@ -34,7 +35,7 @@ def data_url(uri: str, sha256: str, storage: StorageOptions | None = None) -> st
     # Decoded as training decodes it: what is looked at must be what will be trained on.
     pixels = decode_image_file(uri, content)
     with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as opened:
-        mime = _FORMATS.get(opened.format or "")
+        mime = _FORMATS.get(opened.format or "") if is_plain(opened) else None
     if mime is None:
         buffer = io.BytesIO()
         pixels.save(buffer, "PNG")

@@ -17,6 +17,8 @@ __all__ = [
     "ImageReason",
     "UnreadableImageError",
     "decode_image",
+    "is_plain",
+    "to_rgb",
 ]
 
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
@@ -71,8 +73,8 @@ def decode_image(
 ) -> DecodedImage:
     """Decode an image to RGB, turned upright by its EXIF orientation.
 
-    Transparency is dropped as ``convert("RGB")`` does, like the models' own processors; 16-bit
-    grey is scaled to 8 bits; of an animation the first frame is taken.
+    What is transparent shows a white ground (see `to_rgb`); 16-bit grey is scaled to 8 bits; of an
+    animation the first frame is taken.
 
     Args:
         content: The whole file.
@@ -135,6 +137,31 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
             f"is not a readable image: pixel mode {upright.mode} has no defined range; save it"
             " with 8 bits",
         )
-    if upright.mode == "P":
-        upright = upright.convert("RGBA")
-    return upright.convert("RGB")
+    return to_rgb(upright)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, laid on white where it is transparent.
+
+    ``convert("RGB")`` would show what the file happens to hold below transparency, and model
+    servers lay it on white (vLLM: ``rgba_to_rgb``; Qwen: ``qwen_vl_utils.to_rgb``).
+    """
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, "white")
+    ground.alpha_composite(layer)
+    return ground.convert("RGB")
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether every reader sees in an opened file what `decode_image` makes of it.
+
+    That is so of one upright picture of 8-bit RGB or grey without transparency.
+    """
+    return (
+        image.mode in ("RGB", "L")
+        and not image.has_transparency_data
+        and image.getexif().get(_ORIENTATION, 1) == 1
+        and not getattr(image, "is_animated", False)
+    )

@@ -54,8 +54,8 @@ def load_image(
 ) -> Image.Image:
     """Load an image as RGB, turned upright by its EXIF orientation.
 
-    Transparency is dropped as ``convert("RGB")`` does, like the models' own processors; 16-bit
-    grey is scaled to 8 bits; of an animation the first frame is taken.
+    What is transparent shows a white ground; 16-bit grey is scaled to 8 bits; of an animation the
+    first frame is taken.
 
     Args:
         uri: Relative to ``root``, or absolute and below it.

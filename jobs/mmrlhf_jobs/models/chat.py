@@ -33,10 +33,10 @@ class ChatTemplate:
     MM-RLHF release). Templates that take a list of content parts get the same as parts.
 
     Args:
-        tokenizer: The tokenizer; its ``chat_template`` is used.
+        tokenizer: The tokenizer.
         placeholders: Kind of medium -> placeholder token, such as ``{"image": "<image>"}``.
         part_types: Kind of medium -> ``type`` of the content part for templates that take parts.
-        chat_template: Template to use if the tokenizer has none.
+        chat_template: The template; without it, the tokenizer's.
 
     Raises:
         ModelError: There is no template, it does not fit the assumptions above, or it loops.
@@ -53,7 +53,7 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self.placeholders = placeholders
         self._part_types = part_types
-        self._template = tokenizer.chat_template or chat_template
+        self._template = chat_template or tokenizer.chat_template
         if not self._template:
             raise ModelError(
                 "the tokenizer has no chat template; add chat_template to tokenizer_config.json or "

@@ -8,16 +8,18 @@ links to what lies elsewhere on the machine.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mmrlhf_jobs.errors import ModelError, StorageError
+from mmrlhf_jobs.models.integrity import check_file
 from mmrlhf_jobs.storage.folders import FileEntry
 from mmrlhf_jobs.storage.marker import MARKER, parse_marker
 
-__all__ = ["check_folder", "committed_files", "model_files", "refuse_pickles"]
+__all__ = ["check_folder", "committed_files", "model_files", "no_folder", "refuse_pickles"]
 
 _NAMES: Final = (
     # Configurations, vocabularies, templates and indexes, as transformers 5 writes them.
@@ -36,6 +38,9 @@ _NAMES: Final = (
     "copying*",
 )
 """Files of a model, in lower case. No pickles, no code."""
+
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""``OWNER/NAME``, which could as well be a relative path."""
 
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -78,15 +83,17 @@ def committed_files(folder: Path) -> dict[str, FileEntry]:
 
 
 def check_folder(folder: Path) -> None:
-    """Check the names in a model folder, and against its commit marker the sizes.
+    """Check the files in a model folder, and against its commit marker the sizes.
 
     Contents are compared where they are read anyway, in
     :func:`mmrlhf_jobs.models.folders.digest_folder`.
 
     Raises:
-        ModelError: A link leads out of it, or a published model is not whole.
+        ModelError: A link leads out of it, a published model is not whole, or a file is cut short
+            or stands for another one.
     """
-    sizes = {name: path.stat().st_size for name, path in model_files(folder)}
+    files = dict(model_files(folder))
+    sizes = {name: path.stat().st_size for name, path in files.items()}
     for name, entry in committed_files(folder).items():
         if sizes.get(name) != entry.size:
             has = f"has {sizes[name]} bytes" if name in sizes else "is missing"
@@ -94,6 +101,19 @@ def check_folder(folder: Path) -> None:
                 f"{folder / name} {has}, but was published with {entry.size}; copy the model "
                 f"again, or remove {MARKER} from the folder if it was changed on purpose"
             )
+    for path in files.values():
+        check_file(path)
+
+
+def no_folder(uri: str) -> ModelError:
+    """The error for a URI where there is no folder; one that looks like a Hub id is told so."""
+    if _HUB_ID.fullmatch(uri):
+        return ModelError(
+            f"{uri}: no such model folder. It looks like an id of the Hugging Face hub, and jobs "
+            f"read folders: download it first, `hf download {uri} --local-dir FOLDER`, and set "
+            "model.uri to that folder"
+        )
+    return ModelError(f"{uri}: no such model folder; model.uri must name a folder")
 
 
 def refuse_pickles(folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.models.contents import check_folder, committed_files, model_files
+from mmrlhf_jobs.models.contents import check_folder, committed_files, model_files, no_folder
 from mmrlhf_jobs.storage.marker import MARKER
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
@@ -31,7 +31,7 @@ def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) 
     if location.is_local:
         folder = Path(location.path)
         if not folder.is_dir():
-            raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
+            raise no_folder(uri)
         check_folder(folder)
         return folder
     target = scratch / "model"
@@ -40,7 +40,7 @@ def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) 
         shutil.rmtree(arriving, ignore_errors=True)
         with storage_errors(uri, "read"):
             if not location.fs.isdir(location.path):
-                raise ModelError(f"{uri}: no such model folder; model.uri must name a folder")
+                raise no_folder(uri)
             location.fs.get(location.path.rstrip("/") + "/", str(arriving) + "/", recursive=True)
         check_folder(arriving)
         arriving.rename(target)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -19,21 +20,31 @@ from transformers import (
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import LoadedModel
-from mmrlhf_jobs.models.contents import check_folder, model_files, refuse_pickles
+from mmrlhf_jobs.models.contents import check_folder, model_files, no_folder, refuse_pickles
 from mmrlhf_jobs.models.families.registry import find_family, supported_model_types
 from mmrlhf_jobs.models.own_code import loading_error
-from mmrlhf_jobs.models.processing import load_processor
+from mmrlhf_jobs.models.processing import TemplateOwner, choose_template, load_processor
 
 __all__ = ["Attention", "Dtype", "load_model"]
 
 _WEIGHTS = "model.safetensors"
 _WEIGHT_INDEX = "model.safetensors.index.json"
 
+_ORIGINAL = ("llava_qwen", "llava_qwen_moe", "llava_llama", "llava_mistral", "llava_mpt")
+"""``model_type`` of checkpoints that LLaVA's own code writes (LLaVA-NeXT,
+``llava/model/language_model``)."""
+
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
 
-def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> LoadedModel:
+def load_model(
+    uri: str | Path,
+    *,
+    dtype: Dtype,
+    attention: Attention,
+    chat_template: TemplateOwner = "processor",
+) -> LoadedModel:
     """Load a vision-language model from a local Hugging Face folder.
 
     With ``sdpa`` the decoder gets an attention that behaves exactly as transformers' own, and in
@@ -46,6 +57,7 @@ def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> Loaded
             caller.
         dtype: Type of all weights.
         attention: Attention of decoder and vision tower.
+        chat_template: Whose chat template is used where processor and tokenizer differ.
 
     Raises:
         ModelError: The folder, its configuration or its weights are missing, incomplete or of a
@@ -80,7 +92,7 @@ def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> Loaded
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, with their names
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise loading_error(
             folder, error, f"{folder}: the model cannot be loaded: {error}"
         ) from error
@@ -93,7 +105,9 @@ def load_model(uri: str | Path, *, dtype: Dtype, attention: Attention) -> Loaded
         )
     _disable_dropout(model)
     processor = load_processor(folder, family.processor_class)
-    return LoadedModel(model=model, processor=processor, adapter=family(model.config, processor))
+    note = choose_template(processor, chat_template)
+    adapter = family(model.config, processor)
+    return LoadedModel(model=model, processor=processor, adapter=adapter, note=note)
 
 
 def _disable_dropout(model: PreTrainedModel) -> None:
@@ -108,16 +122,31 @@ def _disable_dropout(model: PreTrainedModel) -> None:
 
 def _read_config(folder: Path) -> PretrainedConfig:
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder; model.uri must name a folder")
+        raise no_folder(str(folder))
     check_folder(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; a model folder is what save_pretrained writes")
+    _refuse_original_format(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise loading_error(
             folder, error, f"{folder}/config.json cannot be used: {error}"
         ) from error
+
+
+def _refuse_original_format(folder: Path) -> None:
+    """Tell checkpoints of LLaVA's own code, which transformers does not know, from conversions."""
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # told by transformers
+    if isinstance(model_type, str) and model_type in _ORIGINAL:
+        raise ModelError(
+            f"{folder}: model_type {model_type!r} is the format of LLaVA's own code, which is not "
+            "supported; use a conversion for transformers, such as "
+            "llava-hf/llava-onevision-qwen2-7b-ov-hf for lmms-lab/llava-onevision-qwen2-7b-ov"
+        )
 
 
 def _check_weights(folder: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,17 @@ from transformers.utils import is_torchvision_available
 
 from mmrlhf_jobs.models.own_code import loading_error
 
-__all__ = ["frame_pixels", "image_pixels", "load_processor", "processor_without_video"]
+__all__ = [
+    "TemplateOwner",
+    "choose_template",
+    "frame_pixels",
+    "image_pixels",
+    "load_processor",
+    "processor_without_video",
+]
+
+TemplateOwner = Literal["processor", "tokenizer"]
+"""Whose chat template is used where the two differ."""
 
 
 def processor_without_video(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
@@ -68,6 +79,30 @@ def load_processor(folder: Path, processor_class: str) -> ProcessorMixin:
             "folder needs tokenizer.json, tokenizer_config.json and preprocessor_config.json or "
             "processor_config.json, as save_pretrained of the model's processor writes them",
         ) from error
+
+
+def choose_template(processor: ProcessorMixin, whose: TemplateOwner) -> str:
+    """Make one chat template the processor's, of its own and that of its tokenizer.
+
+    Conversions of LLaVA-OneVision have two that differ: servers render the processor's, and
+    programs that know the tokenizer alone the other.
+
+    Returns:
+        What to tell people if there was a choice; else empty.
+    """
+    templates = {
+        "processor": getattr(processor, "chat_template", None),
+        "tokenizer": processor.tokenizer.chat_template,
+    }
+    named = [one.get("default") if isinstance(one, dict) else one for one in templates.values()]
+    own, other = named
+    processor.chat_template = templates[whose] or own or other
+    if not own or not other or own == other:
+        return ""
+    return (
+        "the model folder has two chat templates that differ, one of the processor and one of the "
+        f"tokenizer; that of the {whose} is used (model.chatTemplate)"
+    )
 
 
 def image_pixels(processor: ProcessorMixin, images: Sequence[Image.Image]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.exact import ExactLinear
 
 __all__ = ["HeadKind", "RewardHead"]
 
@@ -18,7 +19,9 @@ HeadKind = Literal["linear", "mlp"]
 
 
 class RewardHead(nn.Module):
-    """One number for each hidden state.
+    """One number for each hidden state, in float32 whatever the backbone is in.
+
+    bfloat16 would round a score of 8 to the next 1/16, and make ties of margins.
 
     Args:
         kind: ``linear``, the paper's head, or ``mlp``, Linear-tanh-Linear as in the released code.
@@ -31,9 +34,9 @@ class RewardHead(nn.Module):
         super().__init__()
         self.kind = kind
         # A bias would cancel in every margin.
-        self.out = nn.Linear(hidden_size, 1, bias=False)
+        self.out = ExactLinear(hidden_size, 1, bias=False)
         if kind == "mlp":
-            self.inner = nn.Linear(hidden_size, hidden_size)
+            self.inner = ExactLinear(hidden_size, hidden_size)
             nn.init.zeros_(self.inner.bias)
         generator = torch.Generator().manual_seed(seed)
         for layer in self.children():
@@ -41,16 +44,10 @@ class RewardHead(nn.Module):
             nn.init.normal_(layer.weight, std=(hidden_size + 1) ** -0.5, generator=generator)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Scores ``[N]`` of hidden states ``[N, H]``, float32 at least.
-
-        Autocast is off here: bfloat16 would round a score of 8 to the next 1/16.
-        """
-        with torch.autocast(hidden.device.type, enabled=False):
-            states = hidden.to(self.out.weight.dtype)
-            if self.kind == "mlp":
-                states = torch.tanh(self.inner(states))
-            scores: Tensor = self.out(states)[:, 0]
-        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+        """Scores ``[N]`` of hidden states ``[N, H]``, float32 (float64 for such weights)."""
+        states = torch.tanh(self.inner(hidden)) if self.kind == "mlp" else hidden
+        scores: Tensor = self.out(states)[:, 0]
+        return scores
 
     @staticmethod
     def save(weights: dict[str, Tensor], path: Path) -> None:

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 from mmrlhf_api import RewardInference
 from mmrlhf_api.base import wire_dict
 from mmrlhf_jobs.data.critiques import CritiqueSource
+from mmrlhf_jobs.data.decoding import to_rgb
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError, SpecError
@@ -35,6 +36,8 @@ from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
 from mmrlhf_jobs.models.loading import Attention, Dtype, load_model
+from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.processing import TemplateOwner
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from mmrlhf_jobs.reward_model.writing import write_critiques
@@ -67,6 +70,8 @@ class RewardModelCard:
         template: Digest of the critique template that it was trained with.
         base: URI of the model that it was trained from.
         base_digest: Digest of that model.
+        chat_template: Whose chat template it was trained with, where there were two. Before there
+            was a choice it was the tokenizer's.
     """
 
     head: HeadKind
@@ -76,6 +81,7 @@ class RewardModelCard:
     template: str
     base: str
     base_digest: str
+    chat_template: TemplateOwner = "tokenizer"
 
     def write(self, folder: Path) -> None:
         """Write the card into a model folder."""
@@ -151,6 +157,7 @@ class CritiqueRewardModel:
         card: How the model was trained.
         digest: Digest of the model's files.
         inference: How to score.
+        precision: What the backbone computes in.
         seed: Seed of sampled critiques.
 
     Raises:
@@ -165,12 +172,14 @@ class CritiqueRewardModel:
         *,
         digest: str,
         inference: RewardInference,
+        precision: Precision | None = None,
         seed: int = 0,
     ) -> None:
         self.adapter = loaded.adapter
         self.card = card
         self.digest = digest
         self.inference = inference
+        self.precision = precision
         self.template = critique_template(loaded)
         if self.template.digest() != card.template:
             raise ModelError(
@@ -201,7 +210,7 @@ class CritiqueRewardModel:
         Args:
             uri: Its folder: a path, ``file://`` or ``s3://``.
             inference: How to score, or what to change of how its job said; None is as it said.
-            dtype: Type of all weights.
+            dtype: Type of the backbone's weights; the head is float32.
             attention: Attention of decoder and vision tower.
             device: Where to compute.
             seed: Seed of sampled critiques.
@@ -215,17 +224,28 @@ class CritiqueRewardModel:
         with tempfile.TemporaryDirectory(prefix="mmrlhf-reward-") as temporary:
             folder = fetch_model(str(uri), scratch or Path(temporary), storage)
             card = RewardModelCard.read(folder)
-            loaded = load_model(folder, dtype=dtype, attention=attention)
+            loaded = load_model(
+                folder, dtype=dtype, attention=attention, chat_template=card.chat_template
+            )
             head = RewardHead.load(folder / HEAD, card.head, card.hidden_size)
             digest = digest_folder(folder)
         loaded.model.to(device)
-        head.to(device, next(loaded.model.parameters()).dtype)
+        # Float32 at least.
+        head.to(device, torch.promote_types(next(loaded.model.parameters()).dtype, torch.float32))
         asked = inference if isinstance(inference, RewardInference) else card.changed(inference)
         if card.critique == "none" and asked.critique != "none":
             raise ModelError(
                 f"{uri}: the reward model never learnt critiques; score with critique none"
             )
-        return cls(loaded, head, card, digest=digest, inference=asked, seed=seed)
+        return cls(
+            loaded,
+            head,
+            card,
+            digest=digest,
+            inference=asked,
+            precision=Precision(dtype, attention),
+            seed=seed,
+        )
 
     def identity(self) -> SidecarIdentity:
         """What scores of this model belong to: its files, and how they are read."""
@@ -235,6 +255,7 @@ class CritiqueRewardModel:
             template=hashlib.sha256(how.encode()).hexdigest(),
             model=self.digest,
             image_settings=self.adapter.image_settings(),
+            precision=None if self.precision is None else str(self.precision),
         )
 
     @property
@@ -262,7 +283,7 @@ class CritiqueRewardModel:
             DataError: A text holds a special token, or a sequence is too long.
         """
         items = [
-            LoadedMedia("image", (item.convert("RGB"),)) if isinstance(item, Image.Image) else item
+            LoadedMedia("image", (to_rgb(item),)) if isinstance(item, Image.Image) else item
             for item in media
         ]
         group = self.encode(question, items, responses, critiques)

@@ -44,12 +44,14 @@ class SidecarIdentity:
         template: Digest of the chat template and tokeniser.
         model: Digest or revision of the model.
         image_settings: Digest of how images become pixels.
+        precision: Number format, attention and engine, in words; files of older versions lack it.
     """
 
     kind: Literal["reward", "reference"]
     template: str | None = None
     model: str | None = None
     image_settings: str | None = None
+    precision: str | None = None
 
     def check(self, found: SidecarIdentity, file: str) -> None:
         """Compare with what a file says.
@@ -79,7 +81,7 @@ class SidecarIdentity:
             SidecarError: It is not an identity of this version.
         """
         names = {field.name for field in fields(cls)}
-        if not isinstance(content, dict) or set(content) != names:
+        if not isinstance(content, dict) or {*content, "precision"} != names:
             raise SidecarError(f"{file}: its identity must have exactly the fields {sorted(names)}")
         if content["kind"] not in ("reward", "reference"):
             raise SidecarError(f"{file}: kind is {content['kind']!r}; expected reward or reference")

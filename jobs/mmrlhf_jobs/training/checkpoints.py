@@ -24,7 +24,7 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.marker import digest_of_files
 from mmrlhf_jobs.training.engines.interface import Engine
 
-__all__ = ["CheckpointState", "Checkpoints", "RunInputs"]
+__all__ = ["CheckpointState", "Checkpoints", "RunInputs", "misfit"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
@@ -40,10 +40,18 @@ class RunInputs:
     template: str
     image_settings: str
     spec: str
+    older_spec: str = field(default="", compare=False)
+    """Digest of the whole spec, resources and all, as older versions took it."""
+
+    def to_dict(self) -> dict[str, str]:
+        """For the manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "older_spec"}
 
     def differences(self, other: RunInputs) -> list[str]:
-        """Names of the inputs that differ."""
-        mine, theirs = asdict(self), asdict(other)
+        """Names of the inputs that differ from those of a run."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        if self.spec == other.older_spec:
+            mine["spec"] = other.spec
         return [name.replace("_", " ") for name in mine if mine[name] != theirs[name]]
 
 
@@ -59,6 +67,7 @@ class CheckpointState:
         objective: State of the objective, such as the moving mean of implicit beta.
         metrics: Text of ``metrics.jsonl`` up to this step.
         attempt: Name of the attempt that saved; empty in checkpoints of older versions.
+        skipped: Steps that updated nothing, because a gradient overflowed float16.
     """
 
     step: int
@@ -68,6 +77,7 @@ class CheckpointState:
     objective: dict[str, float] = field(default_factory=dict)
     metrics: str = ""
     attempt: str = ""
+    skipped: int = 0
 
     @property
     def name(self) -> str:
@@ -196,6 +206,37 @@ class Checkpoints:
         self._runtime.wait()
         return found
 
+    def newest(self) -> tuple[CheckpointState | None, str]:
+        """State of the newest complete checkpoint, or what is wrong with it; changes nothing.
+
+        Every process must call it.
+        """
+
+        def look() -> tuple[str, str]:
+            whole = self._complete()
+            return self._open(whole[-1][1]) if whole else ("it is gone by now", "")
+
+        fault, text = self._runtime.on_main(look)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        if fault:
+            return None, f"is damaged: {fault}"
+        return _Complete.parse(text, self._prefix).state, ""
+
+    def load(self, engine: Engine[Any], state: CheckpointState) -> str:
+        """Load one of another run; say what is wrong with it, in which case nothing is loaded.
+
+        Every process must call it. Nothing of the other run is changed.
+        """
+        fault, text = self._runtime.on_main(partial(self._open, state.name))
+        if not fault:
+            parts = _Complete.parse(text, self._where(state.name)).parts
+            faults = self._runtime.gather(self._fetch_parts(state.name, parts))
+            fault = next((fault for fault in faults if fault), "")
+        if not fault:
+            engine.load(self._scratch)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        return f"is damaged: {fault}" if fault else ""
+
     def _open(self, key: str) -> tuple[str, str]:
         """What is wrong with ``complete`` of a checkpoint, and its content."""
         local = self._fresh_scratch()
@@ -213,7 +254,7 @@ class Checkpoints:
         DeepSpeed reads the part of rank 0 everywhere.
         """
         local = self._fresh_scratch()
-        for rank in sorted({0, self._runtime.rank}):
+        for rank in sorted({0, min(self._runtime.rank, len(parts) - 1)}):
             part = local / f"rank-{rank}"
             try:
                 self._store.fetch(f"{self._prefix}/{key}/rank-{rank}", part, digest=parts[rank])
@@ -223,18 +264,10 @@ class Checkpoints:
         return ""
 
     def _check_fits(self, state: CheckpointState, *, name: str, inputs: RunInputs) -> None:
-        where = f"the checkpoint of step {state.step} in {self._where(state.name)}"
-        if changed := state.inputs.differences(inputs):
+        if fault := misfit(state, name=name, inputs=inputs, world_size=self._runtime.world_size):
             raise SpecError(
-                f"{where} was made from another {' and '.join(changed)}: restore the inputs, or"
-                " start over with checkpoint.resume: none"
-            )
-        world_size = self._runtime.world_size
-        if (state.world_size, state.engine) != (world_size, name):
-            raise SpecError(
-                f"{where} was made by {state.world_size} process(es) with engine {state.engine},"
-                f" this run has {world_size} with {name}: run it as before, or start over with"
-                " checkpoint.resume: none"
+                f"the checkpoint of step {state.step} in {self._where(state.name)} {fault}: make it"
+                " as it was, or start over with checkpoint.resume: none"
             )
 
     def clear(self) -> None:
@@ -278,6 +311,26 @@ class Checkpoints:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(parents=True)
         return self._scratch
+
+
+def misfit(state: CheckpointState, *, name: str, inputs: RunInputs, world_size: int) -> str | None:
+    """Why a run cannot go on with a checkpoint, as the rest of a sentence; None: it can.
+
+    Args:
+        state: State of the checkpoint.
+        name: Name of the run's engine.
+        inputs: What the run is made from.
+        world_size: Number of its processes.
+    """
+    if changed := state.inputs.differences(inputs):
+        return f"was made from another {' and '.join(changed)}"
+    # Of plain torch rank 0 writes everything, whatever the number of processes.
+    if state.engine != name or (state.world_size != world_size and name != "torch"):
+        return (
+            f"was made by {state.world_size} process(es) with engine {state.engine}, this run has "
+            f"{world_size} with {name}"
+        )
+    return None
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
+from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -45,15 +46,17 @@ class Policy:
         loaded: Model, processor and adapter.
         folder: Where its files are on this machine.
         digest: Digest of its files before training.
+        precision: What it computes in.
     """
 
     loaded: LoadedModel
     folder: Path
     digest: str
+    precision: Precision
 
     @classmethod
     def load(
-        cls, source: ModelSource, trainable: Trainable, *, weights: str, scratch: Path,
+        cls, source: ModelSource, trainable: Trainable, *, precision: Precision, scratch: Path,
         runtime: Runtime, options: StorageOptions | None,
     ) -> Policy:  # fmt: skip
         """Load the model and freeze what is not trained.
@@ -63,17 +66,22 @@ class Policy:
         Args:
             source: Which model.
             trainable: Parts that are trained.
-            weights: Number format of the weights in memory.
+            precision: What it computes in.
             scratch: Local folder of this process.
             runtime: Process group.
             options: How to reach an object store.
         """
         folder = fetch_model(source.uri, scratch, options)
-        loaded = load_model(folder, dtype=weights, attention=source.attention)  # type: ignore[arg-type]
+        loaded = load_model(
+            folder,
+            dtype=precision.dtype,
+            attention=precision.attention,
+            chat_template=source.chat_template or "processor",
+        )
         loaded.adapter.freeze(loaded.model, trainable)
         loaded.model.to(runtime.device)
         digest = runtime.on_main(lambda: digest_folder(folder))
-        return cls(loaded=loaded, folder=folder, digest=digest)
+        return cls(loaded=loaded, folder=folder, digest=digest, precision=precision)
 
     def reference_identity(self) -> SidecarIdentity:
         """What reference log-probabilities of this model belong to."""
@@ -83,6 +91,7 @@ class Policy:
             template=adapter.template_digest(),
             model=self.digest,
             image_settings=adapter.image_settings(),
+            precision=str(self.precision),
         )
 
 

@@ -38,6 +38,7 @@ class StepFigures:
         tokens: Tokens forwarded, padding left out.
         row: The row of ``metrics.jsonl``, by wire name.
         interrupted: A process was asked to stop.
+        skipped: A gradient overflowed float16, and nothing was updated.
     """
 
     step: int
@@ -47,6 +48,7 @@ class StepFigures:
     tokens: int
     row: Mapping[str, float | int]
     interrupted: bool
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class OptimizerLoop(Generic[Q, Out]):
         """Do the steps from `start` on, and yield the figures of each when it is done.
 
         Raises:
-            TrainingError: A loss or gradient is not finite; no checkpoint was made since.
+            TrainingError: A loss or gradient is not finite, or the first step is not what it must
+                be; no checkpoint was made since.
         """
         spare = self._spare(dataset, builder)
         steps = self.plan.steps(dataset, builder, seed=self.seed, start=start, runtime=self.runtime)
@@ -125,13 +128,15 @@ class OptimizerLoop(Generic[Q, Out]):
             schedule=self.optimizer.schedule,
         )
         norm = self.engine.step(learning_rate=rate)
-        if not math.isfinite(norm):
+        if norm is not None and not math.isfinite(norm):
             raise TrainingError(
                 f"step {step.index + 1}: the gradient norm is {norm} on "
                 f"{_names(step.queries)}. Lower optimizer.learningRate or look at these records. "
                 "The last checkpoint is unharmed"
             )
         sums = dict(zip(local, self.runtime.sum(list(local.values())), strict=True))
+        if step.index == 0:
+            self.objective.check_first(counts, sums)
         figures = self.objective.figures(counts, sums)
         return StepFigures(
             step=step.index + 1,
@@ -145,9 +150,10 @@ class OptimizerLoop(Generic[Q, Out]):
                 **figures.row,
                 "tokens": int(sums["tokens"]),
                 "learningRate": rate,
-                "gradientNorm": norm,
+                **({"skipped": 1} if norm is None else {"gradientNorm": norm}),
             },
             interrupted=interrupted > 0,
+            skipped=norm is None,
         )
 
 

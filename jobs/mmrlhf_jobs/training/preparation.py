@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mmrlhf_api import DataSource, RewardInference, TrainJob, spec_digest
+from mmrlhf_api import DataSource, RewardInference, TrainJob, run_digest, spec_digest
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.queries.row_check import check_rows
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
@@ -32,6 +33,10 @@ class Preparation:
         store: Artifacts of the job.
         options: How to reach an object store.
         claim: The run's, taken before anything is prepared.
+        engine: Kind of the engine that will train.
+
+    Attributes:
+        precision: What everything is computed in, before training as in it.
     """
 
     def __init__(
@@ -41,9 +46,13 @@ class Preparation:
         store: ArtifactStore,
         options: StorageOptions,
         claim: Claim,
+        *,
+        engine: str,
     ) -> None:
         self._job = job
         self._claim = claim
+        model = job.spec.model
+        self.precision = Precision(model.dtype, model.attention, engine)
         self.context = context
         self.store = store
         self.options = options
@@ -98,22 +107,25 @@ class Preparation:
         )
         check_rows(dataset.records, check, runtime=self.context.runtime)
 
-    def load_policy(self, *, weights: str) -> Policy:
-        """Load the model that is trained, with its weights in this number format.
+    def load_policy(self) -> Policy:
+        """Load the model that is trained.
 
         Raises:
             ModelError: It is missing or incomplete.
         """
         spec = self._job.spec
         self.context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
-        return Policy.load(
+        policy = Policy.load(
             spec.model,
             spec.trainable,
-            weights=weights,
+            precision=self.precision,
             scratch=self.context.scratch,
             runtime=self.context.runtime,
             options=self.options,
         )
+        if policy.loaded.note:
+            self.context.progress.emit("notice", message=policy.loaded.note)
+        return policy
 
     def load_reward_model(
         self, uri: str, *, inference: RewardInference | None = None
@@ -167,5 +179,6 @@ class Preparation:
             template=template,
             image_settings=policy.loaded.adapter.image_settings(),
             rewards=rewards,
-            spec=spec_digest(self._job),
+            spec=run_digest(self._job),
+            older_spec=spec_digest(self._job),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,7 @@ def make_manifest(
     processes: int,
     engine: str,
     steps: int,
+    skipped: int,
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -96,18 +96,20 @@ def make_manifest(
         processes: Number of processes.
         engine: Name of the engine.
         steps: Optimizer steps done.
+        skipped: How many of them updated nothing, because a gradient overflowed float16.
         attempts: Every start of the run and how it ended.
     """
     return {
         "schema": SCHEMA,
         "job": job_dict(job),
         "specDigest": spec_digest(job),
-        "inputs": asdict(prepared.digests),
+        "inputs": prepared.digests.to_dict(),
         "data": prepared.train.report.to_dict(),
         "seed": job.spec.training.seed,
         "processes": processes,
         "engine": engine,
         "steps": steps,
+        **({"skippedSteps": skipped} if skipped else {}),
         **prepared.record,
         "metrics": named_metrics(prepared, results),
         "evaluation": {name: result.to_dict() for name, result in results.items()},

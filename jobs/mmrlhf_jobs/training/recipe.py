@@ -85,6 +85,13 @@ class Objective(Protocol[Q_contra, Out_contra]):
     def figures(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> Figures:
         """Figures of a whole step."""
 
+    def check_first(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> None:
+        """Look at the first step of a training, whose model is as it was loaded.
+
+        Raises:
+            TrainingError: Its figures are not what they must be.
+        """
+
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep."""
 

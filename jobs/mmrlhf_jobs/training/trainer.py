@@ -24,7 +24,8 @@ from mmrlhf_jobs.reporting.metrics import MetricsLog
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.results import Results
-from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
+from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs, misfit
+from mmrlhf_jobs.training.earlier_runs import EarlierRuns
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.engines.registry import choose_engine
 from mmrlhf_jobs.training.inputs import Policy
@@ -68,10 +69,13 @@ class Trainer(Generic[Q, Out]):
         self._store = store.guarded(self._claim.check)
         self._outcome = Results(self._store, self._layout.prefix, self._claim)
         self._attempts = Attempts(self._store, self._layout.attempts, context.clock)
-        self._preparation = Preparation(job, context, self._store, self._options, self._claim)
+        self._engine = choose_engine(job.spec, self._runtime)
+        self._preparation = Preparation(
+            job, context, self._store, self._options, self._claim, engine=self._engine.kind
+        )
         self._recipe = recipe(self._preparation)
         self._step = 0
-        self._engine = choose_engine(job.spec, self._runtime)
+        self._skipped = 0
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -115,7 +119,7 @@ class Trainer(Generic[Q, Out]):
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         train, held_out = self._preparation.open_data()
-        policy = self._preparation.load_policy(weights=self._engine.weights_dtype)
+        policy = self._preparation.load_policy()
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
         self._runtime.on_main(
@@ -166,6 +170,7 @@ class Trainer(Generic[Q, Out]):
         pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
         for figures in loop.run(records, prepared.builder, start=self._step):
             self._step = figures.step
+            self._count_skipped(figures)
             self._log(figures, plan.total_steps, log, pace)
             if figures.step == plan.total_steps:
                 break
@@ -189,10 +194,10 @@ class Trainer(Generic[Q, Out]):
         self._store.remove(self._layout.manifest)
         self._store.remove(self._layout.prefix, but=self._layout.claim)
 
-    def _checkpoints(self) -> Checkpoints:
+    def _checkpoints(self, run: str | None = None) -> Checkpoints:
         return Checkpoints(
             self._store,
-            prefix=self._layout.prefix,
+            prefix=run or self._layout.prefix,
             scratch=self._context.scratch / f"checkpoint-{self._runtime.rank}",
             keep=self._job.spec.checkpoint.keep,
             runtime=self._runtime,
@@ -209,19 +214,25 @@ class Trainer(Generic[Q, Out]):
         if self._job.spec.checkpoint.resume == "none":
             self._runtime.on_main(checkpoints.clear)
             return None
-        state = checkpoints.restore(
-            engine,
-            name=self._engine.name,
-            inputs=digests,
-            tell=lambda message: self._context.progress.emit("notice", message=message),
-        )
+        name, world_size = self._engine.name, self._runtime.world_size
+
+        def tell(message: str) -> None:
+            self._context.progress.emit("notice", message=message)
+
+        state = checkpoints.restore(engine, name=name, inputs=digests, tell=tell)
+        if state is not None:
+            tell(f"going on from the checkpoint of step {state.step}")
+        elif not self._context.fresh:
+            state = EarlierRuns(self._store, self._layout.prefix, self._runtime).restore(
+                engine,
+                self._checkpoints,
+                lambda found: misfit(found, name=name, inputs=digests, world_size=world_size),
+                tell,
+            )
         if state is None:
             return None
         objective.restore(state.objective)
-        self._step = state.step
-        self._context.progress.emit(
-            "notice", message=f"going on from the checkpoint of step {state.step}"
-        )
+        self._step, self._skipped = state.step, state.skipped
         return state
 
     def _state(self, prepared: PreparedRun[Q, Out], log: MetricsLog) -> CheckpointState:
@@ -233,7 +244,17 @@ class Trainer(Generic[Q, Out]):
             objective=prepared.objective.state(),
             metrics=log.text(),
             attempt=self._claim.holder.name,
+            skipped=self._skipped,
         )
+
+    def _count_skipped(self, figures: StepFigures) -> None:
+        if figures.skipped:
+            self._skipped += 1
+            self._context.progress.emit(
+                "notice",
+                message=f"step {figures.step}: a gradient overflowed float16 at the present scale "
+                f"of the loss; the step changes nothing ({self._skipped} such steps so far)",
+            )
 
     def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
         speed = pace.note(step=figures.step, tokens=figures.tokens)
@@ -296,6 +317,7 @@ class Trainer(Generic[Q, Out]):
                 processes=self._runtime.world_size,
                 engine=self._engine.name,
                 steps=self._step,
+                skipped=self._skipped,
                 attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
             )
             self._outcome.conclude(manifest)

@@ -28,7 +28,7 @@ __all__ = ["RunFolder", "default_state_dir", "prepare_run"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run: of a name and a spec, so that a changed spec is another run."""
+    """The folder of one run: of a name and what it computes, so that a changed spec is another."""
 
     path: Path
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models import load_model
-from tests.jobs.models.tiny import save_tiny
+from mmrlhf_jobs.models.folders import fetch_model
+from tests.jobs.models.tiny import CHATML, save_tiny
 
 
 @pytest.fixture
@@ -112,6 +113,53 @@ def test_incomplete_weights_are_refused_not_made_up(copy: Path, damage: str) -> 
     assert "layers.1.mlp.up_proj.weight" in refusal(copy)
 
 
+def pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 5\n")
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_is_told_from_the_file_that_it_stands_for(copy: Path, name: str) -> None:
+    pointer(copy / name)
+    message = refusal(copy)
+    assert str(copy / name) in message
+    assert "is a Git LFS pointer" in message
+
+
+@pytest.mark.parametrize("size", [0, 5, 300, -1])
+def test_weights_cut_short_are_told_before_they_are_loaded(copy: Path, size: int) -> None:
+    cut(copy / "model.safetensors", size)
+    message = refusal(copy)
+    assert f"{copy / 'model.safetensors'} is cut short" in message
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" * 50, b"\x02" + bytes(7) + b"[]", b"<" * 100])
+def test_what_is_no_safetensors_file_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "model.safetensors").write_bytes(content)
+    message = refusal(copy)
+    assert "is no safetensors file" in message
+    assert len(message) < 500
+
+
+def test_the_format_of_llavas_own_code_is_named(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "llava_qwen"}))
+    message = refusal(copy)
+    assert "'llava_qwen' is the format of LLaVA's own code" in message
+    assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in message
+
+
+def test_an_id_of_the_hub_is_no_folder(tmp_path: Path) -> None:
+    hub = "Qwen/Qwen2.5-VL-7B-Instruct"
+    with pytest.raises(ModelError, match=f"hf download {hub} --local-dir"):
+        fetch_model(hub, tmp_path)
+    assert f"hf download {hub} --local-dir" in refusal(Path(hub))
+    assert "hf download" not in refusal(tmp_path / "Qwen2.5-VL")
+
+
 def test_missing_tokenizer(copy: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (copy / name).unlink()
@@ -124,3 +172,22 @@ def test_tokenizer_of_another_model(copy: Path) -> None:
     config[key] = 7
     (copy / "config.json").write_text(json.dumps(config))
     assert "do not belong together" in refusal(copy)
+
+
+@pytest.mark.parametrize("whose", ["processor", "tokenizer"])
+def test_of_two_chat_templates_one_is_used_and_told(copy: Path, whose: str) -> None:
+    """As conversions of LLaVA-OneVision have them, each in a file of its own."""
+    (copy / "chat_template.jinja").unlink()
+    own = CHATML.replace("helpful", "processor")
+    (copy / "chat_template.json").write_text(json.dumps({"chat_template": own}))
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    other = CHATML.replace("helpful", "tokenizer")
+    (copy / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": other}))
+    loaded = load_model(copy, dtype="float32", attention="sdpa", chat_template=whose)  # type: ignore[arg-type]
+    assert f"{whose} assistant" in loaded.adapter.chat.prompt_text("x", [])
+    assert "two chat templates that differ" in loaded.note
+    assert f"that of the {whose} is used" in loaded.note
+
+
+def test_one_chat_template_is_no_news(tiny: Path) -> None:
+    assert not load_model(tiny, dtype="float32", attention="sdpa").note

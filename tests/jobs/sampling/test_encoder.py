@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModel
 
 from mmrlhf_jobs.errors import ModelError
@@ -125,3 +127,47 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match="only models that take one fixed shape"):
         Encoder(folder)
+
+
+def changed(
+    folder: Path, target: Path, change: Callable[[dict[str, torch.Tensor]], object]
+) -> Path:
+    shutil.copytree(folder, target)
+    weights = load_file(target / "model.safetensors")
+    change(weights)
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+PROJECTIONS = {
+    "clip": "visual_projection.weight",
+    "siglip": "vision_model.head.probe",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(SAVE))
+@pytest.mark.parametrize("damage", ["absent", "reshaped"])
+def test_weights_of_pictures_are_never_made_up(kind: str, damage: str, tmp_path: Path) -> None:
+    name = PROJECTIONS[kind]
+
+    def harm(weights: dict[str, torch.Tensor]) -> None:
+        weight = weights.pop(name)
+        if damage == "reshaped":
+            weights[name] = weight[..., :-1].contiguous()
+
+    folder = changed(SAVE[kind](tmp_path / "whole"), tmp_path / "harmed", harm)
+    with pytest.raises(ModelError, match=f"1 weights .* missing or .*{name}"):
+        Encoder(folder)
+
+
+def test_an_encoder_needs_no_weights_of_texts(tmp_path: Path) -> None:
+    def drop(weights: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in weights if name.startswith("text_")]:
+            del weights[name]
+
+    whole = save_clip(tmp_path / "whole")
+    pixels = [np.full((3, 32, 32), 90, np.uint8)]
+    found = [
+        Encoder(one).encode(pixels)[0] for one in (whole, changed(whole, tmp_path / "x", drop))
+    ]
+    assert found[0].tobytes() == found[1].tobytes()

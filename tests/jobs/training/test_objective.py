@@ -12,11 +12,13 @@ from mmrlhf_api import PreferenceObjective as Settings
 from mmrlhf_jobs.data.pairs import Pair, form_pairs
 from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.preference import Query
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
 
 ALONE = Runtime(rank=0, world_size=1, device=torch.device("cpu"))
+PRECISION = Precision("float32", "sdpa")
 
 
 def make_queries() -> list[Query]:
@@ -76,7 +78,7 @@ def scalar_loss(queries: list[Query], settings: Settings) -> float:
 def test_micro_batches_add_up_to_the_formula(size: int) -> None:
     settings = Settings(beta=BetaPolicy(strategy="dynamic"), sft_weight=0.25)
     queries = make_queries()
-    objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
+    objective = PreferenceObjective(settings, seed=0, runtime=ALONE, precision=PRECISION)
     counts = objective.counts(queries)
     total = 0.0
     for start in range(0, len(queries), size):
@@ -90,7 +92,7 @@ def test_micro_batches_add_up_to_the_formula(size: int) -> None:
 def test_a_spare_micro_batch_adds_nothing_but_takes_part() -> None:
     settings = Settings(beta=BetaPolicy(strategy="dynamic"), sft_weight=0.25)
     queries = make_queries()
-    objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
+    objective = PreferenceObjective(settings, seed=0, runtime=ALONE, precision=PRECISION)
     scored = log_probs(queries)
     micro = objective.loss(queries, scored, counts=objective.counts(queries), draw=0, counted=False)
     assert float(micro.loss.detach()) == 0.0
@@ -105,7 +107,7 @@ def test_implicit_beta_takes_the_mean_over_the_pairs_that_it_keeps() -> None:
         beta=BetaPolicy(strategy="implicit", implicit_keep_fraction=0.5), sft_weight=0.0
     )
     queries = make_queries()
-    objective = PreferenceObjective(settings, seed=0, runtime=ALONE)
+    objective = PreferenceObjective(settings, seed=0, runtime=ALONE, precision=PRECISION)
     scored = log_probs(queries)
     micro = objective.loss(queries, scored, counts=objective.counts(queries), draw=0)
     micro.loss.backward()
@@ -123,7 +125,7 @@ def test_implicit_beta_takes_the_mean_over_the_pairs_that_it_keeps() -> None:
     ordered = sorted(losses)
     assert sum(ordered[:kept]) / kept <= float(micro.loss.detach()) <= sum(ordered[-kept:]) / kept
     state = objective.state()
-    again = PreferenceObjective(settings, seed=0, runtime=ALONE)
+    again = PreferenceObjective(settings, seed=0, runtime=ALONE, precision=PRECISION)
     again.restore(state)
     assert again.state() == state
     assert state["spread"] > 0

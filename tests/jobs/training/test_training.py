@@ -188,7 +188,13 @@ def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     code, events = run_until(world, step(3), signal.SIGTERM)
     assert code == 143
     stopped = max(event["step"] for event in events if event["event"] == "step")
-    run = world.run(world.job())
+    # What changes no result makes no other run.
+    changed = {
+        "resources__memory": "6Gi",
+        "checkpoint__everySteps": 3,
+        "tracking__tags": {"try": "2"},
+    }
+    run = world.run(world.job(**changed))
     assert run.code == 0, run.stderr
     assert run.steps[0]["step"] == stopped + 1
     expected, found = weights(finished), weights(world)
@@ -239,6 +245,11 @@ def test_a_checkpoint_of_other_inputs_is_refused(world: World) -> None:
     run = world.run(world.job())
     assert run.code == 2
     assert "was made from another train data" in run.stderr
+    # What changes the result makes another run, and the log says what becomes of the first one.
+    run = world.run(world.job(training__maxSteps=1, optimizer__learningRate=0.002))
+    assert run.code == 0, run.stderr
+    (told,) = [one["message"] for one in run.events if "earlier run" in one.get("message", "")]
+    assert "is not used: it was made from another train data and spec" in told
 
 
 @pytest.mark.parametrize("strategy", ["fixed", "implicit"])

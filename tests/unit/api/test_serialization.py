@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_api import MMDPOJob, job_json, spec_digest
+from mmrlhf_api import MMDPOJob, job_json, run_digest, spec_digest
+from mmrlhf_api.runs import laptop_uid
 from tests.unit.api.specimens import changed, job
 
 
@@ -74,8 +75,49 @@ def test_the_digest_follows_what_is_computed(change: dict[str, Any]) -> None:
 
 
 def test_the_digest_is_stable_between_releases() -> None:
-    """Runs on disk are named after it: a change here strands their checkpoints."""
+    """Jobs that a cluster has accepted are held against it."""
     expected = "6c9a00b0b83c47f19310c9cc77b20a95700d67a56f4ce47e499f7c775c52c040"
     sources = [{"name": "web", "uri": "corpora/web"}]
     local = job("ClusterSampleJob", sources=sources, embedding__model__uri="models/clip")
     assert spec_digest(local) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resources__memory": "64Gi"},
+        {"resources__processesPerNode": 2},
+        {"tracking__logEverySteps": 7},
+        {"tracking__tags": {"team": "a"}},
+        {"checkpoint__everySteps": 3},
+        {"podTemplate__env": [{"name": "A", "value": "b"}]},
+        {"scheduling__queue": "fast"},
+        {"nodePool": "h800"},
+        {"image": "registry/train:2"},
+        {"runPolicy__maxRestarts": 9},
+    ],
+)
+def test_where_and_how_a_run_runs_does_not_make_another_run(change: dict[str, Any]) -> None:
+    assert run_digest(job(**change)) == run_digest(job())
+    assert laptop_uid(job(**change)) == laptop_uid(job())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training__epochs": 2},
+        {"model__dtype": "bfloat16"},
+        {"parallelism__zeroStage": 3},
+        {"data__train__uri": "other.jsonl"},
+        {"artifacts__uri": "elsewhere"},
+    ],
+)
+def test_what_is_computed_makes_another_run(change: dict[str, Any]) -> None:
+    assert run_digest(job(**change)) != run_digest(job())
+
+
+def test_runs_on_disk_keep_their_names_between_releases() -> None:
+    """A change here strands their checkpoints."""
+    sources = [{"name": "web", "uri": "corpora/web"}]
+    local = job("ClusterSampleJob", sources=sources, embedding__model__uri="models/clip")
+    assert laptop_uid(local) == "a3ad62389331"

@@ -225,12 +225,14 @@ def test_a_video_that_was_filmed_sideways_is_upright(turn: int) -> None:
         assert colour_of(picture.pixels.crop((left - 4, top - 4, left + 4, top + 4))) == colour
 
 
-def test_a_palette_with_transparency_keeps_its_colours() -> None:
+def test_a_palette_with_transparency_is_laid_on_white() -> None:
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([*BLACK, *BLUE, *RED])
     content = encoded(palette, transparency=bytes([255, 0, 128]))
     picture = open_picture(content, "image")
-    assert picture.pixels.getpixel((3, 3)) == BLUE
+    assert picture.pixels.getpixel((3, 3)) == (255, 255, 255)
+    opaque = encoded(palette, transparency=bytes([0, 255, 128]))
+    assert open_picture(opaque, "image").pixels.getpixel((3, 3)) == BLUE
 
 
 def _names(name: str) -> dict[str, bytes]:

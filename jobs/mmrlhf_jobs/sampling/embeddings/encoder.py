@@ -12,6 +12,7 @@ import numpy.typing as npt
 import PIL
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModel
 
 from mmrlhf_api.models import DType
@@ -30,7 +31,10 @@ _BLOCK_ROWS: Final = {"cpu": 8, "cuda": 64}
 """Pictures of one forward pass, by kind of device: always as many, so that every pass takes the
 same kernels."""
 
-_VERSION: Final = 1
+_OF_TEXT: Final = ("text_model.", "text_projection.", "logit_")
+"""Weights that no vector of a picture depends on; a folder may lack them."""
+
+_VERSION: Final = 2
 """Of what this code makes of a picture: vectors of another one are not used."""
 
 
@@ -56,7 +60,7 @@ class Encoder:
         width: Numbers of a vector.
 
     Raises:
-        ModelError: The folder holds no such model.
+        ModelError: The folder holds no such model, or not all of it.
     """
 
     def __init__(
@@ -78,14 +82,16 @@ class Encoder:
         self.preparation, self._scaling, self._shape = load_preparation(folder)
         refuse_pickles(folder)
         try:
-            model = AutoModel.from_pretrained(
+            model, info = AutoModel.from_pretrained(
                 folder,
                 dtype=self._dtype,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, with their names
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise loading_error(
                 folder, error, f"{folder}: no model that can be loaded: {error}"
             ) from error
@@ -93,6 +99,14 @@ class Encoder:
             raise ModelError(
                 f"{folder}: {type(model).__name__} does not encode images; use a model such as"
                 " CLIP or SigLIP"
+            )
+        # transformers initialises absent weights at random and only warns.
+        absent = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+        if absent := sorted(name for name in absent if not name.startswith(_OF_TEXT)):
+            raise ModelError(
+                f"{folder}: {len(absent)} weights of {type(model).__name__} are missing or have "
+                f"another shape, first {absent[:3]}; pictures would get vectors at random: copy or "
+                "download the whole model"
             )
         self._model: Any = model.eval().requires_grad_(False).to(self._device)
         self._block = _BLOCK_ROWS.get(self._device.type, 1)

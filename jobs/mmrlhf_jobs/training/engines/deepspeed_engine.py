@@ -13,11 +13,14 @@ import torch
 from torch import nn
 
 from mmrlhf_api import Optimizer, Parallelism
-from mmrlhf_jobs.errors import TrainingError
+from mmrlhf_jobs.errors import SpecError, TrainingError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
-from mmrlhf_jobs.training.engines.interface import make_optimizer
+from mmrlhf_jobs.training.engines.deepspeed_masters import ExactMasters
+from mmrlhf_jobs.training.engines.interface import Engine, make_optimizer
+from mmrlhf_jobs.training.engines.loss_scale import scale_exhausted
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
+from mmrlhf_jobs.training.engines.torch_engine import TorchEngine, TorchFactory
 
 __all__ = ["DeepSpeedEngine", "DeepSpeedFactory", "deepspeed_settings"]
 
@@ -29,7 +32,7 @@ Out = TypeVar("Out")
 @register("deepspeed")
 @dataclass(frozen=True)
 class DeepSpeedFactory:
-    """DeepSpeed, with the weights in the job's own number format.
+    """DeepSpeed, in the number format of the job, with float32 masters of what is trained.
 
     Attributes:
         spec: What the job says.
@@ -38,25 +41,45 @@ class DeepSpeedFactory:
 
     spec: EngineSpec
     runtime: Runtime
-    collective_forward = True
+    kind = "deepspeed"
+
+    def __post_init__(self) -> None:
+        """Refuse what DeepSpeed cannot do here.
+
+        Raises:
+            SpecError: float16 on CPUs.
+        """
+        on_cpu = self.runtime.device.type == "cpu"
+        if self.spec.model.dtype == "float16" and on_cpu and self.spec.parallelism.zero_stage:
+            raise SpecError(
+                "spec.model.dtype: DeepSpeed trains in float16 on GPUs alone, and this job runs on "
+                "CPUs; take bfloat16 or float32"
+            )
 
     @property
     def name(self) -> str:
         """The stage is part of it: each writes checkpoints of its own."""
+        if self.spec.parallelism.zero_stage == 0:
+            return TorchFactory.name
         return f"deepspeed-{self.spec.parallelism.zero_stage}"
-
-    @property
-    def weights_dtype(self) -> str:
-        """The job's."""
-        return self.spec.model.dtype
 
     @property
     def is_sharded(self) -> bool:
         """Stage 3 splits the weights."""
         return self.spec.parallelism.zero_stage == 3
 
-    def build(self, module: nn.Module) -> DeepSpeedEngine[Any]:
-        """Put an engine around a module."""
+    @property
+    def collective_forward(self) -> bool:
+        """Stages from 1 on."""
+        return self.spec.parallelism.zero_stage > 0
+
+    def build(self, module: nn.Module) -> Engine[Any]:
+        """Put an engine around a module.
+
+        Stage 0 splits nothing: each process has all, and plain torch sums the gradients.
+        """
+        if self.spec.parallelism.zero_stage == 0:
+            return TorchEngine(module, self.spec.optimizer, self.runtime)
         return DeepSpeedEngine(
             module,
             self.spec.optimizer,
@@ -95,7 +118,7 @@ def deepspeed_settings(
 
 
 class DeepSpeedEngine(Generic[Out]):
-    """ZeRO stages 0 to 3 of DeepSpeed.
+    """ZeRO stages 1 to 3 of DeepSpeed.
 
     Args:
         module: What is trained, with `requires_grad` set as the job wants it.
@@ -127,7 +150,9 @@ class DeepSpeedEngine(Generic[Out]):
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
-        optimizer = make_optimizer(module, settings)
+        self._scales_loss = dtype == torch.float16
+        optimizer = make_optimizer([p for p in module.parameters() if p.requires_grad], settings)
+        self._masters = ExactMasters(module)
         # The group exists already; this only tells DeepSpeed's own layer about it.
         deepspeed.init_distributed(
             dist_backend="nccl" if runtime.device.type == "cuda" else "gloo",
@@ -142,6 +167,7 @@ class DeepSpeedEngine(Generic[Out]):
         from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
 
         self._engine.checkpoint_engine = TensorFiles()
+        self._masters.adopt()
 
     def forward(self, groups: Sequence[EncodedGroup]) -> Out:
         """What the module makes of several queries."""
@@ -155,11 +181,20 @@ class DeepSpeedEngine(Generic[Out]):
         """
         self._engine.backward(loss * self._runtime.world_size, scale_wrt_gas=False)
 
-    def step(self, *, learning_rate: float) -> float:
-        """Reduce, clip, update, clear; return the norm before clipping."""
+    def step(self, *, learning_rate: float) -> float | None:
+        """Reduce, clip, update, clear; return the norm before clipping, None after an overflow."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        self._engine.step()
+        try:
+            self._engine.step()
+        except Exception as error:
+            # DeepSpeed has no class of its own for it.
+            if "loss scale already at minimum" in str(error):
+                raise scale_exhausted() from error
+            raise
+        if self._scales_loss and not self._engine.was_step_applied():
+            return None
+        self._masters.show()
         norm = self._engine.get_global_grad_norm()
         return float("nan") if norm is None else float(norm)
 
@@ -183,10 +218,11 @@ class DeepSpeedEngine(Generic[Out]):
                 f"DeepSpeed cannot load the checkpoint in {folder}. "
                 "Start over with checkpoint.resume: none"
             )
+        self._masters.show()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights; gathered from the processes under ZeRO-3. Every process must call it."""
         if self._zero_stage == 3:
             gathered = self._engine._zero3_consolidated_16bit_state_dict()  # noqa: SLF001
-            return dict(gathered or {})
-        return dict(self._engine.module.state_dict())
+            return self._masters.replace_in(dict(gathered or {}))
+        return self._masters.replace_in(dict(self._engine.module.state_dict()))

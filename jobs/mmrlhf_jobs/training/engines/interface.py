@@ -31,8 +31,15 @@ class Engine(Protocol[Out_co]):
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate the gradient of one micro-batch; the loss is a scalar."""
 
-    def step(self, *, learning_rate: float) -> float:
-        """Sum gradients over processes, clip, update, clear; return the norm before clipping."""
+    def step(self, *, learning_rate: float) -> float | None:
+        """Sum gradients over processes, clip, update, clear; return the norm before clipping.
+
+        None: a gradient overflowed float16 at the scale that the loss had. Nothing was updated, and
+        the next step takes a smaller scale.
+
+        Raises:
+            TrainingError: The scale cannot become smaller.
+        """
 
     def save(self, folder: Path) -> None:
         """Write this process's share of the training state into a folder."""
@@ -52,8 +59,8 @@ class EngineFactory(Protocol):
         """Its name in checkpoints and manifests; checkpoints of another name do not fit."""
 
     @property
-    def weights_dtype(self) -> str:
-        """Number format of the weights in memory, as the API names it."""
+    def kind(self) -> str:
+        """Its name in ``parallelism.engine``."""
 
     @property
     def collective_forward(self) -> bool:
@@ -67,9 +74,8 @@ class EngineFactory(Protocol):
         """Put an engine around a module, with ``requires_grad`` set as the job wants it."""
 
 
-def make_optimizer(module: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> torch.optim.AdamW:
     """AdamW on what is trained, without weight decay for biases and norms (one-dimensional)."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},

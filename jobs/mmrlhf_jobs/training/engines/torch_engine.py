@@ -1,14 +1,15 @@
-"""Plain torch on one process."""
+"""Plain torch on one process, or on several that each hold all of the model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from mmrlhf_api import Optimizer
@@ -16,6 +17,7 @@ from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import make_optimizer
+from mmrlhf_jobs.training.engines.loss_scale import LossScale
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
 from mmrlhf_jobs.training.engines.tensor_files import read_tensors
 
@@ -27,7 +29,7 @@ Out = TypeVar("Out")
 @register("none")
 @dataclass(frozen=True)
 class TorchFactory:
-    """Plain torch; half precision is autocast over float32 weights.
+    """Plain torch, in the number format of the job, with float32 masters of what is trained.
 
     Attributes:
         spec: What the job says.
@@ -37,86 +39,94 @@ class TorchFactory:
     spec: EngineSpec
     runtime: Runtime
     name = "torch"
-    weights_dtype = "float32"
+    kind = "none"
     collective_forward = False
     is_sharded = False
 
     def build(self, module: nn.Module) -> TorchEngine[Any]:
         """Put an engine around a module."""
-        dtype = self.spec.model.dtype
-        return TorchEngine(
-            module,
-            self.spec.optimizer,
-            device=self.runtime.device,
-            autocast=None if dtype == "float32" else getattr(torch, dtype),
-        )
+        return TorchEngine(module, self.spec.optimizer, self.runtime)
 
 
 class TorchEngine(Generic[Out]):
-    """Plain torch AdamW on one process.
+    """Plain torch AdamW; several processes sum their gradients, and all make the same update.
 
-    Weights and optimizer state are float32. A half-precision dtype runs the forward pass under
-    autocast, because AdamW on bfloat16 weights loses updates smaller than 1/256 of a weight.
+    AdamW on bfloat16 weights loses updates smaller than 1/256 of a weight. So what is trained and
+    is not float32 has a float32 master: gradients are summed and the optimizer works there, and
+    each update is rounded into the weights, as DeepSpeed does it.
 
     Args:
         module: What is trained, with `requires_grad` set as the job wants it.
         settings: Optimizer settings of the job.
-        device: Device of the weights.
-        autocast: Dtype of the forward pass, if not float32.
+        runtime: Process group.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        settings: Optimizer,
-        *,
-        device: torch.device,
-        autocast: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, module: nn.Module, settings: Optimizer, runtime: Runtime) -> None:
         self._model = module
-        self._device = device
-        self._autocast = autocast
+        self._runtime = runtime
         self._max_norm = settings.max_grad_norm
-        self._optimizer = make_optimizer(module, settings)
-        self._parameters = [
-            parameter for group in self._optimizer.param_groups for parameter in group["params"]
-        ]
+        self._trained = {
+            name: parameter
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        self._masters = {name: _master(parameter) for name, parameter in self._trained.items()}
+        self._optimizer = make_optimizer(list(self._masters.values()), settings)
+        half = any(parameter.dtype == torch.float16 for parameter in self._trained.values())
+        self._scale = LossScale() if half else None
 
     def forward(self, groups: Sequence[EncodedGroup]) -> Out:
         """What the module makes of several queries."""
-        enabled = self._autocast is not None
-        with torch.autocast(self._device.type, dtype=self._autocast, enabled=enabled):
-            result: Out = self._model(groups)
+        result: Out = self._model(groups)
         return result
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate the gradient of one micro-batch."""
-        loss.backward()
+        (loss if self._scale is None else loss * self._scale.value).backward()
 
-    def step(self, *, learning_rate: float) -> float:
-        """Clip, update, clear; return the norm before clipping.
+    def step(self, *, learning_rate: float) -> float | None:
+        """Sum, clip, update, clear; return the norm before clipping, None where float16 overflowed.
 
         Nothing is updated by gradients that are not finite.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
+        masters = list(self._masters.values())
+        if self._runtime.world_size > 1:
+            self._sum_over_processes(masters)
+        if self._scale is not None:
+            for master in masters:
+                if master.grad is not None:
+                    master.grad.div_(self._scale.value)
+        norm = float(torch.nn.utils.clip_grad_norm_(masters, self._max_norm))
         if not math.isfinite(norm):
-            return norm
+            if self._scale is None:
+                return norm
+            self._optimizer.zero_grad(set_to_none=True)
+            self._scale.overflowed()
+            return None
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._round()
+        if self._scale is not None:
+            self._scale.succeeded()
         return norm
 
     def save(self, folder: Path) -> None:
-        """Write trainable weights and optimizer state."""
-        trainable = {
-            name: parameter.detach()
-            for name, parameter in self._model.named_parameters()
-            if parameter.requires_grad
+        """Write trainable weights, as their masters have them, and the state of the optimizer.
+
+        Rank 0 does it for all, so that any number of processes can go on.
+        """
+        if not self._runtime.is_main:
+            (folder / "replica.txt").write_text("as rank 0\n", encoding="utf-8")
+            return
+        state: dict[str, Any] = {
+            "weights": {name: master.detach() for name, master in self._masters.items()},
+            "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(
-            {"weights": trainable, "optimizer": self._optimizer.state_dict()}, folder / "torch.pt"
-        )
+        if self._scale is not None:
+            state["scale"] = asdict(self._scale)
+        torch.save(state, folder / "torch.pt")
 
     def load(self, folder: Path) -> None:
         """Read back what `save` wrote.
@@ -126,18 +136,55 @@ class TorchEngine(Generic[Out]):
                 than tensors.
         """
         state = read_tensors(folder / "torch.pt")
-        trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
-        if set(trainable) != set(state["weights"]):
-            odd = min(set(trainable) ^ set(state["weights"]))
+        if set(self._masters) != set(state["weights"]):
+            odd = min(set(self._masters) ^ set(state["weights"]))
             raise TrainingError(
                 f"the checkpoint in {folder} does not fit the model: parameter {odd} is trained in "
                 "only one of the two. Start over with checkpoint.resume: none"
             )
         with torch.no_grad():
-            for name, parameter in trainable.items():
-                parameter.copy_(state["weights"][name])
+            for name, master in self._masters.items():
+                master.copy_(state["weights"][name])
+        self._round()
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._scale is not None:
+            self._scale = LossScale(**state["scale"])
+
+    def _sum_over_processes(self, masters: Sequence[torch.Tensor]) -> None:
+        """Sum gradients; what no process has used has none, as on one process."""
+        used = self._runtime.sum([float(master.grad is not None) for master in masters])
+        for master, users in zip(masters, used, strict=True):
+            if users:
+                if master.grad is None:
+                    master.grad = torch.zeros_like(master)
+                dist.all_reduce(master.grad)
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        """Round the masters into the weights."""
+        for name, parameter in self._trained.items():
+            if self._masters[name] is not parameter:
+                parameter.copy_(self._masters[name])
 
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights, as the model holds them."""
         return dict(self._model.state_dict())
+
+
+def _master(parameter: nn.Parameter) -> torch.Tensor:
+    """The tensor that the optimizer updates, which collects the parameter's gradient."""
+    if parameter.dtype in (torch.float32, torch.float64):
+        return parameter
+    master = parameter.detach().float().requires_grad_()
+
+    def collect(of: torch.Tensor) -> None:
+        # Micro-batches are summed in float32, and the rounded gradient is freed at once.
+        assert of.grad is not None
+        if master.grad is None:
+            master.grad = of.grad.float()
+        else:
+            master.grad += of.grad
+        of.grad = None
+
+    parameter.register_post_accumulate_grad_hook(collect)
+    return master

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from mmrlhf_api import PreferenceObjective as Settings
+from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.forward.responses import ResponseLogProbs
+from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.objectives.metrics import preference_metrics
 from mmrlhf_jobs.objectives.preference import index_pairs, preference_loss
 from mmrlhf_jobs.objectives.scaling import (
@@ -37,10 +39,14 @@ class PreferenceObjective:
         settings: ``spec.objective``.
         seed: Seed of the sampling in beta-DPO's filter.
         runtime: Process group; implicit beta looks at the micro-batches of all processes.
+        precision: What policy and reference are computed in.
     """
 
-    def __init__(self, settings: Settings, *, seed: int, runtime: Runtime) -> None:
+    def __init__(
+        self, settings: Settings, *, seed: int, runtime: Runtime, precision: Precision
+    ) -> None:
         self._settings = settings
+        self._precision = precision
         self._seed = seed
         self._runtime = runtime
         self._implicit = ImplicitState()
@@ -88,6 +94,8 @@ class PreferenceObjective:
             share = supervised.numerator / max(counts["chosen_tokens"], 1.0)
             loss = loss + self._settings.sft_weight * share
         figures = preference_metrics(preference, betas, margins)
+        rounding = self._precision.tolerance(reference)[pairs].sum(1)
+        drifts = preference.gaps.abs().double().cpu()
         return MicroLoss(
             loss=loss,
             sums={
@@ -99,6 +107,8 @@ class PreferenceObjective:
                 "beta_square": float((betas.double() ** 2).sum()),
                 "pairs": figures.pairs,
                 "disagreements": figures.disagreements,
+                "drift": float(drifts.sum()),
+                "beyond_rounding": float((drifts > rounding).sum()),
                 "tokens": output.real_tokens if counted else 0,
             },
         )
@@ -132,6 +142,25 @@ class PreferenceObjective:
                 "pairs": int(counts["pairs"]),
             },
         )
+
+    def check_first(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> None:
+        """Before the first update policy and reference are the same model: all margins are 0.
+
+        Where both passes took the same kernels they are exactly 0; else they are within
+        `Precision.tolerance` of both responses.
+
+        Raises:
+            TrainingError: Some are not.
+        """
+        if beyond := int(sums["beyond_rounding"]):
+            pairs = int(counts["pairs"])
+            raise TrainingError(
+                f"step 1: {beyond} of {pairs} margins are not 0 before the first update, by more "
+                f"than rounding in {self._precision.dtype} explains (on average by "
+                f"{sums['drift'] / pairs:.3g} nats): the reference log-probabilities are not those "
+                "of this model. Compute them again: without spec.reference.logProbsUri, or after "
+                "removing the folder cache/reference from spec.artifacts.uri"
+            )
 
     def _betas(
         self,

@@ -71,7 +71,8 @@ class MMDPORecipe:
             preparation.sidecar_cache(),
             model=model,
             identity=policy.reference_identity(),
-            queries_per_batch=EVALUATION_BATCH,
+            # As in training: passes of one shape take the same kernels and give the same bits.
+            queries_per_batch=spec.training.queries_per_micro_batch,
             progress=context.progress,
         )
 
@@ -107,7 +108,12 @@ class MMDPORecipe:
             module=model,
             train=train,
             builder=train_builder,
-            objective=PreferenceObjective(spec.objective, seed=spec.training.seed, runtime=runtime),
+            objective=PreferenceObjective(
+                spec.objective,
+                seed=spec.training.seed,
+                runtime=runtime,
+                precision=preparation.precision,
+            ),
             evaluation=evaluation,
             digests=preparation.digests(
                 policy,

@@ -29,6 +29,9 @@ class RewardObjective:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def check_first(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> None:
+        """Nothing: a new head may say anything."""
+
     def state(self) -> dict[str, float]:
         """Nothing."""
         return {}

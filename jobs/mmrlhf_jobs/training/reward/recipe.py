@@ -102,6 +102,7 @@ class RewardRecipe:
             template=critique_template(policy.loaded).digest(),
             base=spec.model.uri,
             base_digest=policy.digest,
+            chat_template=spec.model.chat_template or "processor",
         )
         save_reward_model(policy.loaded.model, weights, card, source=policy.folder, target=folder)
 
@@ -161,7 +162,7 @@ class RewardRecipe:
         return RewardScorer(
             loaded.model,
             loaded.adapter,
-            head.to(weight.device, weight.dtype),
+            head.to(weight.device, torch.promote_types(weight.dtype, torch.float32)),
             shared_prefix=loaded.adapter.supports_shared_prefix,
         )
 
