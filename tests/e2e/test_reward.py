@@ -24,6 +24,9 @@ def test_the_second_job_runs_with_the_margins_of_the_first(
     aligned["spec"]["reward"] = {"jobName": "judge"}
     aligned["spec"]["training"]["epochs"] = 1
     jobs = {"judge": reward_job(s3), "align": aligned}
+    # Two pods in one order and one in the other: the order is what differs.
+    for job in jobs.values():
+        job["spec"]["resources"]["nodes"] = 2 if first == "judge" else 1
     for name, job in jobs.items():
         (user.folder / f"{name}.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
     (second,) = set(jobs) - {first}

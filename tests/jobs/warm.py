@@ -2,8 +2,8 @@
 
 ``python -m mmrlhf_jobs`` imports for six seconds of a core before it does anything, which is most
 of what a test's training costs. Here one process imports what all need, and forks for each program;
-what is forked is a process like any other: it has a pid, a standard error and an exit code, and may
-be killed.
+what is forked is a process like any other: it has a pid, an output and an exit code, and may be
+killed. Several processes are forked by torch's own agent, as torchrun starts them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,20 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 __all__ = ["AT_IMPORT", "Program"]
 
 AT_IMPORT: Final = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 """Variables that libraries read when they are imported, so that they are the same for all."""
-IMPORTS: Final = ("mmrlhf_jobs.training.mmdpo.job", "mmrlhf_jobs.training.reward.job")
+IMPORTS: Final = (
+    "mmrlhf_jobs.training.mmdpo.job",
+    "mmrlhf_jobs.training.reward.job",
+    "mmrlhf_jobs.sampling.job",
+    "deepspeed",
+    "s3fs",
+    "torch.distributed.launcher.api",
+)
 
 
 class Program:
@@ -38,18 +45,35 @@ class Program:
         module: Module to run.
         arguments: Its arguments.
         env: The whole environment.
+        processes: Processes of the gang: more than one as by ``torchrun --standalone``.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
-        # Held open for the program, until somebody has read it.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        processes: int = 1,
+    ) -> None:
+        # Held open until its end, when they are read.
+        self._files: tuple[IO[bytes], ...] = (
+            tempfile.TemporaryFile(),  # noqa: SIM115
+            tempfile.TemporaryFile(),  # noqa: SIM115
+        )
         self._keeper = _connect()
-        request = {"module": module, "arguments": list(arguments), "env": dict(env)}
-        socket.send_fds(self._keeper, [json.dumps(request).encode()], [self._errors.fileno()])
+        request = {
+            "module": module,
+            "arguments": list(arguments),
+            "env": {**env, **AT_IMPORT},
+            "processes": processes,
+        }
+        descriptors = [file.fileno() for file in self._files]
+        socket.send_fds(self._keeper, [json.dumps(request).encode()], descriptors)
         self._keeper.shutdown(socket.SHUT_WR)
         self.pid = int(self._line())
         self.returncode: int | None = None
-        self._text = ""
+        self._output = self._errors = ""
 
     def poll(self) -> int | None:
         """Exit code, minus the signal's number after a signal; None while it runs."""
@@ -67,16 +91,13 @@ class Program:
             except TimeoutError:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0) from None
             self._keeper.close()
+            self._output, self._errors = map(_read, self._files)
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for its end, and return what it wrote: nothing, and its standard error."""
+        """Wait for its end, and return what it wrote: its output, and its standard error."""
         self.wait(timeout)
-        if not self._errors.closed:
-            self._errors.seek(0)
-            with self._errors:
-                self._text = self._errors.read().decode()
-        return "", self._text
+        return self._output, self._errors
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
@@ -95,6 +116,12 @@ class Program:
                 raise RuntimeError("the process that programs are forked from has ended")
             line += more
         return line
+
+
+def _read(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode()
 
 
 def _connect() -> socket.socket:
@@ -144,30 +171,66 @@ def serve(path: str) -> int:
     # The keeper of one program: it waits for it, and tells.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener.close()
-    content, (errors,) = b"", [-1]
+    content, descriptors = b"", list[int]()
     while True:
-        more, fds, _, _ = socket.recv_fds(way, 1 << 16, 1)
-        errors = fds[0] if fds else errors
+        more, fds, _, _ = socket.recv_fds(way, 1 << 16, 2)
+        descriptors += fds
         if not more:
             break
         content += more
     program = os.fork()
     if program == 0:
         way.close()
-        return _run(json.loads(content), errors)
+        return _run(json.loads(content), descriptors)
     way.sendall(b"%d\n" % program)
     _, status = os.waitpid(program, 0)
     way.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def _run(request: dict[str, Any], errors: int) -> int:
+def _run(request: dict[str, Any], descriptors: Sequence[int]) -> int:
     os.environ.clear()
     os.environ.update(request["env"])
-    os.dup2(errors, 2)
+    for number, descriptor in enumerate(descriptors, 1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if request["processes"] > 1:
+        _run_gang(request)
+    else:
+        _run_module(request)
+    return 0
+
+
+def _run_module(request: dict[str, Any]) -> None:
     sys.argv = [request["module"], *request["arguments"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-    return 0
+
+
+def _run_gang(request: dict[str, Any]) -> None:
+    """What ``torchrun`` does, but that its processes are forks of this one."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=request["processes"],
+        run_id=f"warm-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method="fork",
+        monitor_interval=0.1,
+    )
+    elastic_launch(config, _run_rank)(request)
+
+
+def _run_rank(request: dict[str, Any]) -> None:
+    # The agent waits for a function that returns.
+    try:
+        _run_module(request)
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.scores.table import Sidecar
-from tests.jobs.training.world import Running, World
+from tests.jobs.training.world import World
+from tests.jobs.warm import Program
 from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
@@ -191,7 +192,7 @@ def test_a_run_without_its_bucket_stops_before_it_loads_anything(remote: RemoteW
     assert not [event for event in run.events if event["event"] == "phase"]
 
 
-def _wait_for_step(remote: RemoteWorld, process: Running, step: int) -> None:
+def _wait_for_step(remote: RemoteWorld, process: Program, step: int) -> None:
     deadline = time.monotonic() + 120 * PATIENCE
     while not any(event.get("step") == step for event in remote.world.events()):
         assert process.poll() is None, process.communicate()

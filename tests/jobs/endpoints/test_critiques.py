@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.endpoints.__main__ import main
 from tests.jobs.endpoints.items import EXPANSIONS, commented_records
 from tests.jobs.endpoints.server import Fault, ModelServer
+from tests.jobs.warm import Program
 
 ALL = sorted(text for texts in EXPANSIONS.values() for text in texts)
 QUESTIONS = len(ALL)
@@ -310,7 +310,7 @@ def test_a_kill_loses_at_most_what_is_under_way(expander: Path, desk: Desk) -> N
     with ModelServer(expander) as server:
         arguments = desk.arguments(server, concurrency=2)
         server.hold_after = 3
-        process = subprocess.Popen([sys.executable, "-m", "mmrlhf_jobs.endpoints", *arguments])
+        process = Program("mmrlhf_jobs.endpoints", arguments, os.environ)
         while server.held < 2 and process.poll() is None:
             time.sleep(0.01)
         process.kill()

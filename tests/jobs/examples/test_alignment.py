@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from mmrlhf_api import job_json, load_job
 from tests.jobs.examples.base import make_base
+from tests.jobs.warm import Program
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,6 +31,7 @@ def align(digits: Path, folder: Path, *, seed: int) -> dict[str, Any]:
             f"spec.data.train.uri={digits / 'data/train.jsonl'}",
             "spec.data.train.fraction=0.5",
             f"spec.data.evaluation.uri={digits / 'data/heldout.jsonl'}",
+            "spec.data.evaluation.fraction=0.5",
             f"spec.reward.scoresUri={digits / 'data/rewards/train.parquet'}",
             f"spec.artifacts.uri={folder / 'artifacts'}",
             f"spec.training.seed={seed}",
@@ -39,7 +40,9 @@ def align(digits: Path, folder: Path, *, seed: int) -> dict[str, Any]:
     )
     path = folder / f"job-{seed}.json"
     path.write_text(job_json(job))
-    subprocess.run([sys.executable, "-m", "mmrlhf_jobs", "mmdpo", "--job", str(path)], check=True)
+    program = Program("mmrlhf_jobs", ["mmdpo", "--job", str(path)], os.environ)
+    _, errors = program.communicate()
+    assert program.wait() == 0, errors
     manifests = (folder / "artifacts").glob("default/*/*/manifest.json")
     (manifest,) = [
         content
@@ -54,7 +57,7 @@ def align(digits: Path, folder: Path, *, seed: int) -> dict[str, Any]:
 def test_held_out_preferences_improve_for_every_seed(digits: Path, tmp_path: Path) -> None:
     results = [align(digits, tmp_path, seed=seed) for seed in range(3)]
     for metrics in results:
-        assert metrics["beforePairs"] > 1500
+        assert metrics["beforePairs"] > 1000
         assert metrics["beforeRewardMargin"] == 0.0
         gain = metrics["afterPreferenceAccuracy"] - metrics["beforePreferenceAccuracy"]
         assert gain > 0.10, metrics

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.forward import sharded_worker
-
-ROOT = Path(__file__).parents[3]
+from tests.jobs.warm import Program
 
 
 def test_zero3_with_uneven_media_trains_as_one_process_does(tiny: Path, tmp_path: Path) -> None:
     """Gathers must match on all processes, or they wait for each other for ever."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run"),
-            *("--standalone", "--nproc-per-node", "2"),
-            *("-m", "tests.jobs.forward.sharded_worker", str(tiny), str(tmp_path)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    worker = sharded_worker.__name__
+    program = Program(worker, [str(tiny), str(tmp_path)], os.environ, processes=2)
+    _, errors = program.communicate()
+    assert program.wait() == 0, errors[-3000:]
     expected = sharded_worker.losses_alone(tiny, 3)
     for rank in (0, 1):
         losses = json.loads((tmp_path / f"{rank}.json").read_text())

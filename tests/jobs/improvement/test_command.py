@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.storage.journal import Journal
 from tests.jobs.models.tiny import save_tiny
 from tests.jobs.training.world import make_record, write_records
+from tests.jobs.warm import Program
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_a_kill_loses_at_most_one_query(
     content = picture.read_bytes()
     picture.unlink()
     os.mkfifo(picture)
-    process = subprocess.Popen([sys.executable, "-m", "mmrlhf_jobs.improvement", *arguments])
+    process = Program("mmrlhf_jobs.improvement", arguments, os.environ)
     journal = tmp_path / "out.jsonl.journal"
     try:
         while process.poll() is None and not (journal.exists() and _entries(journal) == 2):

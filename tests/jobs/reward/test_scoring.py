@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,30 +23,10 @@ from mmrlhf_jobs.scores.passes import Item
 from mmrlhf_jobs.training.reward.scoring import QUERIES_PER_PART, RewardScoring
 from tests.jobs.reward.test_reward_model import write as write_reward_model
 from tests.jobs.training.world import World, make_record, write_records
+from tests.jobs.warm import Program
 
 QUERIES = 24
 AGAIN = 17
-HELD = """
-import sys, time
-from pathlib import Path
-from mmrlhf_jobs.__main__ import main
-from mmrlhf_jobs.training.reward.scoring import RewardScoring
-
-score, calls = RewardScoring.score, 0
-
-def held(self, items):
-    global calls
-    calls += 1
-    values = score(self, items)
-    if calls == 2:
-        Path(sys.argv[1]).touch()
-        time.sleep(3600)
-    return values
-
-RewardScoring.score = held
-main(sys.argv[2:])
-"""
-"""Scores, but stays when it has the values of the second part and before it writes them."""
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -90,12 +68,9 @@ def whole(
     return out
 
 
-def start(command: list[str], log: Path, *, processes: int) -> subprocess.Popen[bytes]:
-    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
-    return subprocess.Popen(
-        [sys.executable, "-m", *torchrun, "mmrlhf_jobs", *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MMRLHF_PROGRESS_FILE": str(log)},
-    )
+def start(command: list[str], log: Path, *, processes: int) -> Program:
+    env = {**os.environ, "MMRLHF_PROGRESS_FILE": str(log)}
+    return Program("mmrlhf_jobs", command, env, processes=processes)
 
 
 def done(log: Path) -> dict[str, Any]:
@@ -117,10 +92,8 @@ def killed(judge: Path, records: Path, tmp_path_factory: pytest.TempPathFactory)
     """What a kill leaves when the second part is scored and not yet written, the worst moment."""
     folder = tmp_path_factory.mktemp("killed")
     reached, out = folder / "reached", folder / "scores.parquet"
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELD, str(reached), *arguments(judge, records, out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    command = [str(reached), *arguments(judge, records, out)]
+    process = Program("tests.jobs.reward.held", command, os.environ)
     try:
         while not reached.exists() and process.poll() is None:
             time.sleep(0.01)

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from mmrlhf_jobs.sampling.parts import Draft, Parts
+from tests.jobs.warm import Program
 
 __all__ = ["die", "kill_at_part", "run_module"]
 
-_ROOT = Path(__file__).parents[3]
 
-
-def run_module(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m`` on one thread, to an end that is well."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", name, *arguments],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path]),
-        },
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
+def run_module(name: str, *arguments: str) -> str:
+    """Run ``python -m`` on one thread, to an end that is well; return its output."""
+    program = Program(name, arguments, os.environ)
+    output, errors = program.communicate(timeout=1500)
+    assert program.wait() == 0, errors[-4000:]
+    return output
 
 
 def die() -> None:

@@ -28,10 +28,10 @@ def test_the_choice_is_the_same_after_kills_in_every_stage(tmp_path: Path) -> No
     sample_here(whole.job(**wanted), tmp_path / "scratch")
     killed = SamplingWorld(whole.folder, str(tmp_path / "killed"))
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(killed.job(**wanted)))
-    done = run_module(
+    output = run_module(
         "tests.jobs.sampling.kills", str(tmp_path / "job.yaml"), str(tmp_path / "scratch")
     )
-    assert done.stdout.split("\n")[: len(PLACES)] == list(PLACES)
+    assert output.split("\n")[: len(PLACES)] == list(PLACES)
     assert killed.digest() == whole.digest()
     assert statistics(killed) == statistics(whole)
     media = [sorted(p.name for p in (w.results() / "media").iterdir()) for w in (killed, whole)]

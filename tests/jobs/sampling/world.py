@@ -8,8 +8,6 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from tests.jobs.sampling.encoders import save_clip
+from tests.jobs.warm import Program
 from tests.unit.sampling.corpora import llava, write_lines, write_parquet, write_tar
 
 __all__ = ["SamplingWorld", "picture"]
@@ -132,33 +131,20 @@ class SamplingWorld:
             },
         }
 
-    def start(
-        self, job: dict[str, Any], *, processes: int = 1, **env: str
-    ) -> subprocess.Popen[str]:
-        """Start a job under torchrun."""
+    def start(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Program:
+        """Start a job in processes of its own."""
         path = self.folder / "job.yaml"
         path.write_text(yaml.safe_dump(job))
         (self.folder / "progress.jsonl").unlink(missing_ok=True)
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(processes), "-m", "mmrlhf_jobs"),
-        ]
-        if processes == 1:
-            command = [sys.executable, "-m", "mmrlhf_jobs"]
-        return subprocess.Popen(
-            [*command, "sample", "--job", str(path)],
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "MMRLHF_PROGRESS_FILE": str(self.folder / "progress.jsonl"),
-                "GLOO_SOCKET_IFNAME": "lo",
-                **self.env,
-                **env,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environ = {
+            **os.environ,
+            "MMRLHF_PROGRESS_FILE": str(self.folder / "progress.jsonl"),
+            "GLOO_SOCKET_IFNAME": "lo",
+            **self.env,
+            **env,
+        }
+        arguments = ["sample", "--job", str(path)]
+        return Program("mmrlhf_jobs", arguments, environ, processes=processes)
 
     def run(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> tuple[int, str]:
         """Run a job to its end; return exit code and standard error."""
@@ -167,7 +153,7 @@ class SamplingWorld:
             _, stderr = process.communicate(timeout=1500)
         finally:
             process.kill()
-        return process.returncode, stderr
+        return process.wait(), stderr
 
     def events(self) -> list[dict[str, Any]]:
         """Progress events of the last run."""

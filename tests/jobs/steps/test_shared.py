@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,22 +11,12 @@ import yaml
 
 from mmrlhf_jobs.__main__ import main
 from tests.jobs.improvement.test_command import arguments, models
+from tests.jobs.warm import Program
 
 __all__ = ["arguments", "models"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 QUERIES = 6
-
-
-def shared(command: list[str], *, processes: int) -> subprocess.CompletedProcess[str]:
-    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
-    return subprocess.run(
-        [sys.executable, "-m", *torchrun, "mmrlhf_jobs", *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_processes_share_an_improvement(
@@ -41,12 +29,13 @@ def test_processes_share_an_improvement(
     expected = out.read_bytes(), scores.read_bytes()
     for path in (out, scores, tmp_path / "out.jsonl.journal"):
         path.unlink()
-    ended = shared(["improve", *arguments], processes=2)
-    assert ended.returncode == 0, ended.stderr
+    program = Program("mmrlhf_jobs", ["improve", *arguments], os.environ, processes=2)
+    output, errors = program.communicate()
+    assert program.wait() == 0, errors
     assert (out.read_bytes(), scores.read_bytes()) == expected
-    assert json.loads(ended.stdout) == alone
+    assert json.loads(output) == alone
     assert alone["sampledNow"] == QUERIES
-    assert "rank 1 of 2 has ended well" in ended.stderr
+    assert "rank 1 of 2 has ended well" in errors
 
 
 def test_a_file_improves_as_the_command_line_does(

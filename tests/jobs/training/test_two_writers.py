@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.jobs.training.world import World
+from tests.jobs.warm import Program
 from tests.patience import PATIENCE
 
-ROOT = Path(__file__).parents[3]
 
-
-def start(world: World, job: dict[str, Any], place: str, name: str) -> subprocess.Popen[str]:
+def start(world: World, job: dict[str, Any], place: str, name: str) -> Program:
     path = world.write_job(job, f"{name}.yaml")
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.jobs.training.held", place, "mmdpo", "--job", str(path)],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
-            "MMRLHF_PROGRESS_FILE": str(world.folder / f"{name}-progress.jsonl"),
-            "MMRLHF_TERMINATION_FILE": str(world.folder / f"{name}-termination.json"),
-        },
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = {
+        **os.environ,
+        "MMRLHF_PROGRESS_FILE": str(world.folder / f"{name}-progress.jsonl"),
+        "MMRLHF_TERMINATION_FILE": str(world.folder / f"{name}-termination.json"),
+    }
+    return Program("tests.jobs.training.held", [place, "mmdpo", "--job", str(path)], env)
+
+
+def has_stopped(program: Program) -> bool:
+    """Whether a signal stopped it; proc(5) has the state after the name in brackets."""
+    state = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "T"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -43,8 +40,9 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_an_attempt_that_was_cut_off_changes_nothing_when_it_comes_back(world: World) -> None:
     first = start(world, world.job(), "publish", "first")
     try:
-        _, status = os.waitpid(first.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status), first.communicate()
+        while not has_stopped(first):
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.01)
         second = world.run(world.job())
         assert second.code == 0, second.stderr
         left = content(world.results())

@@ -6,11 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import yaml
@@ -20,7 +18,7 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.jobs.models.tiny import save_tiny
-from tests.jobs.warm import AT_IMPORT, Program
+from tests.jobs.warm import Program
 
 _ANSWERS = (
     "it is a red square.",
@@ -28,7 +26,6 @@ _ANSWERS = (
     "there is a dog in this picture.",
     "no.",
 )
-Running: TypeAlias = Program | subprocess.Popen[str]
 _SUBCOMMANDS = {"MMDPOJob": "mmdpo", "RewardTrainJob": "reward"}
 _CRITIQUES = ("right", "a circle", "a dog, wrong", "no")
 _CATEGORIES = ("short", "long", "mcq")
@@ -169,30 +166,19 @@ class World:
         path.write_text(yaml.safe_dump(job))
         return path
 
-    def start(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Running:
+    def start(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Program:
         """Start a job in processes of its own."""
         path = self.write_job(job)
         arguments = [_SUBCOMMANDS[job["kind"]], "--job", str(path)]
         environ = {
             **os.environ,
-            **AT_IMPORT,
             "MMRLHF_PROGRESS_FILE": str(self._progress),
             "MMRLHF_TERMINATION_FILE": str(self._termination),
             **env,
         }
         self._progress.unlink(missing_ok=True)
         self._termination.unlink(missing_ok=True)
-        # An environment of its own is there from the start in a process that was not forked.
-        if processes == 1 and not env:
-            return Program("mmrlhf_jobs", arguments, environ)
-        torchrun = [
-            *("torch.distributed.run", f"--nproc-per-node={processes}"),
-            *("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m"),
-        ]
-        command = [sys.executable, "-m", *(torchrun if processes > 1 else ()), "mmrlhf_jobs"]
-        return subprocess.Popen(
-            [*command, *arguments], env=environ, stderr=subprocess.PIPE, text=True
-        )
+        return Program("mmrlhf_jobs", arguments, environ, processes=processes)
 
     def run(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Run:
         """Run a job to its end."""
