@@ -80,6 +80,7 @@ class DataError(InputError):
         file: URI of the file at fault.
         row: 1-based row (line) in that file.
         field: Path of the field in the row, such as ``responses[2].text``.
+        fault: One word for what is wrong with the row, for counts.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class DataError(InputError):
         file: str | None = None,
         row: int | None = None,
         field: str | None = None,
+        fault: str | None = None,
     ) -> None:
         place = ""
         if file is not None:
@@ -100,6 +102,7 @@ class DataError(InputError):
         self.file = file
         self.row = row
         self.field = field
+        self.fault = fault
 
 
 class ModelError(InputError):

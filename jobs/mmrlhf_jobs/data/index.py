@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -113,6 +114,18 @@ class BlockIndex:
         block = int(np.searchsorted(self.starts, ordinal, side="right")) - 1
         number, first_row = self.table[block, [0, 4]]
         return int(number), int(first_row + ordinal - self.starts[block])
+
+    def ordinal(self, number: int, row: int) -> int:
+        """Ordinal of the 1-based row of the file with this number; the other way of `locate`."""
+        blocks = np.flatnonzero(self.table[:, 0] == number)
+        place = int(np.searchsorted(self.table[blocks, 4], row, side="right")) - 1
+        block = int(blocks[place])
+        return int(self.starts[block] + row - self.table[block, 4])
+
+    def without(self, ordinals: Sequence[int]) -> BlockIndex:
+        """The index without these rows."""
+        left_out = np.union1d(self.skipped, np.array(sorted(ordinals), np.int64))
+        return replace(self, skipped=left_out.astype(np.int64))
 
     def to_bytes(self) -> bytes:
         """The index as bytes, for the other processes of a job: one scan serves all."""

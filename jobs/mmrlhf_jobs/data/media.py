@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +23,7 @@ __all__ = [
     "HasMedia",
     "LoadedMedia",
     "MediaFinder",
+    "check_media",
     "decode_image_file",
     "in_record",
     "load_image",
@@ -141,6 +142,7 @@ def in_record(record: HasMedia, error: DataError, field: str) -> DataError:
         file=record.location.file,
         row=record.location.row,
         field=field,
+        fault=error.fault or "undecodable",
     )
 
 
@@ -153,9 +155,33 @@ def load_media(
         DataError: As :func:`load_image`, with the record, its file and row, and the field; or all
             together have more than :data:`MAX_RECORD_PIXELS` pixels.
     """
-    loaded, left = [], MAX_RECORD_PIXELS
+    loaded: list[list[Image.Image]] = [[] for _ in record.media]
+    for position, image in _images(record, root, storage):
+        loaded[position].append(image)
+    return tuple(
+        LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames))
+        for medium, frames in zip(record.media, loaded, strict=True)
+    )
+
+
+def check_media(
+    record: HasMedia, root: str | MediaFolders, *, storage: StorageOptions | None = None
+) -> None:
+    """Decode all media of a record, one at a time, and keep none.
+
+    Raises:
+        DataError: As :func:`load_media`.
+    """
+    for _ in _images(record, root, storage):
+        pass
+
+
+def _images(
+    record: HasMedia, root: str | MediaFolders, storage: StorageOptions | None
+) -> Iterator[tuple[int, Image.Image]]:
+    """Images and frames with the place of their medium."""
+    left = MAX_RECORD_PIXELS
     for position, medium in enumerate(record.media):
-        frames = []
         for number, (uri, sha256) in enumerate(medium.files):
             try:
                 image = _load_within(left, uri, root, sha256=sha256, storage=storage)
@@ -163,9 +189,7 @@ def load_media(
                 frame = f".frames[{number}]" if medium.kind == "video" else ""
                 raise in_record(record, error, f"media[{position}]{frame}.uri") from error
             left -= image.width * image.height
-            frames.append(image)
-        loaded.append(LoadedMedia("frames" if medium.kind == "video" else "image", tuple(frames)))
-    return tuple(loaded)
+            yield position, image
 
 
 def _load_within(

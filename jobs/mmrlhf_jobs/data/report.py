@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, TypeAlias
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.errors import DataError
 
-__all__ = ["LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
+__all__ = ["KINDS", "LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
 
 LISTED_PROBLEMS: Final = 1000
 """A report lists this many problems; it counts all."""
 
 
-ProblemKind: TypeAlias = Literal["schema", "unranked", "media", "duplicate"]
-"""No record; no pair to form; a media file is missing; the id was used before."""
+ProblemKind: TypeAlias = Literal[
+    "schema",
+    "unranked",
+    "media",
+    "duplicate",
+    "undecodable",
+    "too-long",
+    "markup",
+    "no-critique",
+    "unusable",
+]
+"""No record; no pair to form; a media file is missing; the id was used before; and what shows only
+when rows are made ready for a model: media that cannot be decoded or are not those of the record, a
+sequence that is too long, a text that holds marks of the model, a critique that is missing, and
+anything else."""
+
+KINDS: Final[Mapping[str, ProblemKind]] = {kind: kind for kind in get_args(ProblemKind)}
+
+_LINE_CHARACTERS: Final = 400
 
 
 @dataclass(frozen=True, order=True)
@@ -39,7 +58,8 @@ class RowProblem:
     reason: str
 
     def __str__(self) -> str:
-        return str(DataError(self.reason, file=self.file, row=self.row, field=self.field))
+        text = str(DataError(self.reason, file=self.file, row=self.row, field=self.field))
+        return text if len(text) <= _LINE_CHARACTERS else f"{text[: _LINE_CHARACTERS - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -50,13 +70,15 @@ class ValidationReport:
         uri: The source.
         digest: Content digest of its files.
         rows: Rows, without blank lines.
-        invalid: Number of invalid rows by kind.
+        invalid: Number of invalid rows by kind, those found later included.
         categories: Number of valid records by category.
         responses: Responses of all valid records.
         pairs: Pairs that they form when all are formed.
         largest_block_bytes: The largest unit that is read at a time.
         problems: The first invalid rows.
         hidden_files: Files that were left out since their names begin with a dot.
+        tied: Rows whose responses all have the same rank. They are no fault and form no pair: they
+            are left out, and counted apart, so that no budget made for them hides broken rows.
     """
 
     uri: str
@@ -69,6 +91,7 @@ class ValidationReport:
     largest_block_bytes: int
     problems: tuple[RowProblem, ...]
     hidden_files: int = 0
+    tied: int = 0
 
     @property
     def num_invalid(self) -> int:
@@ -78,7 +101,7 @@ class ValidationReport:
     @property
     def num_records(self) -> int:
         """Number of valid rows."""
-        return self.rows - self.num_invalid
+        return self.rows - self.num_invalid - self.tied
 
     def check(self, max_invalid_fraction: float) -> None:
         """Hold the source to a budget of invalid rows.
@@ -92,17 +115,65 @@ class ValidationReport:
         if self.rows == 0:
             raise DataError("the data set is empty", file=self.uri)
         # 0.29 * 100 is a little less than 29.
-        allowed = int(max_invalid_fraction * self.rows + 1e-6)
+        judged = self.rows - self.tied
+        allowed = int(max_invalid_fraction * judged + 1e-6)
         if self.num_records and self.num_invalid <= allowed:
             return
+        if judged == 0:
+            raise DataError(
+                f"all of its {self.rows} rows are ties: their responses have the same rank, so"
+                " there is no pair to learn from; add a constructed positive for equally poor"
+                " ones or a constructed negative for equally good ones (paper 2.3.1)",
+                file=self.uri,
+            )
+        counts = ", ".join(
+            f"{number} {kind}" for kind, number in sorted(self.invalid.items(), key=_by_number)
+        )
         shown = [f"  {line}" for line in first_few(self.problems, total=self.num_invalid)]
         raise DataError(
-            f"{self.num_invalid} of {self.rows} rows are invalid, and maxInvalidFraction"
-            f" {max_invalid_fraction:g} allows {allowed}; mend them, or raise it to leave them"
-            " out:\n" + "\n".join(shown),
+            f"{self.num_invalid} of {judged} rows are invalid, and maxInvalidFraction"
+            f" {max_invalid_fraction:g} allows {allowed} ({counts}{self._ties()}); mend them, or"
+            " raise it to leave them out:\n" + "\n".join(shown),
             file=self.uri,
         )
+
+    def with_more(self, invalid: Mapping[str, int], problems: Sequence[RowProblem]) -> Self:
+        """The report with rows that were found to be invalid later.
+
+        Args:
+            invalid: Their number by kind.
+            problems: The first of them.
+        """
+        counts = Counter(self.invalid)
+        counts.update({KINDS.get(kind, "unusable"): number for kind, number in invalid.items()})
+        listed = tuple(sorted([*self.problems, *problems])[:LISTED_PROBLEMS])
+        return replace(self, invalid=dict(counts), problems=listed)
+
+    def sentence(self) -> str | None:
+        """What is left out, in words; None if nothing is."""
+        told = []
+        if self.num_invalid:
+            counts = ", ".join(f"{number} {kind}" for kind, number in self.invalid.items())
+            told.append(
+                f"{self.num_invalid} of {self.rows} rows of {self.uri} are invalid and left out"
+                f" ({counts}); the manifest lists them"
+            )
+        if self.tied:
+            told.append(
+                f"{self.tied} of {self.rows} rows of {self.uri} are ties, which form no pair, and"
+                " are left out"
+            )
+        if self.hidden_files:
+            told.append(f"{self.hidden_files} hidden files of {self.uri} are left out")
+        return "; ".join(told) or None
+
+    def _ties(self) -> str:
+        return f"; {self.tied} more are ties, which no budget holds" if self.tied else ""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for a manifest."""
         return asdict(self)
+
+
+def _by_number(entry: tuple[str, int]) -> tuple[int, str]:
+    return -entry[1], entry[0]

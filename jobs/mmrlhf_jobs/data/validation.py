@@ -1,8 +1,9 @@
 """Checking a source: one streaming pass that also builds its block index.
 
-A row is invalid when it is no record, forms no pair, names a media file that is missing, or has
-the id of an earlier valid row. Images are decoded only when they are loaded. Memory does not grow
-with the number of rows.
+A row is invalid when it is no record, its question is no good, it names a media file that is
+missing, or has the id of an earlier valid row. One whose responses all have the same rank is no
+fault; it is left out and counted apart. Images are decoded only when they are loaded. Memory does
+not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class _Scan:
         self._table: list[tuple[int, ...]] = []
         self._ordinal = 0
         self._blank = 0
+        self._tied = 0
         self._skipped = array("q")
         self._invalid: Counter[ProblemKind] = Counter()
         self._problems: list[RowProblem] = []
@@ -140,6 +142,7 @@ class _Scan:
             pairs=pairs,
             largest_block_bytes=max((entry[3] for entry in self._table), default=0),
             problems=tuple(sorted(self._problems)[:LISTED_PROBLEMS]),
+            tied=self._tied,
         )
 
     def _check(self, file: DataFile, first_row: int, chunk: Sequence[RawRow]) -> None:
@@ -156,7 +159,10 @@ class _Scan:
             except DataError as error:
                 self._reject(ordinal, "schema", error)
                 continue
-            if (why := record.obstacle) is not None:
+            if len(set(record.ranks)) == 1:
+                self._tied += 1
+                self._skipped.append(ordinal)
+            elif (why := record.obstacle) is not None:
                 self._reject(ordinal, "unranked", _error(record, "ranking.ranks", why))
             else:
                 records.append((ordinal, record))

@@ -252,4 +252,5 @@ class ChatTemplate:
                 raise DataError(
                     f"the text holds {token!r}, a special token of the model; remove it",
                     field=field,
+                    fault="markup",
                 )

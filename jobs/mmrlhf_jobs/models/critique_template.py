@@ -157,4 +157,5 @@ class CritiqueTemplate:
                 f"{self._max_tokens}. The score is read at the last token, so nothing is cut off: "
                 "shorten the row or leave it out",
                 field=field,
+                fault="too-long",
             )

@@ -87,7 +87,9 @@ def located(record: RankedResponse, used: Sequence[int]) -> Iterator[None]:
         place, field = record.location, error.field
         if field is not None:
             field = re.sub(r"(?<=^responses\[)\d+", lambda found: str(used[int(found[0])]), field)
-        raise DataError(error.reason, file=place.file, row=place.row, field=field) from error
+        raise DataError(
+            error.reason, file=place.file, row=place.row, field=field, fault=error.fault
+        ) from error
 
 
 def used_responses(record: RankedResponse, mode: PairMode) -> tuple[list[int], tuple[Pair, ...]]:
@@ -144,6 +146,7 @@ class QueryEncoder:
                         f"{self._max_tokens}, and nothing is cut off: shorten the row or leave it "
                         "out",
                         field=f"responses[{index}].text",
+                        fault="too-long",
                     )
         return group
 

@@ -72,8 +72,8 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
     """
     from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
     from mmrlhf_jobs.scores.passes import make_sidecar
-    from mmrlhf_jobs.training.inputs import open_dataset
-    from mmrlhf_jobs.training.reward.scoring import score_records
+    from mmrlhf_jobs.training.inputs import leave_out, open_dataset
+    from mmrlhf_jobs.training.reward.scoring import score_records, scoring_check
 
     members, storage = context.gang, context.storage
     runtime = members.runtime
@@ -99,6 +99,14 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
         scratch=context.scratch / f"rank-{runtime.rank}",
         storage=storage,
     )
+    context.tell("validate", f"checking that the rows of {spec.data} fit the model")
+    dataset = leave_out(
+        dataset,
+        scoring_check(model, dataset.records, storage),
+        max_invalid_fraction=spec.max_invalid_fraction,
+        runtime=runtime,
+        options=storage,
+    )
     context.tell("score", f"scoring {dataset.records.num_records} queries")
     made, cut = score_records(
         model,
@@ -114,7 +122,16 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
         storage=storage,
         batch_tokens=spec.batch_tokens,
     )
-    report = {"responses": made.responses, "computed": made.computed, "cutCritiques": cut}
+    found = dataset.report
+    report = {
+        "rows": found.rows,
+        "records": found.num_records,
+        "invalid": dict(found.invalid),
+        "tied": found.tied,
+        "responses": made.responses,
+        "computed": made.computed,
+        "cutCritiques": cut,
+    }
     if runtime.is_main:
         context.show(report)
     return Outcome(spec.out, report)

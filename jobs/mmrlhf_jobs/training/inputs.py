@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmrlhf_api import DataSource, ModelSource, Trainable
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
+from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.report import ValidationReport
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.validation import scan
-from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.queries.row_check import find_unusable
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["OpenDataset", "Policy", "open_dataset", "use_shared_prefix"]
+__all__ = ["OpenDataset", "Policy", "leave_out", "open_dataset", "use_shared_prefix"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,37 @@ def open_dataset(
 
     index, report = runtime.on_main(check)
     return OpenDataset(source.uri, RankedDataset.open(location, index=index), report)
+
+
+def leave_out(
+    dataset: OpenDataset,
+    check: Callable[[RankedResponse], None],
+    *,
+    max_invalid_fraction: float,
+    runtime: Runtime,
+    options: StorageOptions | None,
+) -> OpenDataset:
+    """The data set without the rows whose media cannot be decoded or that a check refuses.
+
+    Args:
+        dataset: The data set.
+        check: Raises DataError on a record that cannot be used.
+        max_invalid_fraction: Share of rows that may be invalid, those of the validation included.
+        runtime: Process group.
+        options: How to reach an object store.
+
+    Raises:
+        DataError: More are invalid, or none is left; on every process.
+    """
+    found = find_unusable(dataset.records, check, runtime=runtime, storage=options)
+    if not found.ordinals:
+        return dataset
+    report = dataset.report.with_more(found.counts, found.problems)
+    report.check(max_invalid_fraction)
+    index = dataset.records.index.without(found.ordinals)
+    if not index.num_records:
+        raise DataError("no row is left of those that data.fraction has drawn", file=dataset.uri)
+    return replace(dataset, records=replace(dataset.records, index=index), report=report)
 
 
 def use_shared_prefix(setting: str, adapter: VLMAdapter) -> bool:

@@ -9,14 +9,13 @@ from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.context import TrainingContext
-from mmrlhf_jobs.queries.row_check import check_rows
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from mmrlhf_jobs.scores.cache import SidecarCache
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
-from mmrlhf_jobs.training.inputs import OpenDataset, Policy, open_dataset
+from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
 
 __all__ = ["EVALUATION_BATCH", "Preparation"]
 
@@ -81,31 +80,43 @@ class Preparation:
             runtime=self.context.runtime,
             options=self.options,
         )
-        report = dataset.report
-        if report.num_invalid:
-            self.context.progress.emit(
-                "notice",
-                message=f"{report.num_invalid} of {report.rows} rows of {source.uri} are invalid "
-                "and left out; the manifest lists them",
-            )
+        self._tell(dataset)
         return dataset
 
-    def check_rows(self, dataset: OpenDataset, check: Callable[[RankedResponse], None]) -> None:
+    def check_rows(
+        self, dataset: OpenDataset, check: Callable[[RankedResponse], None]
+    ) -> OpenDataset:
         """Look at every row before the first step, so that none stops a training.
+
+        Returns:
+            The data set without those that cannot be used.
 
         Args:
             dataset: Records.
             check: Raises DataError on a record that cannot be used.
 
         Raises:
-            DataError: Some cannot; names the first rows.
+            DataError: More cannot than `data.maxInvalidFraction` allows; names the first rows.
         """
         self.context.progress.emit(
             "phase",
             phase="validate",
             message=f"checking that the rows of {dataset.uri} fit the model",
         )
-        check_rows(dataset.records, check, runtime=self.context.runtime)
+        found = leave_out(
+            dataset,
+            check,
+            max_invalid_fraction=self._job.spec.data.max_invalid_fraction,
+            runtime=self.context.runtime,
+            options=self.options,
+        )
+        if found is not dataset:
+            self._tell(found)
+        return found
+
+    def _tell(self, dataset: OpenDataset) -> None:
+        if (told := dataset.report.sentence()) is not None:
+            self.context.progress.emit("notice", message=told)
 
     def load_policy(self) -> Policy:
         """Load the model that is trained.

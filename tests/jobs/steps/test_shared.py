@@ -70,6 +70,10 @@ def test_a_file_improves_as_the_command_line_does(
     assert main(["step", str(tmp_path / "score.yaml")]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == {
+        "rows": alone["records"],
+        "records": alone["records"],
+        "invalid": {},
+        "tied": 0,
         "responses": alone["responses"],
         "computed": alone["responses"],
         "cutCritiques": 0,

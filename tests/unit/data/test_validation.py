@@ -43,7 +43,7 @@ BAD_ROWS: list[tuple[Any, str, str | None, str]] = [
     (make_fields("x", surplus=1), "schema", "surplus", "unknown field"),
     (make_fields("x", domain=7), "schema", "domain", "got 7"),
     (make_fields("x", responses=[]), "schema", "responses", "at least 2"),
-    (make_fields("x", (1, 1, 1)), "unranked", "ranking.ranks", "no pair to learn from"),
+    (make_fields("x", question_flag="confusing"), "unranked", "ranking.ranks", "is flagged"),
     (make_fields("a"), "duplicate", "record_id", "row 1; ids must be unique"),
     (
         make_fields("x", media=[{"uri": "no.png", "sha256": "0" * 64}]),
@@ -104,8 +104,21 @@ def test_no_valid_row_is_an_error_at_any_budget(tmp_path: Path) -> None:
 
 
 def test_an_invalid_row_does_not_take_an_id(tmp_path: Path) -> None:
-    report = check(tmp_path, [make_fields("a", (1, 1)), make_fields("a")], max_invalid_fraction=0.5)
+    flagged = make_fields("a", question_flag="confusing")
+    report = check(tmp_path, [flagged, make_fields("a")], max_invalid_fraction=0.5)
     assert report.invalid == {"unranked": 1}
+
+
+def test_ties_are_counted_apart_and_hide_no_broken_row(tmp_path: Path) -> None:
+    ties = [make_fields(f"t{number}", (1, 1)) for number in range(8)]
+    report = check(tmp_path, [*ties, make_fields("a")])
+    assert (report.rows, report.tied, report.num_invalid, report.num_records) == (9, 8, 0, 1)
+    assert "8 of 9 rows" in (report.sentence() or "")
+    with pytest.raises(DataError, match=r"1 of 2 rows are invalid(.|\n)*8 more are ties") as caught:
+        check(tmp_path, [*ties, make_fields("a"), b"{"], max_invalid_fraction=0.4)
+    assert "x.jsonl, row 10" in str(caught.value)
+    with pytest.raises(DataError, match="all of its 8 rows are ties"):
+        check(tmp_path, ties, max_invalid_fraction=1.0)
 
 
 def test_missing_files_and_unknown_formats_are_told(tmp_path: Path) -> None:

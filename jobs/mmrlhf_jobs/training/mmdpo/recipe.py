@@ -59,9 +59,10 @@ class MMDPORecipe:
                 storage=preparation.options,
             )
 
-        for dataset in filter(None, (train, held_out)):
-            preparation.check_rows(dataset, encoder(dataset).check)
-        rewards = open_rewards(spec.reward, train, preparation)
+        train = preparation.check_rows(train, encoder(train).check)
+        if held_out is not None:
+            held_out = preparation.check_rows(held_out, encoder(held_out).check)
+        train, rewards = open_rewards(spec.reward, train, preparation)
         model = ResponseModel(
             policy.loaded.model,
             policy.loaded.adapter,

@@ -20,7 +20,7 @@ from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.training.inputs import OpenDataset
 from mmrlhf_jobs.training.preparation import Preparation
-from mmrlhf_jobs.training.reward.scoring import score_dataset
+from mmrlhf_jobs.training.reward.scoring import score_dataset, scoring_check
 
 __all__ = ["RewardSummary", "open_rewards", "summarise_rewards"]
 
@@ -29,8 +29,11 @@ _BINS = 10
 
 def open_rewards(
     source: RewardSource | None, train: OpenDataset, preparation: Preparation
-) -> Sidecar | None:
+) -> tuple[OpenDataset, Sidecar | None]:
     """The reward scores of the training data, where the objective scales by them.
+
+    Returns:
+        The training data without the rows that the reward model cannot score, and the scores.
 
     Raises:
         SpecError: The rewards come from a job that nobody has resolved to a model.
@@ -39,10 +42,10 @@ def open_rewards(
         Interrupted: The job was asked to stop while responses were scored.
     """
     if source is None:
-        return None
+        return train, None
     if source.scores_uri is not None:
         expected = SidecarIdentity(kind="reward")
-        return Sidecar.open(source.scores_uri, expected, storage=preparation.options)
+        return train, Sidecar.open(source.scores_uri, expected, storage=preparation.options)
     if source.model_uri is None:
         raise SpecError(
             f"spec.reward.jobName: {source.job_name} is looked up by the operator; a local run "
@@ -52,7 +55,9 @@ def open_rewards(
     preparation.context.progress.emit(
         "phase", phase="rewards", message=f"scoring with {source.model_uri}"
     )
-    return score_dataset(preparation.load_reward_model(source.model_uri), train, preparation)
+    model = preparation.load_reward_model(source.model_uri)
+    train = preparation.check_rows(train, scoring_check(model, train.records, preparation.options))
+    return train, score_dataset(model, train, preparation)
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,11 @@ class RewardRecipe:
                 f"{objective.critique} critique; their critique loss is skipped",
             )
         template = critique_template(policy.loaded)
-        for dataset in filter(None, (train, held_out)):
-            preparation.check_rows(dataset, self._builder(template, dataset).check)
+        train = preparation.check_rows(train, self._builder(template, train).check)
+        if held_out is not None:
+            held_out = preparation.check_rows(held_out, self._builder(template, held_out).check)
         if self._benchmark is not None:
-            self._check_benchmark(template, self._benchmark)
+            self._benchmark = self._check_benchmark(template, self._benchmark)
         evaluation = None
         if held_out is not None:
             evaluation = RewardEvaluation(
@@ -138,7 +139,7 @@ class RewardRecipe:
                 runtime=preparation.context.runtime,
             )
 
-    def _check_benchmark(self, template: CritiqueTemplate, benchmark: OpenDataset) -> None:
+    def _check_benchmark(self, template: CritiqueTemplate, benchmark: OpenDataset) -> OpenDataset:
         """Look at its rows as they will be scored; critiques to write take what room is left."""
         spec = self._job.spec
         given = spec.inference.critique == "groundTruth"
@@ -149,7 +150,7 @@ class RewardRecipe:
             critique=spec.objective.critique if given else "none",
             storage=self._preparation.options,
         )
-        self._preparation.check_rows(benchmark, builder.check)
+        return self._preparation.check_rows(benchmark, builder.check)
 
     def _module(self, policy: Policy) -> RewardScorer:
         loaded = policy.loaded

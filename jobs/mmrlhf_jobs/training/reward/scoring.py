@@ -12,6 +12,7 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.context import TrainingContext
+from mmrlhf_jobs.queries.judged import JudgedQueryBuilder
 from mmrlhf_jobs.queries.preference import located
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, Verdict
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
@@ -29,6 +30,7 @@ __all__ = [
     "RewardScoring",
     "score_dataset",
     "score_records",
+    "scoring_check",
 ]
 
 T = TypeVar("T")
@@ -108,11 +110,7 @@ class RewardScoring:
                 for place, response in enumerate(responses):
                     critique = critique_of(response, source)
                     if critique is None:
-                        raise DataError(
-                            f"there is no {source} critique to score this response after; add it, "
-                            "or score with generated critiques",
-                            field=f"responses[{place}].critique",
-                        )
+                        raise _no_critique(place, source)
                     critiques.append(critique)
             return self._model.encode(
                 record.query.text,
@@ -143,6 +141,38 @@ class RewardScoring:
             longest = max(longest, length(groups[place]))
         if batch:
             yield batch
+
+
+def scoring_check(
+    model: CritiqueRewardModel, records: RankedDataset, storage: StorageOptions | None
+) -> Callable[[RankedResponse], None]:
+    """A check of records that are to be scored; see `JudgedQueryBuilder.check`."""
+    given = model.needs_critiques
+    builder = JudgedQueryBuilder(
+        model.template,
+        media_root=records.media_folders,
+        mode="all",
+        critique=model.card.critique if given else "none",
+        storage=storage,
+    )
+
+    def check(record: RankedResponse) -> None:
+        for place, response in enumerate(record.responses if given else ()):
+            if critique_of(response, model.card.critique) is None:
+                with located(record, range(len(record.responses))):
+                    raise _no_critique(place, model.card.critique)
+        builder.check(record)
+
+    return check
+
+
+def _no_critique(place: int, source: CritiqueSource) -> DataError:
+    return DataError(
+        f"there is no {source} critique to score this response after; add it, or score with "
+        "generated critiques",
+        field=f"responses[{place}].critique",
+        fault="no-critique",
+    )
 
 
 class Make(Protocol[T_co]):
