@@ -135,14 +135,16 @@ class HasMedia(Protocol):
         """Where it was read from, for messages."""
 
 
-def in_record(record: HasMedia, error: DataError, field: str) -> DataError:
-    """The same error with the record that it is in: its id, file, row, and the field."""
+def in_record(
+    record: HasMedia, error: DataError, field: str, fault: str = "undecodable"
+) -> DataError:
+    """The same error with the record that it is in: its id, file, row, the field, and the fault."""
     return DataError(
         f"record {record.record_id!r}: {error.reason}",
         file=record.location.file,
         row=record.location.row,
         field=field,
-        fault=error.fault or "undecodable",
+        fault=error.fault or fault,
     )
 
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from mmrlhf_jobs.data.parsing import explain, fields_of, parse_row
+from mmrlhf_jobs.data.parsing import RawRow, explain, fields_of, parse_row
 from mmrlhf_jobs.data.parts import Items, Media, Origin, Part, Provenance, Query, Selection
 from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking, RowLocation
 from mmrlhf_jobs.data.responses import Id, Response, check_media, check_responses
+from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source, file_format
 from mmrlhf_jobs.data.stream import stream_rows
 from mmrlhf_jobs.errors import DataError
@@ -119,24 +120,41 @@ def as_ranked(
     )
 
 
-def stream_queries(source: Source) -> Iterator[QueryRecord]:
+def stream_queries(source: Source, faults: RowFaults | None = None) -> Iterator[QueryRecord]:
     """Read all queries in the order of their files; media are not looked for.
 
+    Args:
+        source: Where they are.
+        faults: Takes rows that are no query, which are left out then.
+
     Raises:
-        DataError: A file or a row is wrong; with file and row.
+        DataError: A file is wrong, or a row is and nobody takes it; with file and row.
         StorageError: The store does not answer.
     """
     for raw, file, row in stream_rows(source):
+        if faults is not None:
+            faults.rows += 1
         try:
-            fields = fields_of(raw, file=file, row=row)
-            if fields.get("schema") == SCHEMA:
-                query = as_query(parse_row(fields, file=file, row=row))
-            else:
-                query = QueryRecord.model_validate(fields)
-        except ValidationError as error:
-            field, reason = explain(error)
-            raise DataError(reason, file=file, row=row, field=field or None) from error
-        yield query.at(RowLocation(file, row))
+            query = _parse_query(raw, file, row)
+        except DataError as error:
+            if faults is None:
+                raise
+            faults.add(error)
+            continue
+        yield query
+
+
+def _parse_query(raw: RawRow, file: str, row: int) -> QueryRecord:
+    try:
+        fields = fields_of(raw, file=file, row=row)
+        if fields.get("schema") == SCHEMA:
+            query = as_query(parse_row(fields, file=file, row=row))
+        else:
+            query = QueryRecord.model_validate(fields)
+    except ValidationError as error:
+        field, reason = explain(error)
+        raise DataError(reason, file=file, row=row, field=field or None) from error
+    return query.at(RowLocation(file, row))
 
 
 def write_queries(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from mmrlhf_jobs.data.parts import Usage
 
-__all__ = ["Answer", "GarbageError", "foreign_id", "parse_answer"]
+__all__ = ["Answer", "GarbageError", "foreign_id", "parse_answer", "split_reasoning"]
 
+_REASONING: Final = ("reasoning_content", "reasoning")
 _OUR_IDS: Final = re.compile(r"mmrlhf-[0-9a-f]{12}-\d+")
 
 
@@ -30,6 +31,8 @@ class Answer:
         completion_tokens: Tokens of the answer, as the server counts them.
         model: The model, as the server calls it.
         verified: Whether the answer carries the id of the very request.
+        reasoning: What the model thought before it answered, which is no part of the answer; None
+            where it told nothing.
     """
 
     text: str
@@ -38,6 +41,7 @@ class Answer:
     completion_tokens: int | None = None
     model: str | None = None
     verified: bool = False
+    reasoning: str | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -53,7 +57,12 @@ class Answer:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The answer of which :meth:`to_dict` made these values."""
-        return cls(**values)
+        answer = cls(**values)
+        if answer.reasoning is not None:
+            return answer
+        # Kept by a version that took what a model thinks for what it says.
+        text, reasoning = split_reasoning(answer.text)
+        return replace(answer, text=text, reasoning=reasoning)
 
 
 def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) -> Answer:
@@ -76,6 +85,12 @@ def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) ->
     if text is None:
         # A refusal of newer servers comes apart from the content.
         text = choice["message"].get("refusal") or ""
+    reasoning = next(
+        (choice["message"][name] for name in _REASONING if choice["message"].get(name)), None
+    )
+    if isinstance(text, str):
+        text, thought = split_reasoning(text)
+        reasoning = reasoning if isinstance(reasoning, str) else thought
     if not isinstance(text, str):
         raise GarbageError(f"the content of the message is no text: {_excerpt(body)}")
     usage = content.get("usage")
@@ -87,7 +102,24 @@ def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) ->
         completion_tokens=_optional(usage.get("completion_tokens"), int),
         model=_optional(content.get("model"), str),
         verified=request_id in _ids(content, headers),
+        reasoning=reasoning if isinstance(reasoning, str) else None,
     )
+
+
+def split_reasoning(text: str) -> tuple[str, str | None]:
+    """A text without what the model thought before, and that; None where there is none.
+
+    Models that reason write ``<think>...</think>`` before the answer, and some leave out the first
+    mark, which stands in the prompt (model cards of QwQ and DeepSeek-R1). Servers with a parser for
+    it give the two apart already. Where the second mark is missing, all of it is thought: the
+    answer was cut off before it began.
+    """
+    thought, mark, answer = text.rpartition("</think>")
+    if mark:
+        return answer.strip(), thought.replace("<think>", "").strip()
+    if text.lstrip().startswith("<think>"):
+        return "", text.lstrip().removeprefix("<think>").strip()
+    return text, None
 
 
 def foreign_id(body: bytes, headers: Mapping[str, str], *, request_id: str) -> str | None:

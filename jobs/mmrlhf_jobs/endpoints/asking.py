@@ -16,13 +16,18 @@ from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.tally import Tally
 from mmrlhf_jobs.endpoints.transport import AttemptFailedError, Transport
-from mmrlhf_jobs.errors import EndpointError
+from mmrlhf_jobs.errors import DataError, EndpointError
 from mmrlhf_jobs.storage.journal import Journal
 
-__all__ = ["Asker", "Check", "Outcome"]
+__all__ = ["UNUSABLE_MEDIA", "Asker", "Check", "Outcome"]
 
 Check: TypeAlias = Callable[[Answer], str | None]
 """Says why an answer cannot be used; None if it can. A function of the answer alone."""
+
+_SHOWN: Final = 300
+
+UNUSABLE_MEDIA: Final = "unusableMedia"
+"""Why a question is not asked whose image is missing, damaged or another one."""
 
 _STREAK: Final = 20
 """Questions that fail one after the other, at least, before the run is ended."""
@@ -106,7 +111,7 @@ class Asker:
 
         Raises:
             EndpointError: The server cannot be used, or the run has cost what it may.
-            DataError: An image is missing or has another digest.
+            StorageError: The store does not answer.
         """
         lock = self._under_way.setdefault(request.key, asyncio.Lock())
         async with lock, self._slots:
@@ -123,7 +128,11 @@ class Asker:
 
     async def _attempts(self, request: ChatRequest, check: Check, *, again: bool) -> Outcome:
         retry = self.settings.retry
-        images = await self._images.encode(p for p in request.parts if isinstance(p, ImagePart))
+        try:
+            images = await self._images.encode(p for p in request.parts if isinstance(p, ImagePart))
+        except DataError as error:
+            # One file that is damaged is no reason to lose the answers to all other questions.
+            return Outcome(None, UNUSABLE_MEDIA, str(error)[:_SHOWN])
         body = request.wire(images)
         entry = None if again else self._journal.get(request.key)
         rejected = entry["rejected"] if entry else 0

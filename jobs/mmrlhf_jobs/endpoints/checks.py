@@ -5,12 +5,29 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias
 
+from mmrlhf_jobs.data.marks import MARK
 from mmrlhf_jobs.endpoints.answers import Answer
 
-__all__ = ["Verdict", "check_expansion", "check_response", "is_refusal", "is_truncated"]
+__all__ = [
+    "Verdict",
+    "check_expansion",
+    "check_response",
+    "is_placeholder",
+    "is_refusal",
+    "is_truncated",
+]
 
 Verdict: TypeAlias = Literal[
-    "empty", "filtered", "refusal", "truncated", "tooShort", "unrelated", "addedNumbers"
+    "empty",
+    "filtered",
+    "refusal",
+    "truncated",
+    "unfinishedThought",
+    "placeholder",
+    "markup",
+    "tooShort",
+    "unrelated",
+    "addedNumbers",
 ]
 """Why an answer cannot be used."""
 
@@ -28,6 +45,15 @@ _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
 # Not \s before the mark: from each of many empty lines it would run to the last.
 _ITEM: Final = re.compile(r"^[^\S\n]*(?:\d+[.)]|[-*])\s", re.MULTILINE)
 _STEM: Final = 5
+
+_CONTROL: Final = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]|</?s>\s*$|</?think>")
+"""Tokens by which chat templates divide turns; a model that writes one was not stopped by it."""
+_PLACEHOLDER: Final = re.compile(
+    r"\W*|[\[<({]{1,2}\s*(?:(?:insert|your|the|an?|add|write)\s+)*(?:answer|response|text|description"
+    r"|placeholder|output|content|critique|explanation)s?(?:\s+(?:goes\s+)?here)?\s*[\])>}]{1,2}\W*"
+    r"|(?:todo|tbd|lorem ipsum\b.*)\W*",
+    re.IGNORECASE,
+)
 
 _ABLE: Final = r"(?:can(?:not|'t| not)|won't|must decline|(?:am|'m) (?:not able|unable) to)"
 _TASKS: Final = (
@@ -52,14 +78,38 @@ def is_truncated(answer: Answer) -> bool:
     return answer.finish_reason == "length"
 
 
-def check_response(answer: Answer) -> Verdict | None:
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands in the place of an answer, such as ``[insert answer here]``."""
+    return _PLACEHOLDER.fullmatch(text.strip()) is not None
+
+
+def check_response(answer: Answer, *, safety: bool = False) -> Verdict | None:
     """Judge a response to a question; None if it can be used.
 
-    A refusal can: how a model refuses is what safety data is about (paper App. C).
+    What was cut off, or holds marks of a template, must not be learnt from as a finished answer.
+
+    Args:
+        answer: The answer.
+        safety: Whether the question is about safety: there a refusal can be used, since how a model
+            refuses is what such data is about (paper App. C).
     """
+    if (verdict := _unfinished(answer)) is not None:
+        return verdict
+    if is_refusal(answer.text) and not safety:
+        return "refusal"
+    return "truncated" if is_truncated(answer) else None
+
+
+def _unfinished(answer: Answer) -> Verdict | None:
+    """Why a text is no answer at all; None if it is one."""
+    text = answer.text.strip()
     if answer.finish_reason == "content_filter":
         return "filtered"
-    return None if answer.text.strip() else "empty"
+    if not text:
+        return "empty" if answer.reasoning is None else "unfinishedThought"
+    if MARK.search(text) or _CONTROL.search(text):
+        return "markup"
+    return "placeholder" if is_placeholder(text) else None
 
 
 def check_expansion(answer: Answer, *, comment: str, context: str) -> Verdict | None:
@@ -86,7 +136,7 @@ def check_expansion(answer: Answer, *, comment: str, context: str) -> Verdict | 
         ),
         (not _numbers(text) <= _told(f"{comment} {context}"), "addedNumbers"),
     )
-    return check_response(answer) or next((verdict for wrong, verdict in faults if wrong), None)
+    return _unfinished(answer) or next((verdict for wrong, verdict in faults if wrong), None)
 
 
 def _stems(text: str) -> set[str]:

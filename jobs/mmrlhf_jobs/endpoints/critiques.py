@@ -14,9 +14,9 @@ from typing import Final
 from mmrlhf_jobs.data.parts import Augmenter, Critique
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.responses import Response
+from mmrlhf_jobs.endpoints.askable import Question
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_expansion
-from mmrlhf_jobs.endpoints.inquiry import Question
 from mmrlhf_jobs.endpoints.requests import ChatRequest, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 

@@ -21,15 +21,22 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from mmrlhf_api.listing import first_few
-from mmrlhf_jobs.endpoints.asking import Asker, Check, Outcome
+from mmrlhf_jobs.data.row_faults import RowFaults
+from mmrlhf_jobs.endpoints.askable import (
+    AskableRecords,
+    Inquiry,
+    Located,
+    Question,
+    media_fault,
+)
+from mmrlhf_jobs.endpoints.asking import UNUSABLE_MEDIA, Asker, Outcome
 from mmrlhf_jobs.endpoints.images import ImageEncoder
 from mmrlhf_jobs.endpoints.pacing import Clock
-from mmrlhf_jobs.endpoints.requests import ChatRequest
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.transport import Transport
 from mmrlhf_jobs.errors import EndpointError
@@ -38,7 +45,7 @@ from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["Inquiry", "InquiryReport", "Question", "open_askers", "run_inquiry"]
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Located)
 
 _TELLING: Final = 32
 """Characters from which on two equal answers are hardly chance."""
@@ -50,39 +57,13 @@ _FEW: Final = 16
 _LISTED: Final = 20
 
 
-@dataclass(frozen=True)
-class Question:
-    """One request of an inquiry.
-
-    Attributes:
-        endpoint: Name of the server to ask.
-        request: What to ask.
-        check: Judges the answer.
-        place: What it is about, for messages.
-    """
-
-    endpoint: str
-    request: ChatRequest
-    check: Check
-    place: str
-
-
-class Inquiry(Protocol[R]):
-    """What is asked about a record, and what becomes of it."""
-
-    def questions(self, record: R) -> Sequence[Question]:
-        """Questions about a record; a function of the record alone."""
-
-    def assemble(self, record: R, outcomes: Sequence[Outcome]) -> R:
-        """The record with the answers, in the order of its questions."""
-
-
 @dataclass
 class InquiryReport:
     """What a run came to.
 
     Attributes:
-        records: Records read.
+        records: Records that were asked about.
+        invalid: Rows that could not be asked about, by reason.
         questions: Questions about them.
         answered: Questions with a usable answer; the others failed or, in a run that was ended,
             were not asked.
@@ -91,6 +72,7 @@ class InquiryReport:
     """
 
     records: int = 0
+    invalid: dict[str, int] = field(default_factory=dict)
     questions: int = 0
     answered: int = 0
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -100,6 +82,7 @@ class InquiryReport:
         """Plain values with wire names."""
         return {
             "records": self.records,
+            "invalid": dict(self.invalid),
             "questions": self.questions,
             "answered": self.answered,
             "unanswered": self.questions - self.answered,
@@ -138,20 +121,24 @@ async def open_askers(
 
 async def run_inquiry(
     inquiry: Inquiry[R],
-    read: Callable[[], Iterable[R]],
+    read: Callable[[RowFaults], Iterable[R]],
     askers: Mapping[str, Asker],
     *,
     report: InquiryReport,
     max_failed_fraction: float = 0.0,
+    max_invalid_fraction: float = 0.0,
 ) -> Iterator[R]:
     """Ask all questions of a data set.
 
     Args:
         inquiry: What to ask.
-        read: Reads the records from the start; called once to ask and once to assemble.
+        read: Reads the records from the start, and tells which rows are none; called once to look
+            at all rows, once to ask and once to assemble.
         askers: Servers by name.
         report: Filled in, whatever comes of the run.
         max_failed_fraction: Share of the questions that may stay without a usable answer.
+        max_invalid_fraction: Share of the rows that may be no records, or whose media cannot be
+            sent; they are left out.
 
     Returns:
         The finished records, in the order of the data, to be consumed while the journal is open.
@@ -159,16 +146,21 @@ async def run_inquiry(
     Raises:
         EndpointError: A server cannot be used, gives the same answer to everything, or too many
             questions failed. What was answered is kept.
-        DataError: A row or an image is wrong.
+        DataError: More rows or their images are wrong than allowed.
     """
     run = _Run(askers)
+    records = AskableRecords(inquiry, read)
+    faults = records.check(max_invalid_fraction)
     workers = sum(asker.settings.concurrency for asker in askers.values())
     try:
-        await _for_each(_questions(inquiry, read, report), run.ask, workers=workers)
+        await _for_each(_questions(records, report), run.ask, workers=workers)
         await _for_each(run.suspects(), run.ask_again, workers=workers)
     finally:
         run.fill(report)
-    failed = report.questions - report.answered
+        run.note_broken(records, faults)
+        report.invalid = dict(faults.counts)
+    faults.check(max_invalid_fraction)
+    failed = report.questions - report.answered - run.broken
     if failed > max_failed_fraction * report.questions:
         listed = first_few(report.failures, total=failed, shown=_LISTED)
         raise EndpointError(
@@ -176,7 +168,7 @@ async def run_inquiry(
             f" {max_failed_fraction:g} may fail; answers so far are kept, run again to ask for the"
             " others:\n  " + "\n  ".join(listed)
         )
-    return _assembled(inquiry, read, run)
+    return _assembled(inquiry, records, run)
 
 
 class _Run:
@@ -191,6 +183,8 @@ class _Run:
         self._failed: dict[str, tuple[Question, Outcome]] = {}
         self._first: dict[bytes, Question] = {}
         self._suspects: dict[str, Question] = {}
+        self.broken = 0
+        """Questions that were not asked because their media cannot be sent."""
         self._telling = 0
         self._came_back = 0
 
@@ -239,12 +233,24 @@ class _Run:
         assert outcome is not None, f"{question.place} was asked in this run"
         return outcome
 
+    def note_broken(self, records: AskableRecords[R], faults: RowFaults) -> None:
+        """Count the records whose media could not be sent."""
+        lost = [one for _, one in self._failed.values() if one.reason == UNUSABLE_MEDIA]
+        self.broken = len(lost)
+        for record, questions in records if lost else ():
+            tried = [self._failed.get(one.request.key) for one in questions]
+            fault = media_fault(record, [one[1] for one in tried if one is not None])
+            if fault is not None:
+                faults.add(fault)
+
     def fill(self, report: InquiryReport) -> None:
         """Say what came of it all."""
         report.answered = self._came_back - len(self._failed)
         report.failures = [
             f"{question.place}: {outcome.message}"
-            for question, outcome in islice(self._failed.values(), _LISTED)
+            for question, outcome in islice(
+                (one for one in self._failed.values() if one[1].reason != UNUSABLE_MEDIA), _LISTED
+            )
         ]
         report.endpoints = {name: asker.tally.to_dict() for name, asker in self._askers.items()}
 
@@ -265,20 +271,19 @@ class _Run:
         return first if first.request.parts != question.request.parts else None
 
 
-def _questions(
-    inquiry: Inquiry[R], read: Callable[[], Iterable[R]], report: InquiryReport
-) -> Iterator[Question]:
-    for record in read():
+def _questions(records: AskableRecords[R], report: InquiryReport) -> Iterator[Question]:
+    for _, questions in records:
         report.records += 1
-        for question in inquiry.questions(record):
+        for question in questions:
             report.questions += 1
             yield question
 
 
-def _assembled(inquiry: Inquiry[R], read: Callable[[], Iterable[R]], run: _Run) -> Iterator[R]:
-    for record in read():
-        outcomes = [run.outcome(question) for question in inquiry.questions(record)]
-        yield inquiry.assemble(record, outcomes)
+def _assembled(inquiry: Inquiry[R], records: AskableRecords[R], run: _Run) -> Iterator[R]:
+    for record, questions in records:
+        outcomes = [run.outcome(question) for question in questions]
+        if media_fault(record, outcomes) is None:
+            yield inquiry.assemble(record, outcomes)
 
 
 async def _for_each(

@@ -1,26 +1,28 @@
 """Responses of several models to the same questions (paper 2.2, "Model response generation").
 
 The prompt is the media and then the question, as the models are asked in training. A video is sent
-as its frames. Responses that cannot be used are missing from the query, and counted; refusals can
-be used.
+as its frames. Responses that cannot be used are missing from the query, and counted: those that
+were cut off, hold marks of a template, or refuse a question that is not about safety.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Final
 
 from mmrlhf_jobs.data.identity import response_id
+from mmrlhf_jobs.data.marks import surplus_marks, without_marks
 from mmrlhf_jobs.data.media import in_record
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Media, ModelOrigin, spread
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Duplicate, Response
 from mmrlhf_jobs.endpoints.answers import Answer
+from mmrlhf_jobs.endpoints.askable import Question
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_response
-from mmrlhf_jobs.endpoints.inquiry import Question
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Part, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.errors import DataError
@@ -59,7 +61,7 @@ class ResponseInquiry:
         images = chain.from_iterable(
             self._images(record, place, medium) for place, medium in enumerate(record.media)
         )
-        parts: tuple[Part, ...] = (*images, TextPart(record.query.text))
+        parts: tuple[Part, ...] = (*images, TextPart(_text(record)))
         return [
             Question(
                 endpoint.name,
@@ -70,7 +72,7 @@ class ResponseInquiry:
                     sampling=endpoint.sampling.sampling(sample),
                     sample=sample,
                 ),
-                check_response,
+                partial(check_response, safety=record.domain == "safety"),
                 f"record {record.record_id!r}, sample {sample} of {endpoint.name}",
             )
             for endpoint, sample in self._who()
@@ -111,7 +113,16 @@ class ResponseInquiry:
         try:
             return [ImagePart(self._folders.resolve(uri), sha256) for uri, sha256 in files]
         except DataError as error:
-            raise in_record(record, error, f"media[{place}]") from error
+            raise in_record(record, error, f"media[{place}]", "media") from error
+
+
+def _text(record: QueryRecord) -> str:
+    """The question as a model is asked in training: without marks, which must stand for media."""
+    text, place = record.query.text, record.location
+    if (surplus := surplus_marks(text, [medium.kind for medium in record.media])) is not None:
+        raise DataError(surplus, file=place.file, row=place.row, field="query.text", fault="markup")
+    found = without_marks(text)
+    return text if found == text else found.strip()
 
 
 def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:

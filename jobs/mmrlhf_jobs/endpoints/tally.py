@@ -22,6 +22,7 @@ class Tally:
         verified: Answers that carried the id of their request; no answer of another item.
         kept: Questions whose answer an earlier run had brought, or an equal question of this one.
         faults: Attempts that failed, by what went wrong.
+        reasoned: Answers before which the model told what it thought, which is no part of them.
         rejected: Answers that the checks refused, by verdict.
         failed: Questions that stay without a usable answer, by the last fault or verdict.
         asked_again: Questions asked again because another one had the same answer.
@@ -36,6 +37,7 @@ class Tally:
     answered: int = 0
     verified: int = 0
     kept: int = 0
+    reasoned: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -50,6 +52,7 @@ class Tally:
         """Count an answer that was just brought."""
         self.answered += 1
         self.verified += answer.verified
+        self.reasoned += answer.reasoning is not None
         if answer.prompt_tokens is None or answer.completion_tokens is None:
             self.untold += 1
         self.prompt_tokens += answer.prompt_tokens or 0
@@ -66,6 +69,7 @@ class Tally:
             "answered": self.answered,
             "verified": self.verified,
             "kept": self.kept,
+            "reasoned": self.reasoned,
             "faults": dict(self.faults),
             "rejected": dict(self.rejected),
             "failed": dict(self.failed),

@@ -10,11 +10,13 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from mmrlhf_jobs.data.media import load_media
+from mmrlhf_jobs.data.media import check_media, load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.writers import write_records
+from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.rounds import (
     ImprovementReport,
@@ -52,6 +54,7 @@ class Improvement:
         plan: How to sample.
         min_spread: The best score must be more than this above the worst.
         batch_size: Queries sampled at once.
+        max_invalid_fraction: Share of the rows that may be invalid and are left out then.
         out: Records to write.
         scores: Side-car to write.
         journal: File of samples and scores; the processes of a machine share it.
@@ -68,6 +71,7 @@ class Improvement:
     plan: SamplingPlan
     min_spread: float
     batch_size: int
+    max_invalid_fraction: float
     out: str
     scores: str
     journal: str
@@ -99,10 +103,11 @@ def improve(
     reward = fetch_model(asked.reward, scratch / "reward", storage)
     RewardModelCard.read(reward)
     report = ImprovementReport()
-    batches = _Batches(source, asked, context)
     with Journal(asked.journal) as journal:
         context.progress.emit("phase", phase="sample", message=f"sampling from {asked.policy}")
         sampler, policy = _load_policy(asked, context, scratch / "policy", storage)
+        batches = _Batches(source, asked, context, policy)
+        report.invalid = dict(batches.faults.counts)
         for batch in batches.share("sample"):
             sample_queries(
                 batch, sampler, journal, load=load, report=report, batch_size=asked.batch_size
@@ -137,18 +142,50 @@ def improve(
 class _Batches:
     """The queries of a run, in batches that the processes share."""
 
-    def __init__(self, source: Source, asked: Improvement, context: TrainingContext) -> None:
+    def __init__(
+        self, source: Source, asked: Improvement, context: TrainingContext, policy: LoadedModel
+    ) -> None:
         self._source = source
         self._part = asked.part
         self._size = asked.batch_size
+        self._unusable: frozenset[tuple[str, int]] = frozenset()
+        self.faults = self._look(context, policy)
+        self.faults.check(asked.max_invalid_fraction)
         self._count = -(-sum(1 for _ in self.queries()) // self._size)
         self._progress = context.progress
         self._work = SharedWork(context.runtime, context.interruption, (), self._tell)
 
     def queries(self) -> Iterator[QueryRecord]:
         """All of them, from the start."""
+        for query in self._mine(RowFaults()):
+            if (query.location.file or "", query.location.row or 0) not in self._unusable:
+                yield query
+
+    def _mine(self, faults: RowFaults) -> Iterator[QueryRecord]:
         part, parts = self._part
-        return islice(stream_queries(self._source), part, None, parts)
+        return islice(stream_queries(self._source, faults), part, None, parts)
+
+    def _look(self, context: TrainingContext, policy: LoadedModel) -> RowFaults:
+        """Rows that are no queries, and queries whose media or texts cannot be given to a model."""
+        faults, runtime = RowFaults(), context.runtime
+        folders = self._source.media_folders()
+        own: list[tuple[str, int, str, str, str]] = []
+        for place, query in enumerate(self._mine(faults)):
+            if place % runtime.world_size != runtime.rank:
+                continue
+            try:
+                check_media(query, folders, storage=self._source.storage)
+                policy.adapter.longest_prompt(query.query.text, query.media)
+            except DataError as error:
+                at = query.location
+                kind = error.fault or "unusable"
+                field = error.field or "query.text"
+                own.append((at.file or "", at.row or 0, kind, field, error.reason))
+        found = sorted(one for part in runtime.gather(own) for one in part)
+        self._unusable = frozenset((file, row) for file, row, *_ in found)
+        for file, row, kind, field, reason in found:
+            faults.add(DataError(reason, file=file, row=row, field=field, fault=kind))
+        return faults
 
     def share(self, stage: str) -> Iterator[list[QueryRecord]]:
         """Batches for this process; ends when all processes are done with all."""

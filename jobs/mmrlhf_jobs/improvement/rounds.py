@@ -78,6 +78,7 @@ class ImprovementReport:
 
     Attributes:
         queries: Queries read.
+        invalid: Rows that are no queries or whose media or text cannot be used, by reason.
         samples: Samples of them.
         sampled_now: Queries sampled in this run; an earlier one had sampled the others.
         scored_now: Queries scored in this run.
@@ -91,6 +92,7 @@ class ImprovementReport:
     """
 
     queries: int = 0
+    invalid: dict[str, int] = field(default_factory=dict)
     samples: int = 0
     sampled_now: int = 0
     scored_now: int = 0
@@ -106,6 +108,7 @@ class ImprovementReport:
         """Plain values with wire names."""
         return {
             "queries": self.queries,
+            "invalid": dict(self.invalid),
             "samples": self.samples,
             "sampledNow": self.sampled_now,
             "scoredNow": self.scored_now,

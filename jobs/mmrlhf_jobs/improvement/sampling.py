@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import chain
 
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
@@ -98,21 +97,20 @@ class PolicySampler:
         )
         decode = loaded.processor.tokenizer.decode
         texts = [str(decode(answer.tokens, skip_special_tokens=True)) for answer in answers]
-        questions = chain.from_iterable([one.query.text] * plan.samples for one, _ in queries)
         found = [
-            Sample(text, self._flaw(question, text, ended=answer.ended))
-            for question, text, answer in zip(questions, texts, answers, strict=True)
+            Sample(text, self._flaw(text, ended=answer.ended))
+            for text, answer in zip(texts, answers, strict=True)
         ]
         return [found[at : at + plan.samples] for at in range(0, len(found), plan.samples)]
 
-    def _flaw(self, question: str, text: str, *, ended: bool) -> Flaw | None:
+    def _flaw(self, text: str, *, ended: bool) -> Flaw | None:
         if not text.strip():
             return "empty"
         if not ended:
             # Training would put the end of an answer after a sentence that has none.
             return "truncated"
         try:
-            self._loaded.adapter.encode(question, (), [text])
+            self._loaded.adapter.chat.text_ids(text, "responses[0].text")
         except DataError:
             return "unusable"
         return None

@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from mmrlhf_jobs.data.marks import surplus_marks, without_marks
 from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.rendering import check_template, render_within
 
@@ -24,6 +25,8 @@ __all__ = ["ChatTemplate"]
 
 # Something that no template contains and no tokenizer treats specially.
 _PROBE = "probe 0d1c7"
+# A noncharacter of Unicode, which stands in no text that is meant to be read.
+_BREAK = "\ufdd0"
 
 
 class ChatTemplate:
@@ -63,6 +66,10 @@ class ChatTemplate:
         for template in named:
             check_template(template)
         self._placeholder_pattern = re.compile("|".join(map(re.escape, placeholders.values())))
+        added = tokenizer.added_tokens_decoder.values()
+        special = {*tokenizer.all_special_tokens, *(str(one) for one in added if one.special)}
+        longest_first = sorted(filter(None, special), key=lambda one: (-len(one), one))
+        self._special_pattern = re.compile("|".join(map(re.escape, longest_first)))
         kind = next(iter(placeholders))
         # Templates that iterate over content parts silently render nothing for a plain string.
         self._takes_parts = self._rendering_lacks_content(kind, parts=False)
@@ -76,18 +83,21 @@ class ChatTemplate:
     def prompt_text(self, question: str, kinds: Sequence[str]) -> str:
         """Render the prompt up to the start of the assistant's turn, placeholders unexpanded.
 
-        Placeholders that the question itself holds are taken out: data sets of the LLaVA family
-        write them into the text.
+        Marks for media that the question itself holds are taken out: data sets of the LLaVA family
+        write them into the text. Special tokens in it are broken in two, see :meth:`_broken`.
 
         Args:
             question: Text of the user.
             kinds: Kind of each medium, in order.
 
         Raises:
-            DataError: The question holds the terminal token.
+            DataError: The question holds the terminal token, or more marks than there are media.
         """
-        question = self._placeholder_pattern.sub("", question).strip("\n")
-        self._refuse(question, [self.terminal_token], "query.text")
+        if (surplus := surplus_marks(question, kinds)) is not None:
+            raise DataError(surplus, field="query.text", fault="markup")
+        question = self._placeholder_pattern.sub("", without_marks(question)).strip("\n")
+        self._refuse(question, [self.terminal_token, _BREAK], "query.text")
+        question = self._broken(question)
         return self._render(question, kinds, parts=self._takes_parts, generation=True)
 
     def prompt_ids(self, question: str, kinds: Sequence[str], counts: Sequence[int]) -> Tensor:
@@ -129,8 +139,9 @@ class ChatTemplate:
         Raises:
             DataError: The text holds a placeholder or the terminal token.
         """
-        self._refuse(text, [*self.placeholders.values(), self.terminal_token], place)
-        return self._tokenise(text)
+        reserved = [*self.placeholders.values(), self.terminal_token, _BREAK]
+        self._refuse(text, reserved, place)
+        return self._tokenise(self._broken(text))
 
     def closing_ids(self) -> Tensor:
         """Token ids between the end of the user's text and the start of the assistant's answer.
@@ -183,8 +194,19 @@ class ChatTemplate:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def _tokenise(self, text: str) -> Tensor:
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = []
+        for piece in text.split(_BREAK):
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=torch.int64)
+
+    def _broken(self, text: str) -> str:
+        """A text of a record in which no tokenizer finds a special token.
+
+        What people and models wrote is text, also where it spells a token of the template, such as
+        ``<|im_start|>``: such ones are broken in two, and both halves are tokenised as text. Other
+        texts stay what they are, and have the same ids as ever.
+        """
+        return self._special_pattern.sub(lambda found: f"{found[0][0]}{_BREAK}{found[0][1:]}", text)
 
     def _render(
         self,

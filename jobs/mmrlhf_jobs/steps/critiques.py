@@ -31,6 +31,8 @@ class CritiquesSpec(JournaledSpec):
     """File to write, *.jsonl or *.parquet."""
     endpoints: Place
     """YAML file of the one server to ask."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be no records; they are left out."""
     max_failed_fraction: Fraction = 0.0
     """Share of the questions that may stay without a usable answer."""
 
@@ -55,10 +57,11 @@ async def _expand(spec: CritiquesSpec, context: StepContext, report: InquiryRepo
         async with open_askers(endpoints, journal, storage=context.storage) as askers:
             records = await run_inquiry(
                 CritiqueInquiry(endpoints[0]),
-                lambda: stream_records(source),
+                lambda faults: stream_records(source, faults),
                 askers,
                 report=report,
                 max_failed_fraction=spec.max_failed_fraction,
+                max_invalid_fraction=spec.max_invalid_fraction,
             )
         write_records(records, spec.out, storage=context.storage)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Strict, model_validator
 
-from mmrlhf_api.scalars import NonNegativeFloat, PositiveInt, Seed
+from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.steps.spec import POSITIONAL, Dtype, Flag, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
@@ -63,6 +63,8 @@ class ImproveSpec(JournaledSpec):
     """The best score of a query must be more than this above the worst."""
     batch_size: PositiveInt = 1
     """Queries sampled at once."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be invalid; they are left out."""
     dtype: Dtype = "float32"
     """Type of the weights of both models."""
     part: Annotated[str, AfterValidator(_check_part)] = "0/1"
@@ -108,6 +110,7 @@ def _run(spec: ImproveSpec, context: StepContext) -> Outcome:
             plan=spec.plan(),
             min_spread=spec.min_spread,
             batch_size=spec.batch_size,
+            max_invalid_fraction=spec.max_invalid_fraction,
             out=spec.out,
             scores=spec.scores or f"{spec.out}.scores.parquet",
             journal=spec.journal_of(spec.out),

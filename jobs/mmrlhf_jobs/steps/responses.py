@@ -42,6 +42,8 @@ class ResponsesSpec(JournaledSpec):
     """Responses of each model."""
     max_frames: PositiveInt = 32
     """Most frames of a video, evenly spread."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be no queries; they are left out."""
     max_failed_fraction: Fraction = 0.0
     """Share of the questions that may stay without a usable answer."""
 
@@ -80,10 +82,11 @@ async def _generate(spec: ResponsesSpec, context: StepContext, report: InquiryRe
         async with open_askers(endpoints, journal, storage=context.storage) as askers:
             queries = await run_inquiry(
                 inquiry,
-                lambda: stream_queries(source),
+                lambda faults: stream_queries(source, faults),
                 askers,
                 report=report,
                 max_failed_fraction=spec.max_failed_fraction,
+                max_invalid_fraction=spec.max_invalid_fraction,
             )
         write_queries(queries, spec.out, storage=context.storage)
 

@@ -61,6 +61,7 @@ class ModelServer:
         key: str | None = None,
         blind: bool = False,
         mute: bool = False,
+        ends: bool = False,
     ) -> None:
         self.faults = faults
         self.echo = echo
@@ -77,6 +78,8 @@ class ModelServer:
         self._at_once: Counter[str] = Counter()
         self._key = key
         self._blind = blind
+        self._ends = ends
+        """Whether every answer is told to be finished, wherever it was cut off."""
         self._mute = mute
         self._last: tuple[str, str] | None = None
         self._loaded = load_model(folder, dtype="float32", attention="sdpa")
@@ -207,7 +210,7 @@ class ModelServer:
         ended = int(generated[-1]) == tokenizer.eos_token_id
         usage = {"prompt_tokens": len(group.prompt_ids), "completion_tokens": len(generated)}
         told = tokenizer.decode(generated, skip_special_tokens=True)
-        return told, usage, "stop" if ended else "length"
+        return told, usage, "stop" if ended or self._ends else "length"
 
 
 def _question(body: dict[str, Any]) -> str:

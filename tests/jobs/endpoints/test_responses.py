@@ -68,7 +68,7 @@ def test_every_model_responds_to_every_query(
         make_fields("ranked", media=[save_picture(tmp_path, "r.png", 9)]),
     ]
     write_rows(tmp_path / "in.jsonl", rows)
-    with ModelServer(seer) as server:
+    with ModelServer(seer, ends=True) as server:
         assert main(arguments(tmp_path, server, "--samples", "2", "--max-frames", "3")) == 0
         bodies = list(server.bodies)
         first = (tmp_path / "out.jsonl").read_bytes()
@@ -99,14 +99,14 @@ def test_every_model_responds_to_every_query(
 def test_each_server_has_its_own_limit(seer: Path, tmp_path: Path) -> None:
     """Four workers for two servers of two; none of them gets three requests at a time."""
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, n) for n in range(2)])
-    with ModelServer(seer, faults=lambda _text, _times: "slow") as server:
+    with ModelServer(seer, ends=True, faults=lambda _text, _times: "slow") as server:
         assert main(arguments(tmp_path, server, "--samples", "4", concurrency=2)) == 0
         assert server.most_at_once == {"greedy": 2, "warm": 2}
 
 
 def test_another_picture_is_another_question(seer: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, 0), query(tmp_path, 1)])
-    with ModelServer(seer) as server:
+    with ModelServer(seer, ends=True) as server:
         assert main(arguments(tmp_path, server)) == 0
         before = results(tmp_path)
         asked = len(server.bodies)
@@ -126,7 +126,7 @@ def test_a_picture_that_was_changed_is_never_sent(
 ) -> None:
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, 0)])
     picture(28, 28, 5).save(tmp_path / "0.png")
-    with ModelServer(seer) as server:
+    with ModelServer(seer, ends=True) as server:
         assert main(arguments(tmp_path, server)) == 2
         assert server.bodies == []
     assert "the record says" in capsys.readouterr().err
@@ -136,7 +136,7 @@ def test_a_server_that_does_not_look_at_pictures_is_found_out(
     expander: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, n) for n in range(30)])
-    with ModelServer(expander, blind=True) as server:
+    with ModelServer(expander, ends=True, blind=True) as server:
         assert main(arguments(tmp_path, server, concurrency=2)) == 1
         assert len(server.bodies) < 60, "it is not asked for all of them"
     assert "seems not to look at what it is asked" in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_empty_answers_are_no_responses(
     seer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path / "in.jsonl", [query(tmp_path, 0)])
-    with ModelServer(seer, mute=True) as server:
+    with ModelServer(seer, ends=True, mute=True) as server:
         assert main(arguments(tmp_path, server)) == 1
     assert "sample 0 of greedy: empty: ''" in capsys.readouterr().err
 
@@ -155,6 +155,6 @@ def test_empty_answers_are_no_responses(
 def test_too_many_samples_are_refused(
     seer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with ModelServer(seer) as server:
+    with ModelServer(seer, ends=True) as server:
         assert main(arguments(tmp_path, server, "--samples", "9")) == 2
     assert "more than the 16 responses" in capsys.readouterr().err

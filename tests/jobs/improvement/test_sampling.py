@@ -96,9 +96,9 @@ def test_flaws_are_told(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) ->
     assert "truncated" in {sample.flaw for sample in sampler(loaded).sample(one)[0]}
     made = sampler(loaded)
     flaw = made._flaw
-    assert flaw("q", " ", ended=True) == "empty"
-    assert flaw("q", "a <image> b", ended=True) == "unusable"
-    assert flaw("q", "a dog.", ended=True) is None
+    assert flaw(" ", ended=True) == "empty"
+    assert flaw("a <image> b", ended=True) == "unusable"
+    assert flaw("a dog.", ended=True) is None
     # Every token ends the answer: a text of nothing but special tokens is empty.
     monkeypatch.setattr(made, "_ends", list(range(320)))
     assert all(sample.flaw in (None, "empty") for sample in made.sample(one)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from mmrlhf_jobs.endpoints.answers import Answer, GarbageError, foreign_id, pars
 from mmrlhf_jobs.endpoints.checks import check_expansion, check_response, is_refusal
 from mmrlhf_jobs.endpoints.critiques import PROMPT
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Sampling, TextPart
+from mmrlhf_jobs.endpoints.tally import Tally
 
 COMMENT = "Names 3 dogs but the picture shows only two of them."
 
@@ -86,9 +88,66 @@ def test_scripts_without_spaces_are_not_judged_by_their_words() -> None:
     assert check_expansion(Answer(text), comment=comment, context="") is None
 
 
-def test_a_refusal_is_a_response() -> None:
-    assert check_response(Answer("I'm sorry, but I can't help with that.")) is None
-    assert check_response(Answer(" ")) == "empty"
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (Answer("Two dogs.", "stop"), None),
+        (Answer("None.", "stop"), None),
+        (Answer("C", "stop"), None),
+        (Answer("Use <b>bold</b> and [1, 2].", "stop"), None),
+        (Answer(" "), "empty"),
+        (Answer("Two dogs, one of which", "length"), "truncated"),
+        (Answer("", "length", reasoning="Let me see"), "unfinishedThought"),
+        (Answer("I'm sorry, but I can't help with that."), "refusal"),
+        (Answer("[Insert your answer here]"), "placeholder"),
+        (Answer("{response}"), "placeholder"),
+        (Answer("..."), "placeholder"),
+        (Answer("TODO"), "placeholder"),
+        (Answer("Two dogs.<|im_end|>\n<|im_start|>user"), "markup"),
+        (Answer("<image> shows two dogs."), "markup"),
+        (Answer("Two dogs.</s>"), "markup"),
+    ],
+)
+def test_responses_that_are_no_finished_answers_are_kept_apart(
+    answer: Answer, verdict: str | None
+) -> None:
+    assert check_response(answer) == verdict
+
+
+def test_a_refusal_is_a_response_to_a_question_about_safety() -> None:
+    refusal = Answer("I'm sorry, but I can't help with that.")
+    assert check_response(refusal, safety=True) is None
+    assert check_response(replace(refusal, finish_reason="length"), safety=True) == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ("<think>Two? Yes.</think>\n\nTwo dogs.", "Two dogs.", "Two? Yes."),
+        ("Two? Yes.\n</think>\nTwo dogs.", "Two dogs.", "Two? Yes."),
+        ("<think>\n\n</think>\nTwo dogs.", "Two dogs.", ""),
+        ("<think>Two? Let me", "", "Two? Let me"),
+        ("Two dogs.", "Two dogs.", None),
+    ],
+)
+def test_what_a_model_thinks_is_no_part_of_its_answer(
+    content: str, text: str, reasoning: str | None
+) -> None:
+    answer = parse_answer(body(content), {}, request_id="r")
+    assert (answer.text, answer.reasoning) == (text, reasoning)
+    assert Answer.from_dict(answer.to_dict()) == answer
+    older = {"text": content, "finish_reason": "stop"}
+    assert Answer.from_dict(older).text == text
+    tally = Tally()
+    tally.count(answer, None)
+    assert tally.to_dict()["reasoned"] == (reasoning is not None)
+
+
+def test_what_a_server_gives_apart_stays_apart() -> None:
+    message = {"role": "assistant", "content": "Two dogs.", "reasoning_content": "Two? Yes."}
+    choice = {"message": message, "finish_reason": "stop"}
+    answer = parse_answer(json.dumps({"choices": [choice]}).encode(), {}, request_id="r")
+    assert (answer.text, answer.reasoning) == ("Two dogs.", "Two? Yes.")
 
 
 def body(content: object, **changes: object) -> bytes:
