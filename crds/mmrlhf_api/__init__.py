@@ -42,7 +42,7 @@ from mmrlhf_api.policy import FailureRule, RunPolicy
 from mmrlhf_api.resources import Resources
 from mmrlhf_api.scheduling import Scheduling
 from mmrlhf_api.serialization import job_dict, job_json, run_digest, spec_digest
-from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress
+from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress, Reporter
 from mmrlhf_api.storage import ArtifactStore
 from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
 
@@ -86,6 +86,7 @@ __all__ = [
     "Ratio",
     "Reference",
     "Report",
+    "Reporter",
     "Resources",
     "RewardInference",
     "RewardObjective",

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 
-from mmrlhf_api.rules import Rule
+from mmrlhf_api.rules import ACCEPTED, Rule
 
 __all__ = ["ApiModel", "ServerModel", "wire_dict"]
 
@@ -34,8 +34,11 @@ class ApiModel(BaseModel):
     """What holds between the fields of an object of this type; subclasses add to them."""
 
     @model_validator(mode="after")
-    def _keeps_rules(self) -> Self:
+    def _keeps_rules(self, info: ValidationInfo) -> Self:
+        accepted = bool((info.context or {}).get(ACCEPTED))
         for rule in self.rules:
+            if accepted and rule.for_new_jobs:
+                continue
             breach = rule.breach(self)
             if breach is not None:
                 raise breach

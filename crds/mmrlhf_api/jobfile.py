@@ -16,6 +16,7 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.errors import JobFileError, Problem, UnknownKindError
 from mmrlhf_api.kinds import KINDS, Job, find_kind
 from mmrlhf_api.overrides import Override, apply_override
+from mmrlhf_api.rules import ACCEPTED
 from mmrlhf_api.sizes import size_problem, spec_size
 from mmrlhf_api.uris import IN_CLUSTER
 from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
@@ -25,7 +26,13 @@ __all__ = ["load_document", "load_job", "load_jobs", "parse_job", "parse_object"
 M = TypeVar("M", bound=BaseModel)
 
 
-def load_job(source: str | Path, *, overrides: Sequence[str] = (), in_cluster: bool = False) -> Job:
+def load_job(
+    source: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    in_cluster: bool = False,
+    accepted: bool = False,
+) -> Job:
     """Read the one job of a file.
 
     Args:
@@ -34,12 +41,16 @@ def load_job(source: str | Path, *, overrides: Sequence[str] = (), in_cluster: b
         overrides: Assignments such as ``spec.training.epochs=2``, applied before validation; the
             value is YAML.
         in_cluster: Whether the job is for a cluster, where relative paths lead nowhere.
+        accepted: Whether the job was accepted before, maybe by an older version: rules that only
+            new jobs must keep are left out.
 
     Raises:
         JobFileError: The file cannot be read or is not one valid job; lists every problem.
     """
     document, name = load_document(source)
-    return parse_job(document, source=name, overrides=overrides, in_cluster=in_cluster)
+    return parse_job(
+        document, source=name, overrides=overrides, in_cluster=in_cluster, accepted=accepted
+    )
 
 
 def load_document(source: str | Path) -> tuple[Document, str]:
@@ -81,6 +92,7 @@ def parse_job(
     source: str,
     overrides: Sequence[str] = (),
     in_cluster: bool = False,
+    accepted: bool = False,
 ) -> Job:
     """Return the job that a document describes.
 
@@ -89,6 +101,7 @@ def parse_job(
         source: Name of the document in messages.
         overrides: See `load_job`.
         in_cluster: See `load_job`.
+        accepted: See `load_job`.
 
     Raises:
         JobFileError: The document is not a valid job, or too large for a cluster; lists every
@@ -113,7 +126,7 @@ def parse_job(
         source=source,
         lines=document.lines,
         origins=origins,
-        context={IN_CLUSTER: in_cluster},
+        context={IN_CLUSTER: in_cluster, ACCEPTED: accepted},
     )
 
 

@@ -6,11 +6,11 @@ import re
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.credentials import PLAIN_ENV, SECRET_ENV, has_password
-from mmrlhf_api.rules import ListOf, Rule
+from mmrlhf_api.rules import ACCEPTED, ListOf, Rule
 from mmrlhf_api.scalars import (
     DnsName,
     LabelKey,
@@ -43,9 +43,9 @@ SecretKey = Annotated[
 ]
 
 
-def _without_password(value: str) -> str:
+def _without_password(value: str, info: ValidationInfo) -> str:
     # No rule of the CRDs: in 256 values of 32 KiB it would cost more than API servers allow.
-    if has_password(value):
+    if has_password(value) and not (info.context or {}).get(ACCEPTED):
         raise ValueError("must hold no address with user:password@; use secretKeyRef instead")
     return value
 
@@ -93,6 +93,7 @@ class EnvVar(ApiModel):
                 or PLAIN_ENV.search(self.name) is not None
             ),
             detail="{self.name} is a credential; use secretKeyRef instead",
+            for_new_jobs=True,
         ),
     )
 

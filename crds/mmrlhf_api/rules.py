@@ -12,7 +12,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from mmrlhf_api.errors import FieldError
 
-__all__ = ["ListOf", "Rule", "Ruled"]
+__all__ = ["ACCEPTED", "ListOf", "Rule", "Ruled"]
+
+ACCEPTED = "accepted"
+"""Key of pydantic's validation context: whether a job is read as it was accepted once."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Rule:
         check: The same as ``cel`` over the Python object; the types of its fields are checked.
         detail: What is said where the field is shown and values can be, as a format over ``self``;
             without it, the message without the field's name in front.
+        for_new_jobs: Whether it is younger than jobs that may still run, which it must not stop: it
+            is left out where a job is read as it was accepted.
     """
 
     cel: str
@@ -38,6 +43,7 @@ class Rule:
     field: str = ""
     check: Callable[[Any], bool] | None = None
     detail: str | None = None
+    for_new_jobs: bool = False
 
     def breach(self, model: object) -> FieldError | None:
         """Say what is wrong with an object; None when the rule holds."""

@@ -14,7 +14,7 @@ from mmrlhf_api.progress import FIGURES, STEP
 from mmrlhf_api.rules import ListOf
 from mmrlhf_api.scalars import Count, Matching, Text, Timestamp, Word
 
-__all__ = ["ArtifactStatus", "Condition", "JobStatus", "PodCounts", "Progress"]
+__all__ = ["ArtifactStatus", "Condition", "JobStatus", "PodCounts", "Progress", "Reporter"]
 
 CamelCase = Annotated[str, MaxLen(316), Matching("^[A-Za-z][A-Za-z0-9]*$", "one CamelCase word")]
 """Open on the wire, so that an older reader survives a newer writer; constants.py lists the words.
@@ -86,6 +86,15 @@ class ArtifactStatus(ServerModel):
     """The reproducible record of the run, once the job has succeeded."""
 
 
+class Reporter(ServerModel):
+    """The pod whose progress is taken."""
+
+    attempt: Count
+    """Attempt that it is of."""
+    uid: Word
+    """Its identity, as the operator was told it when it made the pod."""
+
+
 class JobStatus(ServerModel):
     """State of a job as last observed."""
 
@@ -109,6 +118,8 @@ class JobStatus(ServerModel):
     """Restarts free of charge in a row, against runPolicy.maxFreeRestarts."""
     pods: PodCounts | None = None
     """Pods of the current attempt."""
+    reporter: Reporter | None = None
+    """Pod of the current attempt that may report progress: its first."""
     start_time: Timestamp | None = None
     """When the first pod ran."""
     completion_time: Timestamp | None = None

@@ -68,7 +68,7 @@ def _run_job(arguments: Sequence[str]) -> int:
 
 
 def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
-    job = load_job(job_file)
+    job = load_job(job_file, accepted=True)
     if kind_of(job).subcommand != kind:
         raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
     # torch takes seconds to import: a mistake in the job file is told before that.

@@ -30,6 +30,7 @@ OUTCOME: dict[str, Any] = {
         "attempt": 2,
         "restarts": 1,
         "pods": {"ready": 0, "total": 2, "summary": "0/2"},
+        "reporter": {"attempt": 2, "uid": "demo-2-0"},
         "artifacts": {"uri": "/shared/runs/NAMESPACE/demo/UID"},
         "conditions": {
             "Accepted": ("True", "Valid"),
@@ -93,6 +94,10 @@ def outcome(driver: Driver) -> dict[str, Any]:
     names = {driver.namespace: "NAMESPACE", job["metadata"]["uid"]: "UID"}
     status["artifacts"] = {"uri": _renamed(status["artifacts"]["uri"], names)}
     status["message"] = _renamed(status["message"], names)
+    pods = f"/api/v1/namespaces/{driver.namespace}/pods"
+    named = {driver.api.get(f"{pods}/{pod}")["metadata"]["uid"]: pod for pod in driver.pods()}
+    uid = status["reporter"]["uid"]
+    status["reporter"]["uid"] = named.get(uid, uid)
     status.setdefault("metrics", {})
     status["conditions"] = {
         entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]

@@ -34,3 +34,7 @@ class TrainingContext:
     fresh: bool = False
     attempt: int = 0
     clock: Clock = utc_now
+
+    def tell(self, message: str) -> None:
+        """Say something that whoever started the job should know."""
+        self.progress.emit("notice", message=message)

@@ -49,7 +49,9 @@ def environment() -> dict[str, Any]:
 class Attempts:
     """Every start of a run and how it ended, kept across starts.
 
-    An attempt without an end was killed, or the store was away: nothing could write it down.
+    An attempt without an end was killed, or the store was away: nothing could write it down. An
+    attempt ends with what it has begun with: an earlier one that was cut off in the middle of a
+    write, and comes back, takes nothing of it away.
 
     Args:
         store: Artifacts of the run.
@@ -62,6 +64,7 @@ class Attempts:
     key: str
     clock: Clock
     outages: Tally = field(default_factory=lambda: TALLY)
+    _begun: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def read(self) -> list[dict[str, Any]]:
         """All attempts so far, oldest first.
@@ -94,11 +97,12 @@ class Attempts:
             }
         )
         self._write(attempts)
+        self._begun[:] = attempts
         return len(attempts)
 
     def end(self, *, exit_name: str, step: int) -> list[dict[str, Any]]:
-        """Note how the current attempt ended; return all attempts."""
-        attempts = self.read()
+        """Note how the attempt that `begin` has noted ended; return all attempts."""
+        attempts = [dict(attempt) for attempt in self._begun]
         if attempts:
             attempts[-1] |= {
                 "endedAt": self.clock().isoformat(),

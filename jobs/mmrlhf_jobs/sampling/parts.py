@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -47,6 +47,7 @@ class Part:
         facts: Whatever else the stage noted; JSON.
         files: Its files, as they were published.
         storage: How to reach an object store.
+        discard: Takes the part's marker away, if this process may.
     """
 
     uri: str
@@ -56,6 +57,7 @@ class Part:
     facts: Mapping[str, Any]
     files: tuple[FileEntry, ...]
     storage: StorageOptions | None = None
+    discard: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
     def check(self, *names: str) -> None:
         """Compare files with what was published, once a process.
@@ -65,6 +67,8 @@ class Part:
 
         Raises:
             DamagedError: One differs or is gone. The part has lost its marker then.
+            SupersededError: One differs, but another attempt holds the run: the part is its to give
+                up.
             StorageError: The store does not answer.
         """
         for entry in self.files:
@@ -73,15 +77,10 @@ class Part:
             try:
                 _check_file(f"{self.uri}/{entry.path}", entry, self.storage)
             except DamagedError as error:
-                self._discard()
+                self.discard()
                 raise DamagedError(
                     f"{error}; the part is given up: run the job again, and it is made anew"
                 ) from error
-
-    def _discard(self) -> None:
-        marker = locate(f"{self.uri}/{MARKER}", self.storage)
-        with storage_errors(self.uri, "remove"), suppress(FileNotFoundError):
-            marker.fs.rm_file(marker.path)
 
     @contextmanager
     def open(self, file: str) -> Iterator[IO[bytes]]:
@@ -197,7 +196,8 @@ class Parts:
         if files is None:
             return None
         uri = f"{self._store.uri}/{at}"
-        part = Part(uri, name, "", {}, {}, tuple(files), self._storage)
+        discard = partial(self._store.remove, f"{at}/{MARKER}")
+        part = Part(uri, name, "", {}, {}, tuple(files), self._storage, discard)
         part.check(_NOTES)
         text = self._store.read_text(f"{at}/{_NOTES}")
         try:
@@ -205,6 +205,18 @@ class Parts:
             return replace(part, key=notes["key"], counts=notes["counts"], facts=notes["facts"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"{uri}/{_NOTES} is damaged ({error}); remove the folder") from error
+
+    def at(self, uri: str, name: str) -> Part:
+        """The part at a URI, which another process of the run has found.
+
+        Raises:
+            DamagedError: Its notes are not what was published.
+            StorageError: It is not there any more.
+        """
+        part = self._read(uri.removeprefix(self._store.uri).lstrip("/"), name)
+        if part is None:
+            raise StorageError(f"{uri} is gone; it was there before: run the job again")
+        return part
 
     def get(self, name: str, key: str) -> Part:
         """The part of that name, which an earlier stage has made.

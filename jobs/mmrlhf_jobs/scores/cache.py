@@ -63,10 +63,10 @@ class SidecarCache:
         """
         key = _key(identity, dataset)
         while True:
-            place, fault = self.runtime.on_main(lambda: self._look(key))
+            place = self.runtime.on_main(lambda: self._published(key))
             if place is None:
                 return None
-            faults = [fault, *self.runtime.gather("" if fault else self._fetch(identity, place))]
+            faults = self.runtime.gather(self._fetch(identity, place))
             fault = next((fault for fault in faults if fault), "")
             if not fault:
                 # Of an attempt that stopped before another job was done.
@@ -116,14 +116,6 @@ class SidecarCache:
     def _published(self, key: str) -> str | None:
         """The first side-car of a key; those of older versions lie at the key itself."""
         return next(iter(self.store.list_committed(key)), None)
-
-    def _look(self, key: str) -> tuple[str | None, str]:
-        """Where the first side-car of a key is, and what is wrong with it."""
-        place = self._published(key)
-        try:
-            return (place if place and self.store.is_committed(place) else None), ""
-        except DamagedError as error:
-            return place, str(error)
 
     def _fetch(self, identity: SidecarIdentity, place: str) -> str:
         """Fetch a side-car; say what is wrong with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ class SidecarParts:
         uri: Folder.
         identity: What the values are computed with.
         attempt: Name of the folder of this attempt; empty: the folder itself is everybody's.
-        whole: Side-car that an earlier run has finished, if it has; its values count as done.
+        whole: Side-car that another run has finished, if it has. Its values count as done, and
+            stay where this attempt has computed the same responses meanwhile.
         storage: Where the object store is, for ``s3://``.
     """
 
@@ -143,7 +145,9 @@ class SidecarParts:
 
     def _merge(self, out: str) -> int:
         files = self._files()
-        number = merge(files, out, storage=self._storage)
+        # Another run of the same may have finished since `keys`, by batches of another shape.
+        tolerance = math.inf if self._whole in files else 0.0
+        number = merge(files, out, tolerance=tolerance, storage=self._storage)
         self._merged = [file.removeprefix(f"{self.uri}/") for file in files if file != self._whole]
         return number
 

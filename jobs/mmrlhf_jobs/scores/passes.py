@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+from uuid import uuid4
 
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.identity import digest_of
@@ -130,10 +131,12 @@ def make_sidecar(
 ) -> Made:
     """Make a side-car at a URI of its own; parts lie in ``<out>.parts`` until all are there.
 
-    Values that an earlier run has left in the parts or in the side-car itself are kept. Other
-    arguments and errors are those of `fill_parts`.
+    Values that an earlier run has left in the parts or in the side-car itself are kept. Two runs at
+    the same time have folders of their own in the parts: both end well, and the values of the one
+    that is first stay. Other arguments and errors are those of `fill_parts`.
     """
-    parts = SidecarParts(f"{out}.parts", identity, whole=out, storage=storage)
+    attempt = runtime.on_main(lambda: uuid4().hex[:16])
+    parts = SidecarParts(f"{out}.parts", identity, attempt=attempt, whole=out, storage=storage)
     computed = fill_parts(
         parts,
         dataset,

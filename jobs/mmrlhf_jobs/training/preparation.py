@@ -167,7 +167,7 @@ class Preparation:
             runtime=runtime,
             interruption=self.context.interruption,
             storage=self.options,
-            tell=lambda message: self.context.progress.emit("notice", message=message),
+            tell=self.context.tell,
             run=RunLayout.of(self._job).prefix,
             attempt=self._claim.holder.name,
         )

@@ -91,19 +91,17 @@ class Trainer(Generic[Q, Out]):
         self._runtime.on_main(self._outcome.settle)
         finished = self._runtime.on_main(lambda: self._outcome.finished(model=self._layout.model))
         if finished is not None and finished.missing is None:
-            self._context.progress.emit(
-                "notice",
-                message="this run is complete already; change the job or use --fresh to run anew",
+            self._context.tell(
+                "this run is complete already; change the job or use --fresh to run anew"
             )
             # Of an attempt that was killed before it could.
             self._runtime.on_main(self._checkpoints().clear)
             self._announce(finished.manifest["metrics"])
             return
         if finished is not None:
-            self._context.progress.emit(
-                "notice",
-                message=f"this run was complete, but its {finished.missing} is missing or cut"
-                " short; it is done anew",
+            self._context.tell(
+                f"this run was complete, but its {finished.missing} is missing or cut short; it is"
+                " done anew"
             )
         self._runtime.on_main(lambda: self._attempts.begin(processes=self._runtime.world_size))
         try:
@@ -214,11 +212,7 @@ class Trainer(Generic[Q, Out]):
         if self._job.spec.checkpoint.resume == "none":
             self._runtime.on_main(checkpoints.clear)
             return None
-        name, world_size = self._engine.name, self._runtime.world_size
-
-        def tell(message: str) -> None:
-            self._context.progress.emit("notice", message=message)
-
+        name, world_size, tell = self._engine.name, self._runtime.world_size, self._context.tell
         state = checkpoints.restore(engine, name=name, inputs=digests, tell=tell)
         if state is not None:
             tell(f"going on from the checkpoint of step {state.step}")

@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from mmrlhf_operator.acting.addresses import AddressRule
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
+from mmrlhf_operator.endpoints import Endpoint
 
 __all__ = ["Answer", "BoundedHttp", "Resolve"]
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 10.0
-_PORTS = {"http": 80, "https": 443}
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
 """Finds the addresses of a name, as `socket.getaddrinfo` does."""
@@ -78,16 +78,19 @@ class BoundedHttp:
             LookUpError: There is no answer, or none that is within bounds; nothing of what the
                 server sent is in it.
         """
-        parts = _split(url)
-        with _in_words_of_ours(), self._connected(parts) as wire:
-            standard = _PORTS[parts.scheme]
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or standard)
-            connection.default_port = standard
+        try:
+            place = Endpoint.of(url)
+        except ValueError as error:
+            raise LookUpError(Outcome.UNNAMEABLE) from error
+        with _in_words_of_ours(), self._connected(place) as wire:
+            connection = http.client.HTTPConnection(place.host, place.port)
+            connection.default_port = place.standard_port
             connection.sock = wire
-            target = parts.path or "/"
+            asked = urlsplit(url)
+            target = asked.path or "/"
             connection.request(
                 method,
-                f"{target}?{parts.query}" if parts.query else target,
+                f"{target}?{asked.query}" if asked.query else target,
                 headers={**headers, "Connection": "close"},
             )
             answer = connection.getresponse()
@@ -99,13 +102,12 @@ class BoundedHttp:
             return Answer(status=answer.status, headers=told, body=body)
 
     @contextmanager
-    def _connected(self, parts: SplitResult) -> Iterator[_Wire]:
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        plain = self._connect(host, port)
+    def _connected(self, place: Endpoint) -> Iterator[_Wire]:
+        plain = self._connect(place.host, place.port)
         try:
-            if parts.scheme == "https":
+            if place.scheme == "https":
                 plain.settimeout(self._left(_READ_SECONDS))
-                plain = self._tls().wrap_socket(plain, server_hostname=host)
+                plain = self._tls().wrap_socket(plain, server_hostname=place.host)
             yield _Wire(plain, left=lambda: self._left(_READ_SECONDS), most=self._answer_bytes)
         finally:
             plain.close()
@@ -183,17 +185,6 @@ class _Reader(io.RawIOBase):
         count = self._inner.recv_into(memoryview(buffer)[: self._most])
         self._most -= count
         return count
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.scheme in _PORTS and (parts.port or 1) > 0
-    except ValueError as error:
-        raise LookUpError(Outcome.UNNAMEABLE) from error
-    if not usable:
-        raise LookUpError(Outcome.UNNAMEABLE)
-    return parts
 
 
 @contextmanager

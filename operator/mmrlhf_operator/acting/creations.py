@@ -24,6 +24,8 @@ class Creations:
         refusals: How often the API server refused, in a row.
         made: How often each pod of the attempt was made.
         retry_at: When to try again; None when at once.
+        uids: Identities of the pods of the attempt that were made, by name.
+        unsure: Names of pods that may have been made: nobody was told.
     """
 
     conflicts: tuple[Finding, ...] = ()
@@ -31,6 +33,21 @@ class Creations:
     refusals: int = 0
     made: dict[str, int] = field(default_factory=dict)
     retry_at: datetime | None = None
+    uids: dict[str, str] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+
+    def told(self, name: str, uid: str | None) -> None:
+        """Note what became of the creation of a pod.
+
+        Args:
+            name: Of the pod.
+            uid: Its identity; None when nobody knows whether it was made.
+        """
+        if uid is None:
+            self.unsure.add(name)
+        else:
+            self.uids[name] = uid
+            self.unsure.discard(name)
 
     def note(
         self, uid: str, wanted: Sequence[Manifest], found: tuple[Finding, ...], *, now: datetime
@@ -57,6 +74,8 @@ class Creations:
         names = [body["metadata"]["name"] for body in wanted if body["kind"] == "Pod"]
         if names and not self.made.keys() & set(names):
             self.made.clear()  # another attempt
+            self.uids = {name: self.uids[name] for name in names if name in self.uids}
+            self.unsure &= set(names)
         for name in names:
             self.made[name] = self.made.get(name, 0) + 1
         return max(self.made.values(), default=1) - 1

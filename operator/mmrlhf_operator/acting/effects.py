@@ -7,13 +7,13 @@ name the UID, and the status is written only on top of the version that the plan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmrlhf_api import JobStatus
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import API_VERSION, MANAGER
-from mmrlhf_operator.errors import PostponeError, ServerError
+from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
 from mmrlhf_operator.kube.concurrency import run_all
 from mmrlhf_operator.kube.timestamps import format_time
@@ -110,8 +110,21 @@ def event_name(job: JobView, note: Note) -> str:
     return f"{job.name}.{digest[:16]}"
 
 
-async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Finding, ...]:
+async def act(
+    api: Api,
+    job: JobView,
+    actions: Sequence[Action],
+    *,
+    told: Callable[[str, str | None], None] = lambda _, __: None,
+) -> tuple[Finding, ...]:
     """Carry out actions; returns what is in the way of creating something.
+
+    Args:
+        api: The API server.
+        job: The job.
+        actions: What to do.
+        told: Told the name of each pod and its UID when it was made, and None for the UID when it
+            may have been.
 
     Raises:
         PostponeError: Objects of an earlier job of the same name are still going.
@@ -123,7 +136,7 @@ async def act(api: Api, job: JobView, actions: Sequence[Action]) -> tuple[Findin
         found.extend(await _create(api, job, creation.manifest))
     if found:
         return tuple(found)  # pods without their Service or job file would only fail
-    found.extend(await _create_gang(api, job, [creation.manifest for creation in pods]))
+    found.extend(await _create_gang(api, job, [creation.manifest for creation in pods], told))
     for action in actions:
         if isinstance(action, DeletePod):
             await api.delete(
@@ -173,28 +186,43 @@ async def _who_is_there(api: Api, job: JobView, manifest: Manifest) -> list[Find
     return []
 
 
-async def _create_gang(api: Api, job: JobView, pods: Sequence[Manifest]) -> list[Finding]:
+async def _create_gang(
+    api: Api,
+    job: JobView,
+    pods: Sequence[Manifest],
+    told: Callable[[str, str | None], None],
+) -> list[Finding]:
     """Create pods until one is refused; the next plan gives back what was made by then."""
     found: list[Finding] = []
 
     async def create(manifest: Manifest) -> None:
         if not found:
-            found.extend(await _create(api, job, manifest))
+            found.extend(await _create(api, job, manifest, told))
 
     # An error stops none of the others: no request may be left half sent.
     await run_all((create(manifest) for manifest in pods), at_once=_AT_ONCE)
     return found
 
 
-async def _create(api: Api, job: JobView, manifest: Manifest) -> list[Finding]:
+async def _create(
+    api: Api,
+    job: JobView,
+    manifest: Manifest,
+    told: Callable[[str, str | None], None] = lambda _, __: None,
+) -> list[Finding]:
+    name = manifest["metadata"]["name"]
     try:
-        await api.create(collection(manifest["kind"], job.namespace), manifest)
+        made = await api.create(collection(manifest["kind"], job.namespace), manifest)
+    except UnreachableError:
+        told(name, None)
+        raise
     except ServerError as error:
         if error.is_conflict:
             return await _who_is_there(api, job, manifest)
         if error.is_final:
-            name = manifest["metadata"]["name"]
             message = f"the API server refuses {manifest['kind']} {name}: {error.message}"
             return [Finding(reason=OperatorReason.CREATION_REFUSED, message=message)]
+        told(name, None)
         raise
+    told(name, made["metadata"].get("uid"))
     return []

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from mmrlhf_api import ArtifactStore
 from mmrlhf_operator.acting.bounded_http import Answer, BoundedHttp
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
+from mmrlhf_operator.endpoints import Endpoint
 
 __all__ = ["Store", "opened", "trusting"]
 
@@ -231,13 +231,11 @@ class _Body(io.BytesIO):
         yield self.read()
 
 
-def _place(url: str) -> tuple[str, str | None, int | None]:
+def _place(url: str) -> Endpoint:
     try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        return Endpoint.of(url)
     except ValueError as error:
         raise LookUpError(Outcome.UNNAMEABLE) from error
-    return parts.scheme, parts.hostname, port
 
 
 def _judge(error: Any) -> LookUpError:  # noqa: ANN401 - botocore has no types

@@ -23,10 +23,11 @@ from mmrlhf_operator.errors import ServerError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.containers import AWS_KEYS
+from mmrlhf_operator.rendering.secrets import NamedSecret, named_secrets
 from mmrlhf_operator.rendering.volumes import CA_KEY
 from mmrlhf_operator.state.views import Finding
 
-__all__ = ["Location", "Preflight", "locations", "secrets"]
+__all__ = ["Location", "Preflight", "locations"]
 
 _LOG = logging.getLogger(__name__)
 _MISSING = {"data": OperatorReason.DATA_MISSING, "model": OperatorReason.MODEL_INCOMPLETE}
@@ -102,7 +103,7 @@ class Preflight:
         store = job.spec.artifacts
         values: dict[str, Mapping[str, str]] = {}
         async with self._reading.held(job.metadata.namespace):
-            for name, (field, keys) in secrets(job).items():
+            for name, secret in _secrets(job).items():
                 try:
                     found = await self._api.find(
                         f"/api/v1/namespaces/{job.metadata.namespace}/secrets/{name}"
@@ -113,14 +114,18 @@ class Preflight:
                     _LOG.info("%s: not looked up: Secrets may not be read there", _name(job))
                     return None
                 if found is None:
+                    where = job.metadata.namespace
                     return Finding(
                         reason=OperatorReason.SECRET_MISSING,
-                        message=f"{field}: there is no Secret {name} in {job.metadata.namespace}",
+                        message=f"{secret.field}: there is no Secret {name} in {where}",
                     )
                 data = {key: _decode(text) for key, text in (found.get("data") or {}).items()}
-                flaw = _flaw(found.get("type"), keys, data, signs=name == store.credentials_secret)
+                signs = name == store.credentials_secret
+                flaw = _flaw(found.get("type"), secret.keys, data, signs=signs)
                 if flaw is not None:
-                    return Finding(reason=flaw[0], message=f"{field}: Secret {name} {flaw[1]}")
+                    return Finding(
+                        reason=flaw[0], message=f"{secret.field}: Secret {name} {flaw[1]}"
+                    )
                 if name in {store.credentials_secret, store.ca_secret}:
                     values[name] = data
         return await self._check_store(job, values)
@@ -147,26 +152,13 @@ class Preflight:
             return _unseen(LookUpError(Outcome.SLOW), store, "spec.artifacts")
 
 
-def secrets(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return the Secrets that a job names, with the field that does and the keys it needs."""
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-
-    def need(name: str, field: str, *keys: str) -> None:
-        known = found.get(name, (field, ()))
-        found[name] = (known[0], tuple(dict.fromkeys((*known[1], *keys))))
-
-    store = job.spec.artifacts
-    if store.credentials_secret is not None:
-        required = [key for key, needed in AWS_KEYS.items() if needed]
-        need(store.credentials_secret, "spec.artifacts.credentialsSecret", *required)
-    if store.ca_secret is not None:
-        need(store.ca_secret, "spec.artifacts.caSecret", CA_KEY)
-    for index, name in enumerate(job.spec.pod_template.image_pull_secrets):
-        need(name, f"spec.podTemplate.imagePullSecrets[{index}]")
-    for index, variable in enumerate(job.spec.pod_template.env):
-        if variable.secret_key_ref is not None:
-            reference = variable.secret_key_ref
-            need(reference.name, f"spec.podTemplate.env[{index}].secretKeyRef", reference.key)
+def _secrets(job: Job) -> dict[str, NamedSecret]:
+    """Each Secret that a job names once: the first field that does, and all keys that it needs."""
+    found: dict[str, NamedSecret] = {}
+    for secret in named_secrets(job):
+        known = found.get(secret.name, secret)
+        keys = tuple(dict.fromkeys((*known.keys, *secret.keys)))
+        found[secret.name] = NamedSecret(known.field, secret.name, keys)
     return found
 
 

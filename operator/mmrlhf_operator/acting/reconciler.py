@@ -101,7 +101,7 @@ class Reconciler:
             self._checks.forget(key)
             self._memories.pop(key, None)
             return None
-        memory = self._memory(key, body["metadata"]["uid"])
+        memory = self._memory(key, body)
         job = JobView.read(KINDS[key.kind], self._latest(body, memory))
         try:
             # Before a new status takes the place of this one, which a crash may have left untold.
@@ -118,6 +118,7 @@ class Reconciler:
             job = JobView.read(job.kind, trim(live))
             observed = replace(observed, pods=await self._live_pods(job, observed))
             made = self._plan(job, observed)
+        self._board.recognise(key, job.uid, made.status.reporter)
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
         written = await effects.write_status(self._api, job, made.status)
         if written is not None:
@@ -160,11 +161,15 @@ class Reconciler:
         untold = {key for key, note in lately.items() if effects.event_name(job, note) not in names}
         return set(found) - untold
 
-    def _memory(self, key: Key, uid: str) -> _Memory:
+    def _memory(self, key: Key, body: Manifest) -> _Memory:
+        uid, status = body["metadata"]["uid"], body.get("status") or {}
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             self._checks.forget(key)
             memory = self._memories[key] = _Memory(uid)
+            if status.get("phase"):  # an operator before this one was at it
+                first = pod_name(key.name, attempt=status.get("attempt", 0), index=0)
+                memory.creations.told(first, None)
         return memory
 
     def _plan(self, job: JobView, observed: Observed) -> Plan:
@@ -173,7 +178,7 @@ class Reconciler:
     async def _act(self, key: Key, job: JobView, made: Plan, memory: _Memory) -> float | None:
         before = memory.creations.conflicts
         wanted = tuple(a.manifest for a in made.actions if isinstance(a, Create))
-        found = await effects.act(self._api, job, made.actions)
+        found = await effects.act(self._api, job, made.actions, told=memory.creations.told)
         if wanted:
             memory.creations.note(memory.uid, wanted, found, now=self._clock())
         for action in made.actions:
@@ -210,6 +215,8 @@ class Reconciler:
             lost_nodes=lost,
             known_nodes=known,
             warnings=await self._warnings(job, pods),
+            made=memory.creations.uids,
+            perhaps_made=frozenset(memory.creations.unsure),
         )
 
     def _dependency(self, key: Key) -> DependencyView | None:

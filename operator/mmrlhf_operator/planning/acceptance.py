@@ -21,6 +21,7 @@ from mmrlhf_operator.planning.policy import policy_finding
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.policies import policy_for
 from mmrlhf_operator.rendering.names import length_problem
+from mmrlhf_operator.rendering.secrets import named_secrets
 from mmrlhf_operator.state.views import Finding, JobView, Observed
 
 __all__ = ["Acceptance", "accept", "needs_checks"]
@@ -68,14 +69,7 @@ def accept(
 
 def needs_checks(job: Job) -> bool:
     """Whether anything that the job names can be looked up from outside its pods."""
-    spec = job.spec
-    return (
-        spec.artifacts.uri.startswith("s3://")
-        or spec.artifacts.credentials_secret is not None
-        or spec.artifacts.ca_secret is not None
-        or bool(spec.pod_template.image_pull_secrets)
-        or any(variable.secret_key_ref is not None for variable in spec.pod_template.env)
-    )
+    return job.spec.artifacts.uri.startswith("s3://") or any(True for _ in named_secrets(job))
 
 
 def _begin(
@@ -96,17 +90,17 @@ def _accepted_before(
     job: JobView, observed: Observed, job_json: str, config: OperatorConfig
 ) -> Acceptance:
     try:
-        accepted = parse_job(json.loads(job_json), source="ConfigMap")
+        accepted = parse_job(json.loads(job_json), source="ConfigMap", accepted=True)
     except (JobFileError, ValueError, RecursionError) as error:
         message = f"the spec that was accepted cannot be read any more: {error}"
         return _refused(Reason.INVALID_SPEC, message)
     finding: Finding | None = None
-    if job.job is None:
+    if job.accepted is None:
         finding = Finding(
             reason=Reason.INVALID_SPEC,
             message=f"{job.problem}; the job goes on as it was accepted",
         )
-    elif spec_digest(current := resolve_alike(job.job, accepted)) != spec_digest(accepted):
+    elif spec_digest(current := resolve_alike(job.accepted, accepted)) != spec_digest(accepted):
         fields = ", ".join(f"spec.{name}" for name in _changed(accepted, current))
         finding = Finding(
             reason=OperatorReason.SPEC_CHANGED,
@@ -115,8 +109,8 @@ def _accepted_before(
                 " it back, or create a new job; only spec.runPolicy may change"
             ),
         )
-    if job.job is not None:
-        spec = accepted.spec.model_copy(update={"run_policy": job.job.spec.run_policy})
+    if job.accepted is not None:
+        spec = accepted.spec.model_copy(update={"run_policy": job.accepted.spec.run_policy})
         accepted = accepted.model_copy(update={"spec": spec})
     broken = _static_finding(accepted, job, config) or _conflict(observed)
     return Acceptance(job=accepted, finding=broken or finding, may_create=broken is None)

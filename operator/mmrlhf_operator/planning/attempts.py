@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmrlhf_api import Job
+from mmrlhf_api import Job, Reporter
 from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.acceptance import Acceptance
@@ -14,6 +14,7 @@ from mmrlhf_operator.planning.refusals import refusal
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
 from mmrlhf_operator.rendering.manifests import config_map, pod, service
+from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.rendering.network import network_policy
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed, after
@@ -96,6 +97,7 @@ def describe(
     elif not draft.conditions.holds(ConditionType.SCHEDULED):
         _deny(draft, ConditionType.SCHEDULED, refused or unscheduled)
     idle = why_not_running(observed, attempt=attempt, total=total)
+    _recognise(draft, observed)
     began = [entry.started_at for entry in pods if entry.started_at is not None]
     if began and draft.status.start_time is None:
         draft.change(start_time=min(began))
@@ -107,6 +109,21 @@ def describe(
     phase, why = _phase(draft, pods, refused or idle)
     why = acceptance.finding or why
     draft.enter(phase, why.reason, why.message)
+
+
+def _recognise(draft: Draft, observed: Observed) -> None:
+    """Write down which pod was made as the first: progress is taken from no other.
+
+    What an operator made and could not write down, as it ended, is recognised by its name once.
+    """
+    attempt = draft.status.attempt
+    name = pod_name(draft.view.name, attempt=attempt, index=0)
+    uid = observed.made.get(name)
+    known = draft.status.reporter
+    if uid is None and name in observed.perhaps_made and (known is None or known.attempt < attempt):
+        uid = next((pod.uid for pod in observed.pods_of(attempt) if pod.name == name), None)
+    if uid is not None:
+        draft.change(reporter=Reporter(attempt=attempt, uid=uid))
 
 
 def _stays_running(draft: Draft, pods: tuple[PodView, ...]) -> bool:

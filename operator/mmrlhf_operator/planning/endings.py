@@ -110,7 +110,7 @@ def restart_due(draft: Draft, job: Job) -> datetime | None:
 
 def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
     """Clean up; the status stays as it is, and nothing is ever created again."""
-    job = draft.view.job
+    job = draft.view.accepted
     policy = None if job is None else job.spec.run_policy  # None: nobody can say what it is
     which = "None" if policy is None else policy.clean_pod_policy
     if which == "None" and draft.view.status.reason == Reason.CANCELLED:

@@ -25,10 +25,8 @@ from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.views import JobView, Observed, after
 
-__all__ = ["TERMINAL", "plan"]
+__all__ = ["plan"]
 
-TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
-"""Phases that are never left."""
 _UNDECIDED_SECONDS = 5.0
 
 
@@ -44,7 +42,7 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
     draft = Draft(job, now)
     if job.deleting:
         return draft.plan()  # the garbage collector takes what it owns
-    if job.status.phase in TERMINAL:
+    if job.ended:
         clean_up(draft, observed, config)
         return draft.plan()
     acceptance = accept(job, observed, now=now, config=config)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from mmrlhf_api import Job, kind_of
+from mmrlhf_operator.endpoints import Endpoint
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.policies import Policy, allows, allows_all, allows_pair
+from mmrlhf_operator.rendering.secrets import named_secrets
 from mmrlhf_operator.state.views import Finding
 
 __all__ = ["judge", "policy_finding"]
@@ -16,9 +16,6 @@ __all__ = ["judge", "policy_finding"]
 _TOLD = 8
 _LONGEST = 400
 _AWS = "https://s3.amazonaws.com"
-_PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
-"""Hosts that no two readers of an address read differently."""
 
 
 def judge(job: Job, policy: Policy) -> tuple[str, ...]:
@@ -66,13 +63,6 @@ def _names(job: Job, policy: Policy) -> Iterator[tuple[str, str, str, Sequence[s
     for field, what, value, patterns in (
         ("spec.image", "image", spec.image, policy.images),
         (
-            "spec.artifacts.credentialsSecret",
-            "Secret",
-            spec.artifacts.credentials_secret,
-            policy.secrets,
-        ),
-        ("spec.artifacts.caSecret", "Secret", spec.artifacts.ca_secret, policy.secrets),
-        (
             "spec.podTemplate.serviceAccountName",
             "service account",
             template.service_account_name,
@@ -87,12 +77,8 @@ def _names(job: Job, policy: Policy) -> Iterator[tuple[str, str, str, Sequence[s
     ):
         if value is not None:
             yield field, what, value, patterns
-    for index, name in enumerate(template.image_pull_secrets):
-        yield f"spec.podTemplate.imagePullSecrets[{index}]", "Secret", name, policy.secrets
-    for index, variable in enumerate(template.env):
-        if variable.secret_key_ref is not None:
-            field = f"spec.podTemplate.env[{index}].secretKeyRef"
-            yield field, "Secret", variable.secret_key_ref.name, policy.secrets
+    for secret in named_secrets(job):
+        yield secret.field, "Secret", secret.name, policy.secrets
 
 
 def _judge_pairs(
@@ -111,27 +97,13 @@ def _judge_endpoint(job: Job, patterns: Sequence[str]) -> list[str]:
     if not any(uri.startswith("s3://") for uri in uris):
         return []
     field = "spec.artifacts.endpoint"
-    ways = _ways(store.endpoint or _AWS)
-    if ways is None:
+    try:
+        ways = Endpoint.of(store.endpoint or _AWS).ways()
+    except ValueError:
         return [f"{field}: {store.endpoint} names no host; write it as https://s3.example.org"]
     if allows(patterns, *ways):
         return []
     return [_refuse(field, f"object store {store.endpoint or _AWS}", patterns)]
-
-
-def _ways(endpoint: str) -> tuple[str, ...] | None:
-    """Ways to write an endpoint without its path; None when it names no host."""
-    try:
-        parts = urlsplit(endpoint)
-        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    if _HOST.fullmatch(host) is None:
-        return None
-    host = f"[{host}]" if ":" in host else host
-    return tuple(
-        f"{scheme}{host}{end}" for scheme in ("", f"{parts.scheme}://") for end in ("", f":{port}")
-    )
 
 
 def _refuse(field: str, what: str, patterns: Sequence[str]) -> str:

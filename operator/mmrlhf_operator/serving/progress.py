@@ -5,7 +5,7 @@ Who sends is for `Senders` to say. The body is what `mmrlhf_jobs.reporting.push`
 
 Answers: 204 taken, 400 malformed, 401 no valid token, 403 a token of something that is no pod of a
 job or not rank 0, 408 too slow, 409 a pod of an attempt that is over, 413 too large, 429 too often,
-503 the API server is away.
+503 the API server is away, or which pod is rank 0 is not written down yet.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ProgressServer:
         self._changed = changed
         self._clock = clock
         self._limits = limits or Limits()
-        self._senders = Senders(api)
+        self._senders = Senders(api, board)
         self._posts = Budget(_POSTS)
         self.door = Door(self._limits)
         """Where connections come in."""

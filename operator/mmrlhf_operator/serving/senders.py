@@ -3,7 +3,7 @@
 A pod proves who it is by a service-account token that Kubernetes bound to the pod and made for our
 audience alone. TokenReview says which pod that is; it must be the one that the operator made as
 index 0 of the job's current attempt: its name is the one that the operator gives, its UID is that
-of the token, and the job controls it.
+of the token and the one that the operator was told when it made the pod, and the job controls it.
 
 Each review is a request to the API server, and whoever can reach us can make up tokens. So what is
 no token is not asked about, a refusal is kept as well as an answer, a peer has only so many
@@ -26,6 +26,7 @@ from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.rendering.volumes import AUDIENCE
 from mmrlhf_operator.serving.budget import Budget, Rate
 from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
 
 __all__ = ["RefusedError", "Sender", "Senders"]
@@ -36,6 +37,7 @@ _POD_UID = "authentication.kubernetes.io/pod-uid"
 _PREFIX = "system:serviceaccount:"
 _TRUST_SECONDS = 60.0
 _REFUSED_SECONDS = 10.0
+_NOT_YET = 503
 _MOST_KNOWN = 10_000
 _MOST_AT_ONCE = 32
 _REFUSALS = Rate(burst=20, per_second=0.5)
@@ -77,10 +79,12 @@ class Senders:
 
     Args:
         api: The API server.
+        board: Knows which pods may report.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, board: ProgressBoard) -> None:
         self._api = api
+        self._board = board
         # By digest of the token, so that no token is kept.
         self._known: dict[bytes, tuple[float, Sender]] = {}
         self._refused: dict[bytes, tuple[float, RefusedError]] = {}
@@ -126,7 +130,8 @@ class Senders:
         except RefusedError as refusal:
             now = loop.time()
             self._refusals.spend(peer, now=now)
-            _keep(self._refused, digest, (now + _REFUSED_SECONDS, refusal), now=now)
+            if refusal.status != _NOT_YET:
+                _keep(self._refused, digest, (now + _REFUSED_SECONDS, refusal), now=now)
             raise
         finally:
             self._under_way -= 1
@@ -174,7 +179,13 @@ class Senders:
         current = (job.get("status") or {}).get("attempt", 0)
         if view.attempt != current:
             raise RefusedError(409, f"attempt {view.attempt} is over; {current} is under way")
-        return Sender(Key(kind.name, namespace, name), job["metadata"]["uid"], view.attempt)
+        sender = Sender(Key(kind.name, namespace, name), job["metadata"]["uid"], view.attempt)
+        made = self._board.reporter(sender.key, sender.uid)
+        if made is None or made.attempt != view.attempt:
+            raise RefusedError(_NOT_YET, "the pods of this attempt are not written down; try again")
+        if made.uid != view.uid:
+            raise RefusedError(403, "the operator made another pod under this name")
+        return sender
 
 
 def _invalid() -> RefusedError:

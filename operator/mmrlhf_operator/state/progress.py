@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from mmrlhf_api import Reporter
 from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.progress import FIGURES, MAX_FIGURE, STEP, EventName, is_number
 from mmrlhf_operator.state.store import Key
@@ -71,6 +72,17 @@ class ProgressBoard:
     def __init__(self, *, listening_since: datetime | None = None) -> None:
         self.listening_since = listening_since
         self._reports: dict[Key, tuple[str, ProgressReport]] = {}
+        self._reporters: dict[Key, tuple[str, Reporter]] = {}
+
+    def recognise(self, key: Key, uid: str, reporter: Reporter | None) -> None:
+        """Note which pod of the job of that UID may report."""
+        if reporter is not None:
+            self._reporters[key] = (uid, reporter)
+
+    def reporter(self, key: Key, uid: str) -> Reporter | None:
+        """Return which pod of the job of that UID may report; None while nobody knows."""
+        known = self._reporters.get(key)
+        return known[1] if known is not None and known[0] == uid else None
 
     def post(
         self,
@@ -95,6 +107,7 @@ class ProgressBoard:
     def forget(self, key: Key) -> None:
         """Drop what is kept of a job."""
         self._reports.pop(key, None)
+        self._reporters.pop(key, None)
 
 
 def _figures(event: Mapping[str, Any]) -> dict[str, float | int | None]:

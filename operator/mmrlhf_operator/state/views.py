@@ -25,6 +25,7 @@ from mmrlhf_operator.state.pods import PodView
 __all__ = [
     "ANNOTATION_DIGEST",
     "JOB_FILE",
+    "TERMINAL",
     "CheckResult",
     "ConfigMapView",
     "DependencyView",
@@ -38,6 +39,8 @@ __all__ = [
     "owner_uid",
 ]
 
+TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+"""Phases that are never left."""
 ANNOTATION_DIGEST = "mmrlhf.io/spec-digest"
 """Annotation of a job's ConfigMap: digest of the spec that was accepted."""
 JOB_FILE = "job.json"
@@ -61,11 +64,14 @@ class JobView:
         resource_version: Version of the object, for optimistic locking.
         deleting: Whether it is being deleted.
         created_at: When it was created.
-        job: The job, None when it is not valid.
+        job: The job, None when it is not valid for one that starts now.
+        accepted: The job, None when it is not valid for one that was accepted before either, maybe
+            by an older operator.
         problem: Why it is not valid.
         suspend: What ``runPolicy.suspend`` says, valid or not.
         cancel: What ``runPolicy.cancel`` says, valid or not.
-        status: Its status.
+        status: Its status; a phase that only newer operators know is none.
+        ended: Whether it has ended, in whatever phase.
     """
 
     kind: Kind
@@ -77,10 +83,12 @@ class JobView:
     deleting: bool
     created_at: datetime
     job: Job | None
+    accepted: Job | None
     problem: str | None
     suspend: bool
     cancel: bool
     status: JobStatus
+    ended: bool
 
     @classmethod
     def read(cls, kind: Kind, body: Mapping[str, Any]) -> JobView:
@@ -92,7 +100,9 @@ class JobView:
         metadata = body["metadata"]
         created_at = parse_time(metadata["creationTimestamp"])
         assert created_at is not None  # the server sets it
-        raw_status = body.get("status") or {}
+        raw_status = dict(body.get("status") or {})
+        if isinstance(phase := raw_status.get("phase"), str) and phase not in set(Phase):
+            del raw_status["phase"]  # of a newer operator; what is to be done follows from the rest
         try:
             status = JobStatus.model_validate(raw_status, by_alias=True, by_name=False)
         except ValidationError as error:
@@ -100,7 +110,8 @@ class JobView:
                 f"{kind.name} {metadata['namespace']}/{metadata['name']}: its status cannot be"
                 f" read: {error}; remove the field in question"
             ) from error
-        job, problem = _parse({**body, "status": None}, kind)
+        job, problem = _parse(body, kind)
+        accepted = job or _parse(body, kind, accepted=True)[0]
         policy = (body.get("spec") or {}).get("runPolicy") or {}
         return cls(
             kind=kind,
@@ -112,23 +123,29 @@ class JobView:
             deleting="deletionTimestamp" in metadata,
             created_at=created_at,
             job=job,
+            accepted=accepted,
             problem=problem,
             suspend=policy.get("suspend") is True,
             cancel=policy.get("cancel") is True,
             status=status,
+            ended=status.phase in TERMINAL
+            or (status.phase is None and status.completion_time is not None),
         )
 
 
-def _parse(body: Mapping[str, Any], kind: Kind) -> tuple[Job | None, str | None]:
+def _parse(
+    body: Mapping[str, Any], kind: Kind, *, accepted: bool = False
+) -> tuple[Job | None, str | None]:
     if TOO_LARGE in body:
         return None, f"spec: {size_problem(body[TOO_LARGE])}"
     metadata = without_notes(body)["metadata"]
     document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
     document["spec"] = body.get("spec", {})
     try:
-        return parse_job(document, source=kind.name, in_cluster=True), None
+        job = parse_job(document, source=kind.name, in_cluster=True, accepted=accepted)
     except JobFileError as error:
         return None, "; ".join(map(str, error.problems))
+    return job, None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +297,8 @@ class Observed:
         lost_nodes: Nodes that are gone or unreachable, as far as they were looked up.
         known_nodes: Nodes that were looked up.
         warnings: Latest warning event of pods that wait, by name of the pod.
+        made: Identities of the pods that this operator made, by name.
+        perhaps_made: Names of pods that it or the one before it may have made without being told.
     """
 
     pods: tuple[PodView, ...] = ()
@@ -295,6 +314,8 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     known_nodes: frozenset[str] = frozenset()
     warnings: Mapping[str, Finding] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+    perhaps_made: frozenset[str] = frozenset()
 
     def pods_of(self, attempt: int) -> tuple[PodView, ...]:
         """Pods of one attempt, by index."""

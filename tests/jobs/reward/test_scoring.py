@@ -109,7 +109,7 @@ def left(killed: Path, tmp_path: Path) -> tuple[Path, set[bytes]]:
     """The same for a test of its own: where the scores will be, and the keys that are done."""
     shutil.copytree(killed, tmp_path / "killed")
     out = tmp_path / "killed" / "scores.parquet"
-    (part,) = out.with_name("scores.parquet.parts").glob("*.parquet")
+    (part,) = out.with_name("scores.parquet.parts").rglob("*.parquet")
     done = set(rows(part))
     assert len(done) == 4 * QUERIES_PER_PART, "the whole first part, and nothing of the second"
     return out, done

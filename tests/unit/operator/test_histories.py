@@ -16,10 +16,9 @@ from hypothesis.stateful import (
 )
 
 from mmrlhf_api.constants import FailureReason, Reason
-from mmrlhf_operator.planning.plan import TERMINAL
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.pods import PodView
-from mmrlhf_operator.state.views import ProgressReport
+from mmrlhf_operator.state.views import TERMINAL, ProgressReport
 from tests.unit.operator.world import World, job_body
 
 REASONS = {*Reason, *FailureReason, *OperatorReason}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_api import Reporter
 from mmrlhf_api.constants import (
     API_VERSION,
     LABEL_ATTEMPT,
@@ -171,6 +172,7 @@ async def opened(**limits: Any) -> AsyncIterator[House]:
     async with server.door.opened(server.application(), "127.0.0.1:0") as (_, port):
         house = House(port, server, cluster)
         house.board = board
+        board.recognise(KEY, "uid-1", Reporter(attempt=0, uid="uid-p"))
         yield house
 
 
@@ -227,6 +229,26 @@ async def test_no_other_pod_is_heard_whatever_it_says_of_itself(
         assert found[0] == code
         assert words in found[1]
         assert house.board.latest(KEY, "uid-1") is None
+        assert await house.post({"events": [STEP]}) == (204, "")
+
+
+async def test_a_pod_that_took_the_place_of_the_operators_is_not_heard() -> None:
+    async with opened() as house:
+        house.board.recognise(KEY, "uid-1", Reporter(attempt=0, uid="uid-of-the-operators"))
+        code, words = await house.post({"events": [STEP]})
+        assert (code, words) == (403, "the operator made another pod under this name")
+        assert house.board.latest(KEY, "uid-1") is None
+
+
+async def test_until_it_is_known_which_pod_was_made_it_is_asked_to_try_again() -> None:
+    async with opened() as house:
+        for known in (None, Reporter(attempt=1, uid="uid-p")):
+            house.board.forget(KEY)
+            house.board.recognise(KEY, "uid-1", known)
+            assert (await house.post({"events": [STEP]}))[0] == 503
+        house.board.recognise(KEY, "uid-2", Reporter(attempt=0, uid="uid-p"))  # of another job
+        assert (await house.post({"events": [STEP]}))[0] == 503
+        house.board.recognise(KEY, "uid-1", Reporter(attempt=0, uid="uid-p"))
         assert await house.post({"events": [STEP]}) == (204, "")
 
 

@@ -16,6 +16,7 @@ from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import patience
+from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import (
     CheckResult,
@@ -73,6 +74,8 @@ class World:
     deleted: bool = False
     history: list[Plan] = field(default_factory=list)
     news: list[tuple[str, str]] = field(default_factory=list)
+    made: dict[str, str] = field(default_factory=dict)
+    perhaps_made: set[str] = field(default_factory=set)
     _uid: int = 0
 
     @property
@@ -107,6 +110,8 @@ class World:
             listening_since=self.listening_since,
             lost_nodes=frozenset(self.lost_nodes),
             known_nodes=frozenset(nodes),
+            made=self.made,
+            perhaps_made=frozenset(self.perhaps_made),
         )
 
     def plan(self) -> Plan:
@@ -135,8 +140,16 @@ class World:
         if any(isinstance(step, Create) for step in work):
             self._remember(refused)
         if steps is not None and steps < len(work):
-            self.conflicts, self.retry_at, self.refusals = (), None, 0
+            self.forget()
         return made
+
+    def forget(self) -> None:
+        """Another operator takes over from this one."""
+        self.conflicts, self.retry_at, self.refusals = (), None, 0
+        self.made.clear()
+        if "phase" in self.status:
+            name = self.body["metadata"]["name"]
+            self.perhaps_made = {pod_name(name, attempt=self.status.get("attempt", 0), index=0)}
 
     def _refusal(self, step: Create) -> Finding | None:
         """What the API server says of a pod for which there is no quota."""
@@ -311,8 +324,10 @@ class World:
             "creationTimestamp": format_time(self.now),
         }
         if body["kind"] == "Pod":
-            if body["metadata"]["name"] not in self.pods:
-                self.pods[body["metadata"]["name"]] = {**body, "status": {"phase": "Pending"}}
+            name = body["metadata"]["name"]
+            if name not in self.pods:
+                self.pods[name] = {**body, "status": {"phase": "Pending"}}
+                self.made[name] = body["metadata"]["uid"]
         elif body["kind"] == "Service":
             self.service = self.service or body
         elif body["kind"] == "NetworkPolicy":

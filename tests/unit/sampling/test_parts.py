@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmrlhf_jobs.errors import DamagedError, StorageError
+from mmrlhf_jobs.errors import DamagedError, StorageError, SupersededError
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import FileEntry, copy_stream
@@ -121,3 +121,23 @@ def test_a_file_is_compared_once_a_process(stage: Stage, monkeypatch: pytest.Mon
         stage.read(FILES[2])
     assert sorted(read) == sorted({*read} & {"part.json", FILES[0], FILES[2]})
     assert {FILES[0], FILES[2]} <= set(read)
+
+
+def test_what_a_successor_has_made_anew_is_not_given_up_by_who_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    one = Stage(str(tmp_path / "store"), tmp_path / "scratch")
+    held = [True]
+
+    def check() -> None:
+        if not held[0]:
+            raise SupersededError("another attempt holds the run")
+
+    part = Parts(one.store.guarded(check), "work/rows", scratch=one.scratch).get("a", "key")
+    whole = Path(one.root, FILES[2]).read_bytes()
+    one.flip(FILES[2], 7)
+    held[0] = False
+    with pytest.raises(SupersededError, match="another attempt"):
+        part.check()
+    Path(one.root, FILES[2]).write_bytes(whole)  # as the successor does
+    assert one.read(FILES[2]) == whole

@@ -18,7 +18,7 @@ from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.scores.cache import SidecarCache
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.parts import Valued
-from mmrlhf_jobs.scores.passes import Item
+from mmrlhf_jobs.scores.passes import Item, Made, make_sidecar
 from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -93,6 +93,19 @@ class Job:
 
     def make(self) -> Sidecar:
         return self._cache.make(IDENTITY, DATASET, self._compute, queries_per_batch=2)
+
+    def score(self, out: Path) -> Made:
+        """Make a side-car at a place of its own, as the step ``score`` does."""
+        return make_sidecar(
+            str(out),
+            IDENTITY,
+            DATASET,
+            self._compute,
+            queries_per_batch=2,
+            runtime=Runtime(0, 1, torch.device("cpu")),
+            interruption=self.interruption,
+            storage=None,
+        )
 
     def _compute(self, items: Sequence[Item]) -> list[Valued]:
         self.meet()

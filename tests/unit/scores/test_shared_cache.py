@@ -112,3 +112,29 @@ def test_nobody_removes_parts_of_another(tmp_path: Path) -> None:
     assert parts <= files(tmp_path / "artifacts")
     assert start(tmp_path, "job", attempt="2").find() is not None
     assert not parts & files(tmp_path / "artifacts"), "its own run has no use for them any more"
+
+
+def test_the_marker_of_a_side_car_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path, "first").make()
+    read: list[str] = []
+    text = ArtifactStore.read_text
+
+    def noted(self: ArtifactStore, key: str) -> str | None:
+        read.append(key)
+        return text(self, key)
+
+    monkeypatch.setattr(ArtifactStore, "read_text", noted)
+    assert start(tmp_path, "second").find() is not None
+    assert len(read) == 1
+
+
+def test_one_whose_marker_is_damaged_is_told_and_made_anew(tmp_path: Path) -> None:
+    start(tmp_path, "first").make()
+    (marker,) = (tmp_path / "artifacts").rglob("COMMITTED")
+    marker.write_text("{")
+    second = start(tmp_path, "second", value=1.0)
+    assert second.find() is None
+    assert "COMMITTED is damaged" in second.told[0]
+    assert second.make().lookup(KEYS[:1]).tolist() == [1.0]

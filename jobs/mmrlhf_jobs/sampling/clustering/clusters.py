@@ -76,9 +76,9 @@ def find_centres(
     """
     settings = [how.metric, how.iterations, how.tolerance, how.batch_rows]
     key = digest_of("centres", _VERSION, data, count, settings, seed).hex()
-    if (done := ranks.on_main(lambda: parts.find(_CENTRES, key))) is not None:
-        found: Part = done
-        return found
+    done: str | None = ranks.on_main(lambda: _uri(parts.find(_CENTRES, key)))
+    if done is not None:
+        return parts.at(done, _CENTRES)
     fit: Fit = ranks.on_main(
         lambda: (
             _saved(parts, key, how) or Fit(Centres(first_centres(points, count, seed), how.metric))
@@ -97,7 +97,7 @@ def find_centres(
 
     fit = fit.run(points, how, ranks=ranks, threads=threads, save=keep)
 
-    def publish() -> Part:
+    def publish() -> str:
         with parts.make(_CENTRES, key) as draft:
             np.save(draft.folder / CENTRES_FILE, fit.centres.vectors)
             draft.facts |= {
@@ -109,10 +109,13 @@ def find_centres(
                 "metric": how.metric,
                 "sha256": hashlib.sha256(fit.centres.vectors.tobytes()).hexdigest(),
             }
-        return parts.get(_CENTRES, key)
+        return parts.get(_CENTRES, key).uri
 
-    part: Part = ranks.on_main(publish)
-    return part
+    return parts.at(ranks.on_main(publish), _CENTRES)
+
+
+def _uri(part: Part | None) -> str | None:
+    return None if part is None else part.uri
 
 
 def assign_bucket(name: str, bucket: Bucket, key: str, centres: Centres, parts: Parts) -> Part:

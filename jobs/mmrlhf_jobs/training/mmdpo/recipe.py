@@ -102,7 +102,7 @@ class MMDPORecipe:
         metrics: dict[str, float] = {}
         if rewards is not None:
             summary = summarise_rewards(train.records, rewards, spec.objective, runtime=runtime)
-            context.progress.emit("notice", message=summary.sentence())
+            context.tell(summary.sentence())
             record["rewards"] = summary.as_dict()
             metrics["rewardDisagreement"] = summary.disagreement
         return PreparedRun(

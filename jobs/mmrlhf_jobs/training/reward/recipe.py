@@ -61,10 +61,9 @@ class RewardRecipe:
             runtime=runtime,
         )
         if found["missing"]:
-            preparation.context.progress.emit(
-                "notice",
-                message=f"{found['missing']} of {found['responses']} responses have no "
-                f"{objective.critique} critique; their critique loss is skipped",
+            preparation.context.tell(
+                f"{found['missing']} of {found['responses']} responses have no "
+                f"{objective.critique} critique; their critique loss is skipped"
             )
         template = critique_template(policy.loaded)
         train = preparation.check_rows(train, self._builder(template, train).check)

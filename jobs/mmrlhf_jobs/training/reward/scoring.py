@@ -219,10 +219,9 @@ def score_records(
     made = make(model.identity(), records, scoring.score, queries_per_batch=QUERIES_PER_PART)
     cut = int(context.runtime.sum([scoring.cut])[0])
     if cut:
-        context.progress.emit(
-            "notice",
-            message=f"{cut} critiques were ended at {model.inference.max_new_tokens} tokens "
-            "(inference.maxNewTokens)",
+        context.tell(
+            f"{cut} critiques were ended at {model.inference.max_new_tokens} tokens "
+            "(inference.maxNewTokens)"
         )
     return made, cut
 
