@@ -110,7 +110,7 @@ class _Run:
         made = [(block.rows, part) for block, part in zip(blocks, candidates, strict=True)]
         losses = count_losses(sources, rows, made)
         for one in losses:
-            stages.context.progress.emit("notice", message=one.sentence())
+            stages.context.tell(one.sentence())
         check_sources(losses)
         clustered = stage.cluster(stages, embedded)
         pools = stage.pool(stages, clustered, candidates)

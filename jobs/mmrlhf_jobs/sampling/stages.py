@@ -91,11 +91,8 @@ def find_splits(stages: Stages) -> tuple[Split, ...]:
     hidden: list[str] = []
     splits = stages.runtime.on_main(lambda: list_splits(corpora, stages.options, hidden.append))
     if hidden:
-        stages.context.progress.emit(
-            "notice",
-            message=f"{len(hidden)} hidden files are left out: "
-            + ", ".join(first_few(hidden, shown=3)),
-        )
+        names = ", ".join(first_few(hidden, shown=3))
+        stages.context.tell(f"{len(hidden)} hidden files are left out: {names}")
     return splits
 
 

@@ -116,7 +116,7 @@ class Preparation:
 
     def _tell(self, dataset: OpenDataset) -> None:
         if (told := dataset.report.sentence()) is not None:
-            self.context.progress.emit("notice", message=told)
+            self.context.tell(told)
 
     def load_policy(self) -> Policy:
         """Load the model that is trained.
@@ -135,7 +135,7 @@ class Preparation:
             options=self.options,
         )
         if policy.loaded.note:
-            self.context.progress.emit("notice", message=policy.loaded.note)
+            self.context.tell(policy.loaded.note)
         return policy
 
     def load_reward_model(

@@ -244,10 +244,9 @@ class Trainer(Generic[Q, Out]):
     def _count_skipped(self, figures: StepFigures) -> None:
         if figures.skipped:
             self._skipped += 1
-            self._context.progress.emit(
-                "notice",
-                message=f"step {figures.step}: a gradient overflowed float16 at the present scale "
-                f"of the loss; the step changes nothing ({self._skipped} such steps so far)",
+            self._context.tell(
+                f"step {figures.step}: a gradient overflowed float16 at the present scale "
+                f"of the loss; the step changes nothing ({self._skipped} such steps so far)"
             )
 
     def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
