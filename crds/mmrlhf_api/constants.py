@@ -123,6 +123,9 @@ class ConditionType(StrEnum):
     """Steps finish within the stall timeout."""
     RESTARTING = "Restarting"
     """A new attempt is due or starting."""
+    BLOCKED = "Blocked"
+    """A request that the operator makes for the job fails again and again; absent where none ever
+    did."""
     SUSPENDED = "Suspended"
     """Stopped by runPolicy.suspend."""
     SUCCEEDED = "Succeeded"
@@ -187,6 +190,8 @@ class Reason(StrEnum):
     """No node fits a pod; the message says which resource or taint is in the way."""
     WAITING_FOR_PODS = "WaitingForPods"
     """Some pods are not there yet."""
+    PODS_REMAIN = "PodsRemain"
+    """Pods of an earlier attempt should be gone and are not; the message names what holds them."""
     PULLING_IMAGE = "PullingImage"
     """Some pods pull their image."""
     ALL_PODS_SCHEDULED = "AllPodsScheduled"

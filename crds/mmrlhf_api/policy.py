@@ -72,7 +72,8 @@ class RunPolicy(ApiModel):
     active_deadline_seconds: PositiveInt | None = None
     """Seconds the job may run, restarts included and suspension not; then it fails."""
     pending_deadline_seconds: PositiveInt | None = None
-    """Seconds the pods may wait for nodes, quota or images; then the job fails."""
+    """Seconds the pods may wait for nodes, quota or images, over all attempts since one last ran;
+    then the job fails."""
     storage_outage_seconds: Annotated[int, Ge(0), Le(480)] = 300
     """Seconds that processes wait for an S3 service that does not answer; then the attempt fails
     with StorageUnavailable, which is retried. A change takes effect with the next attempt. NCCL

@@ -12,9 +12,17 @@ from mmrlhf_api.base import ServerModel
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.progress import FIGURES, STEP
 from mmrlhf_api.rules import ListOf
-from mmrlhf_api.scalars import Count, Matching, Text, Timestamp, Word
+from mmrlhf_api.scalars import Count, DnsName, Matching, Text, Timestamp, Word
 
-__all__ = ["ArtifactStatus", "Condition", "JobStatus", "PodCounts", "Progress", "Reporter"]
+__all__ = [
+    "ArtifactStatus",
+    "Condition",
+    "JobStatus",
+    "NodeFault",
+    "PodCounts",
+    "Progress",
+    "Reporter",
+]
 
 CamelCase = Annotated[str, MaxLen(316), Matching("^[A-Za-z][A-Za-z0-9]*$", "one CamelCase word")]
 """Open on the wire, so that an older reader survives a newer writer; constants.py lists the words.
@@ -95,6 +103,15 @@ class Reporter(ServerModel):
     """Its identity, as the operator was told it when it made the pod."""
 
 
+class NodeFault(ServerModel):
+    """A node on which attempts of the job failed."""
+
+    name: DnsName
+    """Name of the node."""
+    count: Count
+    """How often its kubelet refused a pod, it was lost, or a process ended there first."""
+
+
 class JobStatus(ServerModel):
     """State of a job as last observed."""
 
@@ -120,6 +137,13 @@ class JobStatus(ServerModel):
     """Pods of the current attempt."""
     reporter: Reporter | None = None
     """Pod of the current attempt that may report progress: its first."""
+    pending_since: Timestamp | None = None
+    """Since when pods have been waiting for all of them to run, over attempts that never ran."""
+    node_faults: (
+        Annotated[tuple[NodeFault, ...], Strict(strict=False), MaxLen(32), ListOf("map", "name")]
+        | None
+    ) = None
+    """Nodes on which attempts failed, the latest last; new pods prefer others."""
     start_time: Timestamp | None = None
     """When the first pod ran."""
     completion_time: Timestamp | None = None

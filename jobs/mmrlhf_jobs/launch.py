@@ -20,6 +20,7 @@ from pathlib import Path
 from mmrlhf_api.constants import ENV_GANG_TIMEOUT, ENV_TERMINATION_FILE
 from mmrlhf_api.termination import Ending, TerminationMessage
 from mmrlhf_jobs.errors import RunError
+from mmrlhf_jobs.locked_memory import raise_locked_memory
 from mmrlhf_jobs.reporting.termination import write_termination
 
 __all__ = ["main", "wait_for_first_node"]
@@ -72,6 +73,8 @@ def wait_for_first_node(
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run a node; return the exit code of the first process that failed, or 0."""
     command = list(sys.argv[1:] if arguments is None else arguments)
+    if (limited := raise_locked_memory()) is not None:
+        sys.stderr.write(f"warning: {limited}\n")
     try:
         if int(environ.get("PET_NODE_RANK", "0")) > 0:
             wait_for_first_node(

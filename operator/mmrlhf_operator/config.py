@@ -28,7 +28,11 @@ _FIELDS_FROM_ENV = ("namespaces", "progressUrl", "healthAddress", "workers", "cl
 
 Duration = Annotated[float, Gt(0.0)]
 Address = Annotated[
-    str, MaxLen(256), Matching(r"^[^\s/]*:[0-9]{1,5}$", "an address and port, such as 0.0.0.0:8080")
+    str,
+    MaxLen(256),
+    Matching(
+        r"^[^\s/]*:[0-9]{1,5}$", "an address and port, such as 127.0.0.1:8080, [::1]:8080 or :8080"
+    ),
 ]
 
 
@@ -115,23 +119,27 @@ class OperatorConfig(ApiModel):
     progress_url: Annotated[str, MaxLen(2048)] | None = None
     """URL at which pods reach the operator, such as http://mmrlhf-operator.mmrlhf:8081; without it,
     jobs report no live progress and stallTimeoutSeconds is not watched."""
-    progress_address: Address = "0.0.0.0:8081"
-    """Address and port at which the operator listens for progress."""
+    progress_address: Address = ":8081"
+    """Address and port at which the operator listens for progress; without an address, at all of
+    both families."""
     health_address: Address | None = None
-    """Address and port at which to say whether the process is well, such as 0.0.0.0:8080; without
-    it, nobody is told."""
+    """Address and port at which to say whether the process is well, such as :8080 or [::1]:8080;
+    without it, nobody is told."""
     cluster_domain: DnsName | None = None
     """Domain of the cluster, such as cluster.local; without it, resolvers add it."""
     pull_policy: Annotated[str, MaxLen(16)] | None = None
     """imagePullPolicy of the pods; without it, Kubernetes' default."""
-    run_as_user: Annotated[int, Ge(1), Le(2**31 - 1)] = 10001
-    """User and group that the processes in the pods have."""
+    run_as_user: Annotated[int, Ge(1), Le(2**31 - 1)] | None = 10001
+    """User and group that the processes in the pods have; null leaves it to the cluster, as
+    OpenShift wants it."""
     network_policies: bool = True
     """Whether each job has a NetworkPolicy, by which its pods are reached by each other alone."""
     scratch_size: Quantity = "200Gi"
     """Limit of /tmp in the pods, where checkpoints are written before they are uploaded."""
     progress_seconds: Duration = 10.0
     """Least seconds between two writes of a job's progress to its status."""
+    node_faults: Annotated[int, Ge(1), Le(1000)] = 3
+    """Failures of a job's attempts on a node after which its new pods prefer other nodes."""
     resync_seconds: Duration = 300.0
     """Seconds between two reconciles of all jobs, in case an event was missed."""
     watch_seconds: Annotated[int, Ge(1), Le(3600)] = 240

@@ -53,6 +53,7 @@ class ServerError(OperatorError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{request}: {status} {reason}: {message}")
+        self.request = request
         self.status = status
         self.reason = reason
         self.message = message

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from kubernetes.aio import client
@@ -22,6 +22,7 @@ from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.kube.transport import ApiTransport, Transport
 from mmrlhf_operator.serving.progress import ProgressServer
 from mmrlhf_operator.state.progress import ProgressBoard
@@ -43,7 +44,7 @@ class Operator:
         config: The operator's configuration.
         transport: Carries the operator's own requests; by default the client library.
         checker: Looks up what specs name; by default `Preflight`.
-        clock: Tells the time.
+        clock: Tells the time; by default one that never jumps.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Operator:
         *,
         transport: Transport | None = None,
         checker: Checker | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.config = config
+        clock = clock or SteadyClock()
         limits = config.deadlines
         self.api = Api(transport or ApiTransport(configuration), timeout=limits.request)
         self.board = ProgressBoard()
@@ -71,6 +73,7 @@ class Operator:
             enqueue=self.queue.add,
             namespaces=config.namespaces,
             seconds=config.watch_seconds,
+            clock=clock,
             without=() if config.network_policies else (NETWORK_POLICIES,),
         )
         self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)

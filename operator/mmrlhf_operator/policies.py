@@ -77,6 +77,8 @@ class Policy(ApiModel):
     )
     """Annotations of the pods: keys, or KEY=VALUE. Networks are for node pools to give, and what
     confines a container is the operator's."""
+    node_pools: Patterns = (EVERYTHING,)
+    """Node pools, some of which may give pods their node's network, capabilities or volumes."""
     endpoints: Patterns = (EVERYTHING,)
     """Object stores: a host, with scheme or port where they matter, such as
     https://*.example.org; jobs without an endpoint use s3.amazonaws.com."""

@@ -6,7 +6,7 @@ written; scheduling, garbage collection and eviction are done by the real contro
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.cluster.api import Api
@@ -34,6 +34,7 @@ def finish(
     exit_code: int = 0,
     message: str = "",
     reason: str | None = None,
+    ahead: timedelta = timedelta(0),
 ) -> None:
     """All containers end.
 
@@ -44,16 +45,27 @@ def finish(
         exit_code: of each container; 0 makes the pod Succeeded, and any other one Failed.
         message: the termination message.
         reason: of the end, as `OOMKilled`; by default what the kubelet says for the exit code.
+        ahead: how far the clock of the node is ahead.
     """
     terminated = {
         "exitCode": exit_code,
         "reason": reason or ("Error" if exit_code else "Completed"),
         "message": message,
         "startedAt": _now(),
-        "finishedAt": _now(),
+        "finishedAt": _now(ahead),
     }
     phase = "Failed" if exit_code else "Succeeded"
     _write(api, namespace, name, phase=phase, state={"terminated": terminated}, ready=False)
+
+
+def end_beside(api: Api, namespace: str, name: str, *, beside: str) -> None:
+    """The pod's containers end well, while one that a policy put beside them runs on."""
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+    known = api.get(path)["status"]["containerStatuses"]
+    ended = {"exitCode": 0, "reason": "Completed", "startedAt": _now(), "finishedAt": _now()}
+    statuses = [{**entry, "ready": False, "state": {"terminated": ended}} for entry in known]
+    running = {**known[0], "name": beside, "state": {"running": {"startedAt": _now()}}}
+    api.patch(f"{path}/status", {"status": {"containerStatuses": [*statuses, running]}})
 
 
 def evict(api: Api, namespace: str, name: str, *, reason: str = "PreemptionByScheduler") -> None:
@@ -114,5 +126,5 @@ def _write(
     api.patch(f"{path}/status", {"status": status})
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now(ahead: timedelta = timedelta(0)) -> str:
+    return (datetime.now(UTC) + ahead).strftime("%Y-%m-%dT%H:%M:%SZ")

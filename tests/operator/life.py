@@ -47,7 +47,6 @@ OUTCOME: dict[str, Any] = {
         "networkpolicies/mmdpo-demo",
         "pods/demo-2-0",
         "pods/demo-2-1",
-        "services/mmdpo-demo",
     ],
 }
 """What is left of it, without times and identities."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -105,3 +106,66 @@ async def test_a_pod_without_a_node_says_which_resource_lacks(
         await driver.phase("Pending", reason="Unschedulable")
         assert "Insufficient cpu" in driver.condition("Scheduled")["message"]
         await until(lambda: ("Warning", "Unschedulable") in driver.events(), what="the event")
+
+
+async def test_what_runs_on_beside_the_job_keeps_it_not(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit()
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        for name in ("demo-0-0", "demo-0-1"):
+            scripted_pods.end_beside(driver.api, driver.namespace, name, beside="mesh")
+        await driver.phase("Succeeded")
+        await until(lambda: driver.left() == [], what="the deletion of what ran on")
+        # The Service of a job that has ended counts in quotas, and goes.
+        await until(
+            lambda: driver.objects() == ["configmaps/mmdpo-demo", "networkpolicies/mmdpo-demo"],
+            what=lambda: f"no Service among {driver.objects()}",
+        )
+
+
+async def test_the_clock_of_a_node_decides_nothing(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(runPolicy={"backoffSeconds": 0})
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        driver.finish("demo-0-1", exit_code=137, ahead=timedelta(hours=1))
+        await until(lambda: driver.status().get("attempt") == 1, what="a new attempt")
+
+
+async def test_a_finalizer_that_holds_a_pod_is_named(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit(runPolicy={"backoffSeconds": 0})
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        path = f"/api/v1/namespaces/{driver.namespace}/pods/demo-0-1"
+        driver.api.patch(path, {"metadata": {"finalizers": ["example.org/held"]}})
+        driver.finish("demo-0-0", exit_code=137)
+        driver.finish("demo-0-1", exit_code=137)
+        await driver.phase("Restarting", reason="PodsRemain", seconds=60)
+        assert "demo-0-1 is held by example.org/held" in driver.status()["message"]
+        await until(lambda: ("Warning", "PodsRemain") in driver.events(), what="the event")
+        driver.api.patch(path, {"metadata": {"finalizers": []}})
+        await driver.pods_are("demo-1-0", "demo-1-1")
+
+
+async def test_annotations_of_others_are_nobodys_business(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    body = driver.submit()
+    notes = {"kapp.k14s.io/original": "x" * 33_000, "Example.com/owner": "someone"}
+    notes |= {f"tool.example.org/n{number}": "y" for number in range(65)}
+    driver.api.patch(driver.path(), {"metadata": {"annotations": notes}})
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+    assert driver.job()["metadata"]["uid"] == body["metadata"]["uid"]
+    assert driver.condition("Accepted")["status"] == "True"

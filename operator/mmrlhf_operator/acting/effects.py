@@ -17,7 +17,14 @@ from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
 from mmrlhf_operator.kube.concurrency import run_all
 from mmrlhf_operator.kube.timestamps import format_time
-from mmrlhf_operator.planning.actions import Action, Create, DeleteJob, DeletePod, Note
+from mmrlhf_operator.planning.actions import (
+    Action,
+    Create,
+    DeleteJob,
+    DeletePod,
+    DeleteService,
+    Note,
+)
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.views import Finding, JobView, owner_uid
 
@@ -144,6 +151,9 @@ async def act(
                 uid=action.uid,
                 grace=0 if action.force else None,
             )
+        elif isinstance(action, DeleteService):
+            path = f"{collection('Service', job.namespace)}/{action.name}"
+            await api.delete(path, uid=action.uid)
         elif isinstance(action, DeleteJob):
             await api.delete(f"{jobs(job.kind, job.namespace)}/{job.name}", uid=action.uid)
     return tuple(found[:1])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from mmrlhf_api import KINDS
@@ -13,20 +14,32 @@ from mmrlhf_api.constants import Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
+from mmrlhf_operator.acting.troubles import Troubles
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.kube.concurrency import run_all
-from mmrlhf_operator.planning.actions import Action, Check, Create, DeletePod, Note, Plan
+from mmrlhf_operator.kube.timestamps import whole
+from mmrlhf_operator.planning.actions import (
+    Action,
+    Check,
+    Create,
+    DeletePod,
+    DeleteService,
+    Note,
+    Plan,
+)
 from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
-from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.planning.plan import TERMINAL, plan
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.progress import ProgressBoard
+from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import (
     DependencyView,
@@ -53,6 +66,7 @@ class _Memory:
     superseded: set[str] = field(default_factory=set)
     told: set[str] | None = None
     due: dict[str, Note] = field(default_factory=dict)
+    troubles: Troubles = field(default_factory=Troubles)
 
 
 class Reconciler:
@@ -77,20 +91,20 @@ class Reconciler:
         checker: Checker,
         board: ProgressBoard,
         wake: Callable[[Key], None] = lambda _: None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
+        self._clock = clock or SteadyClock()
         self._api = api
         self._store = store
         self._config = config
         self._checks = Checks(
             checker,
             wake=wake,
-            clock=clock,
+            clock=self._clock,
             first=config.retry_seconds,
             longest=config.max_retry_seconds,
         )
         self._board = board
-        self._clock = clock
         self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -120,18 +134,54 @@ class Reconciler:
             made = self._plan(job, observed)
         self._board.recognise(key, job.uid, made.status.reporter)
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
-        written = await effects.write_status(self._api, job, made.status)
-        if written is not None:
-            before, now = job.status, made.status
-            if (before.phase, before.reason) != (now.phase, now.reason):
-                _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
-            memory.superseded.add(body["metadata"]["resourceVersion"])
-            memory.superseded.add(job.resource_version)
-            memory.written = trim(written)
-            job = JobView.read(job.kind, memory.written)
-        delay = await self._act(key, job, made, memory)
+        was_blocked = memory.troubles.finding is not None
+        try:
+            with memory.troubles.noted():
+                job = await self._write(key, body, job, made, memory)
+                delay = await self._act(key, job, made, memory)
+        except ServerError:
+            await self._tell_trouble(job, memory)
+            raise
         await self._tell(job, memory)
-        return delay
+        return 0.0 if was_blocked else delay
+
+    async def _write(
+        self, key: Key, body: Manifest, job: JobView, made: Plan, memory: _Memory
+    ) -> JobView:
+        """Write the status of a plan; returns the job as the server has it then."""
+        written = await effects.write_status(self._api, job, made.status)
+        if written is None:
+            return job
+        before, now = job.status, made.status
+        if (before.phase, before.reason) != (now.phase, now.reason):
+            _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
+        memory.superseded.add(body["metadata"]["resourceVersion"])
+        memory.superseded.add(job.resource_version)
+        memory.written = trim(written)
+        return JobView.read(job.kind, memory.written)
+
+    async def _tell_trouble(self, job: JobView, memory: _Memory) -> None:
+        """Tell by an event alone what no status says: where none can be written, or may any more.
+
+        The next plan of a job that goes on has the condition, which tells of itself.
+        """
+        found = memory.troubles.finding
+        if found is None or memory.told is None:
+            return
+        if job.status.phase not in TERMINAL and "/status:" not in found.message:
+            return
+        note = Note(
+            type="Warning",
+            reason=found.reason,
+            message=found.message,
+            at=whole(self._clock()),
+            key=f"trouble/{found.message}",
+        )
+        if note.key in memory.told:
+            return
+        with contextlib.suppress(ServerError, UnreachableError):
+            await effects.emit(self._api, job, note)
+            memory.told.add(note.key)
 
     async def close(self) -> None:
         """End the look-ups that are under way."""
@@ -205,6 +255,7 @@ class Reconciler:
             pods=pods,
             service=self._store.service(key, job.uid),
             config_map=self._store.config_map(key, job.uid),
+            blocked=memory.troubles.finding,
             network_policy=self._store.network_policy(key, job.uid),
             dependency=self._dependency(key),
             check=self._checks.latest(key),
@@ -268,7 +319,12 @@ class Reconciler:
         reads = (self._api.find(f"{path}/{name}") for name in sorted(names))
         found = await run_all(reads, at_once=_AT_ONCE)
         views = (PodView.read(body) for body in found if body is not None)
-        return tuple(view for view in views if view is not None and view.owner == job.uid)
+        before, now = {pod.uid: pod for pod in observed.pods}, self._clock()
+        return tuple(
+            see(view, before.get(view.uid), now)
+            for view in views
+            if view is not None and view.owner == job.uid
+        )
 
     async def _warnings(self, job: JobView, pods: tuple[PodView, ...]) -> dict[str, Finding]:
         """Latest warning event of each pod that has waited for long without saying why."""
@@ -277,8 +333,7 @@ class Reconciler:
         for pod in pods:
             if pod.phase != "Pending" or pod.unscheduled is not None or pod.terminating:
                 continue
-            since = pod.bound_at or pod.created_at
-            if (now - since).total_seconds() < _STUCK_SECONDS:
+            if (now - pod.bound_since).total_seconds() < _STUCK_SECONDS:
                 continue
             if pod.waiting is not None and pod.waiting.reason != "ContainerCreating":
                 continue
@@ -296,13 +351,15 @@ class Reconciler:
 
 
 def _in_words(action: Action) -> str:
-    name = action.name if isinstance(action, Create | DeletePod) else ""
+    name = action.name if isinstance(action, Create | DeletePod | DeleteService) else ""
     return f"{type(action).__name__} {name}".rstrip()
 
 
 def _acts(job: JobView, made: Plan) -> bool:
     ends = made.status.phase is Phase.FAILED and job.status.phase is not Phase.FAILED
-    return bool(made.actions) or ends or made.status.attempt != job.status.attempt
+    # A Service that goes by its UID needs no second look.
+    acts = any(not isinstance(action, DeleteService) for action in made.actions)
+    return acts or ends or made.status.attempt != job.status.attempt
 
 
 def _is_reachable(node: dict[str, Any]) -> bool:

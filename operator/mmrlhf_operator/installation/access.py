@@ -97,9 +97,14 @@ GRANTS: Sequence[Grant] = (
         why="the nodes of a job",
     ),
     Grant(
-        resources=("services", "configmaps"),
+        resources=("services",),
+        verbs=("get", "list", "watch", "create", "delete"),
+        why="the names of a job's pods, which go when it has ended",
+    ),
+    Grant(
+        resources=("configmaps",),
         verbs=("get", "list", "watch", "create"),
-        why="the names of a job's pods, and its spec as it was accepted",
+        why="the spec of a job as it was accepted",
     ),
     Grant(
         group="networking.k8s.io",

@@ -183,7 +183,7 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
 def _environment(*, cluster: bool) -> list[Manifest]:
     """What follows from the Deployment itself, so that no configuration need repeat it."""
     own = {"fieldRef": {"fieldPath": "metadata.namespace"}}
-    health = {"name": f"{ENV_PREFIX}HEALTH_ADDRESS", "value": f"0.0.0.0:{_HEALTH_PORT}"}
+    health = {"name": f"{ENV_PREFIX}HEALTH_ADDRESS", "value": f":{_HEALTH_PORT}"}
     if not cluster:
         return [health, {"name": f"{ENV_PREFIX}NAMESPACES", "valueFrom": own}]
     url = f"http://{NAME}.$(POD_NAMESPACE).svc:{_PROGRESS_PORT}"

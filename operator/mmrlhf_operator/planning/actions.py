@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mmrlhf_api import Job, JobStatus
 
-__all__ = ["Action", "Check", "Create", "DeleteJob", "DeletePod", "Note", "Plan"]
+__all__ = ["Action", "Check", "Create", "DeleteJob", "DeletePod", "DeleteService", "Note", "Plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,19 @@ class DeletePod:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeleteService:
+    """Delete the Service of a job that has ended: it names no pods any more, and counts in quotas.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+    """
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeleteJob:
     """Delete the job itself, whose time to live is over."""
 
@@ -59,7 +72,7 @@ class Check:
     job: Job
 
 
-Action = Create | DeletePod | DeleteJob | Check
+Action = Create | DeletePod | DeleteService | DeleteJob | Check
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from mmrlhf_api import Job, Reporter
 from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.acceptance import Acceptance
 from mmrlhf_operator.planning.actions import Create
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import restart_due
+from mmrlhf_operator.planning.nodes import avoided_nodes
 from mmrlhf_operator.planning.progress import tell_progress
 from mmrlhf_operator.planning.refusals import refusal
-from mmrlhf_operator.planning.removal import remove
+from mmrlhf_operator.planning.removal import remove, stuck_words
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
 from mmrlhf_operator.rendering.manifests import config_map, pod, service
 from mmrlhf_operator.rendering.names import pod_name
@@ -35,6 +37,17 @@ def clear_previous_attempt(
     remove(draft, (p for p in old if not (waits and p.finished)), observed, config)
     if waits:
         draft.wake(due)
+    if old and not waits:
+        draft.wait_from_now()
+    stuck = None if waits else stuck_words(old, draft.now)
+    if stuck is not None:
+        draft.conditions.set(ConditionType.SCHEDULED, "False", Reason.PODS_REMAIN, stuck)
+        phase = draft.view.status.phase
+        draft.enter(
+            phase if phase is Phase.RESTARTING else Phase.PENDING, Reason.PODS_REMAIN, stuck
+        )
+        draft.count((), total=job.spec.resources.nodes)
+        return False
     if waits or old:
         restarting = draft.conditions.find(ConditionType.RESTARTING)
         if restarting is not None and restarting.status == "True":
@@ -68,6 +81,7 @@ def create_missing(
         return
     attempt = draft.status.attempt
     there = {entry.index for entry in observed.pods_of(attempt)}
+    avoided = avoided_nodes(draft.status, config)
     if observed.config_map is None:
         draft.actions.append(Create(manifest=config_map(job)))
     if config.network_policies and observed.network_policy is None:
@@ -76,7 +90,7 @@ def create_missing(
         draft.actions.append(Create(manifest=service(job)))
     if not draft.conditions.holds(ConditionType.SCHEDULED):
         draft.actions.extend(
-            Create(manifest=pod(job, attempt=attempt, index=index, config=config))
+            Create(manifest=pod(job, attempt=attempt, index=index, config=config, avoided=avoided))
             for index in range(job.spec.resources.nodes)
             if index not in there
         )
@@ -98,15 +112,17 @@ def describe(
         _deny(draft, ConditionType.SCHEDULED, refused or unscheduled)
     idle = why_not_running(observed, attempt=attempt, total=total)
     _recognise(draft, observed)
-    began = [entry.started_at for entry in pods if entry.started_at is not None]
+    began = [entry.begun_since for entry in pods if entry.begun_since is not None]
     if began and draft.status.start_time is None:
-        draft.change(start_time=min(began))
+        draft.change(start_time=whole(min(began)))
     if idle is None:
         draft.conditions.set(ConditionType.RUNNING, "True", Reason.ALL_PODS_RUNNING)
     elif not _stays_running(draft, pods):
         _deny(draft, ConditionType.RUNNING, refused or idle)
     tell_progress(draft, job.spec.run_policy, observed, config)
     phase, why = _phase(draft, pods, refused or idle)
+    if phase is Phase.RUNNING:
+        draft.change(pending_since=None)
     why = acceptance.finding or why
     draft.enter(phase, why.reason, why.message)
 

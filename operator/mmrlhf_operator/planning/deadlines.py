@@ -9,7 +9,7 @@ from datetime import datetime
 from mmrlhf_api import JobStatus, RunPolicy
 from mmrlhf_api.constants import ConditionType, FailureReason
 from mmrlhf_operator.config import Deadlines
-from mmrlhf_operator.planning.conditions import find, holds
+from mmrlhf_operator.planning.conditions import find
 from mmrlhf_operator.planning.failures import Failure, blocking_reason, waiting_words
 from mmrlhf_operator.planning.progress import has_reported
 from mmrlhf_operator.state.pods import PodView
@@ -58,15 +58,14 @@ def force_at(pod: PodView, observed: Observed, limits: Deadlines) -> datetime | 
     A kubelet that can be reached finishes the deletion itself, so a pod on its node is left to it:
     deleting by force what still runs would let two attempts overlap.
     """
-    if pod.delete_at is None:
-        return None
-    if pod.node is None:
-        return pod.delete_at
+    gone_by = pod.gone_by
+    if gone_by is None or pod.node is None:
+        return gone_by
     if pod.node in observed.lost_nodes:
-        return after(pod.delete_at, limits.lost_node)
+        return after(gone_by, limits.lost_node)
     if pod.node in observed.known_nodes:
         return None
-    return after(pod.delete_at, limits.unknown_node)
+    return after(gone_by, limits.unknown_node)
 
 
 def nodes_in_question(pods: Iterable[PodView], now: datetime) -> frozenset[str]:
@@ -78,7 +77,7 @@ def nodes_in_question(pods: Iterable[PodView], now: datetime) -> frozenset[str]:
         for pod in pods
         if pod.node is not None
         and not pod.finished
-        and (trouble or (pod.delete_at is not None and pod.delete_at <= now))
+        and (trouble or (pod.gone_by is not None and pod.gone_by <= now))
     )
 
 
@@ -96,38 +95,16 @@ def _active(policy: RunPolicy, status: JobStatus) -> Deadline | None:
 
 
 def _pending(policy: RunPolicy, status: JobStatus) -> Deadline | None:
-    since = pending_since(status)
-    if policy.pending_deadline_seconds is None or since is None:
+    if policy.pending_deadline_seconds is None or status.pending_since is None:
         return None
     return Deadline(
-        due=after(since, policy.pending_deadline_seconds),
+        due=after(status.pending_since, policy.pending_deadline_seconds),
         reason=FailureReason.PENDING_DEADLINE_EXCEEDED,
         message=(
             f"the pods waited longer than runPolicy.pendingDeadlineSeconds"
-            f" ({policy.pending_deadline_seconds} s)"
+            f" ({policy.pending_deadline_seconds} s): {status.message or status.reason}"
         ),
     )
-
-
-def pending_since(status: JobStatus) -> datetime | None:
-    """Return since when the pods of the current attempt wait; None when all run or none is due."""
-    conditions = status.conditions
-    if not holds(conditions, ConditionType.ACCEPTED) or any(
-        holds(conditions, kind)
-        for kind in (ConditionType.RUNNING, ConditionType.RESTARTING, ConditionType.SUSPENDED)
-    ):
-        return None
-    starts = [
-        found.last_transition_time
-        for kind in (
-            ConditionType.ACCEPTED,
-            ConditionType.DEPENDENCIES_READY,
-            ConditionType.RESTARTING,
-            ConditionType.SUSPENDED,
-        )
-        if (found := find(conditions, kind)) is not None
-    ]
-    return max(starts)
 
 
 def _stalled(policy: RunPolicy, status: JobStatus, observed: Observed) -> Deadline | None:
@@ -162,7 +139,7 @@ def _stuck(pod: PodView, limits: Deadlines) -> Deadline | None:
     image = reason is FailureReason.IMAGE_PULL_FAILED
     seconds = limits.image_pull if image else limits.config_error
     return Deadline(
-        due=after(pod.bound_at or pod.created_at, seconds),
+        due=after(pod.bound_since, seconds),
         reason=reason,
         message=f"pod {pod.name} waited {seconds} s: {waiting_words(pod.waiting)}",
     )

@@ -63,6 +63,11 @@ class Draft:
         ready = sum(pod.ready for pod in pods)
         self.change(pods=PodCounts(ready=ready, total=total, summary=f"{ready}/{total}"))
 
+    def wait_from_now(self) -> None:
+        """Say that pods wait, unless they did before."""
+        if self.status.pending_since is None:
+            self.change(pending_since=self.moment)
+
     def end_attempt(self, reason: str, message: str = "") -> None:
         """Say that what held for the attempt's pods does not hold any more."""
         for kind in (

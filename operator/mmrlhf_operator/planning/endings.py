@@ -8,10 +8,12 @@ from mmrlhf_api import ArtifactStatus, Job
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.planning.actions import DeleteJob
+from mmrlhf_operator.kube.timestamps import whole
+from mmrlhf_operator.planning.actions import DeleteJob, DeleteService
 from mmrlhf_operator.planning.deadlines import expiry
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure, action_for
+from mmrlhf_operator.planning.nodes import avoided_nodes, with_fault
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.restarts import backoff, next_restart
 from mmrlhf_operator.state.views import Observed, after
@@ -44,6 +46,7 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     message = f"artifacts are at {run.prefix}"
     draft.conditions.set(ConditionType.SUCCEEDED, "True", Reason.COMPLETED, message)
     draft.enter(Phase.SUCCEEDED, Reason.COMPLETED, message)
+    _release(draft, observed)
     draft.count((), total=job.spec.resources.nodes)
 
 
@@ -66,7 +69,12 @@ def fail(
         _end_in_failure(draft, job, Reason.RESTART_BUDGET_EXHAUSTED, message, observed)
         return
     draft.report(observed.progress, seconds=0)
+    faults = with_fault(status, failure)
     message = f"attempt {status.attempt} failed, {next_one.cost}: {failure.message}"
+    if failure.node in avoided_nodes(status.model_copy(update={"node_faults": faults}), config):
+        message += f"; new pods prefer other nodes than {failure.node}"
+    if faults:
+        draft.change(node_faults=faults)
     draft.change(
         attempt=next_one.attempt,
         restarts=next_one.restarts,
@@ -122,6 +130,7 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
         "None": tuple(entry for entry in observed.pods if entry.ended and not entry.finished),
     }[which]
     remove(draft, doomed, observed, config)
+    _release(draft, observed)
     expires = None if policy is None else expiry(policy, draft.view.status)
     if expires is None:
         return
@@ -129,6 +138,13 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
         draft.actions.append(DeleteJob(uid=draft.view.uid))
     else:
         draft.wake(expires)
+
+
+def _release(draft: Draft, observed: Observed) -> None:
+    """Give up what pods that have all ended do not need: their names count in quotas."""
+    service = observed.service
+    if service is not None and all(pod.finished for pod in observed.pods):
+        draft.actions.append(DeleteService(name=service.name, uid=service.uid))
 
 
 def _end_in_failure(
@@ -144,20 +160,23 @@ def _end_in_failure(
     _close(draft, reason)
     draft.conditions.set(ConditionType.FAILED, "True", reason, message)
     draft.enter(Phase.FAILED, reason, message)
+    _release(draft, observed)
 
 
 def _start_time(draft: Draft, observed: Observed) -> datetime | None:
     """When the first pod ran; None when none did. One may have run since it was last told."""
     pods = observed.pods_of(draft.status.attempt)
-    began = [entry.started_at for entry in pods if entry.started_at is not None]
-    return draft.status.start_time or min(began, default=None)
+    began = [entry.begun_since for entry in pods if entry.begun_since is not None]
+    return draft.status.start_time or (whole(min(began)) if began else None)
 
 
 def _close(draft: Draft, reason: str) -> None:
+    draft.change(pending_since=None)
     for kind in (
         ConditionType.RUNNING,
         ConditionType.PROGRESSING,
         ConditionType.RESTARTING,
+        ConditionType.BLOCKED,
         ConditionType.SUSPENDED,
     ):
         draft.conditions.clear(kind, reason)

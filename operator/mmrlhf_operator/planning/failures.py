@@ -72,6 +72,7 @@ class Failure:
         exit_code: Exit code of the process, where one ended.
         at: When it happened.
         symptom: Whether the process itself blames another one of the job.
+        node: Node on which it happened.
     """
 
     reason: FailureReason
@@ -79,6 +80,7 @@ class Failure:
     exit_code: int | None = None
     at: datetime
     symptom: bool = False
+    node: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,21 +177,21 @@ def _failure_of(pod: PodView, observed: Observed, now: datetime) -> Failure | No
 
 def _taken_away(pod: PodView, observed: Observed, now: datetime) -> Failure | None:
     """What the cluster or someone did to the pod, apart from how its container ended."""
-    at = (pod.end.at if pod.end else None) or now
+    at = pod.ended_since or now
     cause = taken_away(pod)
     if cause is not None:
         reason, told = cause.failure, cause.told
         if pod.disruption is not None:
-            at = pod.disruption.at or at
+            at = pod.disrupted_since or at
     elif pod.node is not None and pod.node in observed.lost_nodes:
         reason, told = FailureReason.NODE_LOST, f"node {pod.node} is gone or unreachable"
-        at = pod.deleted_at or at
-    elif pod.terminating:
+        at = pod.deleted_since or at
+    elif pod.terminating and not pod.ended_first:
         reason, told = FailureReason.POD_DELETED, f"deleted from node {pod.node or '(none)'}"
-        at = pod.deleted_at or at
+        at = pod.deleted_since or at
     else:
         return None
-    return Failure(reason=reason, message=_cut(f"pod {pod.name}: {told}"), at=at)
+    return Failure(reason=reason, message=_cut(f"pod {pod.name}: {told}"), at=at, node=pod.node)
 
 
 def _ended(pod: PodView, now: datetime) -> Failure:
@@ -216,8 +218,9 @@ def _ended(pod: PodView, now: datetime) -> Failure:
         ),
         message=_cut(message),
         exit_code=exit_code,
-        at=end.at or now,
+        at=pod.ended_since or now,
         symptom=word == Ending.PEER_LOST,
+        node=pod.node,
     )
 
 

@@ -24,9 +24,9 @@ _GOOD = frozenset(
         ConditionType.SUCCEEDED,
     }
 )
-_BAD = frozenset({ConditionType.RESTARTING, ConditionType.FAILED})
+_BAD = frozenset({ConditionType.RESTARTING, ConditionType.BLOCKED, ConditionType.FAILED})
 _TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY})
-_IN_THE_WAY = frozenset({Reason.UNSCHEDULABLE, OperatorReason.CREATION_REFUSED})
+_IN_THE_WAY = frozenset({Reason.UNSCHEDULABLE, Reason.PODS_REMAIN, OperatorReason.CREATION_REFUSED})
 """What someone must do something about before the pods of an attempt have nodes."""
 _HARMLESS = frozenset({Reason.RESUMED, Reason.WAITING_FOR_JOB})
 _OF_ATTEMPTS = frozenset(

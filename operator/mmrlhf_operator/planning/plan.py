@@ -45,6 +45,7 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
     if job.ended:
         clean_up(draft, observed, config)
         return draft.plan()
+    _tell_blocked(draft, observed)
     acceptance = accept(job, observed, now=now, config=config)
     if job.cancel:
         _cancel(draft, acceptance, observed)
@@ -59,6 +60,14 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
     else:
         _run(draft, acceptance, acceptance.job, observed, config)
     return draft.plan()
+
+
+def _tell_blocked(draft: Draft, observed: Observed) -> None:
+    blocked = observed.blocked
+    if blocked is None:
+        draft.conditions.clear(ConditionType.BLOCKED, OperatorReason.WRITE_DONE)
+    else:
+        draft.conditions.set(ConditionType.BLOCKED, "True", blocked.reason, blocked.message)
 
 
 def _tell_acceptance(draft: Draft, acceptance: Acceptance) -> None:
@@ -115,6 +124,7 @@ def _suspend(
     if observed.pods_of(status.attempt):
         # What resumes is a new attempt: no process of this one may meet it.
         draft.change(attempt=status.attempt + 1)
+    draft.change(pending_since=None)
     draft.end_attempt(Reason.SUSPENDED_BY_USER)
     draft.conditions.clear(ConditionType.RESTARTING, Reason.SUSPENDED_BY_USER)
     draft.conditions.set(ConditionType.SUSPENDED, "True", Reason.SUSPENDED_BY_USER)
@@ -152,6 +162,8 @@ def _run(
         return
     if not clear_previous_attempt(draft, job, observed, config):
         return
+    if draft.view.status.phase is not Phase.RUNNING:
+        draft.wait_from_now()
     if not give_back(draft, observed, config, total=total):
         create_missing(draft, acceptance, job, observed, config)
     describe(draft, acceptance, job, observed, config)

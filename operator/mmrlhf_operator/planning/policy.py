@@ -68,6 +68,7 @@ def _names(job: Job, policy: Policy) -> Iterator[tuple[str, str, str, Sequence[s
             template.service_account_name,
             policy.service_accounts,
         ),
+        ("spec.nodePool", "node pool", spec.node_pool, policy.node_pools),
         (
             "spec.scheduling.priorityClass",
             "priority class",

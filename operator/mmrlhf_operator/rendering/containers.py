@@ -49,30 +49,28 @@ def main(job: Job, role: Role, *, pool: NodePool, config: OperatorConfig) -> dic
         "env": _environment(job, role, pool=pool, config=config, image=image),
         "resources": {"requests": quantities, "limits": dict(quantities)},
         "ports": [{"name": name, "containerPort": port} for name, port in role.port_map.items()],
-        "volumeMounts": mounts(job, config=config),
+        "volumeMounts": mounts(job, pool=pool, config=config),
         "terminationMessagePath": DEFAULT_TERMINATION_PATH,
         # What torchrun logs last names the process that failed first.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _container_security(),
+        "securityContext": _container_security(pool),
     }
 
 
 def pod_security(config: OperatorConfig) -> dict[str, Any]:
     """Security context of a pod, for the restricted Pod Security Standard."""
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": config.run_as_user,
-        "runAsGroup": config.run_as_user,
-        "fsGroup": config.run_as_user,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    user = config.run_as_user
+    # Without a user of ours, the cluster gives one: OpenShift has a range for each namespace.
+    given = {} if user is None else {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
+    return {"runAsNonRoot": True, **given, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def _container_security() -> dict[str, Any]:
+def _container_security(pool: NodePool) -> dict[str, Any]:
+    kept = {"add": list(pool.capabilities)} if pool.capabilities else {}
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
+        "capabilities": {"drop": ["ALL"], **kept},
     }
 
 

@@ -6,6 +6,7 @@ They meet the restricted Pod Security Standard.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torchx.specs import AppDef, Role, macros
@@ -87,8 +88,22 @@ def master_host(job: Job, *, attempt: int, config: OperatorConfig) -> str:
     )
 
 
-def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manifest:
+def pod(
+    job: Job,
+    *,
+    attempt: int,
+    index: int,
+    config: OperatorConfig,
+    avoided: Sequence[str] = (),
+) -> Manifest:
     """One pod of an attempt.
+
+    Args:
+        job: The job.
+        attempt: The attempt.
+        index: Index of the pod in it.
+        config: The operator's configuration.
+        avoided: Nodes that it had better not be on.
 
     Raises:
         KeyError: The configuration has no such node pool; the planner checks that before.
@@ -130,9 +145,12 @@ def pod(job: Job, *, attempt: int, index: int, config: OperatorConfig) -> Manife
         "priorityClassName": pool.priority_class or job.spec.scheduling.priority_class,
         "runtimeClassName": pool.runtime_class,
         "schedulerName": pool.scheduler,
-        "affinity": _affinity(job, attempt),
+        "affinity": _affinity(job, attempt) | _avoidance(avoided),
     }
     spec |= {key: value for key, value in optional.items() if value}
+    if pool.host_network:
+        # The node's resolver knows no Services.
+        spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
@@ -164,12 +182,12 @@ def _tolerations(job: Job, pool: NodePool, config: OperatorConfig) -> list[Manif
     return [*(entry.model_dump(by_alias=True, exclude_none=True) for entry in theirs), *ours]
 
 
-def _affinity(job: Job, attempt: int) -> Manifest | None:
+def _affinity(job: Job, attempt: int) -> Manifest:
     """Keep the pods of an attempt together, by the node label that the job names."""
     scheduling = job.spec.scheduling
     key = scheduling.topology_required or scheduling.topology_preferred
     if key is None:
-        return None
+        return {}
     selector = {
         LABEL_KIND: job.kind,
         LABEL_JOB: job.metadata.name,
@@ -180,3 +198,23 @@ def _affinity(job: Job, attempt: int) -> Manifest | None:
         return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     weighted = [{"weight": 100, "podAffinityTerm": term}]
     return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": weighted}}
+
+
+def _avoidance(nodes: Sequence[str]) -> Manifest:
+    """Prefer all nodes but some.
+
+    By name, and by the label that has the name nearly everywhere: schedulers up to 1.20 look at
+    labels alone when they rank nodes.
+    """
+    if not nodes:
+        return {}
+    preference = {
+        "matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(nodes)}
+        ],
+        "matchFields": [
+            {"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes
+        ],
+    }
+    weighted = [{"weight": 100, "preference": preference}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": weighted}}

@@ -45,10 +45,17 @@ def volumes(job: Job, *, pool: NodePool, config: OperatorConfig) -> list[dict[st
             "path": PurePosixPath(TOKEN_FILE).name,
         }
         found.append({"name": "token", "projected": {"sources": [{"serviceAccountToken": source}]}})
+    found += [
+        {
+            "name": _claim_name(index),
+            "persistentVolumeClaim": {"claimName": claim.name, "readOnly": claim.read_only},
+        }
+        for index, claim in enumerate(pool.claims)
+    ]
     return found
 
 
-def mounts(job: Job, *, config: OperatorConfig) -> list[dict[str, Any]]:
+def mounts(job: Job, *, pool: NodePool, config: OperatorConfig) -> list[dict[str, Any]]:
     """Mounts of the container that runs the job."""
     found: list[dict[str, Any]] = [
         {"name": "job", "mountPath": _folder(DEFAULT_JOB_PATH), "readOnly": True},
@@ -59,7 +66,21 @@ def mounts(job: Job, *, config: OperatorConfig) -> list[dict[str, Any]]:
         found.append({"name": "ca", "mountPath": _folder(CA_FILE), "readOnly": True})
     if config.progress_url is not None:
         found.append({"name": "token", "mountPath": _folder(TOKEN_FILE), "readOnly": True})
+    for index, claim in enumerate(pool.claims):
+        part = {} if claim.sub_path is None else {"subPath": claim.sub_path}
+        found.append(
+            {
+                "name": _claim_name(index),
+                "mountPath": claim.mount_path,
+                "readOnly": claim.read_only,
+                **part,
+            }
+        )
     return found
+
+
+def _claim_name(index: int) -> str:
+    return f"claim-{index}"
 
 
 def _folder(path: str) -> str:

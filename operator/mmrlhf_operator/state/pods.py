@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX
 from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.containers import Containers, End, Waiting, as_words
+from mmrlhf_operator.state.sightings import Sightings
 
 __all__ = ["Disruption", "PodView"]
+
+_MOST_FINALIZERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class PodView:
         disruption: That the cluster took it away.
         delete_at: When it should be gone, once it is being deleted.
         grace: Seconds it was given for that.
+        finalizers: Who must let go of it first.
+        seen: When the operator first saw what, by its own clock; times above are of others, and
+            stand in where a pod is judged that nobody has watched.
     """
 
     name: str
@@ -70,6 +76,8 @@ class PodView:
     disruption: Disruption | None = None
     delete_at: datetime | None = None
     grace: int = 0
+    finalizers: tuple[str, ...] = ()
+    seen: Sightings | None = field(default=None, compare=False)
 
     @property
     def running(self) -> bool:
@@ -104,9 +112,54 @@ class PodView:
         return self.delete_at is not None
 
     @property
-    def deleted_at(self) -> datetime | None:
-        """When its deletion was asked for."""
+    def bound_since(self) -> datetime:
+        """Since when it has a node; since when it is there, without one."""
+        if self.seen is not None:
+            return self.seen.bound or self.seen.pod
+        return self.bound_at or self.created_at
+
+    @property
+    def begun_since(self) -> datetime | None:
+        """Since when the job's container has begun."""
+        return self.started_at if self.seen is None else self.seen.begun
+
+    @property
+    def ended_since(self) -> datetime | None:
+        """Since when the job in it has ended."""
+        if self.seen is not None:
+            return self.seen.ended
+        return None if self.end is None else self.end.at
+
+    @property
+    def disrupted_since(self) -> datetime | None:
+        """Since when the cluster says that it takes it away."""
+        if self.seen is not None:
+            return self.seen.disrupted
+        return None if self.disruption is None else self.disruption.at
+
+    @property
+    def deleted_since(self) -> datetime | None:
+        """Since when it is being deleted."""
+        if self.seen is not None:
+            return self.seen.deleting
         return None if self.delete_at is None else self.delete_at - timedelta(seconds=self.grace)
+
+    @property
+    def ended_first(self) -> bool:
+        """Whether the job in it had ended before anybody deleted it, as far as that was seen."""
+        seen = self.seen
+        return (
+            seen is not None
+            and seen.ended is not None
+            and seen.deleting is not None
+            and seen.ended < seen.deleting
+        )
+
+    @property
+    def gone_by(self) -> datetime | None:
+        """When it should be gone, once it is being deleted."""
+        since = self.deleted_since
+        return None if since is None else since + timedelta(seconds=self.grace)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> PodView | None:
@@ -149,6 +202,7 @@ class PodView:
             disruption=_disruption(conditions.get("DisruptionTarget")),
             delete_at=parse_time(metadata.get("deletionTimestamp")),
             grace=metadata.get("deletionGracePeriodSeconds") or 0,
+            finalizers=tuple(metadata.get("finalizers") or ())[:_MOST_FINALIZERS],
         )
 
 

@@ -17,7 +17,7 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.state.store import Key
-from mmrlhf_operator.state.watches import CHILDREN, SELECTOR
+from mmrlhf_operator.state.watches import CHILDREN
 
 __all__ = ["Sweep"]
 
@@ -68,7 +68,8 @@ class Sweep:
     async def _missing(
         self, plural: str, namespace: str, held: Mapping[str, Key]
     ) -> Mapping[str, Key]:
-        query = {"labelSelector": SELECTOR} if plural in CHILDREN else {}
+        child = CHILDREN.get(plural)
+        query = {} if child is None else {"labelSelector": child.selector}
         try:
             there = await self._api.uids(
                 f"{_ROOTS[plural]}/namespaces/{namespace}/{plural}", **query

@@ -20,6 +20,7 @@ from mmrlhf_api.sizes import size_problem
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.bodies import TOO_LARGE, pack_text, unpack_text, without_notes
+from mmrlhf_operator.state.metadata import without_misfits
 from mmrlhf_operator.state.pods import PodView
 
 __all__ = [
@@ -138,7 +139,7 @@ def _parse(
 ) -> tuple[Job | None, str | None]:
     if TOO_LARGE in body:
         return None, f"spec: {size_problem(body[TOO_LARGE])}"
-    metadata = without_notes(body)["metadata"]
+    metadata = without_misfits(without_notes(body)["metadata"])
     document = {"apiVersion": body.get("apiVersion"), "kind": kind.name, "metadata": metadata}
     document["spec"] = body.get("spec", {})
     try:
@@ -291,6 +292,7 @@ class Observed:
         dependency: The job that it names, None when there is none of that name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
+        blocked: Which request for the job fails again and again, and the server's words.
         retry_at: When what the API server refused is to be tried again; None when at once.
         progress: Latest progress that arrived.
         listening_since: Since when progress can arrive; None when it cannot.
@@ -308,6 +310,7 @@ class Observed:
     dependency: DependencyView | None = None
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()
+    blocked: Finding | None = None
     retry_at: datetime | None = None
     progress: ProgressReport | None = None
     listening_since: datetime | None = None

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import kopf
@@ -18,14 +19,16 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
+from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.session import connect
+from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 
-__all__ = ["CHILDREN", "NETWORK_POLICIES", "SELECTOR", "Child", "IndexStore", "Pump"]
+__all__ = ["CHILDREN", "NETWORK_POLICIES", "Child", "IndexStore", "Pump"]
 
 _LOG = logging.getLogger(__name__)
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
@@ -38,10 +41,12 @@ class Child:
     Attributes:
         view: What is kept of one.
         group: Its API group; empty for the core.
+        selector: Labels by which the API server finds them.
     """
 
     view: type[PodView | ServiceView | ConfigMapView]
     group: str = ""
+    selector: str = SELECTOR
 
     @property
     def root(self) -> str:
@@ -51,7 +56,8 @@ class Child:
 
 NETWORK_POLICIES = "networkpolicies"
 CHILDREN: Mapping[str, Child] = {
-    "pods": Child(view=PodView),
+    # Policies write well-known labels onto pods; those of our own group nobody else knows.
+    "pods": Child(view=PodView, selector=LABEL_JOB),
     "services": Child(view=ServiceView),
     "configmaps": Child(view=ConfigMapView),
     NETWORK_POLICIES: Child(view=NetworkPolicyView, group="networking.k8s.io"),
@@ -88,6 +94,10 @@ class IndexStore:
     def dependents(self, key: Key) -> Iterable[Key]:
         """See `Store`."""
         return self._all(_DEPENDENTS, key)
+
+    def pod(self, key: Key, uid: str) -> PodView | None:
+        """A pod as it was last seen."""
+        return next((pod for pod in self._all("pods", key) if pod.uid == uid), None)
 
     def pods(self, key: Key, uid: str) -> tuple[PodView, ...]:
         """See `Store`."""
@@ -131,6 +141,7 @@ class Pump:
         enqueue: Called with the key of a job that something happened to.
         namespaces: Namespaces to watch; none means all.
         seconds: After which a watch is made anew.
+        clock: Tells the time; by default one that never jumps.
         without: Plurals of `CHILDREN` that are not watched.
     """
 
@@ -141,10 +152,12 @@ class Pump:
         enqueue: Callable[[Key], None],
         namespaces: tuple[str, ...] = (),
         seconds: int,
+        clock: Callable[[], datetime] | None = None,
         without: Collection[str] = (),
     ) -> None:
         self.store = IndexStore()
         self._seconds = seconds
+        self._clock = clock or SteadyClock()
         self._configuration = configuration
         self._enqueue = enqueue
         self._namespaces = namespaces
@@ -206,7 +219,11 @@ class Pump:
         @kopf.index(*place, plural, id=plural, registry=registry)
         async def index(body: Mapping[str, Any], **_: object) -> dict[Key, Any] | None:
             key, read = _job_of(body), child.view.read(body)
-            return None if key is None or read is None else {key: read}
+            if key is None or read is None:
+                return None
+            if isinstance(read, PodView):
+                read = see(read, self.store.pod(key, read.uid), self._clock())
+            return {key: read}
 
         @kopf.on.event(*place, plural, id=f"{plural}-event", registry=registry)
         async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
@@ -252,6 +269,6 @@ def _settings(seconds: int) -> kopf.OperatorSettings:
     # an object is not held for seconds in case another one follows.
     settings.watching.chunk_size = _PAGE
     settings.queueing.idle_timeout = _IDLE_SECONDS
-    for plural in CHILDREN:
-        settings.watching.label_selectors[plural] = SELECTOR
+    for plural, child in CHILDREN.items():
+        settings.watching.label_selectors[plural] = child.selector
     return settings

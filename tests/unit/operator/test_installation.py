@@ -135,7 +135,7 @@ def test_the_operator_reads_its_configuration(folder: str, tmp_path: Path) -> No
     config = load_config(path, environ=environ)
     assert config.images["MMDPOJob"] == "mmrlhf/train:1.2.3"
     assert config.node_pools["h800"].resources == {"rdma/hca": "1"}
-    assert config.health_address == "0.0.0.0:8080"
+    assert config.health_address == ":8080"
     assert (config.progress_url is not None) == (folder == "cluster")
     assert config.namespaces == (() if folder == "cluster" else ("a-namespace",))
 

@@ -621,6 +621,27 @@ def test_clean_pod_policy(policy: str, left: int) -> None:
     assert len(there.pods) == left
 
 
+def test_the_service_goes_once_no_pod_of_a_job_that_has_ended_runs() -> None:
+    there = running()
+    there.finish("demo-0-0")
+    there.settle()
+    kept = [there.service is not None]
+    there.finish("demo-0-1")
+    there.reconcile()
+    assert [*kept, there.service is not None] == [True, False]
+    assert there.config_map is not None
+
+
+def test_pods_that_stop_may_still_speak_to_each_other() -> None:
+    there = running()
+    there.edit(runPolicy__cancel=True)
+    there.settle()
+    left = [there.service is not None]
+    there.vanish()
+    there.settle()
+    assert [*left, there.service is not None] == [True, False]
+
+
 def test_cancel_ends_a_job_for_good() -> None:
     there = running(runPolicy={"ttlSecondsAfterFinished": 60})
     there.tick(60)

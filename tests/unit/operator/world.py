@@ -11,13 +11,21 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.base import wire_dict
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.timestamps import format_time
-from mmrlhf_operator.planning.actions import Check, Create, DeleteJob, DeletePod, Plan
+from mmrlhf_operator.planning.actions import (
+    Check,
+    Create,
+    DeleteJob,
+    DeletePod,
+    DeleteService,
+    Plan,
+)
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import patience
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.views import (
     CheckResult,
     ConfigMapView,
@@ -69,6 +77,7 @@ class World:
     lost_nodes: set[str] = field(default_factory=set)
     quota: int | None = None
     conflicts: tuple[Finding, ...] = ()
+    blocked: Finding | None = None
     retry_at: datetime | None = None
     refusals: int = 0
     deleted: bool = False
@@ -76,6 +85,7 @@ class World:
     news: list[tuple[str, str]] = field(default_factory=list)
     made: dict[str, str] = field(default_factory=dict)
     perhaps_made: set[str] = field(default_factory=set)
+    views: dict[str, PodView] = field(default_factory=dict)
     _uid: int = 0
 
     @property
@@ -94,9 +104,8 @@ class World:
     @property
     def observed(self) -> Observed:
         nodes = {p["spec"]["nodeName"] for p in self.pods.values() if "nodeName" in p["spec"]}
-        views = (PodView.read(pod) for pod in self.pods.values())
         return Observed(
-            pods=tuple(view for view in views if view is not None),
+            pods=self.look(),
             service=None if self.service is None else ServiceView.read(self.service),
             config_map=None if self.config_map is None else ConfigMapView.read(self.config_map),
             network_policy=(
@@ -105,6 +114,7 @@ class World:
             dependency=None if self.reward_job is None else DependencyView.read(self.reward_job),
             check=self.check,
             conflicts=self.conflicts,
+            blocked=self.blocked,
             retry_at=self.retry_at,
             progress=self.progress,
             listening_since=self.listening_since,
@@ -113,6 +123,13 @@ class World:
             made=self.made,
             perhaps_made=frozenset(self.perhaps_made),
         )
+
+    def look(self) -> tuple[PodView, ...]:
+        """The pods as a watch sees them, at once."""
+        found = [view for pod in self.pods.values() if (view := PodView.read(pod)) is not None]
+        seen = [see(view, self.views.get(view.uid), self.now) for view in found]
+        self.views = {view.uid: view for view in seen}
+        return tuple(seen)
 
     def plan(self) -> Plan:
         return plan(self.job, self.observed, now=self.now, config=self.config)
@@ -176,6 +193,7 @@ class World:
         raise AssertionError(f"does not settle: {self.history[-2:]}")
 
     def tick(self, seconds: float) -> None:
+        self.look()
         self.now += timedelta(seconds=seconds)
 
     def edit(self, **spec: Any) -> None:
@@ -298,14 +316,18 @@ class World:
             pod = self.pods.get(step.name)
             if pod is None or pod["metadata"]["uid"] != step.uid:
                 return
-            if step.force or "nodeName" not in pod["spec"] or self._is_done(pod):
+            gone = step.force or "nodeName" not in pod["spec"] or self._is_done(pod)
+            if gone and not pod["metadata"].get("finalizers"):
                 del self.pods[step.name]
             elif "deletionTimestamp" not in pod["metadata"]:
-                grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
+                grace = 0 if gone else pod["spec"].get("terminationGracePeriodSeconds", 30)
                 pod["metadata"]["deletionTimestamp"] = format_time(
                     self.now + timedelta(seconds=grace)
                 )
                 pod["metadata"]["deletionGracePeriodSeconds"] = grace
+        elif isinstance(step, DeleteService):
+            if self.service is not None and self.service["metadata"]["uid"] == step.uid:
+                self.service = None
         elif isinstance(step, DeleteJob):
             self.deleted = True
         elif isinstance(step, Check):
