@@ -198,6 +198,8 @@ class Reason(StrEnum):
     """All pods have nodes."""
     ALL_PODS_RUNNING = "AllPodsRunning"
     """All pods run."""
+    SOME_RANKS_REMAIN = "SomeRanksRemain"
+    """Some pods have ended well and others run on; the message says which, and for how long."""
     STEPS_ADVANCE = "StepsAdvance"
     """Steps finish."""
     FIRST_STEP_AHEAD = "FirstStepAhead"

@@ -62,6 +62,8 @@ class Deadlines(ApiModel):
     ended, before they are deleted by force."""
     unknown_node: Seconds = 600
     """For a pod that should have ended on a node whose state the operator may not read."""
+    last_ranks: Seconds = 1800
+    """For the last pods to end once another one has ended well, without any progress."""
     rendezvous: Seconds = 7200
     """For node 0 to listen, from the moment another pod of the job starts."""
     reconcile: Duration = 120.0

@@ -17,6 +17,7 @@ from mmrlhf_jobs.process.ending import end
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.process.peers import PeerLost, is_peer_loss
+from mmrlhf_jobs.process.stacks import dump_stacks_when_stopped
 from mmrlhf_jobs.reporting.progress import progress_from_environment
 
 __all__ = ["run_in_gang"]
@@ -33,6 +34,7 @@ def run_in_gang(work: Callable[[TrainingContext], None], *, log: TextIO | None =
     logging.disable_progress_bar()
     interruption = Interruption()
     interruption.listen()
+    dump_stacks_when_stopped()
     runtime = Runtime.from_environment()
     _say(f"rank {runtime.rank} of {runtime.world_size} begins on {runtime.device}", log)
     with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:

@@ -32,7 +32,7 @@ from mmrlhf_operator.planning.actions import (
 )
 from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
-from mmrlhf_operator.planning.plan import TERMINAL, plan
+from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.bodies import trim
@@ -42,6 +42,7 @@ from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import (
+    TERMINAL,
     DependencyView,
     Finding,
     JobView,
@@ -152,6 +153,7 @@ class Reconciler:
         written = await effects.write_status(self._api, job, made.status)
         if written is None:
             return job
+        memory.troubles.begin_anew()
         before, now = job.status, made.status
         if (before.phase, before.reason) != (now.phase, now.reason):
             _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
@@ -333,7 +335,9 @@ class Reconciler:
         for pod in pods:
             if pod.phase != "Pending" or pod.unscheduled is not None or pod.terminating:
                 continue
-            if (now - pod.bound_since).total_seconds() < _STUCK_SECONDS:
+            # Whoever's clock says so: a look too many does no harm.
+            since = min(pod.bound_since, pod.bound_at or pod.created_at)
+            if (now - since).total_seconds() < _STUCK_SECONDS:
                 continue
             if pod.waiting is not None and pod.waiting.reason != "ContainerCreating":
                 continue

@@ -55,6 +55,10 @@ class Troubles:
         self.failures.clear()
         self.finding = None
 
+    def begin_anew(self) -> None:
+        """Count anew, as the job has gone on; what was told stays until all that is due is done."""
+        self.failures.clear()
+
     def _count(self, request: str, words: str, *, most: int) -> None:
         self.failures[request] = self.failures.get(request, 0) + 1
         if self.failures[request] >= most:

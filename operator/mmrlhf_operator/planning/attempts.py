@@ -24,6 +24,7 @@ from mmrlhf_operator.state.views import Finding, Observed, after
 __all__ = ["clear_previous_attempt", "create_missing", "describe"]
 
 _RETRY_SECONDS = 30.0
+_MOST_NAMED = 8
 
 
 def clear_previous_attempt(
@@ -120,7 +121,7 @@ def describe(
     elif not _stays_running(draft, pods):
         _deny(draft, ConditionType.RUNNING, refused or idle)
     tell_progress(draft, job.spec.run_policy, observed, config)
-    phase, why = _phase(draft, pods, refused or idle)
+    phase, why = _phase(draft, pods, refused or idle, config)
     if phase is Phase.RUNNING:
         draft.change(pending_since=None)
     why = acceptance.finding or why
@@ -151,12 +152,29 @@ def _deny(draft: Draft, kind: ConditionType, finding: Finding) -> None:
     draft.conditions.set(kind, "False", finding.reason, finding.message)
 
 
-def _phase(draft: Draft, pods: tuple[PodView, ...], idle: Finding | None) -> tuple[Phase, Finding]:
+def _phase(
+    draft: Draft, pods: tuple[PodView, ...], idle: Finding | None, config: OperatorConfig
+) -> tuple[Phase, Finding]:
     if draft.conditions.holds(ConditionType.RUNNING):
-        return Phase.RUNNING, Finding(reason=Reason.ALL_PODS_RUNNING, message="")
+        return Phase.RUNNING, _ranks_left(pods, config)
     assert idle is not None  # otherwise all run
     if draft.view.status.phase is Phase.RUNNING and any(p.failed for p in pods):
         return Phase.RUNNING, idle  # until the failure is judged
     if any(entry.running for entry in pods):
         return Phase.STARTING, idle
     return Phase.PENDING, idle
+
+
+def _ranks_left(pods: tuple[PodView, ...], config: OperatorConfig) -> Finding:
+    """That all run; or that some have ended well, which others may wait for in vain."""
+    done = [entry.name for entry in pods if entry.succeeded]
+    left = [entry.name for entry in pods if not entry.ended]
+    if not done or not left:
+        return Finding(reason=Reason.ALL_PODS_RUNNING, message="")
+    return Finding(
+        reason=Reason.SOME_RANKS_REMAIN,
+        message=(
+            f"{len(done)} of {len(pods)} pods have ended well, and {', '.join(left[:_MOST_NAMED])}"
+            f" run on; where nothing advances for {config.deadlines.last_ranks} s, they hang"
+        ),
+    )

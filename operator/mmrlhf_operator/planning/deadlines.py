@@ -39,6 +39,7 @@ def next_deadline(
         _active(policy, status),
         _pending(policy, status),
         _stalled(policy, status, observed),
+        _last_ranks(status, observed, limits),
         *(_stuck(pod, limits) for pod in observed.pods_of(status.attempt)),
     ]
     found = [candidate for candidate in candidates if candidate is not None]
@@ -128,6 +129,26 @@ def _stalled(policy: RunPolicy, status: JobStatus, observed: Observed) -> Deadli
         message=(
             f"no step finished within runPolicy.stallTimeoutSeconds"
             f" ({policy.stall_timeout_seconds} s)"
+        ),
+    )
+
+
+def _last_ranks(status: JobStatus, observed: Observed, limits: Deadlines) -> Deadline | None:
+    """The last pods hang, mostly in a collective that one which has ended never joins."""
+    pods = observed.pods_of(status.attempt)
+    ends = [pod.ended_since for pod in pods if pod.succeeded and pod.ended_since is not None]
+    left = [pod.name for pod in pods if pod.running]
+    if not ends or not left:
+        return None
+    signs = [min(ends)]
+    if observed.progress is not None and observed.progress.attempt == status.attempt:
+        signs.append(observed.progress.advanced_at)
+    return Deadline(
+        due=after(max(signs), limits.last_ranks),
+        reason=FailureReason.STALLED,
+        message=(
+            f"{', '.join(left)} run on {limits.last_ranks} s after other pods have ended well, and"
+            " nothing advances; their logs have the stacks of what hangs"
         ),
     )
 

@@ -39,6 +39,7 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     draft.change(
         artifacts=ArtifactStatus(uri=run.prefix, manifest=run.manifest),
         completion_time=draft.moment,
+        node_faults=None,  # nobody asks any more where it went ill
         metrics=_metrics(observed, status.attempt) or status.metrics,
         start_time=_start_time(draft, observed),
     )

@@ -100,6 +100,21 @@ def test_a_node_that_failed_often_is_avoided_by_the_next_pods() -> None:
         ]
 
 
+def test_a_job_that_has_succeeded_accuses_no_node() -> None:
+    there = running(runPolicy={"backoffSeconds": 0})
+    there.finish("demo-0-0", exit_code=137)
+    there.finish("demo-0-1", exit_code=137)
+    there.settle()
+    assert there.status["nodeFaults"] == [{"name": "node-demo-0-0", "count": 1}]
+    there.run()
+    there.settle()
+    for name in there.pods:
+        there.finish(name)
+    there.settle()
+    assert there.status["phase"] == "Succeeded"
+    assert "nodeFaults" not in there.status
+
+
 def test_preemption_and_deletion_are_no_fault_of_a_node() -> None:
     there = running(runPolicy={"backoffSeconds": 0})
     there.disrupt("demo-0-0", "PreemptionByScheduler")

@@ -561,6 +561,25 @@ def test_what_was_heard_of_one_attempt_says_nothing_of_the_next() -> None:
     assert (there.status["phase"], there.status["attempt"]) == ("Running", 1)
 
 
+def test_ranks_that_run_on_after_others_ended_well_are_told_at_once_and_have_a_deadline() -> None:
+    there = running(runPolicy={"backoffSeconds": 0})
+    there.finish("demo-0-1")
+    there.settle()
+    assert (there.status["phase"], there.status["reason"]) == ("Running", "SomeRanksRemain")
+    assert "demo-0-0" in there.status["message"]
+    there.tick(CONFIG.deadlines.last_ranks - 1)
+    at = there.now
+    there.progress = ProgressReport(attempt=0, at=at, advanced_at=at, stage="publish")
+    there.settle()
+    there.tick(2)
+    there.settle()
+    assert there.status["phase"] == "Running"  # it advances
+    there.tick(CONFIG.deadlines.last_ranks)
+    there.settle()
+    assert (there.status["phase"], there.status["reason"]) == ("Restarting", "Stalled")
+    assert "demo-0-0 run on" in there.status["message"]
+
+
 def test_progress_is_written_now_and_then() -> None:
     there = running()
     for second in range(40):

@@ -40,6 +40,17 @@ def test_what_fails_twice_is_told_until_it_is_done() -> None:
     assert told(troubles) is None
 
 
+def test_what_failed_once_before_and_once_after_the_job_went_on_is_not_told() -> None:
+    troubles = Troubles()
+    fail(troubles, refusal())
+    troubles.begin_anew()
+    fail(troubles, refusal())
+    assert told(troubles) is None
+    fail(troubles, refusal())
+    troubles.begin_anew()
+    assert told(troubles) is not None
+
+
 def test_a_job_that_changed_meanwhile_is_no_trouble() -> None:
     troubles = Troubles()
     for _ in range(9):
