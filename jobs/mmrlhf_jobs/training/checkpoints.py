@@ -28,6 +28,9 @@ __all__ = ["CheckpointState", "Checkpoints", "RunInputs", "misfit"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
+_DIVISIBLE = ("torch", "deepspeed-1", "deepspeed-2")
+"""Engines whose checkpoints any number of processes can go on from. Of plain torch rank 0 writes
+everything."""
 
 
 @dataclass(frozen=True)
@@ -251,10 +254,11 @@ class Checkpoints:
     def _fetch_parts(self, key: str, parts: Sequence[str]) -> str:
         """Fetch the parts that this process reads into the scratch folder; say what is wrong.
 
-        DeepSpeed reads the part of rank 0 everywhere.
+        DeepSpeed reads the part of rank 0 everywhere, and where the number of processes has changed
+        those that hold what is this process's now.
         """
         local = self._fresh_scratch()
-        for rank in sorted({0, min(self._runtime.rank, len(parts) - 1)}):
+        for rank in sorted({0, *_overlaps(self._runtime, len(parts))}):
             part = local / f"rank-{rank}"
             try:
                 self._store.fetch(f"{self._prefix}/{key}/rank-{rank}", part, digest=parts[rank])
@@ -324,13 +328,24 @@ def misfit(state: CheckpointState, *, name: str, inputs: RunInputs, world_size: 
     """
     if changed := state.inputs.differences(inputs):
         return f"was made from another {' and '.join(changed)}"
-    # Of plain torch rank 0 writes everything, whatever the number of processes.
-    if state.engine != name or (state.world_size != world_size and name != "torch"):
+    if state.engine != name or (state.world_size != world_size and name not in _DIVISIBLE):
         return (
             f"was made by {state.world_size} process(es) with engine {state.engine}, this run has "
             f"{world_size} with {name}"
         )
     return None
+
+
+def _overlaps(runtime: Runtime, before: int) -> range:
+    """Parts that hold the share of a process, where other processes held equal shares before.
+
+    Shares are of one length but for a few zeros, so a part more on each side may be touched.
+    """
+    if runtime.world_size == before:
+        return range(runtime.rank, runtime.rank + 1)
+    first = runtime.rank * before // runtime.world_size - 1
+    last = -(-(runtime.rank + 1) * before // runtime.world_size)
+    return range(max(first, 0), min(last, before - 1) + 1)
 
 
 def _merge(source: Path, target: Path) -> None:

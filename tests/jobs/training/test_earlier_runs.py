@@ -93,6 +93,15 @@ def test_what_is_not_used_is_told(job: Job, inputs: RunInputs, world_size: int, 
     assert job.files() == before
 
 
+@pytest.mark.parametrize("engine", ["torch", "deepspeed-1", "deepspeed-2", "deepspeed-3"])
+def test_engines_that_split_no_weights_go_on_with_other_processes(engine: str) -> None:
+    state = CheckpointState(4, 2, engine, INPUTS)
+    assert misfit(state, name=engine, inputs=INPUTS, world_size=2) is None
+    told = misfit(state, name=engine, inputs=INPUTS, world_size=4)
+    assert (told is None) == (engine != "deepspeed-3")
+    assert misfit(state, name="other", inputs=INPUTS, world_size=2) is not None
+
+
 def test_a_damaged_one_is_told_and_left_alone(job: Job) -> None:
     shutil.rmtree(job.folder / "store/team/job/before/checkpoints/step-00000004/rank-0")
     before = job.files()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from tests.jobs.training.world import World
 from tests.jobs.warm import AT_IMPORT, Program
 
@@ -139,6 +141,38 @@ def test_cached_values_belong_to_a_precision(stepped: World) -> None:
     }
 
 
+def test_scores_belong_to_a_precision_as_well(stepped: World) -> None:
+    folder = stepped.results(f"reward-float32-{ALONE}") / "model"
+    wide, narrow = (
+        CritiqueRewardModel.from_pretrained(folder, dtype=dtype).identity()
+        for dtype in ("float32", "bfloat16")
+    )
+    assert wide.precision == "float32, attention sdpa"
+    assert narrow == replace(wide, precision="bfloat16, attention sdpa")
+
+
+def test_a_reference_of_another_precision_is_refused_where_it_is_named(
+    stepped: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "reference.parquet"
+    shifted(of_precision(stepped, "float32, attention sdpa, engine none"), path, 0.0)
+    job = first_step(stepped, "mmdpo", "named", "bfloat16", reference__logProbsUri=str(path))
+    assert main(["mmdpo", "--job", str(stepped.write_job(job))]) == 2
+    error = capsys.readouterr().err
+    assert "precision is 'float32, attention sdpa, engine none'" in error
+    assert "needs 'bfloat16, attention sdpa, engine none'" in error
+
+
+def of_precision(world: World, precision: str) -> Path:
+    """The cached reference that was made in a precision."""
+    (found,) = [
+        path
+        for path in (world.folder / "artifacts/cache/reference").rglob("*.parquet")
+        if precision in pq.read_schema(path).metadata[b"mmrlhf.sidecar"].decode()
+    ]
+    return found
+
+
 def shifted(source: Path, target: Path, shift: float) -> None:
     """A copy of a side-car with every second value moved, and the same identity."""
     table = pq.read_table(source)
@@ -151,10 +185,8 @@ def shifted(source: Path, target: Path, shift: float) -> None:
 def test_a_reference_of_other_numbers_ends_the_run(
     stepped: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], shift: float, code: int
 ) -> None:
-    for place in (stepped.folder / "artifacts/cache/reference").rglob("*.parquet"):
-        metadata = pq.read_schema(place).metadata[b"mmrlhf.sidecar"]
-        if b"float32, attention sdpa, engine none" in metadata:
-            shifted(place, tmp_path / "reference.parquet", shift)
+    whole = of_precision(stepped, "float32, attention sdpa, engine none")
+    shifted(whole, tmp_path / "reference.parquet", shift)
     job = first_step(
         stepped,
         "mmdpo",

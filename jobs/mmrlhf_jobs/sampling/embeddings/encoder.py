@@ -31,6 +31,12 @@ _BLOCK_ROWS: Final = {"cpu": 8, "cuda": 64}
 """Pictures of one forward pass, by kind of device: always as many, so that every pass takes the
 same kernels."""
 
+_UNLOADABLE: Final = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(RuntimeError, ImportError, SafetensorError),
+)
+"""What transformers raises over a folder that holds no whole model."""
+
 _OF_TEXT: Final = ("text_model.", "text_projection.", "logit_")
 """Weights that no vector of a picture depends on; a folder may lack them."""
 
@@ -91,7 +97,7 @@ class Encoder:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, with their names
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except _UNLOADABLE as error:
             raise loading_error(
                 folder, error, f"{folder}: no model that can be loaded: {error}"
             ) from error

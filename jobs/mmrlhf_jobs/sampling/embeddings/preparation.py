@@ -76,7 +76,7 @@ def load_preparation(folder: Path) -> tuple[Preparation, Scaling, tuple[int, ...
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise loading_error(
             folder, error, f"{folder}: its image processor cannot be loaded: {error}"
         ) from error

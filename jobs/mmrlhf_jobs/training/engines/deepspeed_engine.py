@@ -205,11 +205,20 @@ class DeepSpeedEngine(Generic[Out]):
         )
 
     def load(self, folder: Path) -> None:
-        """Read back what `save` wrote, by as many processes as wrote it.
+        """Read back what `save` wrote; in stages 1 and 2 by another number of processes too.
 
         Raises:
             TrainingError: DeepSpeed could not load the checkpoint.
         """
+        if self._zero_stage < 3:
+            from mmrlhf_jobs.training.engines.deepspeed_shares import divide_anew
+
+            divide_anew(
+                folder / _TAG,
+                rank=self._runtime.rank,
+                world_size=self._runtime.world_size,
+                sizes=[own.numel() for own in self._optimizer.single_partition_of_fp32_groups],
+            )
         loaded, _ = self._engine.load_checkpoint(
             str(folder), tag=_TAG, load_module_strict=False, load_lr_scheduler_states=False
         )
