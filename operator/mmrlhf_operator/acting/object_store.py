@@ -57,8 +57,13 @@ class Store:
     def __init__(self, client: Any) -> None:  # noqa: ANN401 - botocore makes its classes at run time
         self._client = client
 
-    def holds(self, uri: str) -> bool:
+    def holds(self, uri: str, *, within: str = "") -> bool:
         """Whether there is a bucket, an object, or anything below a prefix.
+
+        Args:
+            uri: Of either.
+            within: Prefix in the bucket that is the job's. Keys may be for it alone, and are then
+                denied the bucket as a whole.
 
         Raises:
             LookUpError: That cannot be found out.
@@ -71,7 +76,7 @@ class Store:
 
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
-            return self._has_object(bucket, key) or self._has_below(bucket, key)
+            return self._has_object(bucket, key, within) or self._has_below(bucket, key)
         except ClientError as error:
             if _status(error) in _MISSING:
                 return False
@@ -88,11 +93,16 @@ class Store:
         except Exception as error:  # whatever a stranger's answer does to its reader
             raise LookUpError(Outcome.ODD) from error
 
-    def _has_object(self, bucket: str, key: str) -> bool:
+    def _has_object(self, bucket: str, key: str, within: str) -> bool:
         from botocore.exceptions import ClientError
 
         if not key:
-            self._client.head_bucket(Bucket=bucket)
+            try:
+                self._client.head_bucket(Bucket=bucket)
+            except ClientError as error:
+                if _status(error) not in _DENIED or not within:
+                    raise
+                self._client.list_objects_v2(Bucket=bucket, Prefix=within, MaxKeys=1)
             return True
         try:
             self._client.head_object(Bucket=bucket, Key=key)

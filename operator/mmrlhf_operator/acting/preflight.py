@@ -45,12 +45,14 @@ class Location:
         uri: Where it is.
         reason: What is said when it is missing.
         child: Name below it that must be there too.
+        within: Of a bucket: the prefix in it that is the job's.
     """
 
     field: str
     uri: str
     reason: OperatorReason
     child: str | None = None
+    within: str = ""
 
 
 class Preflight:
@@ -142,7 +144,14 @@ class Preflight:
 
         def look() -> Finding | None:
             tls = functools.cache(lambda: trusting(authority))
-            return _look(_name(job), store, credentials, self._http(tls=tls), wanted)
+            return _look(
+                _name(job),
+                store,
+                credentials,
+                self._http(tls=tls),
+                wanted,
+                judges=not _has_means_of_its_own(job),
+            )
 
         try:
             return await self._looking.run_thread(
@@ -164,11 +173,12 @@ def _secrets(job: Job) -> dict[str, NamedSecret]:
 
 def locations(job: Job) -> list[Location]:
     """Return what must be on the object store; paths in the pods are not ours to see."""
-    bucket = job.spec.artifacts.uri.removeprefix("s3://").split("/", 1)[0]
+    bucket, _, prefix = job.spec.artifacts.uri.removeprefix("s3://").partition("/")
     found = [
         Location(
             field="spec.artifacts.uri",
             uri=f"s3://{bucket}" if job.spec.artifacts.uri.startswith("s3://") else "/",
+            within=f"{prefix.strip('/')}/" if prefix.strip("/") else "",
             reason=OperatorReason.BUCKET_MISSING,
         )
     ]
@@ -190,6 +200,8 @@ def _look(
     credentials: Mapping[str, str],
     http: BoundedHttp,
     wanted: list[Location],
+    *,
+    judges: bool,
 ) -> Finding | None:
     field = "spec.artifacts"
     try:
@@ -198,13 +210,14 @@ def _look(
                 uri = location.uri.rstrip("/")
                 field = f"{location.field}: {uri}"
                 try:
-                    if not store.holds(uri):
+                    if not store.holds(uri, within=location.within):
                         return _missing(location, f"there is no {uri}")
                     if location.child is not None and not store.holds(f"{uri}/{location.child}"):
                         return _missing(location, f"{uri} has no {location.child}")
                 except LookUpError as error:
-                    # Without keys of its own, the job may have a role that the operator has not.
-                    if error.outcome is not Outcome.DENIED or credentials:
+                    # Without keys of its own, or with others beside, the job may have means that
+                    # the operator has not.
+                    if error.outcome is not Outcome.DENIED or (credentials and judges):
                         raise
     except LookUpError as error:
         _LOG.info("%s: %s: %s %s", name, field, error.outcome.name, error.code or "")
@@ -221,6 +234,11 @@ def _unseen(error: LookUpError, settings: ArtifactStore, field: str) -> Finding:
         reason=OperatorReason.POLICY_REFUSED if forbidden else OperatorReason.STORAGE_UNREACHABLE,
         message=f"spec.artifacts: {settings.endpoint or 'S3'}: {words}",
     )
+
+
+def _has_means_of_its_own(job: Job) -> bool:
+    """Whether the environment of the pods says who they are to the store, whatever the Secret."""
+    return any(variable.name.startswith("AWS_") for variable in job.spec.pod_template.env)
 
 
 def _missing(location: Location, what: str) -> Finding:

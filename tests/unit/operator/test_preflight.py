@@ -330,6 +330,32 @@ async def test_secrets_that_may_not_be_read_are_left_to_the_job() -> None:
         await preflight(Secrets(refuses=500)).check(a_job(server.endpoint))
 
 
+def by_prefix(connection: Connection) -> None:
+    """A store whose keys are for one prefix of a bucket alone."""
+    method, target = connection.head.split(" ")[:2]
+    if method == "GET" and "prefix=runs%2F" in target:
+        answering("200 OK", b"<ListBucketResult></ListBucketResult>")(connection)
+    elif method == "HEAD" and target.count("/") > 1:
+        answering("200 OK")(connection)
+    else:
+        answering("403 Forbidden")(connection)
+
+
+async def test_keys_that_are_for_a_prefix_are_as_good() -> None:
+    finding, server = await look(by_prefix)
+    assert finding is None
+    assert server.lines[:1] == ["HEAD /bucket"]
+    assert "prefix=runs%2F" in server.lines[1]
+
+
+async def test_what_is_denied_to_keys_beside_which_a_job_has_others_is_left_to_the_job() -> None:
+    with serving(answering("403 Forbidden")) as server:
+        for name in ("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+            env = [{"name": name, "value": "team"}]
+            job = a_job(server.endpoint, podTemplate={"env": env})
+            assert await preflight().check(job) is None
+
+
 async def test_what_is_denied_to_a_job_without_keys_is_left_to_the_job() -> None:
     """It may have the role of a cloud, which the operator has not."""
     with serving(answering("403 Forbidden")) as server:
