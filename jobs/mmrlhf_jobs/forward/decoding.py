@@ -195,7 +195,9 @@ class Decoding:
         self.tokens_forwarded += int(self._mask[:, -length:].sum())
         output = self._decoder(
             **inputs.keywords(),
-            attention_mask=self._mask.to(self._device),
+            attention_mask=self._adapter.attention_mask(
+                self._model, inputs, self._mask.to(self._device), self._cache
+            ),
             past_key_values=self._cache,
             use_cache=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,12 @@ class GroupModel(nn.Module):
         )
         backend = shared_prefix_backend(decoder.config) if self.shared_prefix else CAUSAL
         assert backend is not None  # `pack` refuses a model without one
-        masks = backend.inputs(rows.layout, dtype=inputs.inputs_embeds.dtype, device=device)
+        masks: dict[str, Any] = dict(
+            backend.inputs(rows.layout, dtype=inputs.inputs_embeds.dtype, device=device)
+        )
+        if backend is CAUSAL:
+            used = masks["attention_mask"]
+            masks["attention_mask"] = self.adapter.attention_mask(self.model, inputs, used, None)
         output = decoder(use_cache=False, **inputs.keywords(), **masks)
         hidden: Tensor = output.last_hidden_state
         return hidden.flatten(0, 1)

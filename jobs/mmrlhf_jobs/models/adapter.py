@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import Cache, PreTrainedModel, ProcessorMixin
 
 from mmrlhf_jobs.models.chat import ChatTemplate
 
@@ -61,11 +61,14 @@ class DecoderInputs:
         position_ids: ``[rows, L]`` for plain rotary models, ``[A, rows, L]`` for multimodal ones.
         extras: Further keyword arguments of the decoder, such as token types or features that
             deeper layers add.
+        media: ``[rows, L]``, True at tokens of media, for families whose media tokens see each
+            other (see `VLMAdapter.attention_mask`); else None.
     """
 
     inputs_embeds: Tensor
     position_ids: Tensor
     extras: Mapping[str, Any] = field(default_factory=dict)
+    media: Tensor | None = None
 
     def keywords(self) -> dict[str, Any]:
         """Keyword arguments of the decoder."""
@@ -156,6 +159,27 @@ class VLMAdapter(Protocol):
         self, model: PreTrainedModel, input_ids: Tensor, positions: Tensor
     ) -> DecoderInputs:
         """Embed rows that hold no media, such as the next token of each; as :meth:`embed`."""
+
+    def attention_mask(
+        self, model: PreTrainedModel, inputs: DecoderInputs, used: Tensor, cache: Cache | None
+    ) -> Tensor | dict[str, Tensor]:
+        """What the decoder takes as ``attention_mask`` for rows of one response.
+
+        Args:
+            model: The model.
+            inputs: The rows, or their next tokens.
+            used: ``[rows, K]``, 1 at tokens and 0 at padding, of the cache and of the rows.
+            cache: Keys and values of what was read before.
+        """
+
+    def plain_inputs(
+        self, model: PreTrainedModel, group: EncodedGroup, response: Tensor
+    ) -> Mapping[str, Tensor] | None:
+        """What the model's own forward pass takes for a prompt and one response.
+
+        As the family's processor makes it, and not by what the adapter knows: the proof before the
+        first step compares the two. None if one pass cannot take the media.
+        """
 
     def decoder(self, model: PreTrainedModel) -> nn.Module:
         """The language model without its output layer."""

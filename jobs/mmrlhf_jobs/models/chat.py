@@ -40,6 +40,10 @@ class ChatTemplate:
         placeholders: Kind of medium -> placeholder token, such as ``{"image": "<image>"}``.
         part_types: Kind of medium -> ``type`` of the content part for templates that take parts.
         chat_template: The template; without it, the tokenizer's.
+        reserved: Further tokens that stand for media and that no text may hold.
+        as_stock: Make prompts as ``apply_chat_template`` of transformers' processors does: content
+            parts where the template takes them, and the tokenizer's first token in front of a
+            template that does not write it.
 
     Raises:
         ModelError: There is no template, it does not fit the assumptions above, or it loops.
@@ -52,10 +56,14 @@ class ChatTemplate:
         placeholders: dict[str, str],
         part_types: dict[str, str],
         chat_template: str | None = None,
+        reserved: Sequence[str] = (),
+        as_stock: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.placeholders = placeholders
         self._part_types = part_types
+        self._media_tokens = [*placeholders.values(), *reserved]
+        self._first = _first_token(tokenizer) if as_stock else None
         self._template = chat_template or tokenizer.chat_template
         if not self._template:
             raise ModelError(
@@ -65,19 +73,24 @@ class ChatTemplate:
         named = self._template.values() if isinstance(self._template, dict) else [self._template]
         for template in named:
             check_template(template)
-        self._placeholder_pattern = re.compile("|".join(map(re.escape, placeholders.values())))
+        self._placeholder_pattern = _any_of(list(placeholders.values()))
+        self._media_pattern = _any_of(self._media_tokens)
         added = tokenizer.added_tokens_decoder.values()
         special = {*tokenizer.all_special_tokens, *(str(one) for one in added if one.special)}
         longest_first = sorted(filter(None, special), key=lambda one: (-len(one), one))
-        self._special_pattern = re.compile("|".join(map(re.escape, longest_first)))
-        kind = next(iter(placeholders))
-        # Templates that iterate over content parts silently render nothing for a plain string.
-        self._takes_parts = self._rendering_lacks_content(kind, parts=False)
-        if self._takes_parts and self._rendering_lacks_content(kind, parts=True):
+        self._special_pattern = _any_of(longest_first)
+        # Templates that iterate over content parts silently render nothing for a plain string, and
+        # some take both, but write what goes around an image for parts alone.
+        kinds = list(placeholders)[:1]
+        forms = [True, False] if as_stock and kinds else [False, True]
+        found = [parts for parts in forms if not self._rendering_lacks_content(kinds, parts=parts)]
+        if not found:
             raise ModelError(
-                "the chat template renders neither a text nor a list of content parts with an "
-                f"{kind}; see the template in the model folder"
+                "the chat template renders neither a text nor a list of content parts"
+                + "".join(f" with an {kind}" for kind in kinds)
+                + "; see the template in the model folder"
             )
+        self._takes_parts = found[0]
         self.terminal_token, self.terminal_id = self._find_terminal()
 
     def prompt_text(self, question: str, kinds: Sequence[str]) -> str:
@@ -95,7 +108,7 @@ class ChatTemplate:
         """
         if (surplus := surplus_marks(question, kinds)) is not None:
             raise DataError(surplus, field="query.text", fault="markup")
-        question = self._placeholder_pattern.sub("", without_marks(question)).strip("\n")
+        question = self._media_pattern.sub("", without_marks(question)).strip("\n")
         self._refuse(question, [self.terminal_token, _BREAK], "query.text")
         question = self._broken(question)
         return self._render(question, kinds, parts=self._takes_parts, generation=True)
@@ -111,8 +124,26 @@ class ChatTemplate:
         Returns:
             Token ids ``[P]``, int64.
         """
+        inserts = [
+            self.placeholders[kind] * count for kind, count in zip(kinds, counts, strict=True)
+        ]
+        return self.prompt_ids_with(question, kinds, inserts)
+
+    def prompt_ids_with(
+        self, question: str, kinds: Sequence[str], inserts: Sequence[str]
+    ) -> Tensor:
+        """Tokenise a prompt with a text in the place of every placeholder.
+
+        Args:
+            question: Text of the user.
+            kinds: Kind of each medium, in order.
+            inserts: Per medium what stands for it, in order.
+
+        Returns:
+            Token ids ``[P]``, int64.
+        """
         text = self.prompt_text(question, kinds)
-        left = list(zip(kinds, counts, strict=True))
+        left = list(zip(kinds, inserts, strict=True))
         pieces, start = [], 0
         for match in self._placeholder_pattern.finditer(text):
             # A template may move images in front of videos: take the next medium of this kind.
@@ -121,10 +152,10 @@ class ChatTemplate:
                 for index, (kind, _) in enumerate(left)
                 if self.placeholders[kind] == match.group()
             )
-            pieces += [text[start : match.start()], match.group() * left.pop(place)[1]]
+            pieces += [text[start : match.start()], left.pop(place)[1]]
             start = match.end()
         pieces.append(text[start:])
-        return self._tokenise("".join(pieces))
+        return self._tokenise_prompt("".join(pieces))
 
     def text_ids(self, text: str, place: str) -> Tensor:
         """Tokenise a piece of text that stands in a user's or an assistant's turn.
@@ -139,7 +170,7 @@ class ChatTemplate:
         Raises:
             DataError: The text holds a placeholder or the terminal token.
         """
-        reserved = [*self.placeholders.values(), self.terminal_token, _BREAK]
+        reserved = [*self._media_tokens, self.terminal_token, _BREAK]
         self._refuse(text, reserved, place)
         return self._tokenise(self._broken(text))
 
@@ -188,7 +219,7 @@ class ChatTemplate:
             "special_tokens": {k: str(v) for k, v in self.tokenizer.special_tokens_map.items()},
             "terminal": [self.terminal_token, self.terminal_id],
             "placement": self.prompt_text(_PROBE, kinds),
-            "ids": self._tokenise(self.prompt_text(_PROBE, kinds)).tolist(),
+            "ids": self._tokenise_prompt(self.prompt_text(_PROBE, kinds)).tolist(),
         }
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -207,6 +238,12 @@ class ChatTemplate:
         texts stay what they are, and have the same ids as ever.
         """
         return self._special_pattern.sub(lambda found: f"{found[0][0]}{_BREAK}{found[0][1:]}", text)
+
+    def _tokenise_prompt(self, text: str) -> Tensor:
+        ids = self._tokenise(text)
+        if self._first is None or text.startswith(self._first[0]):
+            return ids
+        return torch.cat([torch.tensor([self._first[1]]), ids])
 
     def _render(
         self,
@@ -238,12 +275,13 @@ class ChatTemplate:
             )
         )
 
-    def _rendering_lacks_content(self, kind: str, *, parts: bool) -> bool:
+    def _rendering_lacks_content(self, kinds: Sequence[str], *, parts: bool) -> bool:
         try:
-            text = self._render(_PROBE, [kind], parts=parts, generation=True)
+            text = self._render(_PROBE, kinds, parts=parts, generation=True)
         except (TemplateError, TypeError, ValueError):
             return True
-        return text.count(_PROBE) != 1 or text.count(self.placeholders[kind]) != 1
+        written = [text.count(self.placeholders[kind]) for kind in kinds]
+        return text.count(_PROBE) != 1 or written != [1] * len(kinds)
 
     def _find_terminal(self) -> tuple[str, int]:
         answer = _PROBE + " answer"
@@ -252,7 +290,9 @@ class ChatTemplate:
             raise ModelError("the chat template does not render the assistant's answer")
         # Only what follows the answer counts. What precedes it may differ from the generation
         # prompt (the LLaVA-OneVision conversions put a space there); training uses the latter.
-        after = self._tokenise(whole[whole.index(answer) + len(answer) :]).tolist()
+        rest = whole[whole.index(answer) + len(answer) :]
+        # Some put a space there, and leave the end to the tokenizer.
+        after = self._tokenise(rest).tolist() if rest.strip() else []
         terminal_id = after[0] if after else self.tokenizer.eos_token_id
         if terminal_id is None:
             raise ModelError(
@@ -276,3 +316,17 @@ class ChatTemplate:
                     field=field,
                     fault="markup",
                 )
+
+
+def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
+    """Pattern of any of these texts; of nothing if there are none."""
+    return re.compile("|".join(map(re.escape, tokens)) or r"(?!)")
+
+
+def _first_token(tokenizer: PreTrainedTokenizerBase) -> tuple[str, int] | None:
+    """The token that the tokenizer puts in front of a text by itself, and its id."""
+    if tokenizer.bos_token is None:
+        return None
+    ids = tokenizer("", add_special_tokens=True)["input_ids"]
+    begins = len(ids) > 0 and ids[0] == tokenizer.bos_token_id
+    return (tokenizer.bos_token, int(ids[0])) if begins else None

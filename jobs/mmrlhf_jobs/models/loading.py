@@ -10,20 +10,15 @@ from typing import Literal
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.architecture import auto_class, load_any_processor, make_adapter
 from mmrlhf_jobs.models.contents import check_folder, model_files, no_folder, refuse_pickles
-from mmrlhf_jobs.models.families.registry import find_family, supported_model_types
 from mmrlhf_jobs.models.own_code import loading_error
-from mmrlhf_jobs.models.processing import TemplateOwner, choose_template, load_processor
+from mmrlhf_jobs.models.processing import TemplateOwner, choose_template
 
 __all__ = ["Attention", "Dtype", "load_model"]
 
@@ -66,23 +61,17 @@ def load_model(
     """
     folder = Path(str(uri).removeprefix("file://"))
     config = _read_config(folder)
-    model_type = str(config.model_type)
-    family = find_family(model_type)
-    if family is None:
-        raise ModelError(
-            f"{folder}: models of type {model_type!r} are not supported; supported are "
-            f"{', '.join(supported_model_types())}"
-        )
+    auto = auto_class(config, folder)
     _check_weights(folder)
     register_shared_prefix_attention()
     decoder_attention = SHARED_PREFIX_SDPA if attention == "sdpa" else attention
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        model, info = auto.from_pretrained(
             folder,
             config=config,
             dtype=getattr(torch, dtype),
             attn_implementation={
-                "": attention,
+                "": attention if "text_config" in config.sub_configs else decoder_attention,
                 "text_config": decoder_attention,
                 "vision_config": attention,
             },
@@ -100,13 +89,13 @@ def load_model(
     absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if absent:
         raise ModelError(
-            f"{folder}: {len(absent)} weights of {model_type} are missing or have another shape, "
-            f"first {absent[:3]}; the folder does not hold a whole model of its config.json"
+            f"{folder}: {len(absent)} weights of {config.model_type} are missing or have another "
+            f"shape, first {absent[:3]}; the folder does not hold a whole model of its config.json"
         )
     _disable_dropout(model)
-    processor = load_processor(folder, family.processor_class)
+    processor = load_any_processor(config, folder)
     note = choose_template(processor, chat_template)
-    adapter = family(model.config, processor)
+    adapter = make_adapter(model.config, processor)
     return LoadedModel(model=model, processor=processor, adapter=adapter, note=note)
 
 

@@ -7,6 +7,7 @@ digests, placement in rows, freezing and the pass for processes without media ar
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import Cache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from mmrlhf_jobs.attention.backends import shared_prefix_backend
 from mmrlhf_jobs.errors import ModelError
@@ -58,11 +59,14 @@ class Placeholder:
         text: The token.
         token_id: Its id, as the model's configuration tells it.
         part_type: ``type`` of the content part for chat templates that take parts.
+        inserted: The token that the features of a medium replace, where the processor puts another
+            one than ``text`` into the prompt.
     """
 
     text: str
     token_id: int
     part_type: str
+    inserted: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class FamilyAdapter(ABC):
         ModelError: Tokenizer and model disagree about the media tokens.
     """
 
-    processor_class: ClassVar[str]
+    processor_class: ClassVar[str] = ""
     """Name of the processor's class in ``transformers``."""
     tower_names: ClassVar[frozenset[str]] = frozenset({"vision_tower"})
     """Names of modules and weights of the vision encoder."""
@@ -103,18 +107,14 @@ class FamilyAdapter(ABC):
         self.processor = processor
         self._placeholders = self.placeholders()
         for placeholder in self._placeholders.values():
-            token_id = processor.tokenizer.convert_tokens_to_ids(placeholder.text)
+            token = placeholder.inserted or placeholder.text
+            token_id = processor.tokenizer.convert_tokens_to_ids(token)
             if token_id != placeholder.token_id:
                 raise ModelError(
-                    f"the tokenizer gives {placeholder.text!r} the id {token_id}, config.json says "
+                    f"the tokenizer gives {token!r} the id {token_id}, config.json says "
                     f"{placeholder.token_id}; tokenizer and model do not belong together"
                 )
-        self.chat = ChatTemplate(
-            processor.tokenizer,
-            placeholders={kind: one.text for kind, one in self._placeholders.items()},
-            part_types={kind: one.part_type for kind, one in self._placeholders.items()},
-            chat_template=getattr(processor, "chat_template", None),
-        )
+        self.chat = self.make_chat()
 
     # What a family tells.
 
@@ -144,6 +144,15 @@ class FamilyAdapter(ABC):
         """Run tower and projector on something empty."""
 
     # What follows from it.
+
+    def make_chat(self) -> ChatTemplate:
+        """Texts as token ids, by the tokenizer's template."""
+        return ChatTemplate(
+            self.processor.tokenizer,
+            placeholders={kind: one.text for kind, one in self._placeholders.items()},
+            part_types={kind: one.part_type for kind, one in self._placeholders.items()},
+            chat_template=getattr(self.processor, "chat_template", None),
+        )
 
     @property
     def supports_shared_prefix(self) -> bool:
@@ -227,6 +236,30 @@ class FamilyAdapter(ABC):
             inputs_embeds=cast("Tensor", model.get_input_embeddings()(input_ids)),
             position_ids=positions[0] if len(positions) == 1 else positions,
         )
+
+    def attention_mask(
+        self, model: PreTrainedModel, inputs: DecoderInputs, used: Tensor, cache: Cache | None
+    ) -> Tensor | dict[str, Tensor]:
+        """The places in use; decoders make a causal mask of them."""
+        del model, inputs, cache
+        return used
+
+    def plain_inputs(
+        self, model: PreTrainedModel, group: EncodedGroup, response: Tensor
+    ) -> Mapping[str, Tensor] | None:
+        """Ids, pixels, and the kinds of tokens where the model's forward pass asks for them."""
+        ids = torch.cat([group.prompt_ids, response])[None]
+        kinds = torch.zeros_like(ids)
+        for number, placeholder in enumerate(self._placeholders.values(), start=1):
+            kinds[ids == placeholder.token_id] = number
+        accepted = inspect.signature(model.base_model.forward).parameters
+        names = [name for name in ("mm_token_type_ids", "token_type_ids") if name in accepted]
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            **group.media_inputs,
+            **dict.fromkeys(names, kinds),
+        }
 
     def decoder(self, model: PreTrainedModel) -> nn.Module:
         """The language model without its output layer."""

@@ -93,6 +93,21 @@ class LlavaOnevisionAdapter(FamilyAdapter):
         side = model.config.vision_config.image_size
         return _encode_frames(model.model, torch.zeros(1, 1, 3, side, side))
 
+    def plain_inputs(
+        self, model: PreTrainedModel, group: EncodedGroup, response: Tensor
+    ) -> Mapping[str, Tensor] | None:
+        """Ids, tiles, and all videos in one tensor; None if they differ in their frames."""
+        videos = list(_videos(group))
+        if len({video.shape for video in videos}) > 1:
+            return None
+        inputs = super().plain_inputs(model, group, response) or {}
+        plain = {
+            name: value
+            for name, value in inputs.items()
+            if not name.startswith("pixel_values_videos.")
+        }
+        return {**plain, "pixel_values_videos": torch.cat(videos)} if videos else plain
+
     def _image_tokens(self, inputs: dict[str, Tensor], index: int) -> int:
         # Only the processor knows how anyres tiles become tokens; it answers with a text.
         text = self.processor.replace_image_token(inputs, index)

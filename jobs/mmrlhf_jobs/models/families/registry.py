@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from transformers import PretrainedConfig, ProcessorMixin
 
 from mmrlhf_jobs.models.adapter import VLMAdapter
+from mmrlhf_jobs.models.families.rows import ROWS
 
 __all__ = ["Family", "find_family", "register", "supported_model_types"]
 
@@ -57,9 +58,9 @@ def find_family(model_type: str) -> Family | None:
 
 
 def supported_model_types() -> tuple[str, ...]:
-    """The ``model_type`` values that have a family."""
+    """The ``model_type`` values that have a family or a row in the table; others are tried."""
     _import_families()
-    return tuple(sorted(_FAMILIES))
+    return tuple(sorted({*_FAMILIES, *(name for row in ROWS for name in row.model_types)}))
 
 
 @cache

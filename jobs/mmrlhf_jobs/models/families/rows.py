@@ -1,0 +1,67 @@
+"""The table of families: what of each cannot be found out from its configuration and its classes.
+
+``docs/models.md`` is made of it (``python -m mmrlhf_jobs.models.page``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["OTHERS", "PROVEN_WITH", "ROWS", "FamilyRow", "find_row"]
+
+PROVEN_WITH: Final = "5.23"
+"""Version of transformers with which the tests compare every family of the table."""
+
+
+@dataclass(frozen=True)
+class FamilyRow:
+    """One family of models.
+
+    Attributes:
+        name: As people call it.
+        model_types: ``model_type`` of its configurations.
+        projector: Modules inside the vision encoder that belong to the projector, as paths. What is
+            neither in the encoder nor in the decoder belongs to it anyway.
+        images_see_each_other: The tokens of an image see those after them, as in Gemma 3.
+        shared_prefix: Why its responses cannot share one row; empty if they can.
+        note: What users should know.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    projector: tuple[str, ...] = ()
+    images_see_each_other: bool = False
+    shared_prefix: str = ""
+    note: str = ""
+
+
+_MERGERS: Final = ("visual.merger", "visual.deepstack_merger_list", "visual.downsample")
+
+ROWS: Final = (
+    FamilyRow("Qwen2-VL", ("qwen2_vl",), projector=_MERGERS),
+    FamilyRow("Qwen2.5-VL", ("qwen2_5_vl",), projector=_MERGERS),
+    FamilyRow("Qwen3-VL", ("qwen3_vl", "qwen3_vl_moe"), projector=_MERGERS),
+    FamilyRow("InternVL3", ("internvl",)),
+    FamilyRow("LLaVA", ("llava",)),
+    FamilyRow("LLaVA-NeXT", ("llava_next",)),
+    FamilyRow("SmolVLM", ("smolvlm",)),
+    FamilyRow("Idefics3", ("idefics3",)),
+    FamilyRow(
+        "Gemma 3",
+        ("gemma3",),
+        images_see_each_other=True,
+        shared_prefix="tokens of an image see each other, and most layers see a window alone",
+    ),
+    FamilyRow("GLM-4V", ("glm4v",), projector=_MERGERS),
+    FamilyRow("GLM-4.6V", ("glm46v",), projector=_MERGERS),
+    FamilyRow("Mistral 3", ("mistral3",)),
+)
+
+OTHERS: Final = FamilyRow("other families", ())
+"""For families that are not in the table: all by the rules alone."""
+
+
+def find_row(model_type: str) -> FamilyRow | None:
+    """The row of a ``model_type``, if there is one."""
+    return next((row for row in ROWS if model_type in row.model_types), None)

@@ -1,0 +1,245 @@
+"""Families of the table and others, each tiny: against transformers' own processor and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from PIL import Image
+from torch import Tensor
+
+from mmrlhf_jobs.attention import backends
+from mmrlhf_jobs.data.media import LoadedMedia
+from mmrlhf_jobs.data.parts import Media
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.forward.choices import choose_likeliest
+from mmrlhf_jobs.forward.decoding import write_answers
+from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
+from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.models.processing import TextProcessor
+from tests.jobs.models.tiny import picture
+from tests.jobs.models.zoo import FAMILIES, save
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+ONE_ROW_A_RESPONSE = {"gemma3"}
+EXPERTS = {"qwen3_vl_moe"}
+NEAR: dict[torch.dtype, Any] = {
+    torch.float64: {"rtol": 1e-6, "atol": 1e-5},
+    torch.float32: {"rtol": 1e-4, "atol": 1e-3},
+}
+QUESTIONS: tuple[tuple[str, list[Image.Image], list[str]], ...] = (
+    ("what are these?", [picture(40, 28, 1), picture(24, 50, 2)], ["a dog", "no, a red square"]),
+    ("and this?", [picture(30, 30, 3)], ["blue", "a", "circle dog"]),
+    ("a dog or a circle?", [], ["yes", "it is a blue circle"]),
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    vision_tower: bool
+    projector: bool
+    language_model: bool
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(request.param, tmp_path_factory.mktemp("zoo") / request.param)
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> LoadedModel:
+    # The kernel of experts takes no double precision.
+    dtype: Any = "float32" if folder.name in EXPERTS else "float64"
+    return load_model(folder, dtype=dtype, attention="sdpa")
+
+
+def media_of(images: Sequence[Image.Image]) -> list[LoadedMedia]:
+    return [LoadedMedia("image", (image,)) for image in images]
+
+
+def questions(loaded: LoadedModel) -> list[Any]:
+    """Queries of two images, of one and of none, as far as the model sees."""
+    sees = not isinstance(loaded.processor, TextProcessor)
+    return [entry for entry in QUESTIONS if sees or not entry[1]]
+
+
+@pytest.fixture(scope="module")
+def groups(loaded: LoadedModel) -> list[EncodedGroup]:
+    return [
+        loaded.adapter.encode(question, media_of(images), responses)
+        for question, images, responses in questions(loaded)
+    ]
+
+
+def stock_inputs(loaded: LoadedModel, question: str, images: Sequence[Image.Image]) -> Any:
+    """What transformers' own processor makes of a conversation."""
+    if isinstance(loaded.processor, TextProcessor):
+        return loaded.processor.tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}],
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+    content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
+    content.append({"type": "text", "text": question})
+    # SmolVLM's own method looks at the video processor, which asks for torchvision.
+    return hf.ProcessorMixin.apply_chat_template(
+        loaded.processor,
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"return_mm_token_type_ids": True},
+    )
+
+
+def stock_forward(model: Any, inputs: Any, response: Tensor) -> Tensor:
+    """Log-probability of a response after a prompt, from a plain forward pass of the model."""
+    entries = dict(inputs)
+    count = len(response)
+    entries["input_ids"] = torch.cat([inputs["input_ids"], response[None]], dim=1)
+    for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0)):
+        if name in entries:
+            entries[name] = torch.nn.functional.pad(entries[name], (0, count), value=value)
+    if "pixel_values" in entries:
+        entries["pixel_values"] = entries["pixel_values"].to(model.dtype)
+    if hasattr(model.base_model, "rope_deltas"):
+        model.base_model.rope_deltas = None
+    entries.pop("mm_token_type_ids" if not hasattr(model.base_model, "get_rope_index") else "", 0)
+    logits = model(**entries).logits[0, -count - 1 : -1]
+    return torch.log_softmax(logits, -1).gather(1, response[:, None]).sum()
+
+
+def gradients(model: Any) -> dict[str, Tensor]:
+    found = {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    model.zero_grad(set_to_none=True)
+    return found
+
+
+def test_prompts_are_those_of_the_processor(
+    loaded: LoadedModel, groups: list[EncodedGroup]
+) -> None:
+    for group, (question, images, _) in zip(groups, questions(loaded), strict=True):
+        stock = stock_inputs(loaded, question, images)
+        assert group.prompt_ids.tolist() == stock["input_ids"][0].tolist()
+        assert ("pixel_values" in group.media_inputs) == bool(images)
+        for name, value in group.media_inputs.items():
+            torch.testing.assert_close(value, torch.as_tensor(stock[name]), rtol=0, atol=0)
+        media = [Media(uri=f"{index}.png", sha256="0" * 64) for index in range(len(images))]
+        assert loaded.adapter.longest_prompt(question, media) >= len(group.prompt_ids)
+
+
+def test_frames_are_images_one_after_the_other(loaded: LoadedModel) -> None:
+    film = LoadedMedia("frames", (picture(40, 28, 1), picture(24, 50, 2)))
+    encode = loaded.adapter.encode
+    if isinstance(loaded.processor, TextProcessor):
+        with pytest.raises(DataError, match="reads text alone"):
+            encode("what is this?", [film], ["a"])
+        return
+    frames = encode("what <video> are these?", [film], ["a"])
+    images = encode("what  are these?", media_of(film.frames), ["a"])
+    assert frames.prompt_ids.tolist() == images.prompt_ids.tolist()
+    for name, value in frames.media_inputs.items():
+        assert torch.equal(value, images.media_inputs[name])
+
+
+def test_shared_prefix_gives_the_plain_log_probs_and_gradients(
+    loaded: LoadedModel, groups: list[EncodedGroup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, adapter = loaded.model, loaded.adapter
+    count = sum(len(group.responses) for group in groups)
+    weights = torch.linspace(1, -2, count, dtype=model.dtype)
+    near = NEAR[model.dtype]
+    plain = [
+        stock_forward(model, stock_inputs(loaded, question, images), response)
+        for (question, images, _), group in zip(questions(loaded), groups, strict=True)
+        for response in group.responses
+    ]
+    (torch.stack(plain) * weights).sum().backward()
+    expected = gradients(model)
+    shared = adapter.supports_shared_prefix
+    assert shared == (model.config.model_type not in ONE_ROW_A_RESPONSE)
+    for shared_prefix in [True, False] if shared else [False]:
+        found = response_log_probs(model, adapter, groups, shared_prefix=shared_prefix).sums
+        torch.testing.assert_close(found, torch.stack(plain), **near)
+        (found * weights).sum().backward()
+        own = gradients(model)
+        assert own.keys() == expected.keys()
+        for name, value in expected.items():
+            # Norms are computed in float32 whatever the model is in.
+            limit = 3e-5 * max(1.0, float(value.abs().max()))
+            assert float((own[name] - value).abs().max()) < limit, name
+    if shared:
+        # Negative control: responses that see those before them.
+        monkeypatch.setitem(backends.BACKENDS, "mmrlhf_sdpa", backends.CAUSAL)
+        with torch.no_grad():
+            wrong = response_log_probs(model, adapter, groups, shared_prefix=True).sums
+        assert float((wrong - torch.stack(plain).detach()).abs().max()) > 0.01
+
+
+def test_queries_do_not_depend_on_each_other(
+    loaded: LoadedModel, groups: list[EncodedGroup]
+) -> None:
+    shared = loaded.adapter.supports_shared_prefix
+    with torch.no_grad():
+        together = response_log_probs(loaded.model, loaded.adapter, groups, shared_prefix=shared)
+        alone = [
+            response_log_probs(loaded.model, loaded.adapter, [group], shared_prefix=shared).sums
+            for group in groups
+        ]
+    torch.testing.assert_close(together.sums, torch.cat(alone), **NEAR[loaded.model.dtype])
+
+
+@torch.no_grad()
+def test_the_exported_model_writes_the_same_tokens_in_transformers(
+    loaded: LoadedModel, groups: list[EncodedGroup], folder: Path, tmp_path: Path
+) -> None:
+    ends = [loaded.processor.tokenizer.eos_token_id]
+    answers = write_answers(
+        loaded.model, loaded.adapter, groups, choose=choose_likeliest, ends=ends, max_new_tokens=8
+    )
+    weights = loaded.model.state_dict()
+    save_model(loaded.model, weights, source=folder, target=tmp_path / "export")
+    sees = not isinstance(loaded.processor, TextProcessor)
+    auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
+    model = auto.from_pretrained(tmp_path / "export", dtype=loaded.model.dtype)
+    for answer, (question, images, _) in zip(answers, questions(loaded), strict=True):
+        inputs = stock_inputs(loaded, question, images)
+        if "pixel_values" in inputs:
+            inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+        if not hasattr(model.base_model, "get_rope_index"):
+            inputs.pop("mm_token_type_ids", None)
+        written = model.generate(**inputs, do_sample=False, max_new_tokens=8)
+        assert answer.tokens.tolist() == written[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+def part_of(name: str) -> str:
+    """Which part a weight belongs to, by its name."""
+    if any(mark in name for mark in ("merger", "projector", "connector", "newline", "downsample")):
+        return "projector"
+    in_tower = any(mark in name for mark in ("visual.", "vision_tower.", "vision_model."))
+    return "vision_tower" if in_tower else "language_model"
+
+
+def test_parts_are_frozen_apart(loaded: LoadedModel) -> None:
+    model = loaded.model
+    for part in Parts.__annotations__:
+        try:
+            parts = Parts(**{name: name == part for name in Parts.__annotations__})
+            loaded.adapter.freeze(model, parts)
+            trained = {name for name, one in model.named_parameters() if one.requires_grad}
+        finally:
+            model.requires_grad_(True)
+        assert trained == {name for name, _ in model.named_parameters() if part_of(name) == part}

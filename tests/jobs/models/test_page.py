@@ -1,0 +1,32 @@
+"""The table of families in docs/models.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmrlhf_jobs.models import page
+from mmrlhf_jobs.models.families.rows import ROWS, find_row
+from tests.jobs.models.zoo import FAMILIES
+
+DOCS = Path(__file__).parents[3] / page.PAGE
+
+
+def test_the_page_is_what_the_table_says() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert page.fill(text) == text
+
+
+def test_a_row_that_is_not_on_the_page_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    monkeypatch.setattr(page, "ROWS", ROWS[1:])
+    assert page.fill(text) != text
+
+
+def test_every_row_of_the_table_has_a_model_in_the_tests() -> None:
+    for row in ROWS:
+        assert set(row.model_types) <= set(FAMILIES), row.name
+        assert all(find_row(name) is row for name in row.model_types)
+    assert find_row("vipllava") is None
+    assert "vipllava" in FAMILIES, "a family that the rules alone read"
