@@ -137,6 +137,9 @@ class JobStatus(ServerModel):
     """Pods of the current attempt."""
     reporter: Reporter | None = None
     """Pod of the current attempt that may report progress: its first."""
+    pod_stem: DnsName | None = None
+    """What names of pods begin with, where that is not the job's name alone: a job of another kind
+    had it first."""
     pending_since: Timestamp | None = None
     """Since when pods have been waiting for all of them to run, over attempts that never ran."""
     node_faults: (

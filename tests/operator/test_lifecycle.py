@@ -123,3 +123,21 @@ async def test_printer_columns_tell_the_state(
         head, row = rows.stdout.splitlines()
         assert head.split() == ["NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "AGE"]
         assert row.split()[:6] == ["demo", "Running", "2/2", "0", "7", "0.25"]
+
+
+async def test_jobs_of_different_kinds_share_a_name(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    driver.submit("MMDPOJob")
+    async with start_operator():
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.submit("RewardTrainJob")
+        short = KINDS["RewardTrainJob"].short_name
+        names = [f"{short}-demo-0-{index}" for index in range(2)]
+        await driver.pods_are("demo-0-0", "demo-0-1", *names)
+        driver.run(*names)
+        await driver.phase("Running", "RewardTrainJob")
+        for name in names:
+            driver.finish(name)
+        await driver.phase("Succeeded", "RewardTrainJob")
+    assert driver.status("MMDPOJob")["phase"] == "Pending"

@@ -220,7 +220,9 @@ class Reconciler:
             self._checks.forget(key)
             memory = self._memories[key] = _Memory(uid)
             if status.get("phase"):  # an operator before this one was at it
-                first = pod_name(key.name, attempt=status.get("attempt", 0), index=0)
+                first = pod_name(
+                    status.get("podStem") or key.name, attempt=status.get("attempt", 0), index=0
+                )
                 memory.creations.told(first, None)
         return memory
 
@@ -260,6 +262,7 @@ class Reconciler:
             blocked=memory.troubles.finding,
             network_policy=self._store.network_policy(key, job.uid),
             dependency=self._dependency(key),
+            namesake=self._has_namesake(key),
             check=self._checks.latest(key),
             conflicts=memory.creations.conflicts,
             retry_at=memory.creations.retry_at,
@@ -271,6 +274,11 @@ class Reconciler:
             made=memory.creations.uids,
             perhaps_made=frozenset(memory.creations.unsure),
         )
+
+    def _has_namesake(self, key: Key) -> bool:
+        others = (Key(kind, key.namespace, key.name) for kind in KINDS if kind != key.kind)
+        found = ((other, self._store.job(other)) for other in others)
+        return any(body is not None and body["kind"] == other.kind for other, body in found)
 
     def _dependency(self, key: Key) -> DependencyView | None:
         named = dependency(self._store.job(key) or {})
@@ -313,7 +321,7 @@ class Reconciler:
             total = max(total, job.status.pods.total)  # as it was accepted
         if attempt > 0 or job.status.phase is not None:
             names |= {
-                pod_name(job.name, attempt=number, index=index)
+                pod_name(job.status.pod_stem or job.name, attempt=number, index=index)
                 for number in (attempt, max(0, attempt - 1))
                 for index in range(total)
             }

@@ -91,7 +91,16 @@ def create_missing(
         draft.actions.append(Create(manifest=service(job)))
     if not draft.conditions.holds(ConditionType.SCHEDULED):
         draft.actions.extend(
-            Create(manifest=pod(job, attempt=attempt, index=index, config=config, avoided=avoided))
+            Create(
+                manifest=pod(
+                    job,
+                    attempt=attempt,
+                    index=index,
+                    config=config,
+                    stem=draft.status.pod_stem,
+                    avoided=avoided,
+                )
+            )
             for index in range(job.spec.resources.nodes)
             if index not in there
         )
@@ -134,7 +143,7 @@ def _recognise(draft: Draft, observed: Observed) -> None:
     What an operator made and could not write down, as it ended, is recognised by its name once.
     """
     attempt = draft.status.attempt
-    name = pod_name(draft.view.name, attempt=attempt, index=0)
+    name = pod_name(draft.stem, attempt=attempt, index=0)
     uid = observed.made.get(name)
     known = draft.status.reporter
     if uid is None and name in observed.perhaps_made and (known is None or known.attempt < attempt):

@@ -45,6 +45,11 @@ class Draft:
         return whole(self.now)
 
     @property
+    def stem(self) -> str:
+        """What names of pods begin with."""
+        return self.status.pod_stem or self.view.name
+
+    @property
     def status(self) -> JobStatus:
         """The status so far."""
         changes = {**self._changes, "conditions": self.conditions.all()}

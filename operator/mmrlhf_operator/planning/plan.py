@@ -22,7 +22,7 @@ from mmrlhf_operator.planning.failures import Failure, Verdict, judge
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import give_back, refusal
 from mmrlhf_operator.planning.removal import remove
-from mmrlhf_operator.rendering.names import pod_name
+from mmrlhf_operator.rendering.names import pod_name, pod_stem
 from mmrlhf_operator.state.views import JobView, Observed, after
 
 __all__ = ["plan"]
@@ -164,6 +164,9 @@ def _run(
         return
     if draft.view.status.phase is not Phase.RUNNING:
         draft.wait_from_now()
+    if observed.namesake and observed.config_map is None and not observed.pods:
+        # From here on, as nothing was made yet: of two jobs of one name, the later one gives way.
+        draft.change(pod_stem=pod_stem(draft.view.kind, draft.view.name, job.spec))
     if not give_back(draft, observed, config, total=total):
         create_missing(draft, acceptance, job, observed, config)
     describe(draft, acceptance, job, observed, config)
@@ -176,9 +179,7 @@ def _find_failure(
     status = draft.status
     total = job.spec.resources.nodes
     there = {entry.name for entry in observed.pods_of(status.attempt)}
-    expected = [
-        pod_name(draft.view.name, attempt=status.attempt, index=index) for index in range(total)
-    ]
+    expected = [pod_name(draft.stem, attempt=status.attempt, index=index) for index in range(total)]
     # All pods were there once if all had nodes; before that, a missing one is yet to be created.
     complete = draft.conditions.holds(ConditionType.SCHEDULED)
     verdict = Verdict()

@@ -69,19 +69,19 @@ def pods(job: Job, *, attempt: int, config: OperatorConfig) -> list[Manifest]:
     ]
 
 
-def placed(job: Job, *, attempt: int, config: OperatorConfig) -> AppDef:
+def placed(job: Job, *, attempt: int, config: OperatorConfig, stem: str | None = None) -> AppDef:
     """The AppDef of a job with what the cluster decides: rank 0's address and the attempt."""
     app = component(job)
     env = {ENV_ATTEMPT: str(attempt)}
     if job.spec.resources.nodes > 1:
-        env["PET_MASTER_ADDR"] = master_host(job, attempt=attempt, config=config)
+        env["PET_MASTER_ADDR"] = master_host(job, attempt=attempt, config=config, stem=stem)
     return place(app, env)
 
 
-def master_host(job: Job, *, attempt: int, config: OperatorConfig) -> str:
+def master_host(job: Job, *, attempt: int, config: OperatorConfig, stem: str | None = None) -> str:
     """Host name of node 0 of an attempt."""
     return pod_host(
-        pod_name(job.metadata.name, attempt=attempt, index=0),
+        pod_name(stem or job.metadata.name, attempt=attempt, index=0),
         service=shared_name(kind_of(job), job.metadata.name),
         namespace=job.metadata.namespace,
         domain=config.cluster_domain,
@@ -94,6 +94,7 @@ def pod(
     attempt: int,
     index: int,
     config: OperatorConfig,
+    stem: str | None = None,
     avoided: Sequence[str] = (),
 ) -> Manifest:
     """One pod of an attempt.
@@ -103,14 +104,16 @@ def pod(
         attempt: The attempt.
         index: Index of the pod in it.
         config: The operator's configuration.
+        stem: What names of its pods begin with; the job's name by default.
         avoided: Nodes that it had better not be on.
 
     Raises:
         KeyError: The configuration has no such node pool; the planner checks that before.
     """
-    name = pod_name(job.metadata.name, attempt=attempt, index=index)
+    name = pod_name(stem or job.metadata.name, attempt=attempt, index=index)
     pool = NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
-    role = _role(placed(job, attempt=attempt, config=config), job, attempt=attempt, index=index)
+    app = placed(job, attempt=attempt, config=config, stem=stem)
+    role = _role(app, job, attempt=attempt, index=index)
     template = job.spec.pod_template
     metadata = owned.metadata(job, name)
     # What the administrator says in a pool goes before what the job says.

@@ -11,6 +11,7 @@ __all__ = [
     "length_problem",
     "pod_host",
     "pod_name",
+    "pod_stem",
     "shared_name",
 ]
 
@@ -20,9 +21,20 @@ MAX_ATTEMPT = 99_999
 """Highest attempt that names make room for."""
 
 
-def pod_name(job: str, *, attempt: int, index: int) -> str:
-    """Name of a pod: ``<job>-<attempt>-<index>``."""
-    return f"{job}-{attempt}-{index}"
+def pod_name(stem: str, *, attempt: int, index: int) -> str:
+    """Name of a pod: ``<stem>-<attempt>-<index>``; the stem is the job's name or its `pod_stem`."""
+    return f"{stem}-{attempt}-{index}"
+
+
+def pod_stem(kind: Kind, job: str, spec: JobSpec) -> str | None:
+    """What names of pods begin with where a job of another kind has the job's name.
+
+    Returns:
+        The kind and the name; None when names would be too long.
+    """
+    stem = shared_name(kind, job)
+    longest = pod_name(stem, attempt=MAX_ATTEMPT, index=spec.resources.nodes - 1)
+    return stem if len(longest) <= MAX_LABEL else None
 
 
 def shared_name(kind: Kind, job: str) -> str:

@@ -168,9 +168,10 @@ class Senders:
         if view is None or kind is None or not name or labels.get(LABEL_MANAGED_BY) != MANAGER:
             raise RefusedError(403, "the pod belongs to no job")
         # Labels and owners are anybody's to write who may create pods; the name is taken.
-        if view.name != pod_name(name, attempt=view.attempt, index=view.index):
-            raise RefusedError(403, "the pod belongs to no job")
         job = await self._api.find(f"{jobs(kind, namespace)}/{name}")
+        stem = ((job or {}).get("status") or {}).get("podStem") or name
+        if view.name != pod_name(stem, attempt=view.attempt, index=view.index):
+            raise RefusedError(403, "the pod belongs to no job")
         owner = {"apiVersion": API_VERSION, "kind": kind.name, "name": name}
         if job is None or _controller(pod) != {**owner, "uid": job["metadata"]["uid"]}:
             raise RefusedError(403, "the pod belongs to no job")

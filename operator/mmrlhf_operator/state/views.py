@@ -290,6 +290,7 @@ class Observed:
         config_map: Its ConfigMap.
         network_policy: Its NetworkPolicy.
         dependency: The job that it names, None when there is none of that name.
+        namesake: Whether a job of another kind has its name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
         blocked: Which request for the job fails again and again, and the server's words.
@@ -308,6 +309,7 @@ class Observed:
     config_map: ConfigMapView | None = None
     network_policy: NetworkPolicyView | None = None
     dependency: DependencyView | None = None
+    namesake: bool = False
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()
     blocked: Finding | None = None

@@ -78,6 +78,7 @@ class World:
     quota: int | None = None
     conflicts: tuple[Finding, ...] = ()
     blocked: Finding | None = None
+    namesake: bool = False
     retry_at: datetime | None = None
     refusals: int = 0
     deleted: bool = False
@@ -115,6 +116,7 @@ class World:
             check=self.check,
             conflicts=self.conflicts,
             blocked=self.blocked,
+            namesake=self.namesake,
             retry_at=self.retry_at,
             progress=self.progress,
             listening_since=self.listening_since,
