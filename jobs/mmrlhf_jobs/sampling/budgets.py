@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mmrlhf_jobs.errors import DataError, StorageError
 from mmrlhf_jobs.process.shared_work import SharedWork
@@ -20,6 +20,7 @@ from mmrlhf_jobs.sampling.parts import Part
 __all__ = ["BudgetWatch", "Excess", "Limits", "name_excess", "sum_counts"]
 
 _SHOWN_FILES: Final = 3
+_EXAMPLE_CHARACTERS: Final = 200
 _NOTHING: Final = Extent()
 
 
@@ -87,6 +88,12 @@ class Limits:
         return None
 
 
+def _example(drop: Mapping[str, Any]) -> str:
+    told = f"row {drop['row']}: {drop['message']}"
+    cut = f"{told[: _EXAMPLE_CHARACTERS - 3]}..."
+    return told if len(told) <= _EXAMPLE_CHARACTERS else cut
+
+
 def sum_counts(parts: Iterable[Part]) -> dict[str, int]:
     """Counts of parts, added up by name."""
     total: Counter[str] = Counter()
@@ -112,7 +119,7 @@ def name_excess(excess: Excess, parts: Sequence[Part]) -> DataError:
                     if drop["reason"] in excess.reasons:
                         by_reason[drop["reason"]] += 1
                         by_file[drop["file"], drop["reason"]] += 1
-                        examples.setdefault(drop["reason"], f"row {drop['row']}: {drop['message']}")
+                        examples.setdefault(drop["reason"], _example(drop))
     reasons = ", ".join(f"{number} {reason}" for reason, number in by_reason.most_common())
     files = "; ".join(
         f"{file} has {number} ({reason}; {examples[reason]})"

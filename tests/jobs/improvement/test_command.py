@@ -101,12 +101,7 @@ def test_a_kill_loses_at_most_one_query(
     assert main([*arguments, "--journal", str(tmp_path / "other")]) == 0
     expected = (tmp_path / "out.jsonl").read_bytes()
     (tmp_path / "out.jsonl").unlink()
-    # A named pipe in place of the third picture holds the process there.
-    picture = tmp_path / "data/images/2.png"
-    content = picture.read_bytes()
-    picture.unlink()
-    os.mkfifo(picture)
-    process = Program("mmrlhf_jobs.improvement", arguments, os.environ)
+    process = Program("tests.jobs.improvement.held", arguments, os.environ)
     journal = tmp_path / "out.jsonl.journal"
     try:
         while process.poll() is None and not (journal.exists() and _entries(journal) == 2):
@@ -114,12 +109,30 @@ def test_a_kill_loses_at_most_one_query(
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL, "it was killed and did not end"
-    picture.unlink()
-    picture.write_bytes(content)
+    assert _entries(journal) == 2
     capsys.readouterr()
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["sampledNow"] == 4
     assert (tmp_path / "out.jsonl").read_bytes() == expected
+
+
+def test_rows_at_fault_are_left_out_within_their_budget(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/images/2.png").write_bytes(b"no image")
+    path = tmp_path / "data/queries.jsonl"
+    path.write_bytes(path.read_bytes() + b"{\n")
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "2 of 7 rows are invalid" in told
+    assert "queries.jsonl, row 3, field media[0].uri" in told
+    assert "queries.jsonl, row 7" in told
+    assert not Path(f"{arguments[1]}").exists()
+    assert main([*arguments, "--max-invalid-fraction", "0.3"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["invalid"] == {"schema": 1, "undecodable": 1}
+    assert report["queries"] == 5
+    assert report["records"] + sum(report["noPair"].values()) == 5
 
 
 def test_what_is_wrong_is_told(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmrlhf_jobs.data import jsonl
@@ -201,3 +202,16 @@ def test_messages_stay_short_whatever_the_row_holds(tmp_path: Path) -> None:
     _, report = scan(Source(str(path)))
     assert report.num_invalid == 4
     assert max(len(str(problem)) for problem in report.problems) < 900
+
+
+def test_a_parquet_file_of_text_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    """Arrow takes a file's word for it, and Python finds out."""
+    fields = make_fields("a")
+    bad = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
+    table = (
+        pa.Table.from_pylist([fields]).drop_columns(["record_id"]).append_column("record_id", bad)
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    for reading in (records, queries, imported):
+        with pytest.raises(DataError, match="not a readable Parquet file"):
+            list(reading(tmp_path / "x.parquet"))
