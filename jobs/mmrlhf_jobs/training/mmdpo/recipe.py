@@ -73,7 +73,7 @@ class MMDPORecipe:
             model=model,
             identity=policy.reference_identity(),
             # As in training: passes of one shape take the same kernels and give the same bits.
-            queries_per_batch=spec.training.queries_per_micro_batch,
+            queries_at_once=spec.training.queries_per_micro_batch,
             progress=context.progress,
         )
 

@@ -8,6 +8,7 @@ and data.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 
@@ -24,6 +25,9 @@ from mmrlhf_jobs.scores.table import Sidecar
 
 __all__ = ["ReferencePass"]
 
+_QUERIES_PER_PART: Final = 16
+"""Queries whose values are written at once; what a kill can cost."""
+
 
 class ReferencePass:
     """Makes, or finds, the reference log-probabilities of data sets.
@@ -32,7 +36,7 @@ class ReferencePass:
         cache: Where they are kept.
         model: The model before training.
         identity: Model, template and image settings that the values belong to.
-        queries_per_batch: Queries that go through the model at once.
+        queries_at_once: Queries that go through the model at once.
         progress: Where live events go.
     """
 
@@ -42,13 +46,13 @@ class ReferencePass:
         *,
         model: ResponseModel,
         identity: SidecarIdentity,
-        queries_per_batch: int,
+        queries_at_once: int,
         progress: Progress,
     ) -> None:
         self._cache = cache
         self._model = model
         self._identity = identity
-        self._queries_per_batch = queries_per_batch
+        self._at_once = queries_at_once
         self._progress = progress
 
     def sidecar(self, dataset: RankedDataset, *, given: str | None) -> Sidecar:
@@ -76,7 +80,8 @@ class ReferencePass:
             self._identity,
             dataset,
             lambda items: self._compute(dataset, items),
-            queries_per_batch=self._queries_per_batch,
+            # Each batch is a file of its own until all are joined.
+            queries_per_batch=max(_QUERIES_PER_PART // self._at_once, 1) * self._at_once,
         )
 
     @torch.no_grad()
@@ -96,7 +101,10 @@ class ReferencePass:
                 (keys[index], record.record_id, response.response_id)
                 for index, response in zip(indices, responses, strict=True)
             ]
-        sums = self._model(groups).sums.double().tolist()
+        sums: list[float] = []
+        for start in range(0, len(groups), self._at_once):
+            output = self._model(groups[start : start + self._at_once])
+            sums += output.sums.double().tolist()
         return [
             Valued(key, value, record_id, response_id)
             for (key, record_id, response_id), value in zip(names, sums, strict=True)
