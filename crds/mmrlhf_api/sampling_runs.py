@@ -42,6 +42,16 @@ class SamplingLayout:
         """A file or folder of the run."""
         return f"{self.run.prefix}/{name}"
 
-    def stage(self, name: str) -> str:
-        """Parts of a stage."""
-        return f"{self.run.prefix}/work/{name}"
+    @property
+    def work(self) -> str:
+        """What stages have finished."""
+        return self.at("work")
+
+    def stage(self, name: str, *, since: int = 1) -> str:
+        """Parts of a stage.
+
+        Args:
+            name: The stage.
+            since: Number of the claim that began the run anew, if one has.
+        """
+        return f"{self.work}/{name}" if since == 1 else f"{self.work}/{since:06d}/{name}"

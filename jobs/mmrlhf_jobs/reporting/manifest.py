@@ -83,9 +83,9 @@ class Attempts:
             ) from error
         return list(attempts)
 
-    def begin(self, *, processes: int) -> int:
-        """Note a new attempt; return its 1-based number."""
-        attempts = self.read()
+    def begin(self, *, processes: int, fresh: bool = False) -> int:
+        """Note a new attempt; return its 1-based number. A fresh one is the first."""
+        attempts = [] if fresh else self.read()
         for attempt in attempts:
             attempt.setdefault("endedAt", None)
             attempt.setdefault("exit", "Killed")

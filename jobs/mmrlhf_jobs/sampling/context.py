@@ -108,10 +108,17 @@ class Stages:
         """The parts of a stage."""
         return Parts(
             self.store,
-            self.layout.stage(stage),
+            self.layout.stage(stage, since=self.claim.holder.since),
             scratch=self.scratch / "parts",
             storage=self.options,
         )
+
+    def forget(self) -> None:
+        """Remove the parts of before the run was begun anew, which nobody takes any more."""
+        own = self.layout.stage("", since=self.claim.holder.since)
+        for key in self.store.sizes(self.layout.work):
+            if not key.startswith(own):
+                self.store.remove(key)
 
     def begin(self, stage: str, message: str, *, counter: str = "", effort: int = 0) -> None:
         """Tell that a stage begins; see `StageProgress.watch`."""

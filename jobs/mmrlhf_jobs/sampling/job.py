@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -74,7 +75,8 @@ class _Run:
     def run(self) -> None:
         stages = self._stages
         self._runtime.on_main(stages.store.check_writable)
-        stages.claim.join(self._runtime.on_main(stages.claim.take))
+        take = partial(stages.claim.take, fresh=stages.context.fresh)
+        stages.claim.join(self._runtime.on_main(take))
         self._runtime.on_main(self._begin)
         try:
             outcome, clustered = self._choose()
@@ -94,9 +96,9 @@ class _Run:
     def _begin(self) -> None:
         stages = self._stages
         if stages.context.fresh:
-            stages.store.remove(stages.layout.run.prefix, but=stages.layout.run.claim)
+            stages.forget()
         stages.results.settle()
-        self._attempts.begin(processes=self._runtime.world_size)
+        self._attempts.begin(processes=self._runtime.world_size, fresh=stages.context.fresh)
 
     def _choose(self) -> tuple[Outcome, stage.Clustered]:
         stages, spec = self._stages, self._spec

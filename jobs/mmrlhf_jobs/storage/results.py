@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
-from mmrlhf_jobs.storage.claims import Claim
+from mmrlhf_jobs.storage.claims import Claim, Holder
 from mmrlhf_jobs.storage.folders import FileEntry, read_entry
 from mmrlhf_jobs.storage.marker import MARKER, make_marker
 
@@ -39,6 +39,8 @@ __all__ = ["Finished", "Results"]
 
 _MANIFEST: Final = "manifest.json"
 _PLACES: Final = "results"
+_FIRST: Final = Holder(0, 0, "")
+"""Nobody has claimed the run yet."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,15 @@ class Results:
         self._put(self.place, list(self._files.values()))
 
     def finished(self, *, model: str | None = None) -> Finished | None:
-        """The record of a complete run; None if it is not one.
+        """The record of a complete run; None if it is not one, or was begun anew since.
 
         Args:
             model: Key of the artifact that records of older versions stand for, which list no
                 files.
         """
         manifest = _read(self._store.read_text(f"{self._run}/{_MANIFEST}"))
-        if manifest is None:
+        holder = self._claim.known()
+        if manifest is None or not (holder or _FIRST).counts(_number(manifest.get("claim"))):
             return None
         if (named := _named(manifest)) is None:
             named = [] if model is None else self._published(model)
@@ -146,9 +149,9 @@ class Results:
         found = (key.removeprefix(f"{places}/") for key in self._store.sizes(places))
         names = {key.partition("/")[0] for key in found}
         shown = _read(self._store.read_text(f"{self._run}/{_MANIFEST}")) or {}
-        newest = _number(shown.get("claim"))
+        newest = max(_number(shown.get("claim")), self._claim.holder.since - 1)
         for name in sorted(names - {self._claim.holder.name}, reverse=True):
-            place, number = f"{places}/{name}", _number(name.partition("-")[0])
+            place, number = f"{places}/{name}", Holder.number_in(name)
             text = self._store.read_text(f"{place}/{_MANIFEST}") if number > newest else None
             named = _named(_read(text) or {})
             if text is not None and named is not None and self._whole(place, named):

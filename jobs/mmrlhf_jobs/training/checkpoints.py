@@ -21,6 +21,7 @@ from typing import Any, Self
 from mmrlhf_jobs.errors import DamagedError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Holder
 from mmrlhf_jobs.storage.marker import digest_of_files
 from mmrlhf_jobs.training.engines.interface import Engine
 
@@ -122,6 +123,7 @@ class Checkpoints:
         keep: Complete checkpoints to keep.
         runtime: Process group.
         attempt: Name of this attempt.
+        counts: Whether checkpoints of the attempt with a claim of some number are taken.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Checkpoints:
         keep: int,
         runtime: Runtime,
         attempt: str = "",
+        counts: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._prefix = f"{prefix}/checkpoints"
@@ -140,6 +143,7 @@ class Checkpoints:
         self._keep = keep
         self._runtime = runtime
         self._attempt = attempt
+        self._counts = counts
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, oldest first."""
@@ -305,7 +309,8 @@ class Checkpoints:
         for key in self._store.list_committed(self._prefix):
             if match := _KEY.search(key):
                 name, step, attempt, part = match.groups(default="")
-                found.setdefault((int(step), name, attempt), set()).add(part)
+                if self._counts(Holder.number_in(attempt)):
+                    found.setdefault((int(step), name, attempt), set()).add(part)
         return found
 
     def _where(self, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic
 
 from mmrlhf_api import TrainJob
@@ -85,9 +86,11 @@ class Trainer(Generic[Q, Out]):
             Interrupted: The job was asked to stop; a checkpoint was saved.
         """
         self._runtime.on_main(self._store.check_writable)
-        self._claim.join(self._runtime.on_main(self._claim.take))
+        take = partial(self._claim.take, fresh=self._context.fresh)
+        self._claim.join(self._runtime.on_main(take))
         if self._context.fresh:
-            self._runtime.on_main(self._forget)
+            # What readers see stays until there is more; cached values of models and data stay.
+            self._runtime.on_main(self._checkpoints().clear)
         self._runtime.on_main(self._outcome.settle)
         finished = self._runtime.on_main(lambda: self._outcome.finished(model=self._layout.model))
         if finished is not None and finished.missing is None:
@@ -103,7 +106,8 @@ class Trainer(Generic[Q, Out]):
                 f"this run was complete, but its {finished.missing} is missing or cut short; it is"
                 " done anew"
             )
-        self._runtime.on_main(lambda: self._attempts.begin(processes=self._runtime.world_size))
+        begin = partial(self._attempts.begin, processes=self._runtime.world_size)
+        self._runtime.on_main(partial(begin, fresh=self._context.fresh))
         try:
             policy, prepared = self._prepare()
             log, results = self._train(policy, prepared)
@@ -187,11 +191,6 @@ class Trainer(Generic[Q, Out]):
         self._publish(policy, engine)
         return log, results
 
-    def _forget(self) -> None:
-        """Remove the run, its completeness first. Cached values of models and data stay."""
-        self._store.remove(self._layout.manifest)
-        self._store.remove(self._layout.prefix, but=self._layout.claim)
-
     def _checkpoints(self, run: str | None = None) -> Checkpoints:
         return Checkpoints(
             self._store,
@@ -200,6 +199,8 @@ class Trainer(Generic[Q, Out]):
             keep=self._job.spec.checkpoint.keep,
             runtime=self._runtime,
             attempt=self._claim.holder.name,
+            # What other runs have left is for them to say.
+            counts=self._claim.holder.counts if run is None else lambda _: True,
         )
 
     def _resume(

@@ -50,6 +50,14 @@ def test_an_attempt_that_ends_late_says_nothing_of_its_successor(tmp_path: Path)
     assert [e["exit"] for e in second.end(exit_name="Succeeded", step=2)] == ["Killed", "Succeeded"]
 
 
+def test_a_run_that_is_begun_anew_has_no_earlier_attempts(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    attempts(store, hour=0).begin(processes=1)
+    second = attempts(store, hour=1)
+    assert second.begin(processes=1, fresh=True) == 1
+    assert len(second.end(exit_name="Succeeded", step=1)) == 1
+
+
 def test_a_record_that_is_damaged_is_told(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     store.write_text(KEY, "[{")

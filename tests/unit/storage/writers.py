@@ -125,12 +125,7 @@ def work(
     results = Results(store, LAYOUT.prefix, claim)
     attempts = Attempts(store, LAYOUT.attempts, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     store.check_writable()
-    claim.take()
-    if fresh:
-        store.remove(LAYOUT.manifest)
-        store.remove(LAYOUT.prefix, but=LAYOUT.claim)
-    results.settle()
-    finished = results.finished(model=LAYOUT.model)
+    claim.take(fresh=fresh)
     checkpoints = Checkpoints(
         store,
         prefix=LAYOUT.prefix,
@@ -138,11 +133,16 @@ def work(
         keep=1,
         runtime=RUNTIME,
         attempt=claim.holder.name,
+        counts=claim.holder.counts,
     )
+    if fresh:
+        checkpoints.clear()
+    results.settle()
+    finished = results.finished(model=LAYOUT.model)
     if finished is not None and finished.missing is None:
         checkpoints.clear()
         return
-    attempts.begin(processes=1)
+    attempts.begin(processes=1, fresh=fresh)
     try:
         found = checkpoints.restore(
             _Engine(word),  # type: ignore[arg-type]
