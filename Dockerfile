@@ -7,13 +7,16 @@
 # BASE is any image with Python 3.11 to 3.13 as `python3` and its venv module.
 #
 # PyPI's torch brings CUDA with it, so the default runs on GPUs on any base. For CPUs only, a third
-# of the size:
+# of the size, fetch its wheel for CPUs and build with it:
 #
-#   docker build --target train --build-arg PIP_INDEX=https://download.pytorch.org/whl/cpu .
+#   pip download --no-deps --dest wheels --index-url https://download.pytorch.org/whl/cpu \
+#     --require-hashes --constraint hashes/images.txt torch==2.13.0
+#   docker build --target train --build-context wheels=wheels .
 #
-# The secret `pip` is a pip.conf and the secret `ca` a bundle of certificates, for a package index
-# of your own; neither is left in a layer. `--build-context wheels=FOLDER` adds a folder of wheels.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+# All packages come from one index and have a digest in hashes/. The secret `pip` is a pip.conf and
+# the secret `ca` a bundle of certificates, for an index of your own; neither is left in a layer.
+# `--build-context wheels=FOLDER` adds a folder of wheels, which need a digest there too.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 # Without a build context of that name there are no extra wheels.
 FROM scratch AS wheels
@@ -27,20 +30,18 @@ RUN python3 /build/requirements.py /build/pyproject.toml operator cli > /operato
 
 # Everything but our own code: these layers stay while only that changes.
 FROM ${BASE} AS operator-installed
-ARG PIP_INDEX=""
 COPY --from=requirements /operator.txt /opt/mmrlhf/share/requirements.txt
-COPY constraints.txt /opt/mmrlhf/share/
-COPY images/install.sh images/trim.py /build/
+COPY hashes/images.txt /opt/mmrlhf/share/constraints.txt
+COPY hashes/pip.txt images/install.sh images/trim.py /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
     sh /build/install.sh /opt/mmrlhf/share/requirements.txt
 
 FROM ${BASE} AS jobs-installed
-ARG PIP_INDEX=""
 COPY --from=requirements /jobs.txt /opt/mmrlhf/share/requirements.txt
-COPY constraints.txt /opt/mmrlhf/share/
-COPY images/install.sh images/trim.py /build/
+COPY hashes/images.txt /opt/mmrlhf/share/constraints.txt
+COPY hashes/pip.txt images/install.sh images/trim.py /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
@@ -48,20 +49,21 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 # Apart, so that a node which has the train image need not pull its layers again.
 FROM jobs-installed AS sample-installed
-ARG PIP_INDEX=""
 COPY --from=requirements /sample.txt /build/
-COPY images/install.sh /build/
+COPY hashes/pip.txt images/install.sh /build/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
     sh /build/install.sh /build/sample.txt /out
 
 FROM ${BASE} AS code
-COPY constraints.txt /src/
+COPY hashes/pip.txt hashes/images.txt /hashes/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     python3 -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --constraint /src/constraints.txt hatchling
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement /hashes/pip.txt \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --constraint /hashes/images.txt \
+       hatchling
 COPY LICENSE README.md pyproject.toml /src/
 COPY crds /src/crds
 COPY jobs /src/jobs

@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel setup run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
+.PHONY: help wheel setup hashes lowest run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
 	cluster-up cluster-down control-plane control-plane-install installation
 
 help: ## Show the targets
@@ -20,14 +20,29 @@ help: ## Show the targets
 
 setup: $(VENV)/.installed ## Install everything into .venv
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Nothing is installed but what hashes/ lists, each file with its digest, and all from one index.
+HASHES := hashes/images.txt hashes/development.txt
+HASHED := --require-hashes $(foreach file,$(HASHES),--constraint $(file) --build-constraint $(file))
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+$(VENV)/.installed: pyproject.toml constraints.txt hashes/pip.txt $(HASHES)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmrlhf needs Python 3.11 or newer, not " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip
-	@# torch first and by its exact version: asked loosely, pip may take a CUDA build.
-	$(PY) -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PY) -m pip install --quiet --require-hashes --requirement hashes/pip.txt
+	@# A wheel of torch that pip finds on this machine's disk is one for CPUs, and goes first: by itself,
+	@# pip prefers the index's, for GPUs, whose digest it is told beforehand.
+	$(PY) -m pip install --quiet $(HASHED) --no-deps --no-index $(TORCH) 2> $(VENV)/torch.log || \
+		$(PY) -m pip install --quiet $(HASHED) $(TORCH)
+	$(PY) images/requirements.py pyproject.toml jobs sample operator cli dev > $(VENV)/requirements.txt
+	$(PY) -m pip install --quiet $(HASHED) --requirement $(VENV)/requirements.txt
+	@# What is ours has no digest: nothing but itself, and by what is there already.
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Not after setup, which installs by what is written here.
+hashes: ## Write hashes/ anew from the pins of constraints.txt (package index)
+	@test -x $(PY) || $(MAKE) setup
+	$(PY) -m tools.hashes
 
 run: setup ## Align a small model on scanned digits, from nothing to a table
 	$(PY) -m examples.digits.run
@@ -74,6 +89,17 @@ format: setup ## Format the code
 
 unit: setup ## The quick tests
 	$(PY) -m pytest tests/unit
+
+LOWEST := $(VENV)-lowest
+
+# An environment for these tests alone: what is older than the pins has no digests.
+lowest: setup ## The quick tests on the lowest versions that pyproject.toml claims (package index)
+	$(PY) -m tools.lowest > $(VENV)/lowest.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --require-hashes --requirement hashes/pip.txt
+	$(LOWEST)/bin/python -m pip install --quiet --requirement $(VENV)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(LOWEST)/bin/python -m pytest tests/unit
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli

@@ -4,18 +4,28 @@
 #   install.sh REQUIREMENTS         into an environment of their own, made here, and trimmed
 #   install.sh REQUIREMENTS /out    beside those that are there already, files below /out
 #
-# PIP_INDEX names a further index; /wheels may hold wheels. It runs from /build, which it removes.
+# Nothing is installed but files whose digests constraints.txt lists, all from one index; /wheels may
+# hold some of them. It runs from /build, which it removes.
 set -eu
 requirements=$1
 root=${2:-}
-share=/opt/mmrlhf/share
+constraints=/opt/mmrlhf/share/constraints.txt
 python3 -m venv /tmp/pip
+/tmp/pip/bin/pip install --no-cache-dir --require-hashes --requirement /build/pip.txt
 if [ -z "$root" ]; then
     python3 -m venv --without-pip /opt/mmrlhf
 fi
-/tmp/pip/bin/pip --python /opt/mmrlhf/bin/python install --no-cache-dir --no-compile \
-    --find-links /wheels ${PIP_INDEX:+--extra-index-url "$PIP_INDEX"} \
-    --constraint $share/constraints.txt --requirement "$requirements" ${root:+--root "$root"}
+install() {
+    /tmp/pip/bin/pip --python /opt/mmrlhf/bin/python install --no-cache-dir --no-compile \
+        --require-hashes --constraint $constraints --build-constraint $constraints \
+        --find-links /wheels ${root:+--root "$root"} "$@"
+}
+# A wheel of torch in /wheels goes first: by itself, pip prefers the index's, whose digest it is told
+# beforehand.
+if grep -q '^torch>' "$requirements" && ls /wheels/torch-*.whl > /dev/null 2>&1; then
+    install --no-deps --no-index "$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' $constraints)"
+fi
+install --requirement "$requirements"
 if [ -z "$root" ]; then
     /opt/mmrlhf/bin/python /build/trim.py
 else

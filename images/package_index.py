@@ -17,7 +17,8 @@ from typing import Final
 
 __all__ = ["PackageIndex"]
 
-_CARRIED: Final = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
+_CARRIED: Final = ("index-url", "trusted-host", "proxy", "timeout")
+"""One index: a second one could answer for any name with a version of its own."""
 _AUTHORITIES: Final = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _CERTIFICATES_INSIDE: Final = "/run/secrets/ca.crt"
 

@@ -1,8 +1,8 @@
 """Prints the requirements of some extras of a pyproject.toml, one a line.
 
-The Dockerfile installs them before our own code is there, so that a layer with them is kept while
-only the code changes. Nothing but the standard library is imported: it runs before anything is
-installed.
+They are installed before our own code is there: in images, so that a layer with them is kept while
+only the code changes, and everywhere, as they have digests and our code has none. Nothing but the
+standard library is imported: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["requirements"]
 
 
 def requirements(pyproject: str, extras: Sequence[str]) -> list[str]:
-    """What a distribution needs with some extras, sorted.
+    """What a distribution needs with some extras, sorted; extras of its own that they name are not.
 
     Args:
         pyproject: Text of a pyproject.toml.
@@ -29,7 +29,7 @@ def requirements(pyproject: str, extras: Sequence[str]) -> list[str]:
     found = set(project["dependencies"])
     for extra in extras:
         found.update(project["optional-dependencies"][extra])
-    return sorted(found)
+    return sorted(line for line in found if not line.startswith(f"{project['name']}["))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def test_the_images_of_jobs_share_all_packages_but_those_of_the_map() -> None:
 def test_the_base_is_an_argument_with_a_pinned_default() -> None:
     text = (REPOSITORY / DOCKERFILE).read_text()
     (default,) = re.findall(r"(?m)^ARG BASE=(\S+)$", text)
-    assert re.fullmatch(r"docker\.io/\S+:\d\S+", default)
+    # A tag says which one is meant; the digest says which one it is.
+    assert re.fullmatch(r"docker\.io/\S+:\d[^@\s]+@sha256:[0-9a-f]{64}", default)
     assert {base for base, _ in stages().values()} - set(stages()) == {"scratch", "${BASE}"}
 
 
@@ -108,14 +109,35 @@ def test_the_digest_follows_what_is_copied_and_nothing_else(
     assert not set(digests()) & set(first)
 
 
+def test_all_that_is_installed_has_a_digest_and_comes_from_one_index() -> None:
+    """Dockerfile, install.sh and the Makefile, command by command."""
+    texts = [(REPOSITORY / n).read_text() for n in (DOCKERFILE, "images/install.sh", "Makefile")]
+    commands = [
+        line
+        for text in texts
+        for line in re.sub(r"\\\n *", "", re.sub(r"(?m)^\s*@?#.*\n", "", text)).splitlines()
+        for line in re.split(r"&&|;", line)
+        if re.search(r"\bpip\b.* install\b", line)
+    ]
+    assert len(commands) >= 7
+    for command in commands:
+        assert "extra-index" not in command
+        # What is ours has no digest, and brings nothing with it; `make lowest` is for tests alone.
+        hashed = "--require-hashes" in command or "$(HASHED)" in command
+        assert hashed or "--no-deps" in command or "$(LOWEST)" in command, command
+
+
 def test_requirements_are_those_of_the_extras() -> None:
     text = """
         [project]
+        name = "ours"
         dependencies = ["base>=1"]
         [project.optional-dependencies]
         jobs = ["torch>=2", "base>=1"]
         cli = ["typer"]
+        dev = ["ours[jobs]", "ruff"]
     """
+    assert requirements(text, ["jobs", "dev"]) == ["base>=1", "ruff", "torch>=2"]
     assert requirements(text, ["jobs", "cli"]) == ["base>=1", "torch>=2", "typer"]
     assert requirements(text, []) == ["base>=1"]
     with pytest.raises(KeyError):
@@ -138,7 +160,6 @@ def test_pip_settings_are_carried_and_local_indexes_are_not(tmp_path: Path) -> N
     index = PackageIndex.parse(listed, {})
     assert index == PackageIndex(
         settings={
-            "extra-index-url": "https://index.test/simple",
             "index-url": "https://user:word%20@index.test/simple",
             "timeout": "30",
         },
