@@ -21,7 +21,7 @@ from mmrlhf_operator.planning.endings import cancel, clean_up, fail, succeed, su
 from mmrlhf_operator.planning.failures import Failure, Verdict, judge
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import give_back, refusal
-from mmrlhf_operator.planning.removal import remove
+from mmrlhf_operator.planning.removal import remove, stuck_words
 from mmrlhf_operator.rendering.names import pod_name, pod_stem
 from mmrlhf_operator.state.views import JobView, Observed, after
 
@@ -128,7 +128,10 @@ def _suspend(
     draft.end_attempt(Reason.SUSPENDED_BY_USER)
     draft.conditions.clear(ConditionType.RESTARTING, Reason.SUSPENDED_BY_USER)
     draft.conditions.set(ConditionType.SUSPENDED, "True", Reason.SUSPENDED_BY_USER)
-    draft.enter(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER)
+    stuck = stuck_words(observed.pods, draft.now)
+    if stuck is not None:
+        draft.conditions.set(ConditionType.SCHEDULED, "False", Reason.PODS_REMAIN, stuck)
+    draft.enter(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, stuck or "")
     draft.count((), total=total)
     remove(draft, observed.pods, observed, config)
 

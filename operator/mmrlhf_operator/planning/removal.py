@@ -47,7 +47,7 @@ def stuck_words(pods: Iterable[PodView], now: datetime) -> str | None:
         return None
     named = "; ".join(_holder(pod) for pod in late[:_MOST_NAMED])
     more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
-    return f"pods of an earlier attempt should be gone and are not: {named}{more}"
+    return f"pods that were stopped should be gone and are not: {named}{more}"
 
 
 def _holder(pod: PodView) -> str:

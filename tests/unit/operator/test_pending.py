@@ -157,3 +157,21 @@ def test_what_keeps_a_pod_of_an_earlier_attempt_is_told_and_has_a_deadline(
     there.settle()
     assert there.status["reason"] == "PendingDeadlineExceeded"
     assert held in there.status["message"]
+
+
+def test_what_keeps_a_pod_of_a_suspended_job_is_told() -> None:
+    there = running()
+    there.pods["demo-0-1"]["metadata"]["finalizers"] = ["example.org/held"]
+    there.edit(runPolicy__suspend=True)
+    there.settle()
+    assert there.status["message"] == "runPolicy.suspend is true"
+    grace = there.pods["demo-0-1"]["metadata"]["deletionGracePeriodSeconds"]
+    there.vanish("demo-0-0")
+    there.tick(grace + 16)
+    there.reconcile()
+    assert ("Warning", "PodsRemain") in there.news
+    assert (there.status["phase"], there.status["reason"]) == ("Suspended", "SuspendedByUser")
+    assert "demo-0-1 is held by example.org/held" in there.status["message"]
+    there.vanish("demo-0-1")
+    there.settle()
+    assert there.status["message"] == "runPolicy.suspend is true"
