@@ -141,7 +141,8 @@ async def test_every_request_fails_once(
         return made[0]
 
     async with start_operator(flaky):
-        await live(driver)
+        # Writes to one status that fail one after the other are told.
+        await live(driver, troubled=True)
     assert created_pods(log) == PODS
     failures = made[0].failures
     asked = Counter(str(request) for request, _ in log)
