@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from mmrlhf_jobs.data.conversation import transcript
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.parsing import explain, fields_of
 from mmrlhf_jobs.data.parts import Items, Part, violated
@@ -56,7 +57,7 @@ class Task(Part):
     @property
     def question(self) -> str:
         """The question with its options, as it is shown."""
-        return "\n".join([self.query.query.text, *self.query.query.options])
+        return "\n".join([transcript(self.query.asked), *self.query.query.options])
 
     @model_validator(mode="after")
     def _slots_are_the_responses(self) -> Task:

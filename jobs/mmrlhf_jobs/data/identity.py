@@ -20,7 +20,7 @@ def digest_of(*parts: object) -> bytes:
 
 
 def record_id(
-    query_text: str,
+    asked: object,
     media_sha256s: Sequence[str],
     *,
     parent_id: str | None = None,
@@ -29,10 +29,18 @@ def record_id(
     """Id of a query: 32 hexadecimal digits.
 
     The media are part of it, because one question asked about two images is two records, and so
-    is their order, because "the first image" depends on it. The text counts after NFC and strip.
+    is their order, because "the first image" depends on it. A text counts after NFC and strip.
+
+    Args:
+        asked: The text of the question, or the plain values of a conversation
+            (``conversation.as_json``).
+        media_sha256s: Digest of each medium, in order.
+        parent_id: Id of the row or the conversation that the query was cut from.
+        turn_index: Which of its turns the query is.
     """
-    text = unicodedata.normalize("NFC", query_text).strip()
-    return digest_of("record", text, list(media_sha256s), parent_id, turn_index).hex()[:32]
+    if isinstance(asked, str):
+        asked = unicodedata.normalize("NFC", asked).strip()
+    return digest_of("record", asked, list(media_sha256s), parent_id, turn_index).hex()[:32]
 
 
 def response_id(record: str, text: str, *, model: str | None = None) -> str:

@@ -8,6 +8,7 @@ has an exact Parquet twin.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
@@ -27,6 +28,7 @@ __all__ = [
     "ModelOrigin",
     "Origin",
     "Part",
+    "Place",
     "Provenance",
     "ProvenanceInput",
     "Query",
@@ -35,7 +37,9 @@ __all__ = [
     "Scores",
     "Selection",
     "Sha256",
+    "Since",
     "Text",
+    "Turn",
     "Usage",
     "spread",
     "violated",
@@ -75,11 +79,43 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class Since:
+    """Marks a field that came with a later version of the record.
+
+    Attributes:
+        version: The first that has it.
+    """
+
+    version: int
+
+
+class Turn(Part):
+    """What was said before the question."""
+
+    role: Literal["user", "assistant"]
+    text: Text
+    """Without placeholders for media; see ``Media.place``."""
+
+
+class Place(Part):
+    """Where in a conversation a medium stands: before a character of a turn."""
+
+    turn: Annotated[Integer, Field(ge=0)]
+    """0-based; the turn after the last of ``query.turns`` is the question."""
+    offset: Annotated[Integer, Field(ge=0)]
+    """Code points of the turn's text before it."""
+
+
 class Query(Part):
     """What the model is asked."""
 
     text: Text
     """The question without placeholders for media; the model's template adds those."""
+    system: Annotated[Text | None, Since(2)] = None
+    """What the model is told before all turns."""
+    turns: Annotated[Items[Turn], Since(2)] = ()
+    """The turns before the question."""
     language: str | None = None
     options: Items[str] = ()
     reference_answer: str | None = None
@@ -117,6 +153,8 @@ class Media(Part):
     frame_pts_ms: float | None = None
     """Presentation time of an image that is a frame of a video."""
     frames: Items[Frame] = ()
+    place: Annotated[Place | None, Since(2)] = None
+    """Where it stands among the words; without it, in front of the user's first turn."""
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Media:

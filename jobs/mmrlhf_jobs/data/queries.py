@@ -1,50 +1,69 @@
-"""``Query/v1``: a question about media before people have ranked answers to it.
+"""``Query``: a question about media before people have ranked answers to it.
 
-It is a ``RankedResponse/v1`` without a ranking, and with any number of responses. A record that is
-ranked already can stand in its place: its question and media count, its responses do not.
+It is a ``RankedResponse`` of the same version without a ranking, and with any number of responses.
+A record that is ranked already can stand in its place: its question and media count, its responses
+do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from mmrlhf_jobs.data.conversation import Asked, asked_of, check_places
 from mmrlhf_jobs.data.parsing import RawRow, explain, fields_of, parse_row
 from mmrlhf_jobs.data.parts import Items, Media, Origin, Part, Provenance, Query, Selection
-from mmrlhf_jobs.data.records import SCHEMA, RankedResponse, Ranking, RowLocation
+from mmrlhf_jobs.data.records import (
+    SCHEMA,
+    SCHEMA_2,
+    RankedResponse,
+    Ranking,
+    RowLocation,
+    schema_for,
+)
 from mmrlhf_jobs.data.responses import Id, Response, check_media, check_responses
 from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source, file_format
 from mmrlhf_jobs.data.stream import stream_rows
+from mmrlhf_jobs.data.versions import check_version, needs_version_2
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = [
     "QUERY_SCHEMA",
+    "QUERY_SCHEMA_2",
     "QueryRecord",
     "as_query",
     "as_ranked",
+    "query_schema_for",
     "stream_queries",
     "write_queries",
 ]
 
 QUERY_SCHEMA: Final = "mmrlhf.io/query/v1"
-"""Value of every query's ``schema`` field."""
+"""Value of a query's ``schema`` field."""
+
+QUERY_SCHEMA_2: Final = "mmrlhf.io/query/v2"
+"""The same of a query that asks more than one question about media."""
+
+QuerySchema: TypeAlias = Literal["mmrlhf.io/query/v1", "mmrlhf.io/query/v2"]
+
+_RANKED: Final = (SCHEMA, SCHEMA_2)
 
 
 class QueryRecord(Part):
     """A query with its media and what models answered so far."""
 
-    schema_id: Literal["mmrlhf.io/query/v1"] = Field(alias="schema")
+    schema_id: QuerySchema = Field(alias="schema")
     record_id: Id
-    domain: Literal["image", "video", "safety"]
+    domain: Literal["image", "video", "safety", "text"]
     type: Literal["long", "short", "mcq"] | None
     source: Origin | None = None
     query: Query
-    media: Annotated[Items[Media], Field(min_length=1)]
+    media: Items[Media]
     selection: Selection | None = None
     responses: Annotated[Items[Response], Field(max_length=16)] = ()
     provenance: Provenance | None = None
@@ -63,21 +82,33 @@ class QueryRecord(Part):
         return copy
 
     @property
+    def asked(self) -> Asked:
+        """What its responses answer."""
+        return asked_of(self.query, self.media)
+
+    @property
     def media_sha256s(self) -> tuple[str, ...]:
         """Digest of each medium's content, in order."""
         return tuple(medium.content_sha256 for medium in self.media)
 
     @model_validator(mode="after")
     def _could_be_ranked(self) -> QueryRecord:
+        check_version(self.schema_id, QUERY_SCHEMA, self.domain, self.query, self.media)
         check_media(self.domain, self.type, self.media)
+        check_places(self.query, self.media)
         check_responses(self.responses)
         return self
+
+
+def query_schema_for(domain: str, query: Query, media: Sequence[Media]) -> QuerySchema:
+    """The oldest schema that holds a query of this."""
+    return QUERY_SCHEMA_2 if needs_version_2(domain, query, media) else QUERY_SCHEMA
 
 
 def as_query(record: RankedResponse) -> QueryRecord:
     """The question and media of a ranked record."""
     return QueryRecord(
-        schema=QUERY_SCHEMA,
+        schema=query_schema_for(record.domain, record.query, record.media),
         record_id=record.record_id,
         domain=record.domain,
         type=record.type,
@@ -106,7 +137,7 @@ def as_ranked(
         ValidationError: The record breaks a rule of the schema.
     """
     return RankedResponse(
-        schema=SCHEMA,
+        schema=schema_for(query.domain, query.query, query.media),
         record_id=query.record_id,
         domain=query.domain,
         type=query.type,
@@ -147,7 +178,7 @@ def stream_queries(source: Source, faults: RowFaults | None = None) -> Iterator[
 def _parse_query(raw: RawRow, file: str, row: int) -> QueryRecord:
     try:
         fields = fields_of(raw, file=file, row=row)
-        if fields.get("schema") == SCHEMA:
+        if fields.get("schema") in _RANKED:
             query = as_query(parse_row(fields, file=file, row=row))
         else:
             query = QueryRecord.model_validate(fields)

@@ -1,4 +1,4 @@
-"""``RankedResponse/v1``: a query about media with its ranked responses.
+"""``RankedResponse``: a query about media with its ranked responses.
 
 The unit of preference data is the group, not the pair (paper 4.1): every pair of responses with
 differing ranks follows from the ranks. One record is one JSON line, or one row of the Parquet
@@ -12,16 +12,22 @@ The smallest record::
      "media": [{"uri": "images/7.png", "sha256": "<64 hexadecimal digits>"}],
      "responses": [{"response_id": "a", "text": "Seven."}, {"response_id": "b", "text": "One."}],
      "ranking": {"ranks": {"a": 1, "b": 2}}}
+
+Version 2 is for what version 1 cannot say: a system text (``query.system``), earlier turns
+(``query.turns``), media between words (``media[].place``), and no media at all (``domain`` is
+``text``, or ``safety``). Both are read everywhere; what version 1 can hold is written as such.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from mmrlhf_jobs.data.conversation import Asked, asked_of, check_places
 from mmrlhf_jobs.data.identity import record_id, response_id
 from mmrlhf_jobs.data.parts import (
     Annotation,
@@ -37,9 +43,11 @@ from mmrlhf_jobs.data.parts import (
     violated,
 )
 from mmrlhf_jobs.data.responses import Duplicate, Id, Response, check_media, check_responses
+from mmrlhf_jobs.data.versions import check_version, needs_version_2
 
 __all__ = [
     "SCHEMA",
+    "SCHEMA_2",
     "Category",
     "Duplicate",
     "Frame",
@@ -51,13 +59,24 @@ __all__ = [
     "RowLocation",
     "record_id",
     "response_id",
+    "schema_for",
 ]
 
 SCHEMA: Final = "mmrlhf.io/ranked-response/v1"
-"""Value of every record's ``schema`` field."""
+"""Value of a record's ``schema`` field."""
+
+SCHEMA_2: Final = "mmrlhf.io/ranked-response/v2"
+"""The same of a record that asks more than one question about media."""
 
 Category: TypeAlias = Literal["mcq", "long", "short", "safety", "video"]
 """The five categories that reports are broken down by (paper Table 4)."""
+
+Schema: TypeAlias = Literal["mmrlhf.io/ranked-response/v1", "mmrlhf.io/ranked-response/v2"]
+
+
+def schema_for(domain: str, query: Query, media: Sequence[Media]) -> Schema:
+    """The oldest schema that holds a record of this."""
+    return SCHEMA_2 if needs_version_2(domain, query, media) else SCHEMA
 
 
 @dataclass(frozen=True)
@@ -84,13 +103,13 @@ class Ranking(Part):
 class RankedResponse(Part):
     """A query with its media and its ranked responses; see the module for the smallest one."""
 
-    schema_id: Literal["mmrlhf.io/ranked-response/v1"] = Field(alias="schema")
+    schema_id: Schema = Field(alias="schema")
     record_id: Id
-    domain: Literal["image", "video", "safety"]
+    domain: Literal["image", "video", "safety", "text"]
     type: Literal["long", "short", "mcq"] | None
     source: Origin | None = None
     query: Query
-    media: Annotated[Items[Media], Field(min_length=1)]
+    media: Items[Media]
     selection: Selection | None = None
     responses: Annotated[Items[Response], Field(min_length=2, max_length=16)]
     ranking: Ranking
@@ -101,6 +120,11 @@ class RankedResponse(Part):
     provenance: Provenance | None = None
 
     _location: RowLocation = PrivateAttr(default_factory=RowLocation)
+
+    @property
+    def asked(self) -> Asked:
+        """What its responses answer."""
+        return asked_of(self.query, self.media)
 
     @property
     def category(self) -> Category:
@@ -152,8 +176,10 @@ class RankedResponse(Part):
         return any(response.origin == origin for response in self.responses)
 
     @model_validator(mode="after")
-    def _fits_its_domain(self) -> RankedResponse:
+    def _fits_its_version_and_domain(self) -> RankedResponse:
+        check_version(self.schema_id, SCHEMA, self.domain, self.query, self.media)
         check_media(self.domain, self.type, self.media)
+        check_places(self.query, self.media)
         return self
 
     @model_validator(mode="after")

@@ -64,6 +64,10 @@ def check_media(domain: str, kind: str | None, media: Sequence[Media]) -> None:
         PydanticCustomError: They are not; for validators.
     """
     kinds = [medium.kind for medium in media]
+    if domain == "text" and kinds:
+        raise violated(
+            "domain", "a record of domain text holds media; set domain to image or video"
+        )
     if domain == "image" and "video" in kinds:
         raise violated("domain", "a record of domain image holds a video; set domain to video")
     if domain == "video" and "video" not in kinds:

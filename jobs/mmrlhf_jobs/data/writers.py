@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmrlhf_jobs.data.arrow_schema import record_schema
-from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.records import SCHEMA, RankedResponse
 from mmrlhf_jobs.data.sources import file_format
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.files import new_file
@@ -59,17 +59,38 @@ def write_records(
 
 
 def _write_parquet(records: Iterable[RankedResponse], path: Path) -> int:
-    schema = record_schema()
+    """Write records, in the schema of version 1 unless one of them needs that of version 2."""
+    version = 1
     count = size = 0
     group: list[dict[str, object]] = []
-    with pq.ParquetWriter(path, schema) as writer:
+    writer = pq.ParquetWriter(path, record_schema())
+    try:
         for record in records:
+            if version == 1 and record.schema_id != SCHEMA:
+                version = 2
+                writer.close()
+                writer = _rewritten(path)
             group.append(record.model_dump(by_alias=True, exclude_defaults=True))
             count += 1
             size += len(to_json_line(record))
             if size >= _GROUP_BYTES:
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                writer.write_table(pa.Table.from_pylist(group, schema=writer.schema))
                 size, group = 0, []
         if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            writer.write_table(pa.Table.from_pylist(group, schema=writer.schema))
+    finally:
+        writer.close()
     return count
+
+
+def _rewritten(path: Path) -> pq.ParquetWriter:
+    """The file so far in the schema of version 2, open for more."""
+    older = path.rename(path.with_name(f"{path.name}.v1"))
+    schema = record_schema(2)
+    writer = pq.ParquetWriter(path, schema)
+    with pq.ParquetFile(older) as written:
+        for group in range(written.num_row_groups):
+            rows = written.read_row_group(group).to_pylist(maps_as_pydicts="strict")
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    older.unlink()
+    return writer

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.images import ImageEncoder
 from mmrlhf_jobs.endpoints.pacing import Clock, Pacer, RetryBudget, backoff
-from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart
+from mmrlhf_jobs.endpoints.requests import ChatRequest
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.tally import Tally
 from mmrlhf_jobs.endpoints.transport import AttemptFailedError, Transport
@@ -129,7 +129,7 @@ class Asker:
     async def _attempts(self, request: ChatRequest, check: Check, *, again: bool) -> Outcome:
         retry = self.settings.retry
         try:
-            images = await self._images.encode(p for p in request.parts if isinstance(p, ImagePart))
+            images = await self._images.encode(request.images)
         except DataError as error:
             # One file that is damaged is no reason to lose the answers to all other questions.
             return Outcome(None, UNUSABLE_MEDIA, str(error)[:_SHOWN])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from mmrlhf_jobs.data.conversation import transcript
 from mmrlhf_jobs.data.parts import Augmenter, Critique
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.responses import Response
@@ -64,7 +65,7 @@ class CritiqueInquiry:
         return record.model_copy(update={"responses": responses})
 
     def _question(self, record: RankedResponse, response: Response, comment: str) -> Question:
-        question, answer = record.query.text, response.text
+        question, answer = transcript(record.asked), response.text
         # Plain replacement: the texts may hold braces.
         fields = {"{question}": question, "{answer}": answer, "{reason}": comment}
         pieces = _split(PROMPT, fields)

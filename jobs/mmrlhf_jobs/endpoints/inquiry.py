@@ -268,7 +268,7 @@ class _Run:
         digest = hashlib.sha256(f"{question.endpoint}\0{text}".encode()).digest()
         first = self._first.setdefault(digest, question)
         # Samples of one question may well be equal.
-        return first if first.request.parts != question.request.parts else None
+        return first if first.request.said != question.request.said else None
 
 
 def _questions(records: AskableRecords[R], report: InquiryReport) -> Iterator[Question]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.parts import GenerationParams
 
-__all__ = ["ChatRequest", "ImagePart", "Part", "Sampling", "TextPart"]
+__all__ = ["ChatRequest", "ImagePart", "Message", "Part", "Sampling", "TextPart"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,21 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Message:
+    """What was said before the user's turn.
+
+    Attributes:
+        role: ``system``, ``user`` or ``assistant``.
+        parts: Images and text, in order.
+    """
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class ChatRequest:
-    """One user turn for a chat model.
+    """One user turn for a chat model, with what was said before it.
 
     Attributes:
         model: Name of the model at the server.
@@ -63,6 +76,7 @@ class ChatRequest:
         parts: Images and text, in order.
         sampling: How to choose tokens.
         sample: Which of several answers to the same question this is, from 0.
+        before: System text and earlier turns.
     """
 
     model: str
@@ -70,16 +84,30 @@ class ChatRequest:
     sampling: Sampling
     revision: str | None = None
     sample: int = 0
+    before: tuple[Message, ...] = ()
+
+    @property
+    def said(self) -> tuple[Message, ...]:
+        """All that is said, the user's turn last."""
+        return (*self.before, Message("user", self.parts))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """All images, in order."""
+        return tuple(part for one in self.said for part in one.parts if isinstance(part, ImagePart))
 
     @property
     def key(self) -> str:
         """Digest of all that the answer depends on, the media by their content."""
-        parts = [
-            ["image", part.sha256] if isinstance(part, ImagePart) else ["text", part.text]
-            for part in self.parts
-        ]
+        before = [[one.role, _content_key(one.parts)] for one in self.before]
         return digest_of(
-            "chat", self.model, self.revision, parts, asdict(self.sampling), self.sample
+            "chat",
+            self.model,
+            self.revision,
+            _content_key(self.parts),
+            asdict(self.sampling),
+            self.sample,
+            *([before] if before else []),
         ).hex()
 
     def wire(self, images: dict[str, str]) -> dict[str, Any]:
@@ -88,17 +116,29 @@ class ChatRequest:
         Args:
             images: Data URL of each image by its digest.
         """
-        content = [
-            {"type": "image_url", "image_url": {"url": images[part.sha256]}}
-            if isinstance(part, ImagePart)
-            else {"type": "text", "text": part.text}
-            for part in self.parts
-        ]
-        # Servers of text models take no parts.
-        texts = [part.text for part in self.parts if isinstance(part, TextPart)]
-        whole: Any = texts[0] if len(texts) == len(self.parts) == 1 else content
         return {
             "model": self.model,
-            "messages": [{"role": "user", "content": whole}],
+            "messages": [
+                {"role": one.role, "content": _wire_content(one.parts, images)} for one in self.said
+            ],
             **self.sampling.wire(),
         }
+
+
+def _content_key(parts: tuple[Part, ...]) -> list[list[str]]:
+    return [
+        ["image", part.sha256] if isinstance(part, ImagePart) else ["text", part.text]
+        for part in parts
+    ]
+
+
+def _wire_content(parts: tuple[Part, ...], images: dict[str, str]) -> Any:  # noqa: ANN401 - any JSON
+    # Servers of text models take no parts.
+    if len(parts) == 1 and isinstance(parts[0], TextPart):
+        return parts[0].text
+    return [
+        {"type": "image_url", "image_url": {"url": images[part.sha256]}}
+        if isinstance(part, ImagePart)
+        else {"type": "text", "text": part.text}
+        for part in parts
+    ]

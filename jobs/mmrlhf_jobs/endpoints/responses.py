@@ -23,7 +23,7 @@ from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.askable import Question
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_response
-from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Part, TextPart
+from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Message, Part, TextPart
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.errors import DataError
 
@@ -58,19 +58,17 @@ class ResponseInquiry:
 
     def questions(self, record: QueryRecord) -> Sequence[Question]:
         """One question a model and sample."""
-        images = chain.from_iterable(
-            self._images(record, place, medium) for place, medium in enumerate(record.media)
-        )
-        parts: tuple[Part, ...] = (*images, TextPart(_text(record)))
+        *before, last = self._said(record)
         return [
             Question(
                 endpoint.name,
                 ChatRequest(
                     model=endpoint.model,
                     revision=endpoint.revision,
-                    parts=parts,
+                    parts=last.parts,
                     sampling=endpoint.sampling.sampling(sample),
                     sample=sample,
+                    before=tuple(before),
                 ),
                 partial(check_response, safety=record.domain == "safety"),
                 f"record {record.record_id!r}, sample {sample} of {endpoint.name}",
@@ -104,6 +102,26 @@ class ResponseInquiry:
 
     def _who(self) -> list[tuple[EndpointSettings, int]]:
         return [(one, sample) for one in self._endpoints for sample in range(self._samples)]
+
+    def _said(self, record: QueryRecord) -> list[Message]:
+        """The conversation up to the question, each turn with the media that stand in it."""
+        images = [self._images(record, at, medium) for at, medium in enumerate(record.media)]
+        asked = record.asked
+        if isinstance(asked, str):
+            return [Message("user", (*chain.from_iterable(images), TextPart(_text(record))))]
+        said = [] if asked.system is None else [Message("system", (TextPart(asked.system),))]
+        places = list(zip(asked.stands, images, strict=True))
+        for number, turn in enumerate(asked.said):
+            parts: list[Part] = []
+            start = 0
+            for place, several in places:
+                if place.turn == number:
+                    before = turn.text[start : place.offset]
+                    parts += [*([TextPart(before)] if before else []), *several]
+                    start = place.offset
+            rest = turn.text[start:]
+            said.append(Message(turn.role, (*parts, *([TextPart(rest)] if rest else []))))
+        return said
 
     def _images(self, record: QueryRecord, place: int, medium: Media) -> list[ImagePart]:
         frames = spread(medium.frames, self._max_frames) if medium.kind == "video" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mmrlhf_jobs.data.conversation import as_json
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.queries import QueryRecord
 
@@ -34,5 +35,6 @@ class SamplingPlan:
 
     def seed_of(self, query: QueryRecord, sample: int) -> int:
         """Seed of one sample's stream."""
-        digest = digest_of("sample", self.seed, query.query.text, list(query.media_sha256s), sample)
+        asked = as_json(query.asked)
+        digest = digest_of("sample", self.seed, asked, list(query.media_sha256s), sample)
         return int.from_bytes(digest[:8], "little") >> 1

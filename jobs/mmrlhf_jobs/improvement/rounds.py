@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+from mmrlhf_jobs.data.conversation import Asked
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.pairs import form_pairs
@@ -67,7 +68,7 @@ class ResponseScorer(Protocol):
         """What its scores depend on besides the content."""
 
     def score(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str], /
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str], /
     ) -> Sequence[Scored]:
         """Verdicts on the responses to one query; they do not depend on each other."""
 
@@ -227,12 +228,12 @@ def _scores(
     report: ImprovementReport,
 ) -> list[float]:
     contents = [
-        content_key(query.query.text, query.media_sha256s, text).hex() for text in candidates.texts
+        content_key(query.asked, query.media_sha256s, text).hex() for text in candidates.texts
     ]
     key = digest_of("scores", asdict(scorer.identity()), contents).hex()
     entry = journal.get(key)
     if entry is None:
-        verdicts = scorer.score(query.query.text, load(query), candidates.texts)
+        verdicts = scorer.score(query.asked, load(query), candidates.texts)
         entry = {"scores": [verdict.score for verdict in verdicts]}
         journal.put(key, entry)
         report.scored_now += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from mmrlhf_jobs.data.conversation import as_json
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.parts import GenerationParams, ModelOrigin
@@ -48,7 +49,7 @@ class PolicySampler:
             "samples",
             [self._digest, adapter.template_digest(), adapter.image_settings()],
             asdict(self.plan),
-            query.query.text,
+            as_json(query.asked),
             list(query.media_sha256s),
         ).hex()
 
@@ -84,7 +85,7 @@ class PolicySampler:
             DataError: A question holds something that the chat template reserves.
         """
         loaded, plan = self._loaded, self.plan
-        prompts = [loaded.adapter.encode(one.query.text, media, []) for one, media in queries]
+        prompts = [loaded.adapter.encode(one.asked, media, []) for one, media in queries]
         seeds = [plan.seed_of(one, n) for one, _ in queries for n in range(plan.samples)]
         answers = write_answers(
             loaded.model,

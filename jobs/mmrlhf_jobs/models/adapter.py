@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel, ProcessorMixin
 
+from mmrlhf_jobs.data.conversation import Asked
 from mmrlhf_jobs.models.chat import ChatTemplate
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class VLMAdapter(Protocol):
         """Whether responses can share one prompt in a row, given the attention in use."""
 
     def encode(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
     ) -> EncodedGroup:
         """Tokenise a query and its responses, and process its media.
 
@@ -115,7 +116,7 @@ class VLMAdapter(Protocol):
             DataError: A text holds a placeholder or a terminal token of the template.
         """
 
-    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+    def longest_prompt(self, question: Asked, media: Sequence[Media]) -> int:
         """Tokens that the prompt of a query has at most, whatever the sizes of its images.
 
         No medium is opened, so this can be asked of a whole data set.

@@ -17,7 +17,9 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from mmrlhf_jobs.data.conversation import Asked, Conversation
 from mmrlhf_jobs.data.marks import surplus_marks, without_marks
+from mmrlhf_jobs.data.messages import chat_messages, in_one_text, lost_message
 from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.rendering import check_template, render_within
 
@@ -93,19 +95,23 @@ class ChatTemplate:
         self._takes_parts = found[0]
         self.terminal_token, self.terminal_id = self._find_terminal()
 
-    def prompt_text(self, question: str, kinds: Sequence[str]) -> str:
+    def prompt_text(self, question: Asked, kinds: Sequence[str]) -> str:
         """Render the prompt up to the start of the assistant's turn, placeholders unexpanded.
 
         Marks for media that the question itself holds are taken out: data sets of the LLaVA family
-        write them into the text. Special tokens in it are broken in two, see :meth:`_broken`.
+        write them into the text. The texts of a conversation may hold none: its media have places.
+        Special tokens in texts are broken in two, see :meth:`_broken`.
 
         Args:
-            question: Text of the user.
+            question: Text of the user, or a conversation.
             kinds: Kind of each medium, in order.
 
         Raises:
-            DataError: The question holds the terminal token, or more marks than there are media.
+            DataError: A text holds the terminal token, or more marks than there are media, or the
+                template takes no such conversation.
         """
+        if isinstance(question, Conversation):
+            return self._conversation_text(question, kinds)
         if (surplus := surplus_marks(question, kinds)) is not None:
             raise DataError(surplus, field="query.text", fault="markup")
         question = self._media_pattern.sub("", without_marks(question)).strip("\n")
@@ -113,7 +119,44 @@ class ChatTemplate:
         question = self._broken(question)
         return self._render(question, kinds, parts=self._takes_parts, generation=True)
 
-    def prompt_ids(self, question: str, kinds: Sequence[str], counts: Sequence[int]) -> Tensor:
+    def _conversation_text(self, asked: Conversation, kinds: Sequence[str]) -> str:
+        texts = {f"query.turns[{place}].text": one.text for place, one in enumerate(asked.turns)}
+        for field, text in {
+            "query.system": asked.system or "",
+            **texts,
+            "query.text": asked.text,
+        }.items():
+            if (surplus := surplus_marks(text, [])) is not None:
+                raise DataError(surplus, field=field, fault="markup")
+            self._refuse(text, [*self.placeholders.values(), self.terminal_token, _BREAK], field)
+        try:
+            if self._takes_parts:
+                messages = self._messages(asked, kinds, parts=True)
+                text = self._rendered(messages, generation=True)
+                if lost_message(text, messages, self.placeholders, self._part_types) is None:
+                    return text
+            # Templates of some families put all images of a turn in front of its words; within the
+            # text they stay where they are.
+            messages = in_one_text(self._messages(asked, kinds, parts=False), self._takes_parts)
+            text = self._rendered(messages, generation=True)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise DataError(
+                f"the model's chat template does not take this conversation: {error}",
+                field="query",
+                fault="template",
+            ) from error
+        lost = lost_message(text, messages, self.placeholders, self._part_types)
+        if lost is not None:
+            role = messages[lost]["role"]
+            raise DataError(
+                f"the model's chat template leaves out message {lost}, of the role {role}, or "
+                "moves its media; take a model whose template keeps it, or leave the row out",
+                field="query.system" if role == "system" else "query.turns",
+                fault="template",
+            )
+        return text
+
+    def prompt_ids(self, question: Asked, kinds: Sequence[str], counts: Sequence[int]) -> Tensor:
         """Tokenise a prompt with every placeholder expanded.
 
         Args:
@@ -247,23 +290,30 @@ class ChatTemplate:
 
     def _render(
         self,
-        question: str,
+        question: Asked,
         kinds: Sequence[str],
         *,
         parts: bool,
         generation: bool,
         answer: str | None = None,
     ) -> str:
-        content: str | list[dict[str, str]]
-        if parts:
-            media = [{"type": self._part_types[kind]} for kind in kinds]
-            content = [*media, {"type": "text", "text": question}]
-        else:
-            content = "".join(self.placeholders[kind] + "\n" for kind in kinds) + question
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        messages = self._messages(question, kinds, parts=parts)
         if answer is not None:
             reply = [{"type": "text", "text": answer}] if parts else answer
             messages.append({"role": "assistant", "content": reply})
+        return self._rendered(messages, generation=generation)
+
+    def _messages(self, asked: Asked, kinds: Sequence[str], *, parts: bool) -> list[dict[str, Any]]:
+        return chat_messages(
+            asked,
+            kinds,
+            placeholders=self.placeholders,
+            part_types=self._part_types if parts else None,
+            # A question is broken already.
+            clean=self._broken if isinstance(asked, Conversation) else str,
+        )
+
+    def _rendered(self, messages: Sequence[dict[str, Any]], *, generation: bool) -> str:
         return render_within(
             lambda: str(
                 self.tokenizer.apply_chat_template(

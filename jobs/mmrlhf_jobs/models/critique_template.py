@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mmrlhf_jobs.data.conversation import Asked, reworded
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
@@ -39,6 +40,12 @@ INSTRUCTION = (
 )
 # The space belongs to the response: byte-level vocabularies join it to the word that follows.
 _RESPONSE = " {response}\n\n[Evaluation]:"
+
+
+def _instructed(question: Asked) -> Asked:
+    """The instruction around the last question; earlier turns stay turns before it."""
+    before, _, after = INSTRUCTION.partition("{question}")
+    return reworded(question, before, after)
 
 
 class CritiqueTemplate:
@@ -60,7 +67,7 @@ class CritiqueTemplate:
 
     def encode(
         self,
-        question: str,
+        question: Asked,
         media: Sequence[LoadedMedia],
         responses: Sequence[str],
         critiques: Sequence[str | None],
@@ -87,14 +94,14 @@ class CritiqueTemplate:
         )
 
     def open(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
     ) -> EncodedGroup:
         """Responses up to where their critiques start.
 
         Raises:
             DataError: A text holds a placeholder or a special token, or a sequence is too long.
         """
-        group = self._adapter.encode(INSTRUCTION.format(question=question), media, [])
+        group = self._adapter.encode(_instructed(question), media, [])
         prompt = group.prompt_ids[: -len(self._closing)]
         assert torch.equal(group.prompt_ids[len(prompt) :], self._closing)
         opened = self._begun(responses)
@@ -104,7 +111,7 @@ class CritiqueTemplate:
 
     def fits(
         self,
-        question: str,
+        question: Asked,
         media: Sequence[Media],
         responses: Sequence[str],
         critiques: Sequence[str | None],
@@ -116,7 +123,7 @@ class CritiqueTemplate:
         Raises:
             DataError: A text holds a placeholder or a special token.
         """
-        longest = self._adapter.longest_prompt(INSTRUCTION.format(question=question), media)
+        longest = self._adapter.longest_prompt(_instructed(question), media)
         room = self._max_tokens - (longest - len(self._closing))
         return all(len(ids) <= room for ids in self._completed(self._begun(responses), critiques))
 

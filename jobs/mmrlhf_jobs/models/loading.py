@@ -14,13 +14,13 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.architecture import auto_class, load_any_processor, make_adapter
 from mmrlhf_jobs.models.contents import check_folder, model_files, no_folder, refuse_pickles
 from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import TemplateOwner, choose_template
 
-__all__ = ["Attention", "Dtype", "load_model"]
+__all__ = ["Attention", "Dtype", "load_adapter", "load_model"]
 
 _WEIGHTS = "model.safetensors"
 _WEIGHT_INDEX = "model.safetensors.index.json"
@@ -97,6 +97,18 @@ def load_model(
     note = choose_template(processor, chat_template)
     adapter = make_adapter(model.config, processor)
     return LoadedModel(model=model, processor=processor, adapter=adapter, note=note)
+
+
+def load_adapter(folder: Path) -> VLMAdapter:
+    """The adapter of a model folder, which turns texts into tokens, without its weights.
+
+    Raises:
+        ModelError: The folder or its configuration is wrong, or of no kind that is known.
+    """
+    config = _read_config(folder)
+    processor = load_any_processor(config, folder)
+    choose_template(processor, "processor")
+    return make_adapter(config, processor)
 
 
 def _disable_dropout(model: PreTrainedModel) -> None:

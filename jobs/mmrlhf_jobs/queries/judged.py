@@ -78,7 +78,7 @@ class JudgedQueryBuilder:
         used, pairs = used_responses(record, self._mode)
         with located(record, used):
             media = load_media(record, self._media_root, storage=self._storage)
-            encoded = self._template.encode(record.query.text, media, *self._texts(record, used))
+            encoded = self._template.encode(record.asked, media, *self._texts(record, used))
         return JudgedQuery(name=record_name(record), encoded=encoded, pairs=pairs)
 
     def check(self, record: RankedResponse) -> None:
@@ -90,7 +90,7 @@ class JudgedQueryBuilder:
         used, _ = used_responses(record, self._mode)
         with located(record, used):
             texts = self._texts(record, used)
-            if self._template.fits(record.query.text, record.media, *texts):
+            if self._template.fits(record.asked, record.media, *texts):
                 return
         self.build(record)
 

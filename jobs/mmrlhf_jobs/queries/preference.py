@@ -137,7 +137,7 @@ class QueryEncoder:
         with located(record, used):
             media = load_media(record, self._media_root, storage=self._storage)
             texts = [record.responses[index].text for index in used]
-            group = self._adapter.encode(record.query.text, media, texts)
+            group = self._adapter.encode(record.asked, media, texts)
             for index, response in enumerate(group.responses):
                 length = len(group.prompt_ids) + len(response)
                 if length > self._max_tokens:
@@ -158,7 +158,7 @@ class QueryEncoder:
         """
         used, _ = used_responses(record, self.mode)
         with located(record, used):
-            longest = self._adapter.longest_prompt(record.query.text, record.media)
+            longest = self._adapter.longest_prompt(record.asked, record.media)
             lengths = [
                 len(
                     self._adapter.chat.response_ids(

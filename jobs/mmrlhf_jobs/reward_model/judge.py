@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from mmrlhf_api import RewardInference
 from mmrlhf_api.base import wire_dict
+from mmrlhf_jobs.data.conversation import Asked, as_json
 from mmrlhf_jobs.data.critiques import CritiqueSource
 from mmrlhf_jobs.data.decoding import to_rgb
 from mmrlhf_jobs.data.identity import digest_of
@@ -265,7 +266,7 @@ class CritiqueRewardModel:
 
     def score(
         self,
-        question: str,
+        question: Asked,
         media: Sequence[LoadedMedia | Image.Image],
         responses: Sequence[str],
         *,
@@ -291,7 +292,7 @@ class CritiqueRewardModel:
 
     def encode(
         self,
-        question: str,
+        question: Asked,
         media: Sequence[LoadedMedia],
         responses: Sequence[str],
         critiques: Sequence[str] | None = None,
@@ -307,7 +308,7 @@ class CritiqueRewardModel:
 
     @torch.no_grad()
     def score_groups(
-        self, groups: Sequence[EncodedGroup], texts: Sequence[tuple[str, str]]
+        self, groups: Sequence[EncodedGroup], texts: Sequence[tuple[Asked, str]]
     ) -> list[Verdict]:
         """Score several queries at once; a score does not depend on what else is in the batch.
 
@@ -350,8 +351,8 @@ class CritiqueRewardModel:
         text: str = self.adapter.chat.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
 
-    def _seed_of(self, question: str, response: str, sample: int) -> int:
-        digest = digest_of("critique", self._seed, question, response, sample)
+    def _seed_of(self, question: Asked, response: str, sample: int) -> int:
+        digest = digest_of("critique", self._seed, as_json(question), response, sample)
         return int.from_bytes(digest[:8], "little") >> 1
 
 

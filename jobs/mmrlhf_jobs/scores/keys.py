@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
+from mmrlhf_jobs.data.conversation import Asked, as_json
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import SidecarError
@@ -16,23 +17,23 @@ KEY_BYTES = 32
 """Length of a key: a raw SHA-256."""
 
 
-def content_key(query_text: str, media_sha256s: Sequence[str], response_text: str) -> bytes:
+def content_key(asked: Asked, media_sha256s: Sequence[str], response_text: str) -> bytes:
     """Key of one response's value: 32 bytes that follow from all that the value depends on.
 
     The texts count exactly as they are, because the tokens do.
 
     Args:
-        query_text: The question.
+        asked: The question, or the conversation.
         media_sha256s: Digest of each medium, in order (``RankedResponse.media_sha256s``).
         response_text: The response.
     """
-    return digest_of("value", query_text, list(media_sha256s), response_text)
+    return digest_of("value", as_json(asked), list(media_sha256s), response_text)
 
 
 def record_keys(record: RankedResponse) -> list[bytes]:
     """Keys of a record's responses, in their order."""
     media = record.media_sha256s
-    return [content_key(record.query.text, media, one.text) for one in record.responses]
+    return [content_key(record.asked, media, one.text) for one in record.responses]
 
 
 @dataclass(frozen=True)

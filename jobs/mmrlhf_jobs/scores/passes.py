@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import uuid4
 
+from mmrlhf_jobs.data.conversation import as_json
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.records import RankedResponse
@@ -46,7 +47,7 @@ class _Share:
         seen: set[bytes] = set()
         batch: list[Item] = []
         for record in self.dataset.share():
-            query = digest_of("share", record.query.text, list(record.media_sha256s))
+            query = digest_of("share", as_json(record.asked), list(record.media_sha256s))
             if int.from_bytes(query[:8], "little") % self.world_size != self.rank:
                 continue
             keys = record_keys(record)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_jobs.data.conversation import Asked
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import LoadedMedia, load_media
 from mmrlhf_jobs.data.queries import stream_queries
@@ -41,13 +42,13 @@ class LengthScorer:
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
-        self.asked: list[str] = []
+        self.asked: list[Asked] = []
 
     def identity(self) -> SidecarIdentity:
         return SidecarIdentity(kind="reward", model=f"length-{self.factor}")
 
     def score(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str], /
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str], /
     ) -> list[Length]:
         assert media, "the reward model sees the picture"
         self.asked.append(question)

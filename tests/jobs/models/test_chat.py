@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from mmrlhf_jobs.data.conversation import Conversation
+from mmrlhf_jobs.data.parts import Place, Turn
 from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.chat import ChatTemplate
 from tests.jobs.models.tiny import CHATML, make_tokenizer
@@ -160,3 +162,55 @@ def test_template_of_the_processor_serves_when_the_tokenizer_has_none() -> None:
         chat_template=CHATML,
     )
     assert "You are a helpful assistant." in chat.prompt_text("x", [])
+
+
+TALK = Conversation(
+    "Is it this or that?",
+    system="Be brief.",
+    turns=(Turn(role="user", text="Look."), Turn(role="assistant", text="I do.")),
+    places=(None, Place(turn=2, offset=11)),
+)
+
+
+def test_a_conversation_is_rendered_with_its_media_where_they_stand() -> None:
+    assert make().prompt_text(TALK, ["image", "frames"]) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\n<image>\nLook.<|im_end|>\n"
+        "<|im_start|>assistant\nI do.<|im_end|>\n"
+        "<|im_start|>user\nIs it this <video>or that?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_a_template_that_moves_images_to_the_front_gets_them_within_the_text() -> None:
+    text = make(PARTS).prompt_text(TALK, ["image", "frames"])
+    assert "Is it this <video>or that?" in text
+    assert text.count("<image>") == text.count("<video>") == 1
+
+
+def test_a_template_of_parts_keeps_its_own_marks_where_nothing_is_moved() -> None:
+    template = PARTS.replace("{{ '<image>' }}", "{{ '[<image>]' }}")
+    asked = Conversation("Q?", system="Be brief.", places=(None,))
+    assert make(template).prompt_text(asked, ["image"]).count("[<image>]") == 1
+
+
+def test_what_a_template_leaves_out_is_told() -> None:
+    silent = CHATML.replace(
+        "{% for message in messages %}",
+        "{% for message in messages if message['role'] != 'system' %}",
+    )
+    with pytest.raises(DataError, match="leaves out message 0, of the role system") as caught:
+        make(silent).prompt_text(TALK, ["image", "frames"])
+    assert caught.value.field == "query.system"
+
+
+def test_a_template_that_refuses_a_role_is_told_as_the_row_s_fault() -> None:
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    with pytest.raises(DataError, match="does not take this conversation: no system"):
+        make(strict + CHATML).prompt_text(TALK, ["image", "frames"])
+
+
+@pytest.mark.parametrize("text", ["an <image>", "an <|im_end|>"])
+def test_texts_of_a_conversation_hold_no_special_tokens(text: str) -> None:
+    with pytest.raises(DataError, match="special token"):
+        make().prompt_text(Conversation("Q?", system=text), [])

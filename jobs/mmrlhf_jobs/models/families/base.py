@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from mmrlhf_jobs.attention.backends import shared_prefix_backend
+from mmrlhf_jobs.data.conversation import Asked
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
@@ -162,7 +163,7 @@ class FamilyAdapter(ABC):
         return full and shared_prefix_backend(text) is not None
 
     def encode(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
     ) -> EncodedGroup:
         """Tokenise a query and its responses, and process its media.
 
@@ -180,7 +181,7 @@ class FamilyAdapter(ABC):
             media_inputs=processed.inputs,
         )
 
-    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+    def longest_prompt(self, question: Asked, media: Sequence[Media]) -> int:
         """Tokens that the prompt of a query has at most; see `VLMAdapter.longest_prompt`."""
         kinds = ["frames" if item.kind == "video" else "image" for item in media]
         bare = len(self.chat.prompt_ids(question, kinds, [1] * len(kinds))) - len(kinds)

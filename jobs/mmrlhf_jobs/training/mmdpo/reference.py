@@ -93,7 +93,7 @@ class ReferencePass:
                 media = load_media(record, dataset.media_folders, storage=self._cache.storage)
                 groups.append(
                     self._model.adapter.encode(
-                        record.query.text, media, [response.text for response in responses]
+                        record.asked, media, [response.text for response in responses]
                     )
                 )
             keys = record_keys(record)

@@ -80,7 +80,7 @@ class RewardScoring:
         verdicts: dict[int, Sequence[Verdict]] = {}
         for batch in self._batches(groups):
             texts = [
-                (items[place][0].query.text, items[place][0].responses[index].text)
+                (items[place][0].asked, items[place][0].responses[index].text)
                 for place in batch
                 for index in items[place][1]
             ]
@@ -113,7 +113,7 @@ class RewardScoring:
                         raise _no_critique(place, source)
                     critiques.append(critique)
             return self._model.encode(
-                record.query.text,
+                record.asked,
                 load_media(record, self._dataset.media_folders, storage=self._storage),
                 [response.text for response in responses],
                 critiques,
