@@ -7,7 +7,7 @@ import os
 import typer
 
 from mmrlhf.client.connection import Connection
-from mmrlhfctl.commands import changing, local, looking
+from mmrlhfctl.commands import changing, formats, local, looking
 from mmrlhfctl.commands.options import (
     ColourOption,
     ContextOption,
@@ -49,6 +49,8 @@ for command in (
     local.completion,
 ):
     app.command()(command)
+app.command("import")(formats.import_rows)
+app.command("export")(formats.export_records)
 
 
 @app.callback()

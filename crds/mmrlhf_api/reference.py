@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from mmrlhf_api.constants import API_VERSION, ConditionType, Phase
+from mmrlhf_api.format_page import format_page
 from mmrlhf_api.kinds import KINDS, Kind
 from mmrlhf_api.members import meanings
 from mmrlhf_api.notation import default_text, element, limits, type_text
@@ -22,7 +23,12 @@ _SHORT_PATTERN = 40
 def pages() -> dict[str, str]:
     """Return the pages of the reference by file name."""
     found = {f"{kind.singular}.md": _kind_page(kind) for kind in KINDS.values()}
-    return {"README.md": _index(), **found, "status.md": _status_page()}
+    return {
+        "README.md": _index(),
+        **found,
+        "status.md": _status_page(),
+        "data-formats.md": format_page(),
+    }
 
 
 def _index() -> str:
@@ -34,7 +40,8 @@ def _index() -> str:
     lines += [
         "",
         f"All are `{API_VERSION}`. What the operator writes into `status`, with phases and",
-        "conditions, is on a [page of its own](status.md).",
+        "conditions, is on a [page of its own](status.md). Formats of preference data have",
+        "[another](data-formats.md).",
         "",
         "A field without a default may be left out unless it is required. Strings, lists and maps",
         "have upper bounds that are large enough not to be met by accident; the CRDs name them.",

@@ -46,6 +46,7 @@ def test_help_lists_the_commands(command: Command) -> None:
     for name in (
         *("run", "submit", "get", "status", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "delete", "doctor", "validate", "explain", "version", "completion"),
+        *("import", "export"),
     ):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off

@@ -13,7 +13,16 @@ from typing import TypeAlias
 
 from mmrlhf_jobs.data.parts import Media, Place, Query, Turn, violated
 
-__all__ = ["Asked", "Conversation", "as_json", "asked_of", "check_places", "reworded", "transcript"]
+__all__ = [
+    "Asked",
+    "Conversation",
+    "as_json",
+    "asked_of",
+    "check_places",
+    "repeated",
+    "reworded",
+    "transcript",
+]
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,19 @@ def reworded(asked: Asked, before: str, after: str) -> Asked:
         for place in asked.places
     )
     return replace(asked, text=f"{before}{asked.text}{after}", places=places)
+
+
+def repeated(asked: Asked, counts: Sequence[int]) -> Asked:
+    """The same for models that see each medium as several images in its place, as frames.
+
+    Args:
+        asked: A question, or a conversation.
+        counts: Images of each medium, in order.
+    """
+    if isinstance(asked, str):
+        return asked
+    pairs = zip(asked.places, counts, strict=True)
+    return replace(asked, places=tuple(place for place, count in pairs for _ in range(count)))
 
 
 def transcript(asked: Asked) -> str:

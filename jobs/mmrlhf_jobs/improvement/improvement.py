@@ -175,7 +175,7 @@ class _Batches:
                 continue
             try:
                 check_media(query, folders, storage=self._source.storage)
-                policy.adapter.longest_prompt(query.query.text, query.media)
+                policy.adapter.longest_prompt(query.asked, query.media)
             except DataError as error:
                 at = query.location
                 kind = error.fault or "unusable"

@@ -128,7 +128,7 @@ class ChatTemplate:
         }.items():
             if (surplus := surplus_marks(text, [])) is not None:
                 raise DataError(surplus, field=field, fault="markup")
-            self._refuse(text, [*self.placeholders.values(), self.terminal_token, _BREAK], field)
+            self._refuse(text, [*self._media_tokens, self.terminal_token, _BREAK], field)
         try:
             if self._takes_parts:
                 messages = self._messages(asked, kinds, parts=True)
@@ -173,7 +173,7 @@ class ChatTemplate:
         return self.prompt_ids_with(question, kinds, inserts)
 
     def prompt_ids_with(
-        self, question: str, kinds: Sequence[str], inserts: Sequence[str]
+        self, question: Asked, kinds: Sequence[str], inserts: Sequence[str]
     ) -> Tensor:
         """Tokenise a prompt with a text in the place of every placeholder.
 

@@ -1,24 +1,43 @@
-"""Public formats as ``RankedResponse/v1`` records."""
+"""Public formats as records."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import sys
+from functools import partial
+from typing import Annotated, Literal
 
-from mmrlhf_jobs.data.importers.dpo_pairs import import_dpo_pairs
-from mmrlhf_jobs.data.importers.reward_bench import import_reward_bench
-from mmrlhf_jobs.data.importers.trl import import_trl
-from mmrlhf_jobs.data.importers.vl_reward_bench import import_vl_reward_bench
-from mmrlhf_jobs.steps.spec import POSITIONAL, Place, StepSpec
+from pydantic import Strict
+
+from mmrlhf_api.scalars import Fraction, PositiveInt
+from mmrlhf_jobs.data.importers.importing import (
+    ImportOptions,
+    import_rows,
+    look_at_rows,
+    read_mapping,
+)
+from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
+from mmrlhf_jobs.steps.preview import preview_records
+from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImportSpec"]
 
-_IMPORTERS: Final = {
-    "dpo-pairs": import_dpo_pairs,
-    "trl": import_trl,
-    "reward-bench": import_reward_bench,
-    "vl-reward-bench": import_vl_reward_bench,
-}
+FormatName = Literal[
+    "mm-rlhf",
+    "dpo-pairs",
+    "reward-bench",
+    "trl",
+    "llama-factory",
+    "ms-swift",
+    "rlhf-v",
+    "rlaif-v",
+    "llava-rlhf",
+    "vlfeedback",
+    "vl-reward-bench",
+    "multimodal-reward-bench",
+    "vlguard",
+]
+"""A public format; docs/reference/data-formats.md says what its rows hold."""
 
 
 class ImportSpec(StepSpec):
@@ -26,32 +45,50 @@ class ImportSpec(StepSpec):
 
     step: Literal["import"] = "import"
     """Name of the step."""
-    format: Annotated[Literal["dpo-pairs", "trl", "reward-bench", "vl-reward-bench"], POSITIONAL]
+    format: Annotated[FormatName, POSITIONAL]
     """Format of the source."""
     source: Annotated[Place, POSITIONAL]
-    """File of pairs or rankings."""
+    """File of pairs or rankings, or a folder of such files."""
     out: Annotated[Place, POSITIONAL]
-    """File to write, *.jsonl or *.parquet."""
+    """File to write, *.jsonl or *.parquet; vlguard: *.jsonl."""
     media_root: Place | None = None
     """Folder of the media; without it, that of the source."""
-    incomplete: Literal["fail", "infer"] = "fail"
-    """What to do where pairs leave ranks open."""
+    incomplete: Literal["fail", "infer", "exact"] = "fail"
+    """Where pairs leave ranks open: fail, infer completes them, exact keeps the given pairs."""
+    mapping: Annotated[tuple[Place, ...], Strict(strict=False), Flag("--map")] = ()
+    """A field that the source calls otherwise, THEIRS=OURS; repeatable."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be at fault and are left out."""
+    dry_run: bool = False
+    """Show what the first rows become, and write nothing."""
+    rows: PositiveInt = 3
+    """Rows to show."""
+    model: Place | None = None
+    """Folder of a model whose chat template is to show them."""
 
 
 def _run(spec: ImportSpec, context: StepContext) -> Outcome:
-    """Convert a file.
+    """Convert a file, or show what would become of it.
 
     Raises:
-        InputError: A row is wrong, names missing media, or contradicts others.
+        InputError: Rows are wrong, name missing media, or contradict others.
     """
     context.tell("import", f"reading {spec.source} as {spec.format}")
-    report = _IMPORTERS[spec.format](
-        spec.source,
-        spec.out,
+    read = READERS[spec.format]
+    options = ImportOptions(
         media_root=spec.media_root,
         incomplete=spec.incomplete,
+        mapping=read_mapping(spec.mapping),
+        max_invalid_fraction=spec.max_invalid_fraction,
         storage=context.storage,
     )
+    hint = partial(tell_formats, spec.source, spec.format, context.storage)
+    if spec.dry_run:
+        found = look_at_rows(read, spec.source, options, rows=spec.rows, hint=hint)
+        sys.stdout.write(preview_records(found, spec.model))
+        sys.stdout.flush()
+        return Outcome(spec.source, {"shown": len(found)})
+    report = import_rows(read, spec.source, spec.out, options, hint=hint)
     context.show(report.to_dict())
     return Outcome(spec.out, report.to_dict())
 

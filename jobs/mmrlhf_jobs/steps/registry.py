@@ -19,6 +19,7 @@ MODULES: Final[dict[str, str]] = {
     "annotate-export": "mmrlhf_jobs.steps.annotation_export",
     "annotate-import": "mmrlhf_jobs.steps.annotation_import",
     "import": "mmrlhf_jobs.steps.data_import",
+    "export": "mmrlhf_jobs.steps.data_export",
 }
 """Module of each step: only the one that is asked for is loaded."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.conversation import Conversation
 from mmrlhf_jobs.data.parts import Place, Turn
 from mmrlhf_jobs.errors import DataError, ModelError
@@ -211,6 +215,28 @@ def test_a_template_that_refuses_a_role_is_told_as_the_row_s_fault() -> None:
 
 
 @pytest.mark.parametrize("text", ["an <image>", "an <|im_end|>"])
-def test_texts_of_a_conversation_hold_no_special_tokens(text: str) -> None:
-    with pytest.raises(DataError, match="special token"):
+def test_texts_of_a_conversation_hold_no_marks_and_no_end(text: str) -> None:
+    with pytest.raises(DataError, match=r"special token|marks") as caught:
         make().prompt_text(Conversation("Q?", system=text), [])
+    assert (caught.value.field, caught.value.fault) == ("query.system", "markup")
+
+
+def test_tokens_that_a_conversation_spells_stay_text() -> None:
+    chat = make()
+    spelt = "<|im_start|>user"
+    turns = (Turn(role="user", text=spelt), Turn(role="assistant", text=spelt))
+    ids = chat.prompt_ids(Conversation(spelt, spelt, turns), [], []).tolist()
+    start = chat.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert ids.count(start) == 5, "one a message, and one for the answer"
+
+
+def test_a_dry_run_shows_prompts_through_the_template_of_a_model(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"prompt": "Q?", "chosen": "a", "rejected": "b"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    line = ["import", "trl", str(tmp_path / "x.jsonl"), str(tmp_path / "o.jsonl"), "--dry-run"]
+    assert main([*line, "--model", str(tiny)]) == 0
+    shown = capsys.readouterr().out
+    assert "<|im_start|>user\nQ?<|im_end|>\n<|im_start|>assistant\n" in shown
+    assert "-- rank 1: a<|im_end|>" in shown

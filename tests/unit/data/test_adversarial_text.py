@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, strip_placeholders
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.checks import check_expansion, is_refusal
 from mmrlhf_jobs.errors import DataError
@@ -22,7 +23,7 @@ ROW = RawPairRow("f.jsonl", 1, {})
 
 def strip(text: str) -> str:
     try:
-        return strip_placeholders(text, ROW)
+        return make_prompt(ROW, [Message("user", marked(text), "prompt")], []).text
     except DataError as error:
         return str(error)
 

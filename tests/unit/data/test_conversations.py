@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from mmrlhf_jobs.data.arrow_schema import record_schema
-from mmrlhf_jobs.data.conversation import Conversation, as_json, reworded, transcript
+from mmrlhf_jobs.data.conversation import Conversation, as_json, repeated, reworded, transcript
 from mmrlhf_jobs.data.parsing import explain
 from mmrlhf_jobs.data.parts import Place, Turn
 from mmrlhf_jobs.data.queries import QUERY_SCHEMA, QUERY_SCHEMA_2, as_query, stream_queries
@@ -136,6 +136,15 @@ def test_a_question_is_reworded_where_it_stands() -> None:
     assert worded.text == "[Q] this or that [A]"
     assert worded.places == (None, Place(turn=2, offset=9))
     assert reworded("Q?", "<", ">") == "<Q?>"
+
+
+def test_frames_stand_where_their_video_does() -> None:
+    place = Place(turn=0, offset=1)
+    asked = Conversation("Q?", places=(None, place))
+    found = repeated(asked, [1, 3])
+    assert isinstance(found, Conversation)
+    assert found.places == (None, place, place, place)
+    assert repeated("Q?", [3]) == "Q?"
 
 
 def test_a_transcript_says_who_says_what() -> None:

@@ -127,6 +127,11 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
         "ignored_fields": {"reference_chosen_logp": 1},
         "guessed_categories": {},
         "ids_of_several_queries": 0,
+        "left_out": {},
+        "tied_rows": 0,
+        "unrated_responses": 0,
+        "records_without_pairs": 0,
+        "rankings_against_scores": 0,
     }
 
 
@@ -185,7 +190,6 @@ def test_frames_of_a_video_are_in_natural_order(tmp_path: Path) -> None:
         ([pair("A", " A")], "row 1: chosen and rejected are the same text"),
         ([pair("A", "B"), pair("C", "D")], "leave 2 pairs of their ranks open"),
         ([pair("0", str(n)) for n in range(1, 18)], "has 18 responses"),
-        ([pair("A", "B", surplus=1)], "row 1, field surplus: unknown field"),
         ([pair("A", "B", chosen=None)], "row 1, field chosen: is missing"),
         ([pair("A", "B", chosen=3)], "row 1, field chosen: must be a text, got int"),
         ([pair("A", "B", image="no.png")], "row 1, field image: media file does not exist"),
@@ -194,7 +198,7 @@ def test_frames_of_a_video_are_in_natural_order(tmp_path: Path) -> None:
         ([pair("A", "B", image=None, video="video/none")], "field video: .* holds none"),
         ([pair("A", "B", image=None, video="video/gone")], "field video: media file does not"),
         ([pair("A", "B", image=[3])], "must be a path or a list"),
-        ([pair("A", "B", prompt="see <image> here")], "within the text are not supported"),
+        ([pair("A", "B", prompt="see <image> or <image>")], "2 <image> stand in the texts for 1"),
         ([pair("A", "B", prompt="<image>")], "field prompt: is empty"),
         ([b"\xff"], "row 1: the line is not UTF-8"),
         ([b"", b"{"], "row 2: not valid JSON"),
@@ -207,9 +211,17 @@ def test_wrong_rows_are_told(tmp_path: Path, rows: list[Any], reason: str) -> No
     assert not (tmp_path / "ranked.jsonl").exists()
 
 
+def test_fields_that_are_not_known_are_counted(tmp_path: Path) -> None:
+    report, (record,) = run(tmp_path, [pair("A", "B", chosen_reward=3.5, prompt="a <image> b")])
+    assert report.ignored_fields == {"chosen_reward": 1}
+    assert record.query.text == "a  b"
+    assert record.media[0].place is not None
+    assert record.media[0].place.offset == 2
+
+
 def test_several_contradictions_are_told_together(tmp_path: Path) -> None:
     rows = [pair(*texts, id=name) for name in "12" for texts in ("AB", "BA")]
-    with pytest.raises(DataError, match=r"2 groups of pairs are wrong(.|\n)*rows 3, 4"):
+    with pytest.raises(DataError, match=r"4 of 4 rows cannot be imported(.|\n)*rows 3, 4"):
         run(tmp_path, rows)
 
 
@@ -260,12 +272,11 @@ def test_images_embedded_in_parquet_are_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "Q?", "chosen": "a", "rejected": "b"}, "needs at least one image"),
         ({"prompt": "Q?", "chosen": "a", "rejected": 3, "image": "x"}, "field rejected: must be a"),
         (
             {"chosen": [user("1"), assistant("2"), user("3"), assistant("4")], "rejected": [
-                user("1"), assistant("2"), user("3"), assistant("5")], "image": "x"},
-            "got roles: user, assistant, user",
+                user("1"), assistant("2"), user("3"), assistant("5")], "image": "long/1.png"},
+            "2 <image> stand in the texts for 1 images",
         ),
         ({"prompt": [user("Q?")], "chosen": [], "rejected": [assistant("b")]}, "one message"),
         ({"prompt": [3], "chosen": [assistant("a")], "rejected": []}, r"field prompt\[0\]"),

@@ -38,6 +38,27 @@ def test_a_row_for_every_turn_with_the_media_again(tmp_path: Path) -> None:
             {
                 "id": 1,
                 "image": "a.png",
+                "safe": True,
+                "instr-resp": [
+                    {"safe_instruction": "q", "response": "a"},
+                    {"unsafe_instruction": "harm?", "response": "No."},
+                ],
+            },
+            [("q", "a"), ("harm?", "No.")],
+        ),
+        (
+            {
+                "id": 1,
+                "image": "a.png",
+                "safe": False,
+                "instr-resp": [{"instruction": "q", "response": "a"}],
+            },
+            [("q", "a")],
+        ),
+        (
+            {
+                "id": 1,
+                "image": "a.png",
                 "conversations": [
                     {"from": "system", "value": "be kind"},
                     {"from": "human", "value": "first"},

@@ -22,7 +22,8 @@ LINES: dict[str, str] = {
     "bench": "r --scores a --scores b=c --json j",
     "annotate-export": "argilla q f k --embed-media",
     "annotate-import": "argilla a k o --reviewer 1 --reviewer 2 --tie-policy guideline",
-    "import": "dpo-pairs s o --incomplete infer",
+    "import": "dpo-pairs s o --incomplete infer --map a=b --map c=d --dry-run",
+    "export": "trl r o --pairs hardest --absolute-media --max-invalid-fraction 0.5",
 }
 FILES: dict[str, dict[str, Any]] = {
     "score": {
@@ -65,7 +66,22 @@ FILES: dict[str, dict[str, Any]] = {
         "reviewers": ["1", "2"],
         "tiePolicy": "guideline",
     },
-    "import": {"format": "dpo-pairs", "source": "s", "out": "o", "incomplete": "infer"},
+    "import": {
+        "format": "dpo-pairs",
+        "source": "s",
+        "out": "o",
+        "incomplete": "infer",
+        "mapping": ["a=b", "c=d"],
+        "dryRun": True,
+    },
+    "export": {
+        "format": "trl",
+        "records": "r",
+        "out": "o",
+        "pairs": "hardest",
+        "absoluteMedia": True,
+        "maxInvalidFraction": 0.5,
+    },
 }
 
 

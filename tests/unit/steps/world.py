@@ -74,6 +74,18 @@ CASES = (
         ("records.jsonl",),
     ),
     Case(
+        "export",
+        "trl {in}/records.jsonl {out}/trl.jsonl --pairs extremes",
+        {
+            "format": "trl",
+            "records": "{in}/records.jsonl",
+            "out": "{out}/trl.jsonl",
+            "pairs": "extremes",
+        },
+        "",
+        ("trl.jsonl",),
+    ),
+    Case(
         "bench",
         "{in}/records.jsonl --scores one={in}/scores.parquet --scores {in}/scores.parquet"
         " --json {out}/bench.json --html {out}/bench.html",

@@ -1,41 +1,35 @@
-"""Importer of the official ``dpo_pairs.jsonl`` of MM-RLHF.
+"""The official ``dpo_pairs.jsonl`` of MM-RLHF.
 
 A row is ``{"id", "image" | "video", "prompt", "chosen", "rejected", "chosen_reason",
 "rejected_reason"}``; a video is a folder of frames. The category is the field ``category`` or,
 since the release has none, the folder ``long``, ``mcq``, ``safety``, ``short`` or ``video`` that
 the media path goes through, taken as a whole part of the path. The upstream code takes the first
-of these words anywhere in the path, so that ``shortcuts/long/1.jpg`` is short there.
+of these words anywhere in the path, so that ``shortcuts/long/1.jpg`` is short there. A row with
+``is_tie`` says that both are equal (``trl/trainer/reward_trainer.py`` of the release).
+
+Source: https://github.com/Kwai-YuanQi/MM-RLHF (README, ``llava/train/train_dpo.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
-from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow, group_pairs
+from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow
+from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
 from mmrlhf_jobs.data.importers.media_files import MediaFiles
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, read_rows, strip_placeholders
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.parts import Media
-from mmrlhf_jobs.data.writers import write_records
-from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
+from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["CATEGORIES", "import_dpo_pairs", "read_pair_rows"]
+__all__ = ["CATEGORIES", "category_of", "import_dpo_pairs", "read_dpo_pair", "read_media"]
 
 CATEGORIES: Final = ("mcq", "long", "short", "safety", "video")
 """Folders of the release, in the order in which its scripts look for them."""
 _REASONS: Final = ("chosen_reason", "rejected_reason")
 _USED: Final = frozenset(
-    {"id", "image", "video", "prompt", "category", "chosen", "rejected", *_REASONS}
-)
-# What upstream's own precomputation adds to rows.
-_IGNORED: Final = frozenset(
-    {
-        "reference_chosen_logp",
-        "reference_rejected_logp",
-        "ls_factor",
-        "is_tie",
-        "mixed_up_image",
-    }
+    {"id", "image", "video", "prompt", "category", "chosen", "rejected", "is_tie", *_REASONS}
 )
 
 
@@ -53,63 +47,68 @@ def import_dpo_pairs(
         source: The JSONL file.
         out: File to write, ``*.jsonl`` or ``*.parquet``.
         media_root: Folder that media paths start from; None: that of the source.
-        incomplete: What to do when pairs leave ranks open; see ``group_pairs``.
+        incomplete: What to do when pairs leave ranks open; see ``PairGroups``.
         storage: Where the object store is, for ``s3://``.
 
     Raises:
-        DataError: A row is wrong, names missing media, or contradicts others; with file and row.
+        DataError: Rows are wrong, name missing media, or contradict others; with file and row.
         StorageError: The output cannot be written.
     """
-    report = ImportReport(media_root or parent_uri(source))
-    media = MediaFiles(report.media_root, storage)
-    rows = read_pair_rows(source, media, report, storage)
-    write_records(group_pairs(rows, report, incomplete=incomplete), out, storage=storage)
-    return report
+    options = ImportOptions(media_root, incomplete, storage=storage)
+    return import_rows(read_dpo_pair, source, out, options)
 
 
-def read_pair_rows(
-    source: str, media: MediaFiles, report: ImportReport, storage: StorageOptions | None
-) -> Iterator[PairRow]:
-    """Read the rows of a release file as a stream.
+def read_dpo_pair(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Sequence[PairRow]:
+    """Read a row of the release.
 
     Raises:
-        DataError: A row is wrong or names missing media; with file and row.
+        RowFault: It is wrong or names missing media.
     """
-    for row in read_rows(source, storage):
-        for name in row.fields:
-            if name in _IGNORED:
-                report.ignored_fields[name] = report.ignored_fields.get(name, 0) + 1
-            elif name not in _USED:
-                raise row.error(name, "unknown field; remove it")
-        identifier = row.fields.get("id")
-        items = _media(row, media)
-        yield PairRow(
+    for name in row.fields.keys() - _USED:
+        report.ignore(name)
+    items = read_media(row, media)
+    text = row.text("prompt")
+    prompt = make_prompt(row, [Message("user", marked(text), "prompt")], items)
+    return [
+        PairRow(
             file=row.file,
             row=row.row,
-            source_id=None if identifier is None else str(identifier),
-            prompt=strip_placeholders(row.text("prompt"), row),
-            media=items,
+            source_id=row.name_of(),
+            prompt=prompt.text,
+            media=prompt.media,
             chosen=row.text("chosen"),
             rejected=row.text("rejected"),
             reasons=(row.optional_text(_REASONS[0]), row.optional_text(_REASONS[1])),
-            category=_category(row, items),
+            category=category_of(row, items),
+            tie=row.fields.get("is_tie") in (True, 1),
         )
+    ]
 
 
-def _media(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
+def read_media(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
+    """The medium of a row of the release, or several in a list.
+
+    Raises:
+        RowFault: It has none, or is missing.
+    """
     given = [name for name in ("image", "video") if row.fields.get(name)]
     if len(given) != 1:
-        raise row.error(None, "needs either image or video")
+        raise row.error(None, "needs either image or video", "media")
     name = given[0]
     value = row.fields[name]
     paths = value if isinstance(value, list) else [value]
     if not all(isinstance(path, str) for path in paths):
-        raise row.error(name, "must be a path or a list of paths")
+        raise row.error(name, "must be a path or a list of paths", "media")
     load = media.image if name == "image" else media.video
     return tuple(load(path, row, name) for path in paths)
 
 
-def _category(row: RawPairRow, media: tuple[Media, ...]) -> str | None:
+def category_of(row: RawPairRow, media: Sequence[Media]) -> str | None:
+    """The category that a row or the folder of its media tells.
+
+    Raises:
+        RowFault: The row tells an unknown one.
+    """
     given = row.optional_text("category")
     if given is None:
         folders = (media[0].uri or "").split("/")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
+from mmrlhf_jobs.data.importers.faults import RowFault
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.media_bytes import UnusableFileError, read_media
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Frame, Media
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 
-__all__ = ["MediaFiles", "row_images"]
+__all__ = ["MediaFiles", "read_image", "row_images", "row_videos"]
 
+_VIDEOS: Final = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _IMAGES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -25,10 +29,14 @@ class MediaFiles:
     Args:
         root: URI of the folder that the rows' paths start from.
         storage: Where the object store is, for ``s3://``.
+        save: Save images that are embedded in rows; False only looks at them.
     """
 
-    def __init__(self, root: str, storage: StorageOptions | None = None) -> None:
+    def __init__(
+        self, root: str, storage: StorageOptions | None = None, *, save: bool = True
+    ) -> None:
         self._root = root
+        self._save = save
         self._folders = MediaFolders(root)
         self._storage = storage
         self._digest = lru_cache(maxsize=1 << 16)(self._read_digest)
@@ -43,7 +51,7 @@ class MediaFiles:
         try:
             return Media(uri=path, sha256=self._digest(path))
         except (InputError, StorageError) as error:
-            raise row.error(field, _reason(error)) from error
+            raise _fault(row, field, error) from error
 
     def video(self, path: str, row: RawPairRow, field: str) -> Media:
         """A folder of frames, in the natural order of their names: 2 comes before 10.
@@ -54,7 +62,19 @@ class MediaFiles:
         try:
             return Media(kind="video", uri=path, frames=self._frames(path))
         except (InputError, StorageError) as error:
-            raise row.error(field, _reason(error)) from error
+            raise _fault(row, field, error) from error
+
+    def frames(self, paths: Sequence[str], row: RawPairRow, field: str) -> Media:
+        """A video given as the list of its frames.
+
+        Raises:
+            RowFault: One of them does not exist.
+        """
+        try:
+            frames = tuple(Frame(uri=path, sha256=self._digest(path)) for path in paths)
+        except (InputError, StorageError) as error:
+            raise _fault(row, field, error) from error
+        return Media(kind="video", frames=frames)
 
     def embedded(self, content: bytes, name: str | None) -> Media:
         """An image embedded in a row, saved as ``embedded/<digest>`` below the folder.
@@ -65,6 +85,8 @@ class MediaFiles:
         digest = hashlib.sha256(content).hexdigest()
         suffix = next((end for end in _IMAGES if (name or "").lower().endswith(end)), "")
         path = f"embedded/{digest}{suffix}"
+        if not self._save:
+            return Media(uri=path, sha256=digest)
         full = join_uri(self._root, path)
         location = locate(full, self._storage)
         with storage_errors(full, "write"):
@@ -88,6 +110,11 @@ class MediaFiles:
     def _read_frames(self, path: str) -> tuple[Frame, ...]:
         full = self._folders.resolve(path)
         location = locate(full, self._storage)
+        if path.lower().endswith(_VIDEOS):
+            raise DataError(
+                f"{full} is a video file, and records hold frames: write its frames into a folder"
+                f" (ffmpeg -i {path} FOLDER/%05d.jpg) and name that"
+            )
         with storage_errors(full, "read"):
             found = [str(name) for name in location.fs.ls(location.path, detail=False)]
         names = [name.rstrip("/").rpartition("/")[2] for name in found]
@@ -98,29 +125,80 @@ class MediaFiles:
         return tuple(Frame(uri=uri, sha256=self._digest(uri)) for uri in uris)
 
 
-def row_images(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
-    """The images of a row: paths, or ``{"path", "bytes"}`` as ``datasets`` writes them.
+def row_images(row: RawPairRow, media: MediaFiles, *, required: bool = True) -> tuple[Media, ...]:
+    """The images of a row: paths, raw bytes, or ``{"path", "bytes"}`` as ``datasets`` writes them.
+
+    Args:
+        row: The row; its images are in ``images`` or ``image``.
+        media: Where files are.
+        required: False where a row may be about no image.
 
     Raises:
-        DataError: There are none, or one of them is something else or does not exist.
+        RowFault: There are none, or one of them is something else or does not exist.
     """
     name = "images" if "images" in row.fields else "image"
-    value = row.fields.get(name)
+    value = unpacked(row.fields.get(name))
     images = value if isinstance(value, list) else [value]
     if not any(images):
-        raise row.error(name, "a record needs at least one image")
+        if not required:
+            return ()
+        raise row.error(name, "a record needs at least one image", "media")
+    return tuple(
+        read_image(row, media, image, f"{name}[{position}]")
+        for position, image in enumerate(images)
+    )
+
+
+def read_image(row: RawPairRow, media: MediaFiles, image: Any, field: str) -> Media:  # noqa: ANN401 - any JSON
+    """One image, in any of the forms that data sets give.
+
+    Raises:
+        RowFault: It is something else or does not exist.
+    """
+    if isinstance(image, str) and image.startswith("data:"):
+        return media.embedded(_decoded(row, image, field), None)
+    if isinstance(image, str) and image.strip():
+        return media.image(image, row, field)
+    if isinstance(image, bytes):
+        return media.embedded(image, None)
+    if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
+        return media.embedded(image["bytes"], image.get("path"))
+    if isinstance(image, dict) and isinstance(image.get("path"), str):
+        return media.image(image["path"], row, field)
+    raise row.error(field, "must be a path, bytes or {path, bytes}", "media")
+
+
+def row_videos(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
+    """The videos of a row, in ``videos`` or ``video``: folders of frames, or lists of frames.
+
+    Raises:
+        RowFault: One of them is something else or does not exist.
+    """
+    name = "videos" if "videos" in row.fields else "video"
+    value = unpacked(row.fields.get(name))
+    videos = value if isinstance(value, list) else [value]
+    if not any(videos):
+        return ()
     found = []
-    for position, image in enumerate(images):
+    for position, video in enumerate(videos):
         field = f"{name}[{position}]"
-        if isinstance(image, str):
-            found.append(media.image(image, row, field))
-        elif isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
-            found.append(media.embedded(image["bytes"], image.get("path")))
-        elif isinstance(image, dict) and isinstance(image.get("path"), str):
-            found.append(media.image(image["path"], row, field))
+        if isinstance(video, str) and video.strip():
+            found.append(media.video(video, row, field))
+        elif isinstance(video, list) and video and all(isinstance(one, str) for one in video):
+            found.append(media.frames(video, row, field))
         else:
-            raise row.error(field, "must be a path or {path, bytes}")
+            raise row.error(field, "must be a folder of frames or a list of them", "media")
     return tuple(found)
+
+
+def _decoded(row: RawPairRow, url: str, field: str) -> bytes:
+    head, _, content = url.partition(",")
+    if not head.endswith(";base64"):
+        raise row.error(field, "is a data: URL that is not in base64", "media")
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError as error:
+        raise row.error(field, f"is a data: URL that cannot be read: {error}", "media") from error
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -129,7 +207,17 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error.__cause__, FileNotFoundError):
-        return f"media file does not exist ({error}); check the path and the media root"
-    return str(error)
+def _fault(row: RawPairRow, field: str, error: Exception) -> RowFault:
+    """The fault of a row whose medium cannot be used; a store that is away is none.
+
+    Raises:
+        StorageError: The store failed, which says nothing about the row.
+    """
+    cause = error.__cause__
+    if isinstance(cause, FileNotFoundError):
+        missing = f"media file does not exist ({error}); check the path and the media root"
+        return row.error(field, missing, "media")
+    of_the_row = isinstance(cause, PermissionError | NotADirectoryError | IsADirectoryError)
+    if isinstance(error, StorageError) and not of_the_row:
+        raise error
+    return row.error(field, str(error), "media")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import re
-from collections import deque
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from mmrlhf_jobs.data import jsonl, parquet
+from mmrlhf_jobs.data.importers.faults import FaultReason, RowFault
 from mmrlhf_jobs.data.parsing import fields_of
 from mmrlhf_jobs.data.sources import Source, list_data_files
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["RawPairRow", "read_rows", "strip_placeholders"]
-
-_PLACEHOLDER: Final = re.compile(r"<(?:image|video)>")
+__all__ = ["RawPairRow", "read_rows", "rows_or_faults", "unpacked"]
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,74 @@ class RawPairRow:
             raise self.error(name, f"must be a text, got {type(value).__name__}")
         return value
 
-    def error(self, field: str | None, reason: str) -> DataError:
+    def items(self, name: str) -> list[Any]:
+        """A field that must be a list; what Parquet and CSV hold as a text is read as JSON.
+
+        Raises:
+            RowFault: It is none.
+        """
+        value = self.value(name)
+        if not isinstance(value, list):
+            raise self.error(name, f"must be a list, got {type(value).__name__}")
+        return value
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - any JSON
+        """A field, read as JSON if it is a text that holds a list or an object.
+
+        Raises:
+            RowFault: It is missing.
+        """
+        value = self.fields.get(name)
+        if value is None:
+            raise self.error(name, "is missing or empty")
+        return unpacked(value)
+
+    def name_of(self, name: str = "id") -> str | None:
+        """A field that names the row, as a text."""
+        value = self.fields.get(name)
+        return str(value) if isinstance(value, str | int) and str(value).strip() else None
+
+    def error(self, field: str | None, reason: str, kind: FaultReason = "field") -> RowFault:
         """An error about this row, to be raised."""
-        return DataError(reason, file=self.file, row=self.row, field=field)
+        return RowFault(reason, kind=kind, file=self.file, row=self.row, field=field)
+
+
+def unpacked(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """A value; if it is a text that holds a JSON list or object, or the same in Python, that."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
 
 
 def read_rows(uri: str, storage: StorageOptions | None = None) -> Iterator[RawPairRow]:
     """Read rows as a stream; blank lines are passed over.
 
     Raises:
-        DataError: The file is missing or damaged, or a line is no JSON object.
+        DataError: The file is missing or damaged, or a line is no row.
+    """
+    for row in rows_or_faults(uri, storage):
+        if isinstance(row, RowFault):
+            raise row
+        yield row
+
+
+def rows_or_faults(
+    uri: str, storage: StorageOptions | None = None
+) -> Iterator[RawPairRow | RowFault]:
+    """Read rows as a stream; blank lines are passed over.
+
+    Yields:
+        Rows, and faults in the place of lines that are none.
+
+    Raises:
+        DataError: The file is missing or damaged.
     """
     for file in list_data_files(Source(uri, storage=storage)):
         if file.format == "parquet":
@@ -73,27 +130,10 @@ def read_rows(uri: str, storage: StorageOptions | None = None) -> Iterator[RawPa
                 yield RawPairRow(file.uri, row, fields)
             continue
         for row, line in jsonl.read_lines(file, hashlib.sha256()):
-            found = fields_of(line, file=file.uri, row=row)
+            try:
+                found = fields_of(line, file=file.uri, row=row)
+            except DataError as error:
+                yield RowFault(error.reason, kind="unreadable-row", file=file.uri, row=row)
+                continue
             plain = {name: value for name, value in found.items() if value is not None}
             yield RawPairRow(file.uri, row, plain)
-
-
-def strip_placeholders(prompt: str, row: RawPairRow, field: str = "prompt") -> str:
-    """A prompt without ``<image>`` and ``<video>`` around it; the model's template adds its own.
-
-    Raises:
-        DataError: A placeholder is within the text, where its place has a meaning that a record
-            cannot say.
-    """
-    start, end = 0, len(prompt)
-    marks = deque(_PLACEHOLDER.finditer(prompt))
-    while marks and not prompt[start : marks[0].start()].strip():
-        start = marks.popleft().end()
-    while marks and not prompt[marks[-1].end() : end].strip():
-        end = marks.pop().start()
-    if marks:
-        raise row.error(field, "media placeholders within the text are not supported")
-    text = prompt[start:end].strip()
-    if not text:
-        raise row.error(field, "is empty")
-    return text

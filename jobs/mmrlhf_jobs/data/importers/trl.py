@@ -1,27 +1,36 @@
-"""Importer of TRL's preference format: ``prompt``, ``chosen``, ``rejected`` and images.
+"""TRL's preference format: ``prompt``, ``chosen``, ``rejected`` and images.
 
-Texts are plain strings or lists of messages ``{"role", "content"}``, whose content is a string or a
-list of parts. Without a prompt, chosen and rejected are whole conversations, and what they share is
-the prompt. Images are in ``images`` or ``image``: paths, or ``{"path", "bytes"}`` as ``datasets``
-writes them. See https://huggingface.co/docs/trl/dataset_formats.
+Texts are plain strings or lists of messages ``{"role", "content"}``, whose content is a string or
+a list of parts. Without a prompt, chosen and rejected are whole conversations, and what they share
+is the prompt. Images are in ``images`` or ``image``, or in the parts themselves: paths, bytes, or
+``{"path", "bytes"}`` as ``datasets`` writes them. A prompt may have a system message and earlier
+turns, and a row may be about no image.
 
-A record asks one question, so a prompt of several turns or with a system message is an error.
+Source: https://huggingface.co/docs/trl/dataset_formats ("Preference", "Vision datasets").
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, Final
 
-from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow, group_pairs
+from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow
+from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, read_rows, strip_placeholders
-from mmrlhf_jobs.data.writers import write_records
-from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
+from mmrlhf_jobs.data.importers.messages import (
+    Inline,
+    answer_text,
+    read_messages,
+    refuse_tools,
+    said_in,
+)
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
+from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["import_trl"]
+__all__ = ["import_trl", "read_trl"]
 
-_USED: Final = frozenset({"prompt", "chosen", "rejected", "images", "image"})
+_USED: Final = frozenset({"prompt", "chosen", "rejected", "images", "image", "id", "tools"})
 
 
 def import_trl(
@@ -39,84 +48,77 @@ def import_trl(
         out: File to write, ``*.jsonl`` or ``*.parquet``.
         media_root: Folder that image paths start from, and below which embedded images are saved;
             None: that of the source.
-        incomplete: What to do when pairs leave ranks open; see ``group_pairs``.
+        incomplete: What to do when pairs leave ranks open; see ``PairGroups``.
         storage: Where the object store is, for ``s3://``.
 
     Raises:
-        DataError: A row is wrong, names missing media, or contradicts others; with file and row.
+        DataError: Rows are wrong, name missing media, or contradict others; with file and row.
         StorageError: The output or an embedded image cannot be written.
     """
-    report = ImportReport(media_root or parent_uri(source))
-    media = MediaFiles(report.media_root, storage)
-    rows = _pair_rows(source, media, report, storage)
-    write_records(group_pairs(rows, report, incomplete=incomplete), out, storage=storage)
-    return report
+    options = ImportOptions(media_root, incomplete, storage=storage)
+    return import_rows(read_trl, source, out, options)
 
 
-def _pair_rows(
-    source: str, media: MediaFiles, report: ImportReport, storage: StorageOptions | None
-) -> Iterator[PairRow]:
-    for row in read_rows(source, storage):
-        for name in row.fields.keys() - _USED:
-            report.ignored_fields[name] = report.ignored_fields.get(name, 0) + 1
-        prompt, chosen, rejected = _texts(row)
-        yield PairRow(
+def read_trl(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Sequence[PairRow]:
+    """Read a row.
+
+    Raises:
+        RowFault: It is wrong, names missing media, or holds what records cannot.
+    """
+    for name in row.fields.keys() - _USED:
+        report.ignore(name)
+    refuse_tools(row, "tools")
+    inline = Inline(media, [])
+    asked, chosen, rejected = _parts(row, inline)
+    given = row_images(row, media, required=False)
+    if given and inline.found:
+        raise row.error("images", "images stand both here and in the messages", "placeholders")
+    prompt = make_prompt(row, asked, given or tuple(inline.found))
+    return [
+        PairRow(
             file=row.file,
             row=row.row,
             source_id=None,
-            prompt=strip_placeholders(prompt, row),
-            media=row_images(row, media),
+            prompt=prompt.text,
+            media=prompt.media,
             chosen=chosen,
             rejected=rejected,
+            system=prompt.system,
+            turns=prompt.turns,
         )
+    ]
 
 
-def _texts(row: RawPairRow) -> tuple[str, str, str]:
-    """Prompt, chosen and rejected."""
-    if isinstance(row.fields.get("chosen"), str):
-        return row.text("prompt"), row.text("chosen"), row.text("rejected")
-    chosen, rejected = _messages(row, "chosen"), _messages(row, "rejected")
-    if "prompt" in row.fields:
-        prompt = row.fields["prompt"]
-        asked = [("user", prompt)] if isinstance(prompt, str) else _messages(row, "prompt")
+def _parts(row: RawPairRow, inline: Inline) -> tuple[list[Message], str, str]:
+    """Messages before the answer, chosen and rejected."""
+    values = {name: said_in(row.fields.get(name)) for name in ("prompt", "chosen", "rejected")}
+    if isinstance(values["chosen"], str):
+        asked = _prompt(row, values["prompt"], inline)
+        return asked, row.text("chosen"), row.text("rejected")
+    other = Inline(inline.files, [])
+    chosen = read_messages(row, values["chosen"], "chosen", inline)
+    rejected = read_messages(row, values["rejected"], "rejected", other)
+    if values["prompt"] is not None:
+        asked = _prompt(row, values["prompt"], inline)
     else:
         shared = 0
-        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        while shared < min(len(chosen), len(rejected)) and _same(chosen[shared], rejected[shared]):
             shared += 1
         asked, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    if [role for role, _ in asked] != ["user"]:
-        roles = ", ".join(role for role, _ in asked) or "none"
-        raise row.error("prompt", f"must be one message of the user, got roles: {roles}")
-    for name, answer in (("chosen", chosen), ("rejected", rejected)):
-        if [role for role, _ in answer] != ["assistant"] or not answer[0][1].strip():
-            raise row.error(name, "must be one message of the assistant with some text")
-    return asked[0][1], chosen[0][1], rejected[0][1]
-
-
-def _messages(row: RawPairRow, name: str) -> list[tuple[str, str]]:
-    """Role and text of each message."""
-    value = row.fields.get(name)
-    if not isinstance(value, list):
-        raise row.error(name, "must be a text or a list of messages")
-    messages = []
-    for position, message in enumerate(value):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise row.error(f"{name}[{position}]", "must be a message {role, content}")
-        text = _content(message.get("content"))
-        if text is None:
+        if inline.found != other.found:
             raise row.error(
-                f"{name}[{position}].content", "must be a text or a list of text and image parts"
+                "rejected",
+                "is about other images than chosen, which records cannot hold",
+                "unsupported",
             )
-        messages.append((message["role"], text))
-    return messages
+    return asked, answer_text(row, chosen, "chosen"), answer_text(row, rejected, "rejected")
 
 
-def _content(content: Any) -> str | None:  # noqa: ANN401 - any JSON
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        return None
-    parts = {"image": "<image>", "text": None}
-    if any(part.get("type") not in parts for part in content):
-        return None
-    return "".join(parts[part["type"]] or str(part.get("text") or "") for part in content)
+def _prompt(row: RawPairRow, value: Any, inline: Inline) -> list[Message]:  # noqa: ANN401 - any JSON
+    if value is None or isinstance(value, str):
+        return [Message("user", marked(row.text("prompt")), "prompt")]
+    return read_messages(row, value, "prompt", inline)
+
+
+def _same(one: Message, other: Message) -> bool:
+    return (one.role, one.pieces) == (other.role, other.pieces)

@@ -1,36 +1,31 @@
-"""Importer of VL-RewardBench (arXiv 2411.17451), the benchmark of the paper's Table 5.
+"""VL-RewardBench (arXiv 2411.17451), the benchmark of the paper's Table 5.
 
 A row is ``{"id", "query", "response": [...], "human_ranking": [...], "image", "models": [...]}``:
-``human_ranking[i]`` is the place of response i, the smaller the better. The category is not a field
-there: it is the start of the id, by the table of lmms-eval's ``vl_rewardbench`` task, which takes
-every other start for ``general``; those are counted here. A field ``category`` wins over the id.
+``human_ranking[i]`` is the place of response i, the smaller the better. In pair form, as judges
+are asked and as copies for training have it, the responses are ``chosen`` and ``rejected``. The
+category is not a field there: it is the start of the id, by the table of lmms-eval's
+``vl_rewardbench`` task, which takes every other start for ``general``; those are counted here. A
+field ``category`` wins over the id.
+
+Source: https://huggingface.co/datasets/MMInstruction/VL-RewardBench and
+``lmms_eval/tasks/vl_rewardbench/utils.py`` of https://github.com/EvolvingLMMs-Lab/lmms-eval.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-from pydantic import ValidationError
-
-from mmrlhf_jobs.data.importers.grouping import LONG_ANSWER, ImportReport, Incomplete
+from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete
+from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
+from mmrlhf_jobs.data.importers.judged_rows import RankedRow, RankedText
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, read_rows, strip_placeholders
-from mmrlhf_jobs.data.parsing import explain
-from mmrlhf_jobs.data.parts import ModelOrigin, Origin, Query
-from mmrlhf_jobs.data.records import (
-    SCHEMA,
-    RankedResponse,
-    Ranking,
-    Response,
-    record_id,
-    response_id,
-)
-from mmrlhf_jobs.data.writers import write_records
-from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
+from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["import_vl_reward_bench"]
+__all__ = ["import_vl_reward_bench", "read_vl_reward_bench"]
 
 DATASET = "VL-RewardBench"
 _CATEGORIES: Final = ("general", "hallucination", "reasoning")
@@ -45,6 +40,7 @@ _BY_ID: Final = {
 }
 _USED: Final = frozenset(
     {"id", "query", "response", "human_ranking", "image", "images", "models", "category"}
+    | {"chosen", "rejected"}
 )
 
 T = TypeVar("T")
@@ -55,7 +51,7 @@ def import_vl_reward_bench(
     out: str,
     *,
     media_root: str | None = None,
-    incomplete: Incomplete = "fail",  # noqa: ARG001 - a ranking is never incomplete
+    incomplete: Incomplete = "fail",
     storage: StorageOptions | None = None,
 ) -> ImportReport:
     """Convert rows to records.
@@ -69,37 +65,46 @@ def import_vl_reward_bench(
         storage: Where the object store is, for ``s3://``.
 
     Raises:
-        DataError: A row is wrong or names a missing image; with file and row.
+        DataError: Rows are wrong or name missing images; with file and row.
         StorageError: The output or an embedded image cannot be written.
     """
-    report = ImportReport(media_root or parent_uri(source))
-    media = MediaFiles(report.media_root, storage)
-    write_records(_records(source, media, report, storage), out, storage=storage)
-    return report
+    options = ImportOptions(media_root, incomplete, storage=storage)
+    return import_rows(read_vl_reward_bench, source, out, options)
 
 
-def _records(
-    source: str, media: MediaFiles, report: ImportReport, storage: StorageOptions | None
-) -> Iterator[RankedResponse]:
-    seen: dict[str, int] = {}
-    for row in read_rows(source, storage):
-        report.rows += 1
-        for name in row.fields.keys() - _USED:
-            report.ignored_fields[name] = report.ignored_fields.get(name, 0) + 1
-        record = _record(row, media, report)
-        first = seen.setdefault(record.record_id, row.row)
-        if first != row.row:
-            raise row.error("id", f"same id, query and image as row {first}")
-        report.records += 1
-        report.responses += len(record.responses)
-        report.pairs += sum(a < b for a in record.ranks for b in record.ranks)
-        yield record
+def read_vl_reward_bench(
+    row: RawPairRow, media: MediaFiles, report: ImportReport
+) -> Sequence[RankedRow]:
+    """Read a row of either form.
 
-
-def _record(row: RawPairRow, media: MediaFiles, report: ImportReport) -> RankedResponse:
+    Raises:
+        RowFault: It is wrong or names a missing image.
+    """
+    for name in row.fields.keys() - _USED:
+        report.ignore(name)
     identifier = row.text("id")
-    prompt = strip_placeholders(row.text("query"), row, field="query")
+    query = row.text("query")
     images = row_images(row, media)
+    prompt = make_prompt(row, [Message("user", marked(query), "query")], images)
+    return [
+        RankedRow(
+            file=row.file,
+            row=row.row,
+            source_id=identifier,
+            prompt=prompt.text,
+            media=prompt.media,
+            texts=tuple(_pair(row) if "chosen" in row.fields else _ranking(row)),
+            dataset=DATASET,
+            split=_category(row, report),
+        )
+    ]
+
+
+def _pair(row: RawPairRow) -> list[RankedText]:
+    return [RankedText(row.text("chosen"), 0), RankedText(row.text("rejected"), 1)]
+
+
+def _ranking(row: RawPairRow) -> list[RankedText]:
     texts = _items(row, "response", str)
     places = _items(row, "human_ranking", int)
     if len(places) != len(texts):
@@ -107,36 +112,14 @@ def _record(row: RawPairRow, media: MediaFiles, report: ImportReport) -> RankedR
     models = _items(row, "models", str) if row.fields.get("models") else []
     if models and len(models) != len(texts):
         raise row.error("models", f"has {len(models)} names for {len(texts)} responses")
-    ranks = [1 + sum(other < place for other in places) for place in places]
-    record = record_id(prompt, [item.content_sha256 for item in images], parent_id=identifier)
-    ids = [response_id(record, text) for text in texts]
-    best = texts[ranks.index(1)].strip() if ranks else ""
-    try:
-        return RankedResponse(
-            schema=SCHEMA,
-            record_id=record,
-            domain="image",
-            type="long" if len(best) > LONG_ANSWER else "short",
-            source=Origin(row_id=identifier, dataset=DATASET, split=_category(row, report)),
-            query=Query(text=prompt),
-            media=images,
-            responses=tuple(
-                Response(
-                    response_id=name,
-                    text=text,
-                    model=ModelOrigin(name=models[place]) if models else None,
-                )
-                for place, (name, text) in enumerate(zip(ids, texts, strict=True))
-            ),
-            ranking=Ranking(ranks=dict(zip(ids, ranks, strict=True))),
-        )
-    except ValidationError as error:
-        field, reason = explain(error)
-        raise row.error(None, f"makes no valid record: {field}: {reason}") from error
+    return [
+        RankedText(text, place, model=models[number] if models else None)
+        for number, (text, place) in enumerate(zip(texts, places, strict=True))
+    ]
 
 
 def _items(row: RawPairRow, name: str, kind: type[T]) -> list[T]:
-    value = row.fields.get(name)
+    value = unpacked(row.fields.get(name))
     if not isinstance(value, list) or not all(
         isinstance(item, kind) and not isinstance(item, bool) for item in value
     ):
@@ -154,5 +137,5 @@ def _category(row: RawPairRow, report: ImportReport) -> str:
     known: Mapping[str, str] = _BY_ID
     if start in known:
         return known[start]
-    report.guessed_categories["general"] = report.guessed_categories.get("general", 0) + 1
+    report.guess("general")
     return "general"

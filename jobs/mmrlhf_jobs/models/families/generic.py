@@ -27,6 +27,7 @@ from transformers import (
     ProcessorMixin,
 )
 
+from mmrlhf_jobs.data.conversation import Asked, repeated
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
@@ -111,14 +112,16 @@ class GenericAdapter(FamilyAdapter):
         raise NotImplementedError
 
     def encode(
-        self, question: str, media: Sequence[LoadedMedia], responses: Sequence[str]
+        self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
     ) -> EncodedGroup:
         """Tokenise a query and its responses, and process its images and frames."""
         images = [frame for item in media for frame in item.frames]
         kinds = [item.kind for item in media for _ in item.frames]
         inputs, inserts = self._process(images)
         return EncodedGroup(
-            prompt_ids=self.chat.prompt_ids_with(question, kinds, inserts),
+            prompt_ids=self.chat.prompt_ids_with(
+                repeated(question, [len(item.frames) for item in media]), kinds, inserts
+            ),
             responses=tuple(
                 self.chat.response_ids(text, f"responses[{index}].text")
                 for index, text in enumerate(responses)
@@ -126,12 +129,13 @@ class GenericAdapter(FamilyAdapter):
             media_inputs=inputs,
         )
 
-    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+    def longest_prompt(self, question: Asked, media: Sequence[Media]) -> int:
         """Tokens that the prompt of a query has at most; see `VLMAdapter.longest_prompt`."""
         kinds = [
             "frames" if item.kind == "video" else "image" for item in media for _ in item.files
         ]
-        bare = len(self.chat.prompt_ids(question, kinds, [1] * len(kinds))) - len(kinds)
+        asked = repeated(question, [len(item.files) for item in media])
+        bare = len(self.chat.prompt_ids(asked, kinds, [1] * len(kinds))) - len(kinds)
         return bare + self.most_media_tokens(media)
 
     def most_media_tokens(self, media: Sequence[Media]) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from mmrlhf_jobs.data.conversation import Asked
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.models.adapter import EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
@@ -47,7 +48,7 @@ class TextAdapter(FamilyAdapter):
         _refuse(media)
         return ProcessedMedia({}, [])
 
-    def longest_prompt(self, question: str, media: Sequence[Media]) -> int:
+    def longest_prompt(self, question: Asked, media: Sequence[Media]) -> int:
         """Tokens of the prompt.
 
         Raises:

@@ -7,6 +7,8 @@ conversations   ``[{from: human|gpt, value}]``                                  
 messages        ``[{role: user|assistant, content: text or parts}]``            OpenAI, TRL
 texts           ``[{user, assistant}]``                                         The Cauldron
 question        ``question``, ``answer``, maybe ``options`` or ``choices``      VQA sets
+instr-resp      ``[{instruction | safe_instruction |                            VLGuard
+                unsafe_instruction, response}]``
 query           ``Query/v1`` records, whose first response is the generated one mmrlhf
 ==============  ==============================================================  ==================
 
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from mmrlhf_jobs.data.marks import MARK
-from mmrlhf_jobs.data.queries import QUERY_SCHEMA
+from mmrlhf_jobs.data.queries import QUERY_SCHEMA, QUERY_SCHEMA_2
 from mmrlhf_jobs.sampling.corpora.signs import answer_of, medium_shown, part_media, unread_answer
 
 __all__ = ["BadRow", "Conversation", "Turn", "read_conversation", "without_placeholders"]
@@ -33,6 +35,7 @@ _MODEL: Final = frozenset({"gpt", "assistant", "chatgpt", "model", "bot"})
 _SILENT: Final = frozenset({"system", "tool", "function"})
 _IDS: Final = ("id", "question_id", "sample_id", "record_id")
 _OPTIONS: Final = ("options", "choices")
+_INSTRUCTIONS: Final = ("instruction", "safe_instruction", "unsafe_instruction")
 
 
 class BadRow(Exception):  # noqa: N818 - one row: counted, and held against a budget
@@ -78,7 +81,7 @@ def read_conversation(row: Mapping[str, Any]) -> Conversation:
     Raises:
         BadRow: It is of none.
     """
-    if row.get("schema") == QUERY_SCHEMA:
+    if row.get("schema") in (QUERY_SCHEMA, QUERY_SCHEMA_2):
         return _read_query(row)
     name = next((str(row[name]) for name in _IDS if row.get(name) not in (None, "")), None)
     images, videos = _names(row, "image"), _names(row, "video")
@@ -115,6 +118,14 @@ def _said(row: Mapping[str, Any]) -> Iterator[Turn]:
         for place, each in enumerate(_list(row["texts"], "texts")):
             yield Turn("human", _text(each, "user", f"texts[{place}]"))
             yield Turn("model", _text(each, "assistant", f"texts[{place}]"))
+    elif "instr-resp" in row:
+        for place, each in enumerate(_list(row["instr-resp"], "instr-resp")):
+            where = f"instr-resp[{place}]"
+            given = [name for name in _INSTRUCTIONS if isinstance(each, dict) and each.get(name)]
+            if len(given) != 1:
+                raise BadRow(f"{where} has not one of {', '.join(_INSTRUCTIONS)}")
+            yield Turn("human", _text(each, given[0], where))
+            yield Turn("model", _text(each, "response", where))
     elif "question" in row:
         yield Turn("human", _text(row, "question", ""))
         answer = answer_of(row)
@@ -125,7 +136,7 @@ def _said(row: Mapping[str, Any]) -> Iterator[Turn]:
             yield Turn("model", _string(answer, "answer"))
     else:
         raise BadRow(
-            "has none of conversations, messages, texts or question; see the shapes in"
+            "has none of conversations, messages, texts, instr-resp or question; see the shapes in"
             " docs/sampling.md"
         )
 
