@@ -12,6 +12,7 @@
         results/<attempt>/       the results of an attempt until they are put in place
     <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
     <artifacts>/cache/reward/    scores of a reward model, likewise
+    <artifacts>/cache/proof/     how models compare with their plain forward passes, likewise
 """
 
 from __future__ import annotations

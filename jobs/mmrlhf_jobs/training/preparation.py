@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from mmrlhf_api import DataSource, RewardInference, TrainJob, run_digest, spec_digest
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
@@ -16,6 +18,7 @@ from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
+from mmrlhf_jobs.training.proof import FIRST_QUERIES, Proof, prove
 
 __all__ = ["EVALUATION_BATCH", "Preparation"]
 
@@ -156,6 +159,39 @@ class Preparation:
             seed=spec.training.seed,
             scratch=self.context.scratch / f"rank-{runtime.rank}" / "reward-model",
             storage=self.options,
+        )
+
+    def prove(
+        self,
+        policy: Policy,
+        train: OpenDataset,
+        encode: Callable[[RankedResponse], EncodedGroup],
+        *,
+        setting: str,
+    ) -> Proof:
+        """Compare rows with the model's plain forward pass on the first queries; see `prove`.
+
+        Args:
+            policy: The model, as it was loaded.
+            train: Records to train on.
+            encode: Makes a query of a record, as the training does.
+            setting: Whether responses share a prompt: ``auto``, ``required`` or ``off``.
+
+        Raises:
+            ModelError: The model is of another make than its adapter knows.
+            SpecError: Sharing is required, and the model cannot do it.
+        """
+        progress = self.context.progress
+        progress.emit(
+            "phase", phase="load", message="comparing with the model's plain forward pass"
+        )
+        return prove(
+            policy,
+            lambda: [encode(record) for record in islice(train.records.share(), FIRST_QUERIES)],
+            setting=setting,
+            store=self.store,
+            runtime=self.context.runtime,
+            tell=self.context.tell,
         )
 
     def sidecar_cache(self) -> SidecarCache:

@@ -122,6 +122,8 @@ class Trainer(Generic[Q, Out]):
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         train, held_out = self._preparation.open_data()
         policy = self._preparation.load_policy()
+        if self._job.spec.training.gradient_checkpointing:
+            policy.loaded.model.activation_checkpointing_enable()
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
         self._runtime.on_main(
@@ -132,8 +134,6 @@ class Trainer(Generic[Q, Out]):
                 scratch=self._context.scratch / "rehearsal",
             )
         )
-        if self._job.spec.training.gradient_checkpointing:
-            policy.loaded.model.activation_checkpointing_enable()
         prepared.module.train()
         return policy, prepared
 

@@ -86,6 +86,8 @@ def test_a_run_leaves_a_reward_model_with_figures(finished: World) -> None:
 
     record = manifest(finished)
     assert record["critiques"] == {"responses": 52, "missing": 0}
+    assert record["proof"]["sharedPrefix"]
+    assert record["proof"]["queries"] == 1
     assert record["metrics"]["benchmarkQueries"] == 5
     assert set(record["evaluation"]) == {"after", "benchmark"}
     assert 0 <= record["metrics"]["benchmarkAccPlus"] <= record["metrics"]["benchmarkAcc"] <= 1

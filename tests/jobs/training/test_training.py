@@ -68,6 +68,11 @@ def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> 
     assert manifest["metrics"]["afterRewardMargin"] > 0.0
     assert manifest["rewards"]["disagreements"] == 3
     assert sum(manifest["rewards"]["betaHistogram"]["counts"]) == manifest["rewards"]["pairs"]
+    proof = manifest["proof"]
+    assert proof["sharedPrefix"]
+    assert (proof["queries"], proof["responses"]) == (1, 3)
+    assert 0 < proof["shared"]["log_prob"] < proof["tolerance"]["log_prob"]
+    assert 0 < proof["shared"]["gradient"] < proof["tolerance"]["gradient"]
     assert not list(results.glob("checkpoints/*")), "a finished run keeps no checkpoints"
 
 

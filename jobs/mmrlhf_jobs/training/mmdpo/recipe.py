@@ -15,7 +15,7 @@ from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
 from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
 from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
-from mmrlhf_jobs.training.inputs import OpenDataset, Policy, use_shared_prefix
+from mmrlhf_jobs.training.inputs import OpenDataset, Policy
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
 from mmrlhf_jobs.training.mmdpo.reference import ReferencePass
 from mmrlhf_jobs.training.mmdpo.rewards import open_rewards, summarise_rewards
@@ -63,10 +63,11 @@ class MMDPORecipe:
         if held_out is not None:
             held_out = preparation.check_rows(held_out, encoder(held_out).check)
         train, rewards = open_rewards(spec.reward, train, preparation)
+        proof = preparation.prove(
+            policy, train, encoder(train).encode, setting=spec.objective.shared_prefix
+        )
         model = ResponseModel(
-            policy.loaded.model,
-            policy.loaded.adapter,
-            shared_prefix=use_shared_prefix(spec.objective.shared_prefix, policy.loaded.adapter),
+            policy.loaded.model, policy.loaded.adapter, shared_prefix=proof.sharedPrefix
         )
         references = ReferencePass(
             preparation.sidecar_cache(),
@@ -98,7 +99,7 @@ class MMDPORecipe:
                     queries_per_batch=EVALUATION_BATCH,
                 )
             )
-        record: dict[str, Any] = {"rewards": None}
+        record: dict[str, Any] = {"rewards": None, "proof": proof.as_dict()}
         metrics: dict[str, float] = {}
         if rewards is not None:
             summary = summarise_rewards(train.records, rewards, spec.objective, runtime=runtime)

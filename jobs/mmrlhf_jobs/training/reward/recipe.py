@@ -71,6 +71,10 @@ class RewardRecipe:
             held_out = preparation.check_rows(held_out, self._builder(template, held_out).check)
         if self._benchmark is not None:
             self._benchmark = self._check_benchmark(template, self._benchmark)
+        builder = self._builder(template, train)
+        proof = preparation.prove(
+            policy, train, lambda record: builder.build(record).encoded, setting="auto"
+        )
         evaluation = None
         if held_out is not None:
             evaluation = RewardEvaluation(
@@ -82,13 +86,13 @@ class RewardRecipe:
                 )
             )
         return PreparedRun(
-            module=self._module(policy),
+            module=self._module(policy, shared_prefix=proof.sharedPrefix),
             train=train,
-            builder=self._builder(template, train),
+            builder=builder,
             objective=RewardObjective(objective),
             evaluation=evaluation,
             digests=preparation.digests(policy, train, template=template.digest()),
-            record={"critiques": found},
+            record={"critiques": found, "proof": proof.as_dict()},
         )
 
     def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
@@ -151,7 +155,7 @@ class RewardRecipe:
         )
         return self._preparation.check_rows(benchmark, builder.check)
 
-    def _module(self, policy: Policy) -> RewardScorer:
+    def _module(self, policy: Policy, *, shared_prefix: bool) -> RewardScorer:
         loaded = policy.loaded
         weight = next(loaded.model.parameters())
         head = RewardHead(
@@ -163,7 +167,7 @@ class RewardRecipe:
             loaded.model,
             loaded.adapter,
             head.to(weight.device, torch.promote_types(weight.dtype, torch.float32)),
-            shared_prefix=loaded.adapter.supports_shared_prefix,
+            shared_prefix=shared_prefix,
         )
 
     def _builder(self, template: CritiqueTemplate, dataset: OpenDataset) -> JudgedQueryBuilder:

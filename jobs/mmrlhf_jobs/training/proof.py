@@ -1,0 +1,217 @@
+"""The proof before the first step: rows that share a prompt give what the plain model gives.
+
+On the job's own first queries, at its number format. It is kept with the artifacts, by model,
+settings and versions, so that later runs of the same know it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import torch
+import transformers
+
+from mmrlhf_api.runs import RunLayout
+from mmrlhf_jobs.errors import ModelError, SpecError
+from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, PlainPass, choose_queries
+from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.training.inputs import Policy, use_shared_prefix
+
+__all__ = ["FIRST_QUERIES", "Proof", "prove"]
+
+FIRST_QUERIES: Final = 8
+"""Queries among which those to compare are looked for."""
+_SCHEMA: Final = 1
+_REFUSED: Final = 4.0
+"""Times the tolerance beyond which even rows of one response are wrong and not just rounded."""
+_UNABLE: Final = (
+    "this model or its attention takes no mask per response (layers that see a window or are "
+    "recurrent, images whose tokens see each other, or attention flash_attention_2)"
+)
+_NOISE: Final = 2.0
+"""Rows that share a prompt may be this many times as far off as rows of one response."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found; the manifest has it as it is.
+
+    Attributes:
+        sharedPrefix: Whether the responses of a query share its prompt in one row.
+        reason: Why not, where they could have been asked to; else empty.
+        shared: Deviation of rows that share a prompt: nats a token, share of a gradient.
+        separate: The same of rows of one response; None if it was not looked at.
+        tolerance: What was allowed.
+        dtype: Number format of the forward passes.
+        queries: Queries compared.
+        responses: Responses compared.
+        reused: An earlier run of the same model, settings and versions found it.
+    """
+
+    sharedPrefix: bool  # noqa: N815 - the names of the manifest
+    reason: str
+    shared: dict[str, float] | None
+    separate: dict[str, float] | None
+    tolerance: dict[str, float]
+    dtype: str
+    queries: int
+    responses: int
+    reused: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return asdict(self)
+
+
+def prove(
+    policy: Policy,
+    queries: Callable[[], Sequence[EncodedGroup]],
+    *,
+    setting: str,
+    store: ArtifactStore,
+    runtime: Runtime,
+    tell: Callable[[str], None],
+) -> Proof:
+    """Compare rows with the model's plain forward pass, on rank 0; every process must call it.
+
+    Args:
+        policy: The model, as it was loaded and with ``requires_grad`` as the job wants it.
+        queries: Encodes the job's first queries.
+        setting: ``auto``, ``required`` or ``off``: whether responses share a prompt.
+        store: Where proofs are kept.
+        runtime: Process group.
+        tell: Takes a sentence for the user.
+
+    Raises:
+        ModelError: Rows of one response are far from the plain forward pass as well: the model is
+            of another make than its adapter knows.
+        SpecError: Sharing is required, and the model cannot do it or is beyond the tolerance.
+    """
+    wanted = use_shared_prefix(setting, policy.loaded.adapter)
+
+    def find() -> dict[str, Any]:
+        key = f"{RunLayout.cache('proof', _identity(policy, wanted=wanted))}.json"
+        known = _read(store.read_text(key))
+        if known is not None:
+            return {**known, "reused": True}
+        model = policy.loaded.model
+        training = model.training
+        # Gradient checkpointing works in this mode alone; dropout is off in both.
+        model.train()
+        try:
+            found = _look(policy, choose_queries(queries()), wanted=wanted)
+        finally:
+            model.train(training)
+        if found.queries:
+            store.write_text(key, json.dumps({"schema": _SCHEMA, **found.as_dict()}, indent=2))
+        return found.as_dict()
+
+    proof = Proof(**runtime.on_main(find))
+    if setting == "auto" and not wanted:
+        proof = replace(proof, reason=_UNABLE)
+        tell(f"one row for each response: {_UNABLE}")
+    if wanted and not proof.sharedPrefix:
+        if setting == "required":
+            raise SpecError(f"spec.objective.sharedPrefix: required, but {proof.reason}; use auto")
+        tell(f"one row for each response: {proof.reason}")
+    elif not proof.queries:
+        tell(f"not compared with the model's plain forward pass: {proof.reason}")
+    return proof
+
+
+def _look(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Proof:
+    try:
+        return _compare(policy, groups, wanted=wanted)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    dtype = policy.precision.dtype
+    limit = asdict(TOLERANCES[getattr(torch, dtype)])
+    return Proof(wanted, "the device has too little memory for it", None, None, limit, dtype, 0, 0)
+
+
+def _compare(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Proof:
+    model, adapter = policy.loaded.model, policy.loaded.adapter
+    dtype = policy.precision.dtype
+    plain = PlainPass(model, adapter, groups)
+    limit = TOLERANCES[getattr(torch, dtype)]
+    facts: dict[str, Any] = {"tolerance": asdict(limit), "dtype": dtype}
+    if not plain.groups or not plain.is_finite:
+        # Numbers that are not finite are told by what needs them.
+        reason = (
+            "its log-probabilities or gradients are not finite"
+            if plain.groups
+            else "the first queries have videos of several lengths"
+        )
+        return Proof(wanted, reason, None, None, queries=0, responses=0, **facts)
+    facts |= {"queries": len(plain.groups), "responses": plain.responses}
+    shared = plain.deviation(shared_prefix=True) if wanted else None
+    separate = None
+    if shared is None or not shared.within(limit):
+        separate = plain.deviation(shared_prefix=False)
+        if not separate.within(limit, times=_REFUSED):
+            raise ModelError(
+                f"models of type {model.config.model_type!r} are not read as transformers reads "
+                f"them: {separate} apart from the model's own forward pass in {dtype}, and "
+                f"{limit} are allowed; the model is of a make that is not supported"
+            )
+    trusted = shared is not None and (
+        shared.within(limit) or (separate is not None and shared.within(separate, times=_NOISE))
+    )
+    reason = ""
+    if shared is not None and not trusted:
+        reason = (
+            f"rows that share a prompt are {shared} apart from the model's own forward pass in "
+            f"{dtype}, and {limit} are allowed"
+        )
+    return Proof(
+        trusted,
+        reason,
+        _figures(shared),
+        _figures(separate),
+        **facts,
+    )
+
+
+def _figures(deviation: Deviation | None) -> dict[str, float] | None:
+    """Its figures as JSON has them: what is no number is larger than all."""
+    if deviation is None:
+        return None
+    return {
+        name: value if math.isfinite(value) else 1e30 for name, value in asdict(deviation).items()
+    }
+
+
+def _identity(policy: Policy, *, wanted: bool) -> str:
+    """Everything that decides about the figures but the data."""
+    model, adapter = policy.loaded.model, policy.loaded.adapter
+    trained = [name for name, one in model.named_parameters() if one.requires_grad]
+    content = [
+        policy.digest,
+        adapter.template_digest(),
+        adapter.image_settings(),
+        [transformers.__version__, torch.__version__, _SCHEMA],
+        [str(policy.precision), next(model.parameters()).device.type],
+        hashlib.sha256("\n".join(trained).encode()).hexdigest(),
+        wanted,
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def _read(text: str | None) -> dict[str, Any] | None:
+    """A proof that was kept; None if there is none that this version wrote."""
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+        if content.pop("schema") != _SCHEMA:
+            return None
+        return Proof(**content).as_dict()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
