@@ -37,9 +37,8 @@ from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.dependencies import dependency
-from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.progress import ProgressBoard
-from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import (
     TERMINAL,

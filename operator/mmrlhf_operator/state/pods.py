@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.containers import Containers, End, Waiting, as_words
 from mmrlhf_operator.state.sightings import Sightings
 
-__all__ = ["Disruption", "PodView"]
+__all__ = ["Disruption", "PodView", "see"]
 
 _MOST_FINALIZERS = 8
 
@@ -219,3 +219,28 @@ def _disruption(condition: Mapping[str, Any] | None) -> Disruption | None:
         message=condition.get("message", ""),
         at=parse_time(condition.get("lastTransitionTime")),
     )
+
+
+def see(pod: PodView, before: PodView | None, now: datetime) -> PodView:
+    """Return a pod with what was seen of it when.
+
+    Args:
+        pod: As it is now.
+        before: As it was when it was last seen; None at the first time.
+        now: Time by the operator's clock, which never goes back.
+    """
+    same = before is not None and before.uid == pod.uid
+    old = before.seen if before is not None and same else None
+
+    def first(fact: bool, known: datetime | None) -> datetime | None:
+        return (known or now) if fact else None
+
+    seen = Sightings(
+        pod=old.pod if old else now,
+        bound=first(pod.node is not None, old.bound if old else None),
+        begun=first(pod.started_at is not None, old.begun if old else None),
+        ended=first(pod.ended, old.ended if old else None),
+        disrupted=first(pod.disruption is not None, old.disrupted if old else None),
+        deleting=first(pod.terminating, old.deleting if old else None),
+    )
+    return replace(pod, seen=seen)

@@ -22,9 +22,8 @@ from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY,
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
-from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.session import connect
-from mmrlhf_operator.state.sightings import see
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 

@@ -210,6 +210,6 @@ def test_the_location_is_for_messages_and_not_part_of_the_record() -> None:
 def test_the_example_in_the_documentation_is_valid() -> None:
     import mmrlhf_jobs.data.records as module
 
-    text = (module.__doc__ or "").partition("::")[2]
+    text = (module.__doc__ or "").partition("::")[2].partition("\n\nVersion 2")[0]
     example = json.loads(text.replace("<64 hexadecimal digits>", "0" * 64))
     assert RankedResponse.model_validate(example).ranks == (1, 2)

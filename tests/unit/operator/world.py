@@ -24,8 +24,7 @@ from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import patience
 from mmrlhf_operator.rendering.names import pod_name
-from mmrlhf_operator.state.pods import PodView
-from mmrlhf_operator.state.sightings import see
+from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.views import (
     CheckResult,
     ConfigMapView,
