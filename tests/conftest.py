@@ -7,6 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control has its children ignore it, and theirs; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["tests.cluster.fixtures", "tests.images.fixtures"]
 
 

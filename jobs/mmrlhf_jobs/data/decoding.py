@@ -107,7 +107,10 @@ def decode_image(
             f" {', '.join(IMAGE_FORMATS)}",
         ) from error
     except _BOMB as error:
-        raise UnreadableImageError("too-large", f"is not a readable image: {error}") from error
+        # Pillow names another limit than the one that holds here.
+        raise UnreadableImageError(
+            "too-large", f"has more than {max_pixels} pixels; scale it down"
+        ) from error
     except Exception as error:  # a decoder may raise anything; whatever it is, the file made it
         short = isinstance(error, EOFError) or "truncated" in str(error).lower()
         raise UnreadableImageError(

@@ -211,8 +211,8 @@ def _load_within(
         if not isinstance(cause, UnreadableImageError) or cause.reason != "too-large":
             raise
         raise DataError(
-            f"{error.reason}; the media of a record may have {MAX_RECORD_PIXELS} pixels together,"
-            " so take fewer or smaller ones"
+            f"{uri}: the media of the record up to this one have more than {MAX_RECORD_PIXELS}"
+            " pixels together; take fewer or smaller ones"
         ) from error
 
 

@@ -102,6 +102,15 @@ class Attempts:
 
     def end(self, *, exit_name: str, step: int) -> list[dict[str, Any]]:
         """Note how the attempt that `begin` has noted ended; return all attempts."""
+        attempts = self.ended(exit_name=exit_name, step=step)
+        self.keep(attempts)
+        return attempts
+
+    def ended(self, *, exit_name: str, step: int) -> list[dict[str, Any]]:
+        """All attempts as `end` would note them, without noting anything.
+
+        A run has succeeded when its manifest is there: that holds this first, and `keep` follows.
+        """
         attempts = [dict(attempt) for attempt in self._begun]
         if attempts:
             attempts[-1] |= {
@@ -114,8 +123,12 @@ class Attempts:
                     "count": self.outages.count,
                     "seconds": round(self.outages.seconds, 3),
                 }
-            self._write(attempts)
         return attempts
+
+    def keep(self, attempts: list[dict[str, Any]]) -> None:
+        """Note what `ended` returned."""
+        if attempts:
+            self._write(attempts)
 
     def _write(self, attempts: list[dict[str, Any]]) -> None:
         self.store.write_text(self.key, json.dumps(attempts, indent=2) + "\n")

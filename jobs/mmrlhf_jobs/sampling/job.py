@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import numpy as np
 
@@ -216,7 +216,11 @@ class _Run:
         except Exception:
             self._stages.results.show()
             raise
-        return write_manifest(self._stages, outcome, digest, self._end("Succeeded"))
+        attempts = self._attempts.ended(exit_name="Succeeded", step=self._made)
+        metrics = write_manifest(self._stages, outcome, digest, attempts)
+        # After the manifest: killed in between, the run has not succeeded.
+        self._attempts.keep(attempts)
+        return metrics
 
     def _check_pools(
         self, rows: Sequence[Part], named: Sequence[Part], pools: Sequence[Part]
@@ -228,8 +232,13 @@ class _Run:
         if excess is not None:
             raise name_excess(excess, named)
 
-    def _end(self, exit_name: str) -> list[dict[str, Any]]:
-        return self._attempts.end(exit_name=exit_name, step=self._stages.work.total("parts"))
+    @property
+    def _made(self) -> int:
+        """Parts made so far."""
+        return self._stages.work.total("parts")
+
+    def _end(self, exit_name: str) -> None:
+        self._attempts.end(exit_name=exit_name, step=self._made)
 
     def _note_end(self, exit_name: str) -> None:
         if self._runtime.is_main:

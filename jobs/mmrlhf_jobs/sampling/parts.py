@@ -28,7 +28,7 @@ from mmrlhf_jobs.errors import DamagedError, StorageError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import FileEntry, copy_stream
 from mmrlhf_jobs.storage.marker import MARKER, check_entry
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import StorageOptions, full_disk_errors, locate, storage_errors
 
 __all__ = ["Draft", "Part", "Parts"]
 
@@ -245,7 +245,8 @@ class Parts:
             with storage_errors(str(folder), "write"):
                 folder.mkdir(parents=True)
             draft = Draft(folder)
-            yield draft
+            with full_disk_errors(str(folder)):
+                yield draft
             notes = {"key": key, "counts": draft.counts, "facts": draft.facts}
             with storage_errors(str(folder), "write"):
                 (folder / _NOTES).write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -250,6 +250,11 @@ def pool(stages: Stages, clustered: Clustered, candidates: Sequence[Part]) -> tu
     parts = stages.parts("pools")
     stages.begin("select", "choosing rows")
 
+    @cache
+    def near() -> list[Part]:
+        """The candidates on this machine: fetched once a process, not once a bucket."""
+        return [replace(part, uri=str(stages.fetch(part)), storage=None) for part in candidates]
+
     def made(clusters: Part) -> Part:
         return pool_bucket(
             clusters,
@@ -257,11 +262,14 @@ def pool(stages: Stages, clustered: Clustered, candidates: Sequence[Part]) -> tu
             parts,
             count_clusters=spec.clustering.centres,
             max_per_media=spec.selection.max_per_media,
+            near=near,
         )
 
     for clusters in stages.work.share("pool", clustered.clusters):
         made(clusters)
-    return tuple(made(clusters) for clusters in clustered.clusters)
+    pools = tuple(made(clusters) for clusters in clustered.clusters)
+    stages.drop_fetched()
+    return pools
 
 
 def _teller(stages: Stages, block: Block) -> Callable[[int, int], None]:

@@ -154,6 +154,24 @@ def storage_errors(uri: str, action: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def full_disk_errors(uri: str) -> Iterator[None]:
+    """Tell a full disk as such; all other errors stay what they are.
+
+    For work that writes to a folder and reads elsewhere, so that most of its errors are not of the
+    folder.
+
+    Raises:
+        StorageFullError: No space is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _system_error(error, uri, "write") from error
+        raise
+
+
 def _came_from_client(error: BaseException | None) -> bool:
     return type(error).__module__.partition(".")[0] in _CLIENT_PACKAGES
 

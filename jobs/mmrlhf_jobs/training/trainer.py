@@ -304,6 +304,7 @@ class Trainer(Generic[Q, Out]):
         """Write metrics and manifest, and put all in place, the manifest last."""
         if self._runtime.is_main:
             self._outcome.write_text(_name(self._layout.metrics), log.text())
+            attempts = self._attempts.ended(exit_name="Succeeded", step=self._step)
             manifest = make_manifest(
                 self._job,
                 prepared,
@@ -312,9 +313,11 @@ class Trainer(Generic[Q, Out]):
                 engine=self._engine.name,
                 steps=self._step,
                 skipped=self._skipped,
-                attempts=self._attempts.end(exit_name="Succeeded", step=self._step),
+                attempts=attempts,
             )
             self._outcome.conclude(manifest)
+            # After the manifest: killed in between, the run has not succeeded.
+            self._attempts.keep(attempts)
         self._runtime.wait()
         self._announce(named_metrics(prepared, results))
         self._runtime.on_main(self._checkpoints().clear)

@@ -7,6 +7,7 @@ name the UID, and the status is written only on top of the version that the plan
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from mmrlhf_operator.planning.actions import (
 )
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.views import Finding, JobView, owner_uid
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = [
     "act",
@@ -96,7 +99,13 @@ async def emit(api: Api, job: JobView, note: Note) -> None:
         await api.create(collection("Event", job.namespace), event)
     except ServerError as error:
         if error.is_final or error.is_missing:
-            return  # a namespace on its way out takes no events
+            # A namespace on its way out takes no events; rights may be missing. A job must not
+            # wait for its event, but it is told where the operator's log is read.
+            _LOG.warning(
+                "the event %s of %s %s/%s was refused and is dropped: %s",
+                *(note.reason, job.kind.name, job.namespace, job.name, error),
+            )
+            return
         if not error.is_conflict or event_name(job, note) not in await existing_event_names(
             api, job
         ):

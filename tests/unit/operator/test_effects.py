@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import pytest
+
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.transport import Request, Response
-from mmrlhf_operator.planning.actions import Create
+from mmrlhf_operator.planning.actions import Create, Note
 from tests.unit.operator.world import World, world
 
 
@@ -59,3 +61,27 @@ async def test_a_gang_that_fits_is_made_whole() -> None:
     server = Quota(40)
     assert await effects.act(Api(server), there.job, creations) == ()
     assert server.pods == 40
+
+
+class NoEvents(Quota):
+    """An API server that takes no events."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(0)
+        self.status = status
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        del seconds, request
+        return self._answer(self.status, {"message": "no events here", "code": self.status})
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+async def test_an_event_that_is_refused_is_dropped_and_told(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, _ = gang(1)
+    note = Note(type="Normal", reason="Started", message="it runs", key="k", at=there.now)
+    await effects.emit(Api(NoEvents(status)), there.job, note)
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "the event Started of MMDPOJob" in line
+    assert "no events here" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmrlhf_jobs.errors import DamagedError, StorageError, SupersededError
+from mmrlhf_jobs.errors import DamagedError, StorageError, StorageFullError, SupersededError
 from mmrlhf_jobs.sampling.parts import Parts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import FileEntry, copy_stream
@@ -141,3 +142,21 @@ def test_what_a_successor_has_made_anew_is_not_given_up_by_who_was_cut_off(
         part.check()
     Path(one.root, FILES[2]).write_bytes(whole)  # as the successor does
     assert one.read(FILES[2]) == whole
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_while_a_part_is_made_is_told_as_such(
+    tmp_path: Path, number: int
+) -> None:
+    parts = Parts(ArtifactStore(str(tmp_path / "store")), "work/rows", scratch=tmp_path / "s")
+    full = pytest.raises(StorageFullError, match=r"disk full: cannot write .*rows/a")
+    with full, parts.make("a", "key") as draft:
+        raise OSError(number, "Error writing bytes to file", str(draft.folder / "x.parquet"))
+    assert parts.find("a", "key") is None
+
+
+def test_other_errors_of_the_making_stay_what_they_are(tmp_path: Path) -> None:
+    parts = Parts(ArtifactStore(str(tmp_path / "store")), "work/rows", scratch=tmp_path / "s")
+    with pytest.raises(OSError, match="input/output") as caught, parts.make("a", "key"):
+        raise OSError(errno.EIO, "input/output error")
+    assert not isinstance(caught.value, StorageError)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mmrlhf_jobs.errors import StorageError
+from mmrlhf_jobs.sampling import stages as stage
 from mmrlhf_jobs.sampling.clustering.clusters import CLUSTERS_FILE, CLUSTERS_SCHEMA
+from mmrlhf_jobs.sampling.context import Stages
 from mmrlhf_jobs.sampling.parts import Part, Parts
 from mmrlhf_jobs.sampling.selection import pooling
 from mmrlhf_jobs.sampling.selection.joining import CANDIDATES_FILE
@@ -61,16 +67,16 @@ def save(rows: Candidates, parts: Parts) -> list[Part]:
     return made
 
 
-def save_clusters(digests: Sequence[bytes], parts: Parts) -> Part:
+def save_clusters(digests: Sequence[bytes], parts: Parts, name: str = "bucket") -> Part:
     """Clusters of media, which go by their place."""
-    with parts.make("bucket", "key") as draft:
+    with parts.make(name, "key") as draft:
         columns = [
             [digest.ljust(32, b"\0") for digest in digests],
             [place % CLUSTERS for place in range(len(digests))],
             [place / 100 for place in range(len(digests))],
         ]
         pq.write_table(pa.table(columns, schema=CLUSTERS_SCHEMA), draft.folder / CLUSTERS_FILE)
-    return parts.get("bucket", "key")
+    return parts.get(name, "key")
 
 
 @pytest.mark.parametrize("most", [None, 3])
@@ -151,3 +157,44 @@ def test_a_pool_of_no_media_is_empty(tmp_path: Path) -> None:
     )
     assert pool.counts["pooled"] == 0
     assert sum(map(len, pooling.read_pool(pooling.pick_pool(pool, parts, {})))) == 0
+
+
+def test_candidates_in_a_store_are_opened_once_a_process_whatever_the_buckets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(f"memory://pooling-{uuid4().hex}")
+    parts = Parts(store, "run/x", scratch=tmp_path / "scratch")
+    rows = candidates()
+    digests = sorted({bytes(one) for one in rows.media})
+    buckets = [save_clusters(digests[n * 10 : n * 10 + 10], parts, f"b{n}") for n in range(4)]
+    blocks = save(rows, parts)
+    opened: Counter[str] = Counter()
+    memory = type(fsspec.filesystem("memory"))
+    read = memory.open
+
+    def counted(fs: Any, path: str, mode: str = "rb", **more: Any) -> Any:
+        if "r" in mode and path.endswith(CANDIDATES_FILE):
+            opened[path] += 1
+        return read(fs, path, mode, **more)
+
+    monkeypatch.setattr(memory, "open", counted)
+    here: Any = SimpleNamespace(
+        store=store,
+        scratch=tmp_path / "fetched",
+        job=SimpleNamespace(
+            spec=SimpleNamespace(
+                clustering=SimpleNamespace(centres=CLUSTERS),
+                selection=SimpleNamespace(max_per_media=None),
+            )
+        ),
+        work=SimpleNamespace(share=lambda _, items: items),
+        begin=lambda *_: None,
+        parts=lambda name: Parts(store, f"run/{name}", scratch=tmp_path / "scratch"),
+    )
+    for name in ("fetch", "drop_fetched", "key_of"):
+        setattr(here, name, getattr(Stages, name).__get__(here))
+    pools = stage.pool(here, stage.Clustered(buckets[0], (), tuple(buckets)), blocks)
+    assert len(opened) == len(blocks)
+    assert set(opened.values()) == {1}
+    assert sum(part.counts["pooled"] for part in pools) == len(set(rows.record_id.tolist()))
+    assert not (tmp_path / "fetched" / "fetched").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -34,6 +34,7 @@ def pool_bucket(
     *,
     count_clusters: int,
     max_per_media: int | None,
+    near: Callable[[], Sequence[Part]] | None = None,
 ) -> Part:
     """Make the pool of a bucket, unless that is done already.
 
@@ -43,6 +44,8 @@ def pool_bucket(
         parts: Those of this stage.
         count_clusters: Number of clusters.
         max_per_media: Most candidates that may stay of one medium.
+        near: Brings the same candidates to where opening them costs nothing: every bucket opens
+            all of them. None: they are there.
 
     Returns:
         A part with the pool, the counts ``pooled``, ``drop:duplicate`` and ``capped``, and the fact
@@ -52,6 +55,7 @@ def pool_bucket(
     key = digest_of("pool", _VERSION, clusters.key, made_from, count_clusters, max_per_media).hex()
     if (done := parts.find(clusters.name, key)) is not None:
         return done
+    here = candidates if near is None else near()
     with clusters.table(_CLUSTERS_FILE) as table:
         known = table.read()
     digests = np.array(known.column("sha256").to_pylist(), "S32")
@@ -61,9 +65,9 @@ def pool_bucket(
     with parts.make(clusters.name, key) as draft:
         draft.counts |= {"pooled": 0, "drop:duplicate": 0, "capped": 0}
         with pq.ParquetWriter(draft.folder / _POOL_FILE, SCHEMA) as writer:
-            for some in _slices(clusters, digests, candidates):
+            for some in _slices(clusters, digests, here):
                 ends = _ends(digests[some])
-                found = Candidates.join([read_slice(part, *ends) for part in candidates])
+                found = Candidates.join([read_slice(part, *ends) for part in here])
                 places = np.searchsorted(digests, found.media)
                 placed = replace(found, cluster=labels[places], distance=distances[places])
                 unique = drop_duplicates(placed)
