@@ -136,7 +136,7 @@ class Reconciler:
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
         was_blocked = memory.troubles.finding is not None
         try:
-            with memory.troubles.noted():
+            with memory.troubles.noted(body["metadata"]["resourceVersion"]):
                 job = await self._write(key, body, job, made, memory)
                 delay = await self._act(key, job, made, memory)
         except ServerError:

@@ -18,6 +18,8 @@ from mmrlhf_operator.state.views import Finding
 __all__ = ["Troubles"]
 
 _TOLD_AFTER = 2
+_STATUS_TOLD_AFTER = 4
+"""A status that was written, and the answer lost, is refused until the watch has caught up."""
 _WAITED_AFTER = 5
 """Something of an earlier job of the same name takes a moment to go."""
 
@@ -29,25 +31,36 @@ class Troubles:
     Attributes:
         failures: How often each failed in a row.
         finding: The latest of those that failed too often.
+        version: Of the job that they were for.
     """
 
     failures: dict[str, int] = field(default_factory=dict)
     finding: Finding | None = None
+    version: str = ""
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
+    def noted(self, version: str = "") -> Iterator[None]:
         """Note how writes for the job end.
+
+        Args:
+            version: Of the job that they are for: with a new one it has gone on, even where the
+                answer to the write that brought it was lost.
 
         Raises:
             ServerError: As it came; PostponeError: likewise.
         """
+        if version != self.version:
+            self.begin_anew()
+            self.version = version
         try:
             yield
         except ServerError as error:
             # The job changed since it was read: the next look sees the change.
-            if not (error.is_conflict and error.request.startswith("PATCH ")):
+            patches = error.request.startswith("PATCH ")
+            if not (error.is_conflict and patches):
+                most = _STATUS_TOLD_AFTER if patches else _TOLD_AFTER
                 words = f"{error.request}: {error.status} {error.reason}: {error.message}"
-                self._count(error.request, words, most=_TOLD_AFTER)
+                self._count(error.request, words, most=most)
             raise
         except PostponeError as error:
             self._count(str(error), str(error), most=_WAITED_AFTER)

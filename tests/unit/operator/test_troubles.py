@@ -51,6 +51,15 @@ def test_what_failed_once_before_and_once_after_the_job_went_on_is_not_told() ->
     assert told(troubles) is not None
 
 
+def test_what_fails_once_for_each_version_of_a_job_is_not_told() -> None:
+    troubles = Troubles()
+    for version in ("1", "2", "2"):
+        assert told(troubles) is None
+        with pytest.raises(ServerError), troubles.noted(version):
+            raise refusal()
+    assert told(troubles) is not None
+
+
 def test_a_job_that_changed_meanwhile_is_no_trouble() -> None:
     troubles = Troubles()
     for _ in range(9):
