@@ -161,7 +161,7 @@ def test_a_bash_shell_completes(tmp_path: Path) -> None:
     program.chmod(0o755)
     script = (
         f'PATH="{tmp_path}:$PATH"; source <(mmrlhfctl completion bash);'
-        "COMP_WORDS=(mmrlhfctl exp); COMP_CWORD=1; _mmrlhfctl_completion mmrlhfctl;"
+        "COMP_WORDS=(mmrlhfctl expl); COMP_CWORD=1; _mmrlhfctl_completion mmrlhfctl;"
         'echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
