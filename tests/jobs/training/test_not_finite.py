@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,11 @@ def spoil_gradients(output: Any) -> None:
     output.last_hidden_state.register_hook(lambda gradient: gradient * float("inf"))
 
 
+def in_proof() -> bool:
+    """Whether the proof before the first step makes the pass, and not a step."""
+    return any(Path(frame.filename).stem == "proof" for frame in traceback.extract_stack())
+
+
 @contextmanager
 def fault(spoil: Fault, *, at: int) -> Iterator[None]:
     """What a bit that flips does: one of the decoder's forward passes in training goes wrong."""
@@ -82,7 +88,7 @@ def fault(spoil: Fault, *, at: int) -> Iterator[None]:
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         nonlocal passes
-        if type(module).__name__ == "Qwen2Model" and module.training:
+        if type(module).__name__ == "Qwen2Model" and module.training and not in_proof():
             passes += 1
             if passes == at:
                 spoil(output)
