@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mmrlhf_api.listing import first_few
+from mmrlhf_jobs.data.budgets import allowed_faults
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["AnswerProblem", "ImportReport"]
@@ -101,7 +102,7 @@ class ImportReport:
         Raises:
             DataError: There are more. The message shows the first 20 problems.
         """
-        allowed = int(max_invalid_fraction * self.answers + 1e-6)
+        allowed = allowed_faults(max_invalid_fraction, self.answers)
         if self.invalid <= allowed:
             return
         shown = [f"  {line}" for line in first_few(self.problems, total=self.num_problems)]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from mmrlhf_api.listing import first_few
+from mmrlhf_jobs.data.budgets import allowed_faults
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["KINDS", "LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
@@ -116,7 +117,7 @@ class ValidationReport:
             raise DataError("the data set is empty", file=self.uri)
         # 0.29 * 100 is a little less than 29.
         judged = self.rows - self.tied
-        allowed = int(max_invalid_fraction * judged + 1e-6)
+        allowed = allowed_faults(max_invalid_fraction, judged)
         if self.num_records and self.num_invalid <= allowed:
             return
         if judged == 0:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Final
 
 from mmrlhf_api.listing import first_few
+from mmrlhf_jobs.data.budgets import allowed_faults
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["RowFaults"]
@@ -54,8 +55,7 @@ class RowFaults:
         Raises:
             DataError: There are more, or no other row is left; with the first 20.
         """
-        # 0.29 * 100 is a little less than 29.
-        allowed = int(max_fraction * self.rows + 1e-6)
+        allowed = allowed_faults(max_fraction, self.rows)
         if not self.total or (self.total <= allowed and self.total < self.rows):
             return
         counts = ", ".join(f"{number} {reason}" for reason, number in self.counts.most_common())

@@ -13,7 +13,7 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
-__all__ = ["STEP", "ExportSpec"]
+__all__ = ["STEP", "ExportFormat", "ExportSpec"]
 
 ExportFormat = Literal[
     "mm-rlhf",

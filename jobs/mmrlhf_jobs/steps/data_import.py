@@ -16,27 +16,14 @@ from mmrlhf_jobs.data.importers.importing import (
     read_mapping,
 )
 from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
+from mmrlhf_jobs.steps.data_export import ExportFormat
 from mmrlhf_jobs.steps.preview import preview_records
 from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImportSpec"]
 
-FormatName = Literal[
-    "mm-rlhf",
-    "dpo-pairs",
-    "reward-bench",
-    "trl",
-    "llama-factory",
-    "ms-swift",
-    "rlhf-v",
-    "rlaif-v",
-    "llava-rlhf",
-    "vlfeedback",
-    "vl-reward-bench",
-    "multimodal-reward-bench",
-    "vlguard",
-]
+FormatName = Literal[ExportFormat, "vlguard"]
 """A public format; docs/reference/data-formats.md says what its rows hold."""
 
 

@@ -64,8 +64,7 @@ def read_dpo_pair(row: RawPairRow, media: MediaFiles, report: ImportReport) -> S
     Raises:
         RowFault: It is wrong or names missing media.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     items = read_media(row, media)
     text = row.text("prompt")
     prompt = make_prompt(row, [Message("user", marked(text), "prompt")], items)

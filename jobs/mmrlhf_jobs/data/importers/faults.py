@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from mmrlhf_api.listing import first_few
+from mmrlhf_jobs.data.budgets import allowed_faults
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["FaultReason", "Faults", "RowFault"]
@@ -97,8 +98,7 @@ class Faults:
         Raises:
             DataError: There are more, or all are; names the first of them and counts all by reason.
         """
-        # 0.29 * 100 is a little less than 29.
-        allowed = int(max_fraction * rows + 1e-6)
+        allowed = allowed_faults(max_fraction, rows)
         if self.total <= allowed and (self.total < rows or rows == 0):
             return
         if self.total == 1 and len(self._first) == 1 and not hint:

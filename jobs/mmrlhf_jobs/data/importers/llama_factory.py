@@ -41,8 +41,7 @@ def read_llama_factory(
     Raises:
         RowFault: It is wrong, names missing media, or holds what records cannot.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     refuse_tools(row, "tools", "audios")
     held = next((one for one in ("conversations", "messages") if one in row.fields), None)
     if held is not None:

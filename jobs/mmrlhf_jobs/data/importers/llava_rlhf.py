@@ -31,8 +31,7 @@ def read_llava_rlhf(row: RawPairRow, media: MediaFiles, report: ImportReport) ->
     Raises:
         RowFault: It is wrong, names a missing image, or prefers neither output.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     said = row.items("conversations")
     if len(said) == 1 and isinstance(said[0], list):  # the release nests some
         said = said[0]

@@ -40,8 +40,7 @@ def read_mm_rlhf(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Se
     Raises:
         RowFault: It is wrong, names missing media, or does not rank all responses.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     items = read_media(row, media)
     text = row.text("question")
     prompt = make_prompt(row, [Message("user", marked(text), "question")], items)

@@ -40,8 +40,7 @@ def read_ms_swift(row: RawPairRow, media: MediaFiles, report: ImportReport) -> S
     Raises:
         RowFault: It is wrong, names missing media, or holds what records cannot.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     refuse_tools(row, "tools", "audios", "objects", "rejected_images")
     if "messages" in row.fields:
         asked, chosen, rejected = _from_messages(row)

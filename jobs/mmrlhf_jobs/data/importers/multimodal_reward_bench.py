@@ -33,8 +33,7 @@ def read_multimodal_reward_bench(
     Raises:
         RowFault: It is wrong, names a missing image, or says of neither output that it is better.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     named = replace(row, fields={**row.fields, "image": row.fields.get("Image")})
     text = row.text("Text")
     images = row_images(named, media)

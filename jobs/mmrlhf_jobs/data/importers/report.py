@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,6 +56,11 @@ class ImportReport:
     def ignore(self, name: str) -> None:
         """Count a field of a row that has no place in a record."""
         self.ignored_fields[name] = self.ignored_fields.get(name, 0) + 1
+
+    def ignore_others(self, fields: Mapping[str, object], used: AbstractSet[str]) -> None:
+        """Count the fields of a row that its importer does not use."""
+        for name in fields.keys() - used:
+            self.ignore(name)
 
     def guess(self, category: str) -> None:
         """Count a row whose category is a guess."""

@@ -55,8 +55,7 @@ def read_rlaif_v(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Se
 def _read(
     row: RawPairRow, media: MediaFiles, report: ImportReport, dataset: str
 ) -> Sequence[PairRow]:
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     image = row.fields.get("image")
     if image is None and row.fields.get("image_path") is not None:
         row = replace(row, fields={**row.fields, "image": row.fields["image_path"]})

@@ -65,8 +65,7 @@ def read_trl(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Sequen
     Raises:
         RowFault: It is wrong, names missing media, or holds what records cannot.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     refuse_tools(row, "tools")
     inline = Inline(media, [])
     asked, chosen, rejected = _parts(row, inline)

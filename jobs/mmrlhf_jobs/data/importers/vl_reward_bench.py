@@ -80,8 +80,7 @@ def read_vl_reward_bench(
     Raises:
         RowFault: It is wrong or names a missing image.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     identifier = row.text("id")
     query = row.text("query")
     images = row_images(row, media)

@@ -42,8 +42,7 @@ def read_vlfeedback(
     Raises:
         RowFault: It is wrong, names a missing image, or has fewer than two rated completions.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     if row.fields.get("image") is None and row.fields.get("img_path") is not None:
         row = replace(row, fields={**row.fields, "image": row.fields["img_path"]})
     text = row.text("prompt")

@@ -34,8 +34,7 @@ def read_vlguard(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Se
     Raises:
         RowFault: It is wrong or names a missing image.
     """
-    for name in row.fields.keys() - _USED:
-        report.ignore(name)
+    report.ignore_others(row.fields, _USED)
     images = row_images(row, media)
     digests = [image.content_sha256 for image in images]
     name = row.name_of() or f"{row.file.rpartition('/')[2]}:{row.row}"

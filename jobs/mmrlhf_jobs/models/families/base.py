@@ -174,11 +174,19 @@ class FamilyAdapter(ABC):
         kinds = [item.kind for item in media]
         return EncodedGroup(
             prompt_ids=self.chat.prompt_ids(question, kinds, processed.tokens),
-            responses=tuple(
-                self.chat.response_ids(text, f"responses[{index}].text")
-                for index, text in enumerate(responses)
-            ),
+            responses=self.encode_responses(responses),
             media_inputs=processed.inputs,
+        )
+
+    def encode_responses(self, responses: Sequence[str]) -> tuple[Tensor, ...]:
+        """Token ids of each response, ``[R_i]``.
+
+        Raises:
+            DataError: A text holds a placeholder or the terminal token.
+        """
+        return tuple(
+            self.chat.response_ids(text, f"responses[{index}].text")
+            for index, text in enumerate(responses)
         )
 
     def longest_prompt(self, question: Asked, media: Sequence[Media]) -> int:

@@ -122,10 +122,7 @@ class GenericAdapter(FamilyAdapter):
             prompt_ids=self.chat.prompt_ids_with(
                 repeated(question, [len(item.frames) for item in media]), kinds, inserts
             ),
-            responses=tuple(
-                self.chat.response_ids(text, f"responses[{index}].text")
-                for index, text in enumerate(responses)
-            ),
+            responses=self.encode_responses(responses),
             media_inputs=inputs,
         )
 
