@@ -126,7 +126,7 @@ async def do_everything(driver: Driver, recording: Recording, config: OperatorCo
         await live(driver)
         for kind in sorted(KINDS.keys() - {"MMDPOJob"}):
             await one_attempt(driver, kind)
-        await a_job_in_trouble(driver)
+        await a_job_in_trouble(driver, recording)
         if config.progress_url is not None:
             await report_progress(driver, config)
         driver.edit(runPolicy={"ttlSecondsAfterFinished": 1})
@@ -149,7 +149,7 @@ async def one_attempt(driver: Driver, kind: str) -> None:
     await until(lambda: not driver.api.exists(driver.path(kind, name)), what=f"{name}'s end")
 
 
-async def a_job_in_trouble(driver: Driver) -> None:
+async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:
     """Its Secret is late, its names are taken, its pod waits without saying why."""
     path = f"/api/v1/namespaces/{driver.namespace}"
     policies = f"/apis/networking.k8s.io/v1/namespaces/{driver.namespace}/networkpolicies"
@@ -174,6 +174,8 @@ async def a_job_in_trouble(driver: Driver) -> None:
     for where in taken:
         driver.api.delete(f"{where}/mmdpo-late")
     await until(lambda: "late-0-1" in driver.pods(), what="the pods", seconds=30)
+    asked = Right("", "events", "list")
+    await until(lambda: asked in recording.used, what="the question why they wait", seconds=60)
     driver.api.delete(driver.path(name="late"))
 
 
