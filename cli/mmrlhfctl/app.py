@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import Annotated
 
 import typer
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands import changing, formats, local, looking
 from mmrlhfctl.commands.options import (
+    AsOption,
     ColourOption,
     ContextOption,
     KubeconfigOption,
     NamespaceOption,
     RequestTimeoutOption,
+    ServerOption,
+    TokenOption,
 )
+from mmrlhfctl.grammar import Command, Program
 from mmrlhfctl.program import COMPLETE_VARIABLE, PROGRAM, program_name
 
 __all__ = ["app", "run_app"]
@@ -22,6 +28,7 @@ __all__ = ["app", "run_app"]
 app = typer.Typer(
     name=PROGRAM,
     help="Align multimodal models the MM-RLHF way, on this machine or on a cluster.",
+    cls=Program,
     no_args_is_help=True,
     add_completion=False,  # the completion command does it
     rich_markup_mode=None,  # plain help: half the start-up time
@@ -48,9 +55,18 @@ for command in (
     local.version,
     local.completion,
 ):
-    app.command()(command)
-app.command("import")(formats.import_rows)
-app.command("export")(formats.export_records)
+    app.command(cls=Command)(command)
+app.command("import", cls=Command)(formats.import_rows)
+app.command("export", cls=Command)(formats.export_records)
+app.command("help", cls=Command)(local.help_)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from mmrlhfctl.versions import own_version
+
+        sys.stdout.write(f"{PROGRAM} {own_version()}\n")
+        raise typer.Exit
 
 
 @app.callback()
@@ -61,14 +77,26 @@ def _before(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
     request_timeout: RequestTimeoutOption = None,
+    server: ServerOption = None,
+    token: TokenOption = None,
+    as_user: AsOption = None,
     color: ColourOption = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
-    del color  # its callback did it
+    del color, version  # their callbacks did it
     click_context.obj = Connection(
         namespace=namespace,
         context=context,
         kubeconfig=kubeconfig,
         request_timeout=request_timeout,
+        server=server,
+        token=token,
+        as_user=as_user,
     )
 
 

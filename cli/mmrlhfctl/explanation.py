@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.constants import API_VERSION, GROUP, VERSION
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds import find_kind
 from mmrlhf_api.notation import default_text, element, limits, type_text
@@ -30,7 +31,10 @@ def explain_path(path: str, *, recursive: bool = False) -> str:
     Raises:
         CliError: There is no such kind or field; says what is near.
     """
-    name, *fields = path.split(".")
+    # kubectl takes mmdpojobs.mmrlhf.io and mmdpojobs.v1alpha1.mmrlhf.io, and fields behind them.
+    group = re.match(rf"[^.]+(?:\.{VERSION})?\.{re.escape(GROUP)}(?=\.|$)", path)
+    name = path.split(".", maxsplit=1)[0] if group is None else group[0]
+    fields = [field for field in path.removeprefix(name).split(".") if field]
     try:
         kind = find_kind(name)
     except UnknownKindError as error:

@@ -15,6 +15,7 @@ from mmrlhf_api.complaints import complaints
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.errors import JobFileError, Problem, UnknownKindError
 from mmrlhf_api.kinds import KINDS, Job, find_kind
+from mmrlhf_api.metadata import name_of_prefix
 from mmrlhf_api.overrides import Override, apply_override
 from mmrlhf_api.rules import ACCEPTED
 from mmrlhf_api.sizes import size_problem, spec_size
@@ -68,7 +69,7 @@ def load_document(source: str | Path) -> tuple[Document, str]:
 
 
 def load_jobs(source: str | Path, *, in_cluster: bool = False) -> list[Job]:
-    """Read all jobs of a file with one document or several; see `load_job`.
+    """Read all jobs of a file with one document or several, or a List; see `load_job`.
 
     Raises:
         JobFileError: The file cannot be read or a job is not valid; lists every problem of all.
@@ -114,6 +115,7 @@ def parse_job(
         message = "must be a job: a mapping with apiVersion, kind, metadata and spec"
         raise JobFileError(source, [Problem(field="", message=message, line=1)])
     origins = _override(data, overrides, source)
+    _name_by_prefix(data)
     problems = _check_envelope(data)
     if in_cluster and not problems:
         problems = _check_size(data)
@@ -204,7 +206,7 @@ def _refusal(
 
 def _parse(text: str, name: str) -> list[Document]:
     try:
-        documents = parse_documents(text)
+        documents = [item for one in parse_documents(text) for item in _items(one)]
     except ParseError as error:
         raise JobFileError(name, error.problems) from error
     if not documents:
@@ -226,6 +228,33 @@ def _override(data: dict[str, Any], overrides: Sequence[str], source: str) -> li
     if problems:
         raise JobFileError(source, problems)
     return applied
+
+
+def _name_by_prefix(data: dict[str, Any]) -> None:
+    """Give a job that has a ``generateName`` alone the prefix as its name."""
+    metadata = data.get("metadata")
+    if not isinstance(metadata, dict) or "name" in metadata:
+        return
+    prefix = metadata.get("generateName")
+    if isinstance(prefix, str) and name_of_prefix(prefix):
+        data["metadata"] = metadata | {"name": name_of_prefix(prefix)}
+
+
+def _items(document: Document) -> list[Document]:
+    """Return what a List holds, as `kubectl get -o yaml` writes it; all else as it is."""
+    data = document.data
+    if not isinstance(data, dict) or (data.get("apiVersion"), data.get("kind")) != ("v1", "List"):
+        return [document]
+    items = data.get("items")
+    if not isinstance(items, list):
+        return [document]
+    return [
+        Document(
+            item,
+            {path[2:]: line for path, line in document.lines.items() if path[:2] == ("items", n)},
+        )
+        for n, item in enumerate(items)
+    ]
 
 
 def _check_envelope(data: Mapping[str, Any]) -> list[tuple[FieldPath, Problem]]:

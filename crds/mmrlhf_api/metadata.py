@@ -9,7 +9,7 @@ from pydantic import Field, Strict
 from mmrlhf_api.base import ServerModel
 from mmrlhf_api.scalars import DnsLabel, JobName, LabelMap, StringMap, Timestamp
 
-__all__ = ["ObjectMeta", "OwnerReference"]
+__all__ = ["ObjectMeta", "OwnerReference", "name_of_prefix"]
 
 
 class OwnerReference(ServerModel):
@@ -41,7 +41,7 @@ class ObjectMeta(ServerModel):
     annotations: StringMap = Field(default_factory=dict)
     """Notes for people and tools."""
     generate_name: str | None = None
-    """Prefix of the name; the server fills in the rest."""
+    """Prefix of the name; what submits the job fills in the rest."""
     uid: str | None = None
     """Identity of the object, set by the server."""
     generation: int | None = None
@@ -62,3 +62,13 @@ class ObjectMeta(ServerModel):
     """Objects that own this one."""
     managed_fields: Annotated[tuple[dict[str, Any], ...], Strict(strict=False)] = ()
     """Who set which field, kept by the server."""
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether the name is a prefix alone, as the file gave no more."""
+        return self.generate_name is not None and self.name == name_of_prefix(self.generate_name)
+
+
+def name_of_prefix(prefix: str) -> str:
+    """Return the name that stands for a ``generateName`` until the rest of it is known."""
+    return prefix.rstrip("-.")

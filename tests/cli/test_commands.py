@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from mmrlhf_api import KINDS
+from mmrlhfctl.app import app
 from tests.unit.api.specimens import changed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,10 +49,32 @@ def test_help_lists_the_commands(command: Command) -> None:
     for name in (
         *("run", "submit", "get", "status", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "delete", "doctor", "validate", "explain", "version", "completion"),
-        *("import", "export"),
+        *("import", "export", "help"),
     ):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off
+
+
+def test_help_has_no_words_of_python() -> None:
+    """All commands in one process: what they show is made of their declarations alone."""
+    root = typer.main.get_command(app)
+    commands = root.commands  # type: ignore[attr-defined]
+    assert "submit" in commands
+    for name, command in commands.items():
+        text = command.get_help(typer.Context(command, info_name=name))
+        assert not re.search(r"<(?!\()\w+( range)?>|list\[|None|x>=|(?<!=)\{\w", text), text
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_of_a_command_is_had_by_two_ways(command: Command) -> None:
+    assert command("help", "wait").stdout.strip() == command("wait", "--help").stdout.strip()
+    assert command("help").stdout.strip() == command("--help").stdout.strip()
+
+
+def test_the_version_in_one_line(command: Command) -> None:
+    done = command("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"mmrlhfctl \d+\.\d+\.\S+\n", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +104,21 @@ def test_a_file_to_check_is_named_as_elsewhere_too(command: Command) -> None:
         assert "name one job file" in done.stderr
 
 
+def test_a_list_holds_jobs_as_kubectl_writes_them(command: Command) -> None:
+    jobs = [changed(), changed("RewardTrainJob", training__epochs=0)]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": jobs}, indent=1)
+    done = command("validate", "-", stdin=text)
+    assert done.returncode == 2
+    line = 1 + text[: text.index('"epochs": 0')].count("\n")
+    assert done.stderr.startswith(f"error: <stdin>:{line}: spec.training.epochs: ")
+    jobs[1] = changed("RewardTrainJob")
+    jobs[1]["metadata"] = {"generateName": "judge-"}
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": jobs})
+    done = command("validate", "-", stdin=text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "MMDPOJob default/demo: valid\nRewardTrainJob default/judge: valid\n"
+
+
 def test_every_problem_is_listed_on_standard_error(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(json.dumps(changed(training__epochs=0, objective__beta__w=-1), indent=2))
@@ -101,6 +141,8 @@ def test_explain_describes_a_field(command: Command) -> None:
     assert "KIND:     MMDPOJob" in done.stdout
     assert "w <number>  (>= 0, default 0.5)" in done.stdout
     assert "F.2" in done.stdout
+    for name in ("mmdpojobs.mmrlhf.io", "MMDPOJob.v1alpha1.mmrlhf.io"):
+        assert command("explain", f"{name}.spec.objective.beta").stdout == done.stdout
     deeper = command("explain", "csj.spec.sources.weight")
     assert "FIELD:    spec.sources.weight <number>  (> 0, default 1)" in deeper.stdout
 

@@ -9,10 +9,15 @@ import typer
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.options import (
+    AllOption,
     FileOption,
-    JobsArgument,
+    PathArgument,
+    SelectorOption,
     SetOption,
+    SomeJobsArgument,
     TimeoutOption,
+    chosen,
+    one_file,
     with_connection,
 )
 
@@ -39,7 +44,8 @@ class SubmitFormat(StrEnum):
 def submit(
     *,
     connection: Connection,
-    file: FileOption,
+    path: PathArgument = None,
+    file: FileOption = None,
     assignments: SetOption = None,
     generate_name: Annotated[
         bool, typer.Option("--generate-name", help="Add random characters to the name.")
@@ -84,20 +90,24 @@ def submit(
         seconds=timeout,
         form=output.value,
     )
-    submit_file(connection, file, options)
+    submit_file(connection, one_file(path, file), options)
 
 
 @with_connection
 def wait(
     *,
     connection: Connection,
-    jobs: JobsArgument,
+    jobs: SomeJobsArgument = None,
     purpose: Annotated[
         str,
         typer.Option(
-            "--for", metavar="WHAT", help="condition=TYPE, condition=TYPE=STATUS, or delete."
+            "--for",
+            metavar="WHAT",
+            help="condition=TYPE[=STATUS], jsonpath={FIELD}[=VALUE], or delete.",
         ),
     ] = "condition=Succeeded",
+    everything: AllOption = False,
+    selector: SelectorOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
     """Wait until jobs have a condition, or are gone.
@@ -107,30 +117,51 @@ def wait(
     """
     from mmrlhfctl.verbs.wait import wait_for_jobs
 
-    wait_for_jobs(connection, jobs, purpose=purpose, seconds=timeout)
+    choice = chosen(jobs, everything=everything, selector=selector)
+    wait_for_jobs(connection, choice, purpose=purpose, seconds=timeout)
 
 
 @with_connection
-def suspend(*, connection: Connection, jobs: JobsArgument) -> None:
+def suspend(
+    *,
+    connection: Connection,
+    jobs: SomeJobsArgument = None,
+    everything: AllOption = False,
+    selector: SelectorOption = None,
+) -> None:
     """Stop the pods of jobs and keep the jobs.
 
     They go on from their latest checkpoint when they are resumed.
     """
     from mmrlhfctl.verbs.change import set_suspended
 
-    set_suspended(connection, jobs, suspend=True)
+    choice = chosen(jobs, everything=everything, selector=selector)
+    set_suspended(connection, choice, suspend=True)
 
 
 @with_connection
-def resume(*, connection: Connection, jobs: JobsArgument) -> None:
+def resume(
+    *,
+    connection: Connection,
+    jobs: SomeJobsArgument = None,
+    everything: AllOption = False,
+    selector: SelectorOption = None,
+) -> None:
     """Let suspended jobs go on."""
     from mmrlhfctl.verbs.change import set_suspended
 
-    set_suspended(connection, jobs, suspend=False)
+    choice = chosen(jobs, everything=everything, selector=selector)
+    set_suspended(connection, choice, suspend=False)
 
 
 @with_connection
-def cancel(*, connection: Connection, jobs: JobsArgument) -> None:
+def cancel(
+    *,
+    connection: Connection,
+    jobs: SomeJobsArgument = None,
+    everything: AllOption = False,
+    selector: SelectorOption = None,
+) -> None:
     """Stop jobs for good, and keep them to look at.
 
     Pods save a checkpoint before they end, and the jobs fail with reason Cancelled. It cannot be
@@ -138,14 +169,17 @@ def cancel(*, connection: Connection, jobs: JobsArgument) -> None:
     """
     from mmrlhfctl.verbs.change import cancel_jobs
 
-    cancel_jobs(connection, jobs)
+    choice = chosen(jobs, everything=everything, selector=selector)
+    cancel_jobs(connection, choice)
 
 
 @with_connection
 def delete(
     *,
     connection: Connection,
-    jobs: JobsArgument,
+    jobs: SomeJobsArgument = None,
+    everything: AllOption = False,
+    selector: SelectorOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Return when jobs and pods are gone.")
     ] = True,
@@ -157,4 +191,5 @@ def delete(
     """Delete jobs and their pods; artifacts stay."""
     from mmrlhfctl.verbs.change import delete_jobs
 
-    delete_jobs(connection, jobs, wait=wait, seconds=timeout, ignore_missing=ignore_not_found)
+    choice = chosen(jobs, everything=everything, selector=selector)
+    delete_jobs(connection, choice, wait=wait, seconds=timeout, ignore_missing=ignore_not_found)

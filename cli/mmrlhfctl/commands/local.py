@@ -8,9 +8,16 @@ from typing import Annotated
 
 import typer
 
-from mmrlhfctl.commands.options import FileOption, Format, OutputOption, SetOption
+from mmrlhfctl.commands.options import (
+    FileOption,
+    Format,
+    OutputOption,
+    PathArgument,
+    SetOption,
+    one_file,
+)
 
-__all__ = ["completion", "explain", "run", "validate", "version"]
+__all__ = ["completion", "explain", "help_", "run", "validate", "version"]
 
 
 class Shell(StrEnum):
@@ -22,8 +29,9 @@ class Shell(StrEnum):
 
 
 def run(
+    path: PathArgument = None,
     *,
-    file: FileOption,
+    file: FileOption = None,
     local: Annotated[bool, typer.Option("--local", help="Run on this machine.")] = False,
     assignments: SetOption = None,
     fresh: Annotated[
@@ -33,6 +41,7 @@ def run(
         Path | None,
         typer.Option(
             "--state-dir",
+            metavar="FOLDER",
             help="Folder for logs and progress of local runs (default: ~/.local/state/mmrlhf).",
         ),
     ] = None,
@@ -46,7 +55,7 @@ def run(
     from mmrlhfctl.local.run import run_job
 
     code = run_job(
-        file,
+        one_file(path, file),
         local=local,
         assignments=assignments or [],
         fresh=fresh,
@@ -57,14 +66,9 @@ def run(
 
 
 def validate(
-    path: Annotated[
-        str | None,
-        typer.Argument(metavar="FILE", help="Job file in YAML or JSON; - reads standard input."),
-    ] = None,
+    path: PathArgument = None,
     *,
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="FILE", help="The same.")
-    ] = None,
+    file: FileOption = None,
 ) -> None:
     """Check a job file without running it.
 
@@ -72,9 +76,7 @@ def validate(
     """
     from mmrlhfctl.validation import validate_file
 
-    if (path is None) == (file is None):
-        raise typer.BadParameter("name one job file, as FILE or by -f")
-    validate_file(path or file or "")
+    validate_file(one_file(path, file))
 
 
 def explain(
@@ -111,3 +113,16 @@ def completion(
     from mmrlhfctl.terminal import out
 
     out(completion_script(shell.value))
+
+
+def help_(
+    click_context: typer.Context,
+    command: Annotated[
+        str | None, typer.Argument(metavar="COMMAND", help="Command (default: all of them).")
+    ] = None,
+) -> None:
+    """Show the help of a command."""
+    from mmrlhfctl.grammar import show_help
+    from mmrlhfctl.terminal import out
+
+    out(show_help(click_context, command))

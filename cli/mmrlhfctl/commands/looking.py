@@ -11,8 +11,10 @@ from mmrlhfctl.commands.options import (
     Format,
     JobArgument,
     JobsArgument,
-    ObjectFormat,
+    ObjectOption,
     OutputOption,
+    SelectorOption,
+    SortOption,
     span,
     with_connection,
     words_for_jobs,
@@ -28,16 +30,9 @@ TargetsArgument = Annotated[
         autocompletion=words_for_jobs,
     ),
 ]
-ObjectOption = Annotated[ObjectFormat, typer.Option("--output", "-o", help="Form of the result.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on with what changes.")]
 EverywhereOption = Annotated[
     bool, typer.Option("--all-namespaces", "-A", help="List the jobs of all namespaces.")
-]
-SelectorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--selector", "-l", metavar="LABELS", help="Labels to select by, such as team=vision."
-    ),
 ]
 
 
@@ -46,10 +41,11 @@ def get(
     *,
     connection: Connection,
     targets: TargetsArgument = None,
-    output: ObjectOption = ObjectFormat.TEXT,
+    output: ObjectOption = "text",
     watch: WatchOption = False,
     all_namespaces: EverywhereOption = False,
     selector: SelectorOption = None,
+    sort_by: SortOption = None,
 ) -> None:
     """List jobs of all kinds, of one kind, or by name."""
     from mmrlhfctl.verbs.get import get_jobs
@@ -57,10 +53,11 @@ def get(
     get_jobs(
         connection,
         targets or [],
-        form=output.value,
+        form=output,
         watch=watch,
         all_namespaces=all_namespaces,
         selector=selector,
+        sort_by=sort_by,
         detail=False,
     )
 
@@ -70,10 +67,11 @@ def status(
     *,
     connection: Connection,
     targets: TargetsArgument = None,
-    output: ObjectOption = ObjectFormat.TEXT,
+    output: ObjectOption = "text",
     watch: WatchOption = False,
     all_namespaces: EverywhereOption = False,
     selector: SelectorOption = None,
+    sort_by: SortOption = None,
 ) -> None:
     """Show where jobs are, why, and how far.
 
@@ -84,10 +82,11 @@ def status(
     get_jobs(
         connection,
         targets or [],
-        form=output.value,
+        form=output,
         watch=watch,
         all_namespaces=all_namespaces,
         selector=selector,
+        sort_by=sort_by,
         detail=True,
     )
 

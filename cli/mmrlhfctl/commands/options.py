@@ -9,11 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from mmrlhf.client.choice import Choice
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.durations import parse_span
 from mmrlhfctl.terminal import choose_colours
 
 __all__ = [
+    "AllOption",
+    "AsOption",
     "ColourOption",
     "ContextOption",
     "FileOption",
@@ -22,11 +25,19 @@ __all__ = [
     "JobsArgument",
     "KubeconfigOption",
     "NamespaceOption",
-    "ObjectFormat",
+    "ObjectOption",
     "OutputOption",
+    "PathArgument",
     "RequestTimeoutOption",
+    "SelectorOption",
+    "ServerOption",
     "SetOption",
+    "SomeJobsArgument",
+    "SortOption",
     "TimeoutOption",
+    "TokenOption",
+    "chosen",
+    "one_file",
     "span",
     "with_connection",
     "words_for_jobs",
@@ -48,14 +59,7 @@ class Colour(StrEnum):
     NEVER = "never"
 
 
-class ObjectFormat(StrEnum):
-    """Forms of objects."""
-
-    TEXT = "text"
-    WIDE = "wide"
-    JSON = "json"
-    YAML = "yaml"
-    NAME = "name"
+_OBJECT_FORMS = ("text", "wide", "json", "yaml", "name")
 
 
 def span(text: str) -> float:
@@ -64,6 +68,56 @@ def span(text: str) -> float:
         return parse_span(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def object_form(text: str) -> str:
+    """Return the form of objects; for typer, which reports what is wrong."""
+    if text.startswith("jsonpath="):
+        from mmrlhfctl.text.jsonpath import JsonPathError, parse_template
+
+        try:
+            parse_template(text.removeprefix("jsonpath="))
+        except JsonPathError as error:
+            raise typer.BadParameter(str(error)) from error
+    elif text not in _OBJECT_FORMS:
+        raise typer.BadParameter(
+            f"{text!r} is not one of {', '.join(_OBJECT_FORMS)} and jsonpath=TEMPLATE"
+        )
+    return text
+
+
+def field_path(text: str) -> str:
+    """Return a path of fields; for typer, which reports what is wrong."""
+    from mmrlhfctl.text.jsonpath import JsonPathError, parse_path
+
+    try:
+        parse_path(text)
+    except JsonPathError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
+
+def one_file(path: str | None, file: str | None) -> str:
+    """Return the job file of a command, which names it once.
+
+    Raises:
+        BadParameter: It names none, or two.
+    """
+    if (path is None) == (file is None):
+        raise typer.BadParameter("name one job file, as FILE or by -f")
+    return path or file or ""
+
+
+def chosen(jobs: list[str] | None, *, everything: bool, selector: str | None) -> Choice:
+    """Return which jobs a command is about.
+
+    Raises:
+        BadParameter: The command line names none.
+    """
+    choice = Choice(words=jobs or (), everything=everything, selector=selector)
+    if choice.named and not choice.words:
+        raise typer.BadParameter("name a job, or give --all or --selector")
+    return choice
 
 
 def colour(value: Colour | None) -> None:
@@ -83,11 +137,12 @@ def words_for_jobs(context: typer.Context, incomplete: str) -> list[str]:
     return suggest_jobs(here.over(before), incomplete)
 
 
+PathArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE", help="Job file in YAML or JSON; - reads standard input."),
+]
 FileOption = Annotated[
-    str,
-    typer.Option(
-        "--file", "-f", metavar="FILE", help="Job file in YAML or JSON; - reads standard input."
-    ),
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="The same, as kubectl has it.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -110,6 +165,42 @@ JobsArgument = Annotated[
         metavar="JOB",
         help="NAME, KIND NAME or KIND/NAME, one or more.",
         autocompletion=words_for_jobs,
+    ),
+]
+SomeJobsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="JOB",
+        help="NAME, KIND NAME or KIND/NAME, one or more; with --all or -l kinds, or nothing.",
+        autocompletion=words_for_jobs,
+    ),
+]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="All jobs of the namespace, or of the kinds that are named.")
+]
+SelectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--selector", "-l", metavar="LABELS", help="Labels to select by, such as team=vision."
+    ),
+]
+ObjectOption = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORM",
+        parser=object_form,
+        help="text, wide, json, yaml, name or jsonpath=TEMPLATE.",
+    ),
+]
+SortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sort-by",
+        metavar="FIELD",
+        parser=field_path,
+        help="Field to sort by, such as .metadata.creationTimestamp.",
     ),
 ]
 TimeoutOption = Annotated[
@@ -137,6 +228,13 @@ RequestTimeoutOption = Annotated[
         help="Longest time for one request, such as 30s; 0 waits for ever.",
     ),
 ]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="URL", help="Address of the API server.")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", metavar="TOKEN", help="Bearer token to authenticate by.")
+]
+AsOption = Annotated[str | None, typer.Option("--as", metavar="USER", help="User to act as.")]
 ColourOption = Annotated[
     Colour | None,
     typer.Option(
@@ -148,6 +246,9 @@ _CONNECTION: dict[str, Any] = {
     "context": ContextOption,
     "kubeconfig": KubeconfigOption,
     "request_timeout": RequestTimeoutOption,
+    "server": ServerOption,
+    "token": TokenOption,
+    "as_user": AsOption,
 }
 
 

@@ -11,10 +11,22 @@ from mmrlhf_api.constants import Phase
 from mmrlhf_api.kinds import Kind, listed
 from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number
 from mmrlhfctl.durations import format_age, format_span
-from mmrlhfctl.text.table import Cell, Style
+from mmrlhfctl.text.table import Cell, Style, cell_width, line_width
 
-__all__ = ["job_headers", "job_row", "phase_style", "shown_phase", "step_text", "without_noise"]
+__all__ = [
+    "fitting",
+    "job_headers",
+    "job_row",
+    "phase_style",
+    "shown_phase",
+    "step_text",
+    "without_noise",
+]
 
+_FIRST_TO_GO = (
+    *("NODEPOOL", "QUEUE", "LOSS", "EMBEDDED", "ATTEMPT", "READ", "ACCURACY", "MARGIN", "ETA"),
+    *("SELECTED", "STAGE", "STEP", "READY", "NAMESPACE"),
+)
 _STYLES: Mapping[str, Style] = {
     Phase.RUNNING: Style.BUSY,
     Phase.SUCCEEDED: Style.GOOD,
@@ -26,7 +38,7 @@ _STYLES: Mapping[str, Style] = {
 
 
 def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[str]:
-    """Return the columns of a list; they depend on what was asked for, not on what is in it.
+    """Return the columns of a list: the figures that jobs of its kinds have, and no others.
 
     Args:
         kinds: Kinds that are listed.
@@ -34,9 +46,9 @@ def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[
         wide: Whether to show more.
     """
     narrow, more = ([figure.title.upper() for figure in part] for part in listed(kinds))
-    headers = ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", *narrow, "AGE"]
+    headers = ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", *narrow, "AGE"]
     if wide:
-        headers += ["REASON", *more, "QUEUE", "NODEPOOL"]
+        headers += [*more, "QUEUE", "NODEPOOL"]
     return ["NAMESPACE", *headers] if namespaces else headers
 
 
@@ -50,6 +62,7 @@ def job_row(
         job.kind.short_name,
         job.name,
         Cell(phase, phase_style(job)),
+        job.reason,
         str((job.status.get("pods") or {}).get("summary") or ""),
         str(job.attempt) if job.phase else "",
         *narrow,
@@ -57,12 +70,30 @@ def job_row(
     ]
     if wide:
         row += [
-            job.reason,
             *more,
             str((job.spec.get("scheduling") or {}).get("queue") or ""),
             str(job.spec.get("nodePool") or ""),
         ]
     return [job.namespace, *row] if namespaces else row
+
+
+def fitting(headers: Sequence[str], rows: Iterable[Sequence[str | Cell]], width: int) -> list[int]:
+    """Return the places of the columns that a terminal has room for.
+
+    What tells least goes first; KIND, NAME, PHASE, REASON and AGE stay, however narrow it is.
+
+    Args:
+        headers: All columns.
+        rows: All rows.
+        width: Columns of letters that the terminal has.
+    """
+    widths = [max(map(cell_width, column)) for column in zip(headers, *rows, strict=True)]
+    kept = list(range(len(headers)))
+    for name in _FIRST_TO_GO:
+        if line_width(widths[place] for place in kept) <= width:
+            break
+        kept = [place for place in kept if headers[place] != name]
+    return kept
 
 
 def shown_phase(job: JobView) -> str:

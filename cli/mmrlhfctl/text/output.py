@@ -10,12 +10,12 @@ from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.text.jobs import without_noise
 
-__all__ = ["as_json", "as_names", "as_yaml", "resource_name"]
+__all__ = ["as_json", "as_names", "as_object", "as_yaml", "resource_name"]
 
 
 def as_json(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str:
     """Return objects as JSON: one object, or a List as kubectl writes it."""
-    whole = _whole(bodies, single=single)
+    whole = as_object(bodies, single=single)
     text = json.dumps(whole, indent=2, ensure_ascii=False)
     # What steers a terminal is escaped, which JSON reads as the same text.
     return text if _is_safe(text) else json.dumps(whole, indent=2).replace("\x7f", "\\u007f")
@@ -25,7 +25,7 @@ def as_yaml(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str
     """Return objects as YAML; see `as_json`."""
     import yaml
 
-    whole = _whole(bodies, single=single)
+    whole = as_object(bodies, single=single)
     text: str = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
     if not _is_safe(text):
         text = yaml.safe_dump(whole, sort_keys=False, width=100)
@@ -46,7 +46,8 @@ def _is_safe(text: str) -> bool:
     return make_safe(text, lines=True) == text
 
 
-def _whole(bodies: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:
+def as_object(bodies: Sequence[Mapping[str, Any]], *, single: bool) -> dict[str, Any]:
+    """Return the one object, or a List as kubectl writes it."""
     items = without_noise(bodies)
     if single and len(items) == 1:
         return items[0]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from mmrlhf_api.plain_text import make_safe
 
-__all__ = ["Cell", "Style", "Table", "paint"]
+__all__ = ["Cell", "Style", "Table", "cell_width", "line_width", "paint"]
 
 _GAP = "   "
 _RESET = "\x1b[0m"
@@ -83,3 +83,14 @@ class Table:
 
 def _text(cell: str | Cell) -> str:
     return make_safe(str(cell)) or "-"
+
+
+def cell_width(cell: str | Cell) -> int:
+    """Return the letters that a cell takes."""
+    return len(_text(cell))
+
+
+def line_width(widths: Iterable[int]) -> int:
+    """Return the letters that a row takes whose columns are that wide."""
+    columns = list(widths)
+    return sum(columns) + len(_GAP) * max(0, len(columns) - 1)

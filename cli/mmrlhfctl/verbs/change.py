@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 
-from mmrlhf.client.cluster import open_cluster
+from mmrlhf.client.choice import Choice
+from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.names import find_job, find_jobs, parse_job_names
+from mmrlhf.client.names import choose_jobs, find_job, parse_job_names
 from mmrlhf.client.paths import job_path
 from mmrlhf.client.policy import cancel_job, check_suspendable, suspend_job
 from mmrlhf.client.views import JobView
@@ -18,18 +19,24 @@ from mmrlhfctl.terminal import note, out
 __all__ = ["cancel_jobs", "delete_jobs", "set_suspended"]
 
 
-def set_suspended(connection: Connection, words: Sequence[str], *, suspend: bool) -> None:
+def set_suspended(connection: Connection, choice: Choice, *, suspend: bool) -> None:
     """Suspend jobs, or let them go on.
 
+    Of all jobs, or of those that a selector finds, those that have ended are left as they are.
+
     Raises:
-        MmrlhfError: A job is not there, or has ended.
+        MmrlhfError: A job is not there, or one that was named has ended.
     """
     cluster = open_cluster(connection)
-    jobs = find_jobs(cluster, parse_job_names(words))
+    jobs = _chosen(cluster, choice)
     word = "suspended" if suspend else "resumed"
+    if choice.named:
+        for job in jobs:
+            check_suspendable(job, suspend=suspend)
     for job in jobs:
-        check_suspendable(job, suspend=suspend)
-    for job in jobs:
+        if job.ended:
+            note(f"{job.title} has ended already ({job.phase})")
+            continue
         if job.suspended is suspend:
             state = "suspended already" if suspend else "not suspended"
             note(f"{job.title} is {state}")
@@ -38,7 +45,7 @@ def set_suspended(connection: Connection, words: Sequence[str], *, suspend: bool
         out(f"{job.resource} {word}")
 
 
-def cancel_jobs(connection: Connection, words: Sequence[str]) -> None:
+def cancel_jobs(connection: Connection, choice: Choice) -> None:
     """Stop jobs for good and keep them, with their record and artifacts.
 
     One that has ended is left as it is, which is no error: it runs no more.
@@ -47,7 +54,7 @@ def cancel_jobs(connection: Connection, words: Sequence[str]) -> None:
         MmrlhfError: A job is not there, or the cluster does not know how to cancel one.
     """
     cluster = open_cluster(connection)
-    for job in find_jobs(cluster, parse_job_names(words)):
+    for job in _chosen(cluster, choice):
         if job.ended:
             note(f"{job.title} has ended already ({job.phase})")
             continue
@@ -60,7 +67,7 @@ def cancel_jobs(connection: Connection, words: Sequence[str]) -> None:
 
 def delete_jobs(
     connection: Connection,
-    words: Sequence[str],
+    choice: Choice,
     *,
     wait: bool,
     seconds: float | None,
@@ -70,19 +77,13 @@ def delete_jobs(
 
     Args:
         connection: Which cluster.
-        words: Jobs.
+        choice: Jobs.
         wait: Return only when the jobs and their pods are gone.
         seconds: How long to wait; None waits for ever.
         ignore_missing: Jobs that are not there are no error.
     """
     cluster = open_cluster(connection)
-    jobs: list[JobView] = []
-    for target in parse_job_names(words):
-        try:
-            jobs.append(find_job(cluster, target))
-        except NotFoundError:
-            if not ignore_missing:
-                raise
+    jobs = _there(cluster, choice) if ignore_missing else _chosen(cluster, choice)
     for job in jobs:
         try:
             cluster.delete(job_path(job.kind, job.namespace, job.name), uid=job.uid)
@@ -94,3 +95,21 @@ def delete_jobs(
         for job in jobs:
             left = None if end is None else max(0.0, end - time.monotonic())
             wait_until_cleaned_up(cluster, job, seconds=left, tell=note)
+
+
+def _chosen(cluster: Cluster, choice: Choice) -> list[JobView]:
+    jobs = choose_jobs(cluster, choice)
+    if not jobs:
+        note(f"no jobs found in namespace {cluster.namespace}")
+    return jobs
+
+
+def _there(cluster: Cluster, choice: Choice) -> list[JobView]:
+    """Return the jobs of a choice; those that are not there are left out."""
+    if not choice.named:
+        return _chosen(cluster, choice)
+    jobs: list[JobView] = []
+    for target in parse_job_names(choice.words):
+        with suppress(NotFoundError):
+            jobs.append(find_job(cluster, target))
+    return jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,17 +11,19 @@ from datetime import UTC, datetime
 
 from mmrlhf.client.cluster import Change, Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.names import Targets, find_jobs, parse_targets
+from mmrlhf.client.names import Targets, find_jobs, list_jobs, parse_targets
 from mmrlhf.client.paths import job_path
 from mmrlhf.client.views import JobView
 from mmrlhf.client.watch import Snapshot, observe
 from mmrlhf_api.kinds import Kind
+from mmrlhf_api.progress import is_number
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.job import summary
-from mmrlhfctl.text.jobs import job_headers, job_row
-from mmrlhfctl.text.output import as_json, as_names, as_yaml
+from mmrlhfctl.text.jobs import fitting, job_headers, job_row
+from mmrlhfctl.text.jsonpath import Path, parse_path, parse_template, shown
+from mmrlhfctl.text.output import as_json, as_names, as_object, as_yaml
 from mmrlhfctl.text.table import Table
 
 __all__ = ["get_jobs"]
@@ -34,6 +37,7 @@ def get_jobs(
     watch: bool,
     all_namespaces: bool,
     selector: str | None,
+    sort_by: str | None,
     detail: bool,
 ) -> None:
     """Show jobs.
@@ -41,16 +45,19 @@ def get_jobs(
     Args:
         connection: Which cluster.
         words: Kinds or jobs; see `targets`.
-        form: text, wide, json, yaml or name.
+        form: text, wide, json, yaml, name or ``jsonpath=TEMPLATE``.
         watch: Go on with whatever changes.
         all_namespaces: List the jobs of all namespaces.
         selector: Label selector.
+        sort_by: Path of the field to sort by; None leaves the order of names.
         detail: Show more of a job that is named, in text form.
     """
     targets = parse_targets(words)
     if targets.jobs and (all_namespaces or selector):
         option = "--all-namespaces" if all_namespaces else "--selector"
         raise CliError(f"{option} does not go with names of jobs", code=ExitCode.USAGE)
+    if watch and sort_by is not None:
+        raise CliError("--sort-by does not go with --watch", code=ExitCode.USAGE)
     cluster = open_cluster(connection)
     if watch:
         _watch(cluster, targets, form=form, everywhere=all_namespaces, selector=selector)
@@ -60,7 +67,10 @@ def get_jobs(
         jobs = find_jobs(cluster, targets.jobs)
         kinds = tuple(job.kind for job in jobs)
     else:
-        jobs = _list(cluster, targets.kinds, everywhere=all_namespaces, selector=selector)
+        namespace = None if all_namespaces else cluster.namespace
+        jobs = list_jobs(cluster, targets.kinds, namespace, selector=selector)
+    if sort_by is not None:
+        jobs = _sorted(jobs, parse_path(sort_by))
     if detail and targets.jobs and form == "text":
         now = datetime.now(UTC)
         colours = colours_wanted(sys.stdout)
@@ -73,44 +83,65 @@ def get_jobs(
     _printer(form, kinds, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
 
 
-def _list(
-    cluster: Cluster, kinds: Sequence[Kind], *, everywhere: bool, selector: str | None
-) -> list[JobView]:
-    query = {} if selector is None else {"labelSelector": selector}
-    namespace = None if everywhere else cluster.namespace
-    return [
-        JobView.read(item)
-        for kind in kinds
-        for item in cluster.list(job_path(kind, namespace), query=query)[0]
-    ]
+def _sorted(jobs: Sequence[JobView], path: Path) -> list[JobView]:
+    """Return jobs by what a path leads to: those without it first, numbers before texts."""
+
+    def key(job: JobView) -> tuple[int, float, str]:
+        values = path.values(job.body)
+        if not values:
+            return 0, 0.0, ""
+        if is_number(values[0]):
+            return 1, float(values[0]), ""
+        return 2, 0.0, shown(values[0])
+
+    return sorted(jobs, key=key)
 
 
 def _printer(
     form: str, kinds: Sequence[Kind], *, everywhere: bool, single: bool
 ) -> Callable[[Sequence[JobView]], None]:
     """Return what prints jobs, call by call."""
-    if form in {"json", "yaml", "name"}:
+    if form not in {"text", "wide"}:
+        name, _, template = form.partition("=")
+        filled = parse_template(template) if name == "jsonpath" else None
 
         def print_data(jobs: Sequence[JobView]) -> None:
             bodies = [job.body for job in jobs]
-            if form == "name":
+            if filled is not None:
+                out(filled.text(as_object(bodies, single=single)))
+            elif form == "name":
                 out(as_names(bodies))
             else:
                 out((as_json if form == "json" else as_yaml)(bodies, single=single))
 
         return print_data
 
-    wide = form == "wide"
-    headers = job_headers(kinds, namespaces=everywhere, wide=wide)
-    table = Table(headers, colours=colours_wanted(sys.stdout))
-    header = True
+    return _table_printer(kinds, everywhere=everywhere, wide=form == "wide")
+
+
+def _table_printer(
+    kinds: Sequence[Kind], *, everywhere: bool, wide: bool
+) -> Callable[[Sequence[JobView]], None]:
+    """Return what prints rows, whose columns are those of the first call."""
+    columns: Sequence[Kind] = ()
+    kept: list[int] = []
+    table: Table | None = None
 
     def print_rows(jobs: Sequence[JobView]) -> None:
-        nonlocal header
+        nonlocal columns, kept, table
         now = datetime.now(UTC)
-        rows = [job_row(job, now, kinds, namespaces=everywhere, wide=wide) for job in jobs]
-        out("\n".join(table.lines(rows, header=header)))
-        header = False
+        first = table is None
+        if first:
+            columns = tuple({job.kind.name: job.kind for job in jobs}.values()) or kinds
+        rows = [job_row(job, now, columns, namespaces=everywhere, wide=wide) for job in jobs]
+        if table is None:
+            headers = job_headers(columns, namespaces=everywhere, wide=wide)
+            kept = list(range(len(headers)))
+            if sys.stdout.isatty() and not wide:
+                kept = fitting(headers, rows, shutil.get_terminal_size().columns)
+            table = Table([headers[place] for place in kept], colours=colours_wanted(sys.stdout))
+        shown_rows = [[row[place] for place in kept] for row in rows]
+        out("\n".join(table.lines(shown_rows, header=first)))
 
     return print_rows
 
@@ -140,7 +171,7 @@ def _watch(
             and shown.get(view.uid) != view.metadata["resourceVersion"]
         ]
         shown |= {view.uid: view.metadata["resourceVersion"] for view in fresh}
-        if form in {"json", "yaml"}:
+        if form not in {"text", "wide", "name"}:
             for view in fresh:
                 show([view])
         elif fresh:

@@ -98,6 +98,7 @@ def _load(file: str, options: SubmitOptions) -> list[Job]:
 def _body(cluster: Cluster, connection: Connection, job: Job, *, generate_name: bool) -> Manifest:
     namespace = job_namespace(job, asked=connection.namespace, default=cluster.namespace)
     body = manifest(job, namespace=namespace)
+    generate_name = generate_name or job.metadata.is_unnamed
     return with_free_name(cluster, body, job) if generate_name else body
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from mmrlhf.client.choice import Choice
 from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.names import find_job, parse_job_names
+from mmrlhf.client.names import choose_jobs, find_job, parse_job_names
 from mmrlhf.client.views import JobView
 from mmrlhf.client.waiting import Verdict, wait_for, wait_until_gone
 from mmrlhf.errors import NotFoundError
@@ -16,18 +18,19 @@ from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.endings import detached, failure, success_lines
+from mmrlhfctl.text.jsonpath import JsonPathError, parse_path, shown
 
 __all__ = ["parse_purpose", "wait_for_end", "wait_for_jobs"]
 
 
 def wait_for_jobs(
-    connection: Connection, words: Sequence[str], *, purpose: str, seconds: float | None
+    connection: Connection, choice: Choice, *, purpose: str, seconds: float | None
 ) -> None:
-    """Wait until some jobs have a condition, or are gone.
+    """Wait until some jobs have a condition or a field, or are gone.
 
     Args:
         connection: Which cluster.
-        words: Jobs.
+        choice: Jobs.
         purpose: What to wait for; see `parse_purpose`.
         seconds: How long in all; None waits for ever.
 
@@ -37,52 +40,94 @@ def wait_for_jobs(
     verdict = parse_purpose(purpose)
     cluster = open_cluster(connection)
     end = None if seconds is None else time.monotonic() + seconds
-    for target in parse_job_names(words):
+    for job in _jobs(cluster, choice, gone=verdict is None):
         left = None if end is None else max(0.0, end - time.monotonic())
         if verdict is None:
-            try:
-                job = find_job(cluster, target)
-            except NotFoundError:
-                if target.kind is None:
-                    # A misspelt name would look deleted too, so that is at least said.
-                    note(f"there is no job {target.name} in namespace {cluster.namespace}")
-                continue
             wait_until_gone(cluster, job, seconds=left, tell=note)
             out(f"{job.resource} deleted")
         else:
-            job = find_job(cluster, target)
-            job = wait_for(cluster, job, verdict, purpose, seconds=left, tell=note)
-            out(f"{job.resource} condition met")
+            last = wait_for(cluster, job, verdict, purpose, seconds=left, tell=note)
+            out(f"{last.resource} condition met")
+
+
+def _jobs(cluster: Cluster, choice: Choice, *, gone: bool) -> Iterator[JobView]:
+    """Yield the jobs of a choice; where they are to be gone, those that are there."""
+    if not choice.named:
+        jobs = choose_jobs(cluster, choice)
+        if not jobs and not gone:
+            raise NotFoundError(f"no jobs found in namespace {cluster.namespace}")
+        yield from jobs
+        return
+    for target in parse_job_names(choice.words):
+        try:
+            yield find_job(cluster, target)
+        except NotFoundError:
+            if not gone:
+                raise
+            if target.kind is None:
+                # A misspelt name would look deleted too, so that is at least said.
+                note(f"there is no job {target.name} in namespace {cluster.namespace}")
 
 
 def parse_purpose(text: str) -> Verdict | None:
-    """Return how to judge a job by ``condition=TYPE[=STATUS]``; None stands for ``delete``.
+    """Return how to judge a job; None stands for ``delete``.
+
+    Args:
+        text: ``condition=TYPE[=STATUS]``, ``jsonpath={FIELD}[=VALUE]`` or ``delete``.
 
     Raises:
-        CliError: It is neither.
+        CliError: It is none of them.
     """
     if text == "delete":
         return None
     word, _, rest = text.partition("=")
+    if word == "jsonpath":
+        return _field_verdict(text, rest)
     name, _, status = rest.partition("=")
     types = {kind.value.lower(): kind.value for kind in ConditionType}
     if word != "condition" or name.lower() not in types:
         raise CliError(
-            f"--for {text}: must be delete or condition=TYPE, with TYPE one of "
-            f"{', '.join(types.values())}",
+            f"--for {text}: must be delete, jsonpath={{FIELD}}=VALUE or condition=TYPE, with TYPE "
+            f"one of {', '.join(types.values())}",
             code=ExitCode.USAGE,
         )
     kind, status = types[name.lower()], (status or "True").capitalize()
     if status not in {"True", "False", "Unknown"}:
         raise CliError(f"--for {text}: a condition is True, False or Unknown", code=ExitCode.USAGE)
 
+    def holds(job: JobView) -> bool:
+        return job.conditions.get(kind, {}).get("status") == status
+
+    return _until(holds, f"{kind} is not {status}")
+
+
+def _field_verdict(text: str, rest: str) -> Verdict:
+    """Return how to judge a job by a field; without a value, whether it is there."""
+    braced = re.fullmatch(r"(\{.*\}|[^{=]*)(?:=(.*))?", rest, re.DOTALL)
+    try:
+        path = parse_path(braced[1] if braced else rest)
+    except JsonPathError as error:
+        raise CliError(f"--for {text}: {error}", code=ExitCode.USAGE) from error
+    wanted = braced[2] if braced else None
+    if wanted is not None:
+        wanted = re.sub(r"""^(['"])(.*)\1$""", r"\2", wanted)
+
+    def holds(job: JobView) -> bool:
+        values = [shown(value) for value in path.values(job.body)]
+        return bool(values) if wanted is None else values == [wanted]
+
+    missing = "is not there" if wanted is None else f"is not {wanted}"
+    return _until(holds, f"{braced[1] if braced else rest} {missing}")
+
+
+def _until(holds: Verdict, otherwise: str) -> Verdict:
+    """Return the verdict of a wait, which ends with a job that can change no more."""
+
     def verdict(job: JobView) -> bool:
-        if job.conditions.get(kind, {}).get("status") == status:
+        if holds(job):
             return True
         if job.ended:
-            raise failure(job) or CliError(
-                f"{job.title} has ended ({job.phase}), and {kind} is not {status}"
-            )
+            raise failure(job) or CliError(f"{job.title} has ended ({job.phase}), and {otherwise}")
         return False
 
     return verdict

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from mmrlhf_api.constants import GROUP, VERSION
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.job import Job
 from mmrlhf_api.kinds.kind import Kind
@@ -42,10 +43,13 @@ def kind_of(job: Job) -> Kind:
 def find_kind(name: str) -> Kind:
     """Return the kind that a user means: its name, plural, singular or short name, in any case.
 
+    The group may follow, with its version or without, as kubectl takes it:
+    ``mmdpojobs.mmrlhf.io``, ``mmdpojobs.v1alpha1.mmrlhf.io``.
+
     Raises:
         UnknownKindError: There is none; the message lists what there is.
     """
-    wanted = name.lower()
+    wanted = name.lower().removesuffix(f".{GROUP}").removesuffix(f".{VERSION}")
     for kind in KINDS.values():
         if wanted in kind.aliases:
             return kind

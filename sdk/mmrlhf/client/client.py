@@ -95,7 +95,7 @@ class Client:
         """
         namespace = job_namespace(job, asked=self._asked, default=self.namespace)
         body = manifest(job, namespace=namespace)
-        if generate_name:
+        if generate_name or job.metadata.is_unnamed:
             body = with_free_name(self.cluster, body, job)
         before = existing_job(self.cluster, body, job)
         return JobView.read(

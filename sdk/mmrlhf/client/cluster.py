@@ -31,7 +31,7 @@ from urllib3.exceptions import (
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.kubeconfig import Access, find_access
 from mmrlhf.client.refusals import Place, refusal
-from mmrlhf.errors import ClusterError, UnreachableError
+from mmrlhf.errors import ClusterError, CredentialsError, UnreachableError
 from mmrlhf_api.backoff import doubling_wait
 
 __all__ = ["Change", "Cluster", "Manifest", "open_cluster"]
@@ -101,6 +101,7 @@ class Cluster:
         self.server_time: datetime | None = None
         """Time of the server at its latest answer."""
         self._client = ApiClient(access.configuration)
+        self._headers = {} if access.as_user is None else {"Impersonate-User": access.as_user}
         # Lost connections and full pools are told where they matter, in words for users.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         read = _READ_SECONDS if request_timeout is None else request_timeout or None
@@ -249,9 +250,10 @@ class Cluster:
         read_seconds: float | None,
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": MANAGER}
+        headers |= self._headers
         url = self._client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        self._authenticate(headers)
         try:
-            self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             response: urllib3.BaseHTTPResponse = self._client.call_api(
                 method,
                 url,
@@ -275,6 +277,13 @@ class Cluster:
                 seconds=float(after) if after.isdecimal() else None,
             )
         raise refused
+
+    def _authenticate(self, headers: dict[str, str]) -> None:
+        try:
+            self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+        except Exception as error:  # tokens are renewed here, and what does it may raise anything
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise CredentialsError(f"no new token for {self.place}: {told}") from error
 
     def _note_time(self, text: str | None) -> None:
         if text:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kubernetes import config as loaders
 from kubernetes.client import Configuration
+from urllib3.exceptions import HTTPError
 
 from mmrlhf.client.connection import Connection
 from mmrlhf.errors import CredentialsError, NoClusterError, UsageError
@@ -33,12 +34,14 @@ class Access:
         namespace: Namespace to work in.
         context: Context of the kubeconfig; None inside a cluster.
         user: User of the context, as the kubeconfig names it.
+        as_user: User to act as; None for oneself.
     """
 
     configuration: Any
     namespace: str
     context: str | None
     user: str | None
+    as_user: str | None = None
 
 
 def find_access(connection: Connection) -> Access:
@@ -49,14 +52,31 @@ def find_access(connection: Connection) -> Access:
         UsageError: It is wrong.
         CredentialsError: It has no credentials.
     """
+    found = _find(connection)
+    settings = found.configuration
+    if connection.server is not None:
+        settings.host = connection.server.rstrip("/")
+    if connection.token is not None:
+        settings.api_key = {"BearerToken": f"Bearer {connection.token}"}
+        settings.refresh_api_key_hook = None
+        settings.cert_file = settings.key_file = None
+        found = replace(found, user=None)
+    return replace(found, as_user=connection.as_user)
+
+
+def _find(connection: Connection) -> Access:
     configuration = Configuration()
     # urllib3 would retry at once and warn about it; `cluster` knows better when to.
     configuration.retries = False
     configuration.keep_alive = True
     path = _kubeconfig_path(connection)
+    if path is None and connection.server is not None:
+        namespace = connection.namespace or "default"
+        return Access(configuration=configuration, namespace=namespace, context=None, user=None)
     if path is None:
         return _in_cluster(configuration, connection)
     context = _find_context(path, connection.context)
+    where = f"context {context['name']} of {path}"
     try:
         with _complaints() as complaints:
             loaders.load_kube_config(
@@ -67,9 +87,18 @@ def find_access(connection: Connection) -> Access:
             )
     except (loaders.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(path, error) from error
-    if complaints:  # a credential plugin failed, and the client would go on as nobody
+    except HTTPError as error:
         raise CredentialsError(
-            f"no credentials for context {context['name']} of {path}: {'; '.join(complaints)}"
+            f"no credentials for {where}: the issuer of its tokens does not answer"
+        ) from error
+    except Exception as error:  # what gets tokens may raise anything
+        raise CredentialsError(f"no credentials for {where}: {_one_line(error)}") from error
+    if complaints:  # a credential plugin failed, and the client would go on as nobody
+        raise CredentialsError(f"no credentials for {where}: {'; '.join(complaints)}")
+    if (provider := _unknown_provider(path, context)) is not None:
+        raise CredentialsError(
+            f"no credentials for {where}: the auth provider {provider!r} is not known; use a "
+            "credential plugin (users[].user.exec), as kubectl does since 1.26"
         )
     settings = context.get("context") or {}
     return Access(
@@ -91,6 +120,8 @@ def _kubeconfig_path(connection: Connection) -> str | None:
     paths = os.environ.get("KUBECONFIG") or _DEFAULT_PATH
     if any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         return paths
+    if connection.server is not None and connection.context is None:
+        return None
     if os.environ.get("KUBERNETES_SERVICE_HOST") and connection.context is None:
         return None
     raise NoClusterError(
@@ -135,8 +166,27 @@ def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: 
     )
 
 
+def _unknown_provider(path: str, context: Mapping[str, Any]) -> str | None:
+    """Return the name of the auth provider where the client knows none of that name.
+
+    It would go on as nobody.
+    """
+    users = [
+        user.value for user in loaders.kube_config.KubeConfigMerger(path).config.value["users"]
+    ]
+    name = (context.get("context") or {}).get("user")
+    own: Mapping[str, Any] = next((one for one in users if one["name"] == name), {})
+    provider = (own.get("user") or {}).get("auth-provider") or {}
+    known = {"gcp", "oidc"}
+    return None if not provider or provider.get("name") in known else str(provider.get("name"))
+
+
 def _broken(path: str, error: Exception) -> UsageError:
-    return UsageError(f"kubeconfig {path}: {' '.join(str(error).split())}")
+    return UsageError(f"kubeconfig {path}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mmrlhf.client.choice import Choice
 from mmrlhf.client.cluster import Cluster
 from mmrlhf.client.paths import job_path
 from mmrlhf.client.views import JobView
@@ -13,7 +14,16 @@ from mmrlhf.errors import ClusterError, NotFoundError, UsageError
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds import KINDS, Kind, find_kind
 
-__all__ = ["Target", "Targets", "find_job", "find_jobs", "parse_job_names", "parse_targets"]
+__all__ = [
+    "Target",
+    "Targets",
+    "choose_jobs",
+    "find_job",
+    "find_jobs",
+    "list_jobs",
+    "parse_job_names",
+    "parse_targets",
+]
 
 
 @dataclass(frozen=True)
@@ -110,13 +120,47 @@ def find_jobs(cluster: Cluster, targets: Sequence[Target]) -> list[JobView]:
     return [find_job(cluster, target) for target in targets]
 
 
+def choose_jobs(cluster: Cluster, choice: Choice) -> list[JobView]:
+    """Return the jobs of a choice, in the order in which they were named, or that of their names.
+
+    Raises:
+        NotFoundError: One that was named is not there; says what is near.
+        UsageError: It names no jobs, or both some and all of them.
+    """
+    if choice.named:
+        return find_jobs(cluster, parse_job_names(choice.words))
+    targets = parse_targets(choice.words)
+    if targets.jobs:
+        option = "all" if choice.everything else "selector"
+        raise UsageError(f"{option} does not go with names of jobs", argument=option)
+    return list_jobs(cluster, targets.kinds, cluster.namespace, selector=choice.selector)
+
+
+def list_jobs(
+    cluster: Cluster, kinds: Sequence[Kind], namespace: str | None, *, selector: str | None = None
+) -> list[JobView]:
+    """Return all jobs of some kinds.
+
+    Args:
+        cluster: Where.
+        kinds: Their kinds.
+        namespace: Their namespace; None stands for all.
+        selector: Label selector; None takes all.
+    """
+    query = {} if selector is None else {"labelSelector": selector}
+    return [
+        JobView.read(item)
+        for kind in kinds
+        for item in cluster.list(job_path(kind, namespace), query=query)[0]
+    ]
+
+
 def _slashed(word: str) -> Target:
     kind, slash, name = word.partition("/")
     if not slash or not name or "/" in name:
         raise UsageError(f"{word}: where one job is KIND/NAME, all must be so")
     try:
-        # kubectl and `submit` write mmdpojob.mmrlhf.io/name.
-        return Target(find_kind(kind.partition(".")[0]), name)
+        return Target(find_kind(kind), name)
     except UnknownKindError as error:
         raise UsageError(str(error)) from error
 

@@ -31,7 +31,14 @@ def manifest(job: Job, *, namespace: str) -> Manifest:
     body: Manifest = job.model_dump(mode="json", by_alias=True, exclude_unset=True)
     body.pop("status", None)
     metadata: dict[str, Any] = body["metadata"]
-    for name in ("managedFields", "resourceVersion", "uid", "generation", "selfLink"):
+    for name in (
+        "generateName",
+        "managedFields",
+        "resourceVersion",
+        "uid",
+        "generation",
+        "selfLink",
+    ):
         metadata.pop(name, None)  # of a file that came from `get -o yaml`
     metadata.pop("creationTimestamp", None)
     if namespace:

@@ -60,6 +60,42 @@ def test_a_name_that_does_not_resolve(command: Command, tmp_path: Path) -> None:
     assert "its name does not resolve" in line
 
 
+def test_an_issuer_of_tokens_that_is_away(command: Command, tmp_path: Path) -> None:
+    expired = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9."  # {"exp": 1}
+    config = {
+        "client-id": "x",
+        "id-token": expired,
+        "idp-issuer-url": "https://127.0.0.1:1",
+        "refresh-token": "r",
+    }
+    provider = {"name": "oidc", "config": config}
+    path = stub_kubeconfig(tmp_path, "http://127.0.0.1:1", **{"auth-provider": provider})
+    line = one_line(command("status", KUBECONFIG=path), 5)
+    where = f"context prod of {path}"
+    assert line == f"error: no credentials for {where}: the issuer of its tokens does not answer"
+
+
+@pytest.mark.parametrize(
+    ("provider", "told"),
+    [
+        (
+            {"name": "azure", "config": {}},
+            "the auth provider 'azure' is not known; use a credential",
+        ),
+        ({"name": "oidc", "config": {"id-token": "a.e30.c"}}, "cannot reach the cluster"),
+        ({"name": "gcp", "config": {"expiry": "never"}}, "no credentials for context prod"),
+    ],
+)
+def test_credentials_that_cannot_be_had(
+    command: Command, tmp_path: Path, provider: dict[str, object], told: str
+) -> None:
+    path = stub_kubeconfig(tmp_path, "http://127.0.0.1:1", **{"auth-provider": provider})
+    done = command("status", KUBECONFIG=path)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert told in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_a_server_that_does_not_answer(command: Command, tmp_path: Path) -> None:
     """A socket that accepts and says nothing."""
     import socket

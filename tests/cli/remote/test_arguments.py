@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ MMDPO, RTJ, CSJ = KINDS.values()
         (["rtj", "a", "b"], (RTJ,), (Target(RTJ, "a"), Target(RTJ, "b"))),
         (["mmdpo/a", "csj/b"], (), (Target(MMDPO, "a"), Target(CSJ, "b"))),
         (["mmdpojob.mmrlhf.io/a"], (), (Target(MMDPO, "a"),)),
+        (["mmdpojobs.v1alpha1.mmrlhf.io/a"], (), (Target(MMDPO, "a"),)),
+        (["rewardtrainjobs.mmrlhf.io"], (RTJ,), ()),
     ],
 )
 def test_words_name_kinds_or_jobs(words: list[str], kinds: object, jobs: object) -> None:
@@ -238,9 +241,47 @@ def test_purposes_are_judged() -> None:
         succeeded(failed)
     assert caught.value.code == 1
     assert parse_purpose("delete") is None
-    for wrong in ("condition=Done", "jsonpath=x", "condition=Running=maybe"):
-        with pytest.raises(CliError, match=f"--for {wrong}"):
+    for wrong in ("condition=Done", "field=x", "jsonpath={.a[}=b", "condition=Running=maybe"):
+        with pytest.raises(CliError, match=re.escape(f"--for {wrong}")):
             parse_purpose(wrong)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "met"),
+    [
+        ("jsonpath={.status.phase}=Running", True),
+        ("jsonpath='{.status.phase}'='Running'".replace("'{", "{").replace("}'", "}"), True),
+        ("jsonpath=.status.phase=Running", True),
+        ("jsonpath=status.attempt=2", True),
+        ("jsonpath={.status.attempt}=3", False),
+        ("jsonpath={.status.phase}", True),
+        ("jsonpath={.status.reason}", False),
+        ('jsonpath={.status.conditions[?(@.type=="Running")].status}=True', True),
+        ('jsonpath={.status.conditions[?(@.type=="Running")].status}=False', False),
+    ],
+)
+def test_a_field_can_be_waited_for(purpose: str, met: bool) -> None:
+    verdict = parse_purpose(purpose)
+    assert verdict is not None
+    runs = [condition("Running", "AllPodsRunning")]
+    assert verdict(job(status={"phase": "Running", "attempt": 2, "conditions": runs})) is met
+
+
+def test_a_field_of_a_job_that_has_ended_comes_no_more() -> None:
+    verdict = parse_purpose("jsonpath={.status.phase}=Running")
+    assert verdict is not None
+    with pytest.raises(CliError, match=r"has ended \(Succeeded\), and .* is not Running"):
+        verdict(job(status={"phase": "Succeeded"}))
+
+
+def test_a_file_may_leave_the_end_of_the_name_open() -> None:
+    data = changed()
+    data["metadata"] = {"generateName": "digits-"}
+    parsed = parse_job(data, source="-")
+    assert (parsed.metadata.name, parsed.metadata.is_unnamed) == ("digits", True)
+    assert manifest(parsed, namespace="")["metadata"] == {"name": "digits"}
+    data["metadata"] = {"generateName": "digits-", "name": "digits-x2k7q"}  # as the server has it
+    assert not parse_job(data, source="-").metadata.is_unnamed
 
 
 def test_options_may_come_before_the_command() -> None:
@@ -270,8 +311,15 @@ def test_a_plugin_of_kubectl_names_itself_so(tmp_path: Path) -> None:
         (["wait", "x", "--timeout", "soon"], "'soon' is no duration"),
         (["get", "-o", "xml"], "xml"),
         (["logs"], "JOB"),
-        (["submit"], "--file"),
+        (["submit"], "name one job file"),
+        (["submit", "a.yaml", "-f", "b.yaml"], "name one job file"),
         (["get", "mmdpo", "x", "-A"], "--all-namespaces does not go with names"),
+        (["get", "-o", "jsonpath={.items"], "a brace is not closed"),
+        (["get", "--sort-by", ".a[", "-w"], "a bracket is not closed"),
+        (["get", "--sort-by", ".status.phase", "-w"], "--sort-by does not go with --watch"),
+        (["delete"], "name a job, or give --all or --selector"),
+        (["apply", "-f", "x"], "Did you mean: mmrlhfctl submit FILE?"),
+        (["help", "kill"], "Did you mean: mmrlhfctl cancel JOB"),
     ],
 )
 def test_wrong_usage_is_found_before_a_cluster_is(

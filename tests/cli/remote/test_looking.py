@@ -73,8 +73,8 @@ def test_all_kinds_are_listed_at_once(jobs: Ctl) -> None:
     done = jobs("get")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[:8] for line in done.stdout.splitlines()] == [
-        ["KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "ACCURACY"],
-        ["mmdpo", "digits", "Running", "2/2", "0", "3/9", "0.25", "-"],
+        ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", "STEP", "MARGIN"],
+        ["mmdpo", "digits", "Running", "AllPodsRunning", "2/2", "0", "3/9", "0.25"],
         ["rtj", "judge", "-", "-", "-", "-", "-", "-"],
         ["csj", "choose", "-", "-", "-", "-", "-", "-"],
     ]

@@ -13,7 +13,7 @@ from mmrlhfctl.text.differences import difference
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.events import concerns, in_order
 from mmrlhfctl.text.job import description, summary
-from mmrlhfctl.text.jobs import job_headers, job_row
+from mmrlhfctl.text.jobs import fitting, job_headers, job_row
 from mmrlhfctl.text.output import as_json, as_names, as_yaml
 from mmrlhfctl.text.table import Cell, Style, Table
 from tests.cli.remote.specimens import NOW, ago, condition, event, job, job_body, pod
@@ -73,12 +73,12 @@ def test_a_list_of_samplings_tells_what_they_have_read_embedded_and_selected() -
     lines = listed(job("ClusterSampleJob", "choose", status=CHOOSING), wide=True)
     assert [line.split() for line in lines] == [
         [
-            *("KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STAGE", "READ", "EMBEDDED"),
-            *("SELECTED", "AGE", "REASON", "LOSS", "ETA", "QUEUE", "NODEPOOL"),
+            *("KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", "STAGE", "READ"),
+            *("EMBEDDED", "SELECTED", "AGE", "LOSS", "ETA", "QUEUE", "NODEPOOL"),
         ],
         [
-            *("csj", "choose", "Running", "1/2", "0", "embed", "1234567", "45678"),
-            *("-", "4h", "AllPodsRunning", "-", "62m", "-", "-"),
+            *("csj", "choose", "Running", "AllPodsRunning", "1/2", "0", "embed", "1234567"),
+            *("45678", "-", "4h", "-", "62m", "-", "-"),
         ],
     ]
     glanced = summary(job("ClusterSampleJob", "choose", status=CHOOSING), NOW)
@@ -96,19 +96,22 @@ def test_a_list_has_the_same_columns_for_all_kinds() -> None:
     )
     assert [line.split() for line in lines] == [
         [
-            *("KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "ACCURACY"),
-            *("READ", "SELECTED", "AGE"),
+            *("KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", "STEP", "MARGIN"),
+            *("ACCURACY", "READ", "SELECTED", "AGE"),
         ],
-        ["mmdpo", "digits", "Running", "2/2", "1", "30/120", "0.125", "0.75", "-", "-", "4h"],
-        ["rtj", "judge", "Pending", "0/4", "0", *"-----", "4h"],
-        ["csj", "choose", *"------", "50", "-", "4h"],
+        [
+            *("mmdpo", "digits", "Running", "AllPodsRunning", "2/2", "1", "30/120", "0.125"),
+            *("0.75", "-", "-", "4h"),
+        ],
+        ["rtj", "judge", "Pending", "-", "0/4", "0", *"-----", "4h"],
+        ["csj", "choose", *"-------", "50", "-", "4h"],
     ]
     assert {line.index(end) for line, end in zip(lines, ["AGE", *["4h"] * 3], strict=True)} == {
         len(lines[0]) - 3
     }
     assert [line.split() for line in listed(job("ClusterSampleJob", "choose"), every=True)] == [
         lines[0].split(),
-        ["csj", "choose", *"-" * 8, "4h"],
+        ["csj", "choose", *"-" * 9, "4h"],
     ]
 
 
@@ -119,10 +122,26 @@ def test_wide_and_all_namespaces_add_columns() -> None:
         wide=True,
     )
     assert lines[0].split() == [
-        *("NAMESPACE", "KIND", "NAME", "PHASE", "READY", "ATTEMPT", "STEP", "MARGIN", "ACCURACY"),
-        *("AGE", "REASON", "LOSS", "ETA", "QUEUE", "NODEPOOL"),
+        *("NAMESPACE", "KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", "STEP", "MARGIN"),
+        *("ACCURACY", "AGE", "LOSS", "ETA", "QUEUE", "NODEPOOL"),
     ]
-    assert lines[1].split()[9:] == ["4h", "AllPodsRunning", "0.6123", "62m", "nightly", "h800"]
+    assert lines[1].split()[10:] == ["4h", "0.6123", "62m", "nightly", "h800"]
+
+
+def test_a_terminal_of_80_columns_shows_what_tells_most() -> None:
+    kinds = [job().kind]
+    headers = job_headers(kinds, namespaces=False, wide=False)
+    row = job_row(job(status=RUNNING), NOW, kinds, namespaces=False, wide=False)
+
+    def shown(width: int) -> list[str]:
+        return [headers[place] for place in fitting(headers, [row], width)]
+
+    assert shown(200) == headers
+    assert shown(80) == ["KIND", "NAME", "PHASE", "REASON", "READY", "STEP", "MARGIN", "AGE"]
+    assert shown(1) == ["KIND", "NAME", "PHASE", "REASON", "AGE"]
+    table = Table(shown(80))
+    kept = [row[headers.index(name)] for name in shown(80)]
+    assert max(map(len, table.lines([kept]))) <= 80
 
 
 def test_a_job_that_has_ended_has_no_time_left() -> None:
