@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _FIRST_TO_GO = (
-    *("NODEPOOL", "QUEUE", "LOSS", "EMBEDDED", "ATTEMPT", "READ", "ACCURACY", "MARGIN", "ETA"),
-    *("SELECTED", "STAGE", "STEP", "READY", "NAMESPACE"),
+    *("NODEPOOL", "QUEUE", "LOSS", "EMBEDDED", "READ", "SELECTED", "ATTEMPT", "ACCURACY", "ETA"),
+    *("MARGIN", "STAGE", "STEP", "READY", "NAMESPACE"),
 )
 _STYLES: Mapping[str, Style] = {
     Phase.RUNNING: Style.BUSY,

@@ -213,7 +213,7 @@ def test_a_watch_outlives_its_connection(jobs: Ctl, kubeconfig: Callable[..., st
         running.wait_for("5/9")
         running.interrupt()
     # Nothing is shown twice, although all was listed again.
-    assert [line.split()[5] for line in running.out.splitlines()] == ["STEP", "3/9", "5/9"]
+    assert [line.split()[6] for line in running.out.splitlines()] == ["STEP", "3/9", "5/9"]
     assert running.err.splitlines()[0].endswith("trying again")
 
 
@@ -293,7 +293,8 @@ def test_only_a_terminal_gets_colours(jobs: Ctl) -> None:
         pid, terminal = pty.fork()
         if pid == 0:
             argv = jobs.argv("get")
-            os.execvpe(argv[0], argv, {**jobs.cluster.environment(), "TERM": "xterm", **env})
+            wide = {"TERM": "xterm", "COLUMNS": "200"}
+            os.execvpe(argv[0], argv, {**jobs.cluster.environment(), **wide, **env})
         shown = b""
         while True:
             try:
@@ -317,3 +318,15 @@ def test_only_a_terminal_gets_colours(jobs: Ctl) -> None:
 
     assert without_age(re.sub(r"\x1b\[[0-9;]*m", "", coloured)) == without_age(plain)
     assert "\x1b" not in on_terminal(NO_COLOR="1")
+    narrow = on_terminal(NO_COLOR="1", COLUMNS="80").splitlines()
+    assert narrow[0].split() == [
+        "KIND",
+        "NAME",
+        "PHASE",
+        "REASON",
+        "READY",
+        "STEP",
+        "MARGIN",
+        "AGE",
+    ]
+    assert max(map(len, narrow)) <= 80
