@@ -10,6 +10,8 @@ export TOKENIZERS_PARALLELISM := false
 export DS_ACCELERATOR ?= cpu
 # Threads that spin while they wait make a busy machine six times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Each of the thousand processes that the tests start would compile all of ours anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \

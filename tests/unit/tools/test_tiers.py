@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.tiers import TIERS, Tier, choose, main, run_tiers, table
+from tools.tiers import TIERS, Tier, at_once, choose, main, run_tiers, table
 
 ROOT = Path(__file__).resolve().parents[3]
 LONG, SHORT = Tier("long", 9, frozenset({"node"})), Tier("short", 1)
@@ -22,6 +22,10 @@ def test_the_longest_starts_first() -> None:
 def test_what_shares_something_waits() -> None:
     assert choose([OTHER, SHORT], [LONG]) is SHORT
     assert choose([OTHER], [LONG]) is None
+
+
+def test_no_core_is_idle_while_a_tier_waits() -> None:
+    assert [at_once(cores) for cores in (None, 1, 2, 16)] == [2, 2, 3, 17]
 
 
 def test_two_run_at_once_and_each_waits_for_what_it_shares(tmp_path: Path) -> None:
@@ -41,7 +45,7 @@ say("ends")
 """
     times = run_tiers(
         [SHORT, OTHER, LONG],
-        at_once=2,
+        most=2,
         command=lambda tier: [sys.executable, "-c", code, tier.name, str(log)],
     )
     assert [one.code for one in times] == [0, 0, 0]
@@ -52,7 +56,7 @@ say("ends")
 def test_a_failure_stops_no_other_and_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     times = run_tiers(
         [LONG, SHORT],
-        at_once=1,
+        most=1,
         command=lambda tier: [
             *(sys.executable, "-c"),
             f"print('this is {tier.name}'); raise SystemExit({3 * (tier is LONG)})",
@@ -69,7 +73,7 @@ def test_a_failure_stops_no_other_and_is_told(capfd: pytest.CaptureFixture[str])
 def test_cpu_of_what_a_tier_starts_is_counted() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}], check=True)"
-    (times,) = run_tiers([SHORT], at_once=1, command=lambda _: [sys.executable, "-c", code])
+    (times,) = run_tiers([SHORT], most=1, command=lambda _: [sys.executable, "-c", code])
     assert times.cpu >= 0.3
 
 
