@@ -140,6 +140,17 @@ def test_the_workflow_runs_targets_of_the_makefile() -> None:
     assert used <= targets
 
 
+def test_actions_are_named_by_commit_and_release() -> None:
+    for path in (ROOT / ".github").rglob("*.y*ml"):
+        used = re.findall(r"\buses:\s*(.*)", path.read_text())
+        named = [one for one in used if not one.startswith("./")]
+        pinned = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+        assert named, path
+        assert [one for one in named if pinned.fullmatch(one) is None] == []
+        releases = {tuple(one.split("@")) for one in named}
+        assert len({name for name, _ in releases}) == len(releases), "one action, two releases"
+
+
 def test_repo_map_names_every_top_level_folder() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
