@@ -64,12 +64,14 @@ def test_whenever_the_first_writer_is_cut_off_one_whole_run_is_visible(
         store = bucket.store(f"stop-{stop}")
         first = start(store, "one", next(scratch), Gate(stop_at=stop))
         work(store, "two", next(scratch))
-        shown = look(store, next(scratch))
+        shown, noted = look(store, next(scratch)), store.read_text(LAYOUT.attempts)
         assert shown in ("one", "two")
         error = first.end()
         assert isinstance(error, SupersededError | None), (stop, error)
         superseded += error is not None
         assert look(store, next(scratch)) == shown, f"changed by the first, stopped at {stop}"
+        if error is not None:  # else it claimed the run last
+            assert store.read_text(LAYOUT.attempts) == noted, f"first, stopped at {stop}"
         left = any("/results/" in key for key in store.sizes())  # decided too late
         if left or stop % 8 == 0:
             work(store, "three", next(scratch))

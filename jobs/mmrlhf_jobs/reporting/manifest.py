@@ -57,12 +57,15 @@ class Attempts:
         store: Artifacts of the run.
         key: Key of the record.
         clock: Tells the time.
+        replace: Puts a text at a key. Where another attempt may take over meanwhile, it is
+            `Results.replace_text`; by default it is a mere write.
         outages: What outages of the store have cost this process.
     """
 
     store: ArtifactStore
     key: str
     clock: Clock
+    replace: Callable[[str, str], None] | None = None
     outages: Tally = field(default_factory=lambda: TALLY)
     _begun: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
@@ -77,7 +80,7 @@ class Attempts:
             return []
         try:
             attempts = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StorageError(
                 f"{self.store.uri}/{self.key} is damaged ({error}); remove it to go on"
             ) from error
@@ -131,4 +134,5 @@ class Attempts:
             self._write(attempts)
 
     def _write(self, attempts: list[dict[str, Any]]) -> None:
-        self.store.write_text(self.key, json.dumps(attempts, indent=2) + "\n")
+        replace = self.replace or self.store.write_text
+        replace(self.key, json.dumps(attempts, indent=2) + "\n")

@@ -70,7 +70,12 @@ class _Run:
         self._stages = stages
         self._runtime = stages.runtime
         self._spec = stages.job.spec
-        self._attempts = Attempts(stages.store, stages.layout.run.attempts, stages.context.clock)
+        self._attempts = Attempts(
+            stages.store,
+            stages.layout.run.attempts,
+            stages.context.clock,
+            stages.results.replace_text,
+        )
 
     def run(self) -> None:
         stages = self._stages

@@ -17,7 +17,8 @@ attempt that was cut off can do no harm when it comes back, whatever it is about
 uploads lies in its own place; results that it decides now are older than those in place, by the
 number of its claim, and are never put there; and what it puts in place comes from a place that its
 successor has settled and removed. No store needs more for this than writes of single objects that
-are whole and listings that are up to date.
+are whole and listings that are up to date. What an attempt keeps up to date beside its results goes
+the same way (`Results.replace_text`).
 """
 
 from __future__ import annotations
@@ -99,6 +100,24 @@ class Results:
         with self._store.new_file(f"{self.place}/{name}") as path:
             yield path
             self._files[name] = read_entry(path, name)
+
+    def replace_text(self, key: str, text: str) -> None:
+        """Put a text at a key that is no result, in place of what is there, by the own place.
+
+        A write at the key itself that is cut off, and comes back when a successor has ended, would
+        put the old text in place of the successor's. So it is written to the own place and put in
+        place from there: once a successor has settled that place, nothing is left to put.
+
+        Raises:
+            SupersededError: Another attempt has taken over; the text is as it left it.
+            StorageError: The store fails; the old text stays.
+        """
+        own = f"{self.place}/{key.rpartition('/')[2]}"
+        self._store.write_text(own, text)
+        self._store.put(own, key, len(text.encode()))
+        self._store.remove(own)  # object stores copy
+        if not self._store.sizes(self.place):
+            self._drop(self.place)
 
     def conclude(self, manifest: Mapping[str, Any]) -> None:
         """Decide the results and put them in place; ``files`` and ``claim`` of the record are ours.
@@ -220,7 +239,7 @@ def _read(text: str | None) -> dict[str, Any] | None:
     """A manifest; None for one that is damaged, which is as good as none."""
     try:
         content = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

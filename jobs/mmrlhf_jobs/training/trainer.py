@@ -69,7 +69,9 @@ class Trainer(Generic[Q, Out]):
         self._claim = Claim(store, self._layout.claim, attempt=context.attempt)
         self._store = store.guarded(self._claim.check)
         self._outcome = Results(self._store, self._layout.prefix, self._claim)
-        self._attempts = Attempts(self._store, self._layout.attempts, context.clock)
+        self._attempts = Attempts(
+            self._store, self._layout.attempts, context.clock, self._outcome.replace_text
+        )
         self._engine = choose_engine(job.spec, self._runtime)
         self._preparation = Preparation(
             job, context, self._store, self._options, self._claim, engine=self._engine.kind

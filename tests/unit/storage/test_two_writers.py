@@ -87,12 +87,14 @@ def test_whenever_the_first_writer_is_cut_off_one_whole_run_is_visible(
         store = world.store()
         first = world.start(store, "one", Gate(stop_at=stop))
         work(store, "two", world.scratch(), steps=2, fresh=fresh)
-        shown = look(store, world.scratch())
+        shown, noted = look(store, world.scratch()), store.read_text(LAYOUT.attempts)
         assert shown in ("one", "two")
         error = first.end()
         assert error is None or isinstance(error, SupersededError), (stop, error)
         ends.add(type(error).__name__)
         assert look(store, world.scratch()) == shown, f"changed by the first, stopped at {stop}"
+        if error is not None:  # else it claimed the run last
+            assert store.read_text(LAYOUT.attempts) == noted, f"first, stopped at {stop}"
         left = any("/results/" in key for key in store.sizes())  # decided too late
         if left or stop % 8 == 0:
             work(store, "three", world.scratch())

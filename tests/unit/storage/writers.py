@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,7 +123,8 @@ def work(
     claim = Claim(root, LAYOUT.claim)
     store = root.guarded(claim.check)
     results = Results(store, LAYOUT.prefix, claim)
-    attempts = Attempts(store, LAYOUT.attempts, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    clock = _clock(word)
+    attempts = Attempts(store, LAYOUT.attempts, clock, results.replace_text)
     store.check_writable()
     claim.take(fresh=fresh)
     checkpoints = Checkpoints(
@@ -162,6 +163,12 @@ def work(
         with suppress(JobError):
             attempts.end(exit_name=type(error).__name__, step=0)
         raise
+
+
+def _clock(word: str) -> Callable[[], datetime]:
+    """Each word has a time of its own, so that records tell who has written them."""
+    start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=sum(word.encode()))
+    return lambda: start
 
 
 def _refuse(fault: str) -> None:
