@@ -166,3 +166,18 @@ def test_what_runs_a_kind_is_there(kind: Kind) -> None:
     module, _, function = kind.runner.partition(":")
     path = ROOT / "jobs" / f"{module.replace('.', '/')}.py"
     assert re.search(rf"^def {function}\(", path.read_text(), re.MULTILINE)
+
+
+def test_programs_of_tests_hear_sigint_where_a_shell_has_them_ignore_it() -> None:
+    """As a shell without job control starts what runs in the background, such as ``pytest &``."""
+    code = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+import tests.conftest
+ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+subprocess.run([sys.executable, "-c", ask], check=True)
+"""
+    asked = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert asked.stdout.strip() == "True"

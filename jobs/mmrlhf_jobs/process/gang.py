@@ -1,6 +1,9 @@
 """The process group of a job, from the environment that torchrun sets.
 
-One process needs no process group at all; several talk over gloo on CPUs and over NCCL on GPUs.
+One process needs no process group at all; several compute over gloo on CPUs and over NCCL on GPUs.
+What they tell each other, and where they wait for each other, goes over a gloo group of its own:
+rank 0 may draw, read or upload for as long as it must, while NCCL gives up after ten minutes and
+keeps a GPU busy meanwhile. Where a process dies, the others' waiting ends at once in both.
 DeepSpeed is initialised inside torchrun, never through ssh, pdsh or MPI.
 """
 
@@ -8,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +23,16 @@ import torch.distributed as dist
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.process import exchange
 from mmrlhf_jobs.process.messages import decode, encode
+from mmrlhf_jobs.process.network import find_interface
 
 __all__ = ["Runtime"]
 
 T = TypeVar("T")
+
+LONGEST_WAIT: Final = timedelta(days=7)
+"""How long processes wait for the work of one of them: whoever watches the run gives up before."""
+
+_INTERFACE: Final = "GLOO_SOCKET_IFNAME"
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,13 @@ class Runtime:
         rank: Number of this process, 0 to ``world_size - 1``.
         world_size: Number of processes of the job, on all nodes.
         device: Device that this process computes on.
+        messages: Group for messages and waiting; None: the default one, which is of CPUs then.
     """
 
     rank: int
     world_size: int
     device: torch.device
+    messages: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Runtime:
@@ -48,9 +60,14 @@ class Runtime:
         if torch.cuda.is_available():
             device = torch.device("cuda", int(environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
-        if world_size > 1 and not dist.is_initialized():
+        if world_size == 1:
+            return cls(rank=rank, world_size=world_size, device=device)
+        if _INTERFACE not in environ and (found := find_interface(environ.get("MASTER_ADDR", ""))):
+            os.environ[_INTERFACE] = found
+        if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(rank=rank, world_size=world_size, device=device)
+        messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        return cls(rank=rank, world_size=world_size, device=device, messages=messages)
 
     @property
     def is_main(self) -> bool:
@@ -61,8 +78,8 @@ class Runtime:
         """Sum numbers over all processes, in float64, with the same result on each."""
         if self.world_size == 1:
             return [float(value) for value in values]
-        tensor = torch.tensor(list(values), dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
+        tensor = torch.tensor(list(values), dtype=torch.float64)
+        dist.all_reduce(tensor, group=self.messages)
         return [float(value) for value in tensor.tolist()]
 
     def sum_array(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -86,7 +103,7 @@ class Runtime:
         """
         if self.world_size == 1:
             return [value]
-        parts = exchange.gather(encode(value), world_size=self.world_size, device=self.device)
+        parts = exchange.gather(encode(value), world_size=self.world_size, group=self.messages)
         return [decode(part) for part in parts]
 
     def on_main(self, work: Callable[[], T]) -> T:
@@ -99,22 +116,22 @@ class Runtime:
         if self.world_size == 1:
             return work()
         if not self.is_main:
-            result, failure = decode(exchange.broadcast(None, device=self.device))
+            result, failure = decode(exchange.broadcast(None, group=self.messages))
             if isinstance(failure, JobError):
                 raise failure
             return result  # type: ignore[no-any-return]
         try:
             own = work()
         except JobError as error:
-            exchange.broadcast(encode([None, error]), device=self.device)
+            exchange.broadcast(encode([None, error]), group=self.messages)
             raise
-        exchange.broadcast(encode([own, None]), device=self.device)
+        exchange.broadcast(encode([own, None]), group=self.messages)
         return own
 
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.world_size > 1:
-            dist.barrier()
+            dist.barrier(group=self.messages)
 
     def leave(self) -> None:
         """Leave the process group, if there is one."""

@@ -229,6 +229,22 @@ class Checkpoints:
             return None, f"is damaged: {fault}"
         return _Complete.parse(text, self._prefix).state, ""
 
+    def refuse_other_processes(self, *, name: str) -> None:
+        """Refuse a run that cannot go on for its engine or its number of processes.
+
+        Every process must call it. It reads the checkpoint's state alone and changes nothing, so
+        that nobody waits for a model and a reference to be told. `restore` looks at all else.
+
+        Args:
+            name: Name of the engine.
+
+        Raises:
+            SpecError: They are others than those of the newest checkpoint, and must not be.
+        """
+        state, _ = self.newest()
+        if state is not None:
+            self._check_fits(state, name=name, inputs=state.inputs)
+
     def load(self, engine: Engine[Any], state: CheckpointState) -> str:
         """Load one of another run; say what is wrong with it, in which case nothing is loaded.
 
@@ -334,10 +350,13 @@ def misfit(state: CheckpointState, *, name: str, inputs: RunInputs, world_size: 
     if changed := state.inputs.differences(inputs):
         return f"was made from another {' and '.join(changed)}"
     if state.engine != name or (state.world_size != world_size and name not in _DIVISIBLE):
-        return (
+        made = (
             f"was made by {state.world_size} process(es) with engine {state.engine}, this run has "
             f"{world_size} with {name}"
         )
+        if state.engine == name:
+            made += " (ZeRO 3 splits each weight by their number, and goes on with as many)"
+        return made
     return None
 
 

@@ -122,6 +122,8 @@ class Trainer(Generic[Q, Out]):
             raise
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
+        if self._job.spec.checkpoint.resume != "none":
+            self._checkpoints().refuse_other_processes(name=self._engine.name)
         train, held_out = self._preparation.open_data()
         policy = self._preparation.load_policy()
         if self._job.spec.training.gradient_checkpointing:

@@ -12,8 +12,11 @@ from tests.patience import PATIENCE
 
 WORKER = """
 import sys
+import threading
+from datetime import timedelta
 import numpy as np
 import torch
+import torch.distributed as dist
 from mmrlhf_jobs.errors import DataError, RunError
 from mmrlhf_jobs.process import exchange
 from mmrlhf_jobs.process.gang import Runtime
@@ -36,6 +39,36 @@ assert made == ([1] if rank == 0 else [])
 assert found[0] == options
 assert found[1].tolist() == [0, 1, 2]
 assert runtime.on_main(lambda: None) is None
+
+# A group like the default one gives up three times, one after another, while the others wait for
+# rank 0, which works until then: what NCCL's ten minutes are to the drawing of a map.
+store = dist.distributed_c10d._get_default_store()
+likes = [dist.new_group() for _ in range(6)]
+for group in (None, *likes):
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=0.5), group)
+
+def give_up(name, groups):
+    for group in groups:
+        try:
+            dist.all_reduce(torch.zeros(1), group=group)
+        except RuntimeError as error:
+            assert "imed out" in str(error), error
+    store.set(name, "they gave up")
+
+def others_wait(name, groups, wait):
+    like = threading.Thread(target=give_up, args=(name, groups))
+    if rank == 1:
+        like.start()
+    try:
+        return wait(lambda: store.get(name).decode())
+    finally:
+        if rank == 1:
+            like.join()  # and rank 0 works no longer, if this one has given up as well
+
+found = others_wait("a", likes[:3], lambda work: runtime.on_main(work))
+assert found == "they gave up"
+others_wait("b", likes[3:], lambda work: (rank == 0 and work(), runtime.wait()))
+assert runtime.sum([rank, 1]) == [sum(range(size)), size]
 
 def fail():
     raise DataError("odd", file="f", row=3)

@@ -21,7 +21,7 @@ from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import copy_stream
 from mmrlhf_jobs.storage.marker import MARKER, make_marker
-from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
+from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs, misfit
 from mmrlhf_jobs.training.engines.tensor_files import read_tensors
 from tests.jobs.training.test_training import run_until, step
 from tests.jobs.training.world import World
@@ -208,6 +208,48 @@ def test_a_whole_one_of_other_inputs_is_refused_and_kept(kept: Kept) -> None:
     with pytest.raises(SpecError, match=r"step 6 .* was made from another model"):
         kept.restore(other)
     assert kept.checkpoints.steps() == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("engine", "before", "name", "now", "fits"),
+    [
+        ("torch", 2, "torch", 5, True),
+        ("deepspeed-1", 2, "deepspeed-1", 3, True),
+        ("deepspeed-2", 3, "deepspeed-2", 2, True),
+        ("deepspeed-3", 2, "deepspeed-3", 2, True),
+        ("deepspeed-3", 2, "deepspeed-3", 3, False),
+        ("deepspeed-3", 2, "deepspeed-2", 2, False),
+        ("deepspeed-2", 2, "torch", 1, False),
+    ],
+)
+def test_which_processes_go_on_from_a_checkpoint(
+    engine: str, before: int, name: str, now: int, *, fits: bool
+) -> None:
+    state = CheckpointState(6, before, engine, INPUTS)
+    found = misfit(state, name=name, inputs=INPUTS, world_size=now)
+    if fits:
+        assert found is None
+    else:
+        assert found is not None
+        assert f"by {before} process(es) with engine {engine}, this run has {now} with" in found
+        assert ("ZeRO 3 splits each weight" in found) == (engine == name)
+
+
+def test_other_processes_are_refused_by_the_state_alone(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.checkpoints.refuse_other_processes(name="number")
+    monkeypatch.setattr(kept.checkpoints, "_fetch_parts", None)
+    with pytest.raises(
+        SpecError, match=r"by 1 process\(es\) with engine number, this run has 1 wi"
+    ):
+        kept.checkpoints.refuse_other_processes(name="another")
+    # What is damaged is for `restore` to tell, which takes an older one.
+    flip(kept.file(f"{NEWEST}/complete/state.json"), 5)
+    kept.checkpoints.refuse_other_processes(name="another")
+    assert kept.checkpoints.steps() == [2, 4, 6]
+    kept.checkpoints.clear()
+    kept.checkpoints.refuse_other_processes(name="another")
 
 
 class Call:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrlhf_jobs.data.media import MediaFinder, load_image, load_media
+from mmrlhf_jobs.data.decoding import MAX_PIXELS
+from mmrlhf_jobs.data.media import MAX_RECORD_PIXELS, MediaFinder, load_image, load_media
 from mmrlhf_jobs.errors import DataError
 from tests.unit.data.builders import IMAGE, make_record, save_image
 
@@ -103,6 +104,12 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     save_image(tmp_path)
     with pytest.raises(DataError, match="scale it down"):
         load_image("image.png", str(tmp_path))
+
+
+def test_the_limits_are_those_of_the_documentation() -> None:
+    told = (Path(__file__).parents[3] / "docs/data.md").read_text()
+    assert f"{MAX_PIXELS:,} pixels at most" in told
+    assert f"({MAX_RECORD_PIXELS:,}) together" in told
 
 
 def test_a_video_is_its_frames_in_the_given_order(tmp_path: Path) -> None:
