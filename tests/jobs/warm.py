@@ -3,7 +3,8 @@
 ``python -m mmrlhf_jobs`` imports for six seconds of a core before it does anything, which is most
 of what a test's training costs. Here one process imports what all need, and forks for each program;
 what is forked is a process like any other: it has a pid, an output and an exit code, and may be
-killed. Several processes are forked by torch's own agent, as torchrun starts them.
+killed. Several processes are forked by torch's own agent, as torchrun starts them. What a program
+starts by way of a fork server of `multiprocessing` (decoders of media) is forked from it as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -34,6 +37,7 @@ IMPORTS: Final = (
     "mmrlhf_jobs.sampling.job",
     "deepspeed",
     "s3fs",
+    "transformers.models.clip.image_processing_pil_clip",
     "torch.distributed.launcher.api",
 )
 
@@ -158,11 +162,12 @@ def serve(path: str) -> int:
     """Fork for each request; return what the program returns, in the process that is one."""
     for name in IMPORTS:
         importlib.import_module(name)
+    _serve_forks(f"{path}.forks")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen()
     Path(f"{path}.new").rename(path)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _collect)
     while True:
         way, _ = listener.accept()
         if os.fork() == 0:
@@ -186,6 +191,37 @@ def serve(path: str) -> int:
     _, status = os.waitpid(program, 0)
     way.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
+
+
+def _collect(*_: object) -> None:
+    """Wait for keepers that have ended: times of what nobody waits for are counted nowhere."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _serve_forks(address: str) -> None:
+    """Start what `multiprocessing` calls a fork server, for all that is forked from here on.
+
+    Each program would start one of its own otherwise, which imports for seconds. It ends with the
+    last of those that hold its pipe. Only its parent could wait for it, so none asks if it runs.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    alive, held = os.pipe()
+    resource_tracker.ensure_running()  # all share this one too
+    if os.fork() == 0:
+        os.close(held)
+        try:
+            forkserver.main(listener.detach(), alive, preload=())
+        finally:
+            os._exit(0)
+    listener.close()
+    os.close(alive)
+    server: Any = forkserver._forkserver
+    server._forkserver_address, server._forkserver_alive_fd = address, held
+    server.ensure_running = resource_tracker.ensure_running
 
 
 def _run(request: dict[str, Any], descriptors: Sequence[int]) -> int:
