@@ -1,9 +1,11 @@
-"""Text of others made safe to show: what steers a terminal or turns a line around stays visible.
+"""Text of others made safe to show: what steers, turns a line around or hides is made visible.
 
 Names and messages come from data, models, pods and clusters. A terminal obeys the control
 characters in them (ECMA-48: C0, C1, and sequences that begin with ESC), a line of a table ends at a
-line break, and bidirectional overrides show other words than are there (Unicode TR 36). Each such
-character is written as the escape that Python knows; everything else stays as it is.
+line break, bidirectional overrides show other words than are there (Unicode TR 36), and characters
+without a width make two names that look alike differ, or carry words that nobody sees. Each such
+character is written as the escape that Python knows; everything else stays as it is, also the
+joiners of U+200C and U+200D, without which some scripts and emoji are not themselves.
 """
 
 from __future__ import annotations
@@ -14,6 +16,16 @@ from typing import Final
 __all__ = ["make_html", "make_safe"]
 
 _NAMED: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNSEEN: Final = (
+    0x180E,  # Mongolian vowel separator
+    0x200B,  # zero width space
+    *range(0x2060, 0x2065),  # word joiner, invisible operators
+    *range(0x206A, 0x2070),  # deprecated
+    0xFEFF,  # zero width no-break space, byte order mark
+    *range(0xFFF9, 0xFFFC),  # interlinear annotations
+    0xE0001,
+    *range(0xE0020, 0xE0080),  # tags, an ASCII that is not shown
+)
 _STEERING: Final = (
     *range(0x20),
     *range(0x7F, 0xA0),
@@ -22,16 +34,22 @@ _STEERING: Final = (
     *range(0x202A, 0x202F),  # embeddings and overrides of direction
     *range(0x2066, 0x206A),  # isolates
     *range(0xD800, 0xE000),  # lone surrogates, which no UTF-8 holds
+    *_UNSEEN,
 )
-_CELL: Final = {
-    code: _NAMED.get(chr(code), f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
-    for code in _STEERING
-}
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_CELL: Final = {code: _NAMED.get(chr(code), _escape(code)) for code in _STEERING}
 _LINES: Final = {code: text for code, text in _CELL.items() if chr(code) not in "\t\n"}
 
 
 def make_safe(text: str, *, lines: bool = False) -> str:
-    r"""Return a text whose control characters, overrides of direction and surrogates are escapes.
+    r"""Return a text whose steering, overriding and invisible characters are escapes.
 
     Args:
         text: What someone else wrote.

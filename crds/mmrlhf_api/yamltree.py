@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -151,13 +151,32 @@ def _documents(text: str) -> Iterator[Document]:
 @dataclass
 class _Budget:
     left: int
+    widths: dict[int, int] = field(default_factory=dict)
+    """Entries of mappings, by the identity of their nodes."""
 
-    def spend(self) -> None:
-        self.left -= 1
+    def spend(self, values: int = 1) -> None:
+        self.left -= values
         if self.left < 0:
             raise ParseError(
                 Problem(field="", message=f"holds more than {_MAX_NODES} values after aliases")
             )
+
+
+def _width(node: yaml.Node, widths: dict[int, int]) -> int:
+    """Entries that a merge key (``<<``) takes from a node: PyYAML copies each of them, each time.
+
+    Merges of merges double as aliases do.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        return 1 + sum(_width(entry, widths) for entry in node.value)
+    if not isinstance(node, yaml.MappingNode):
+        return 1
+    if id(node) not in widths:
+        widths[id(node)] = 1  # for one that merges itself
+        widths[id(node)] += sum(
+            _width(value, widths) if key.tag == _TAG + "merge" else 1 for key, value in node.value
+        )
+    return widths[id(node)]
 
 
 def _survey(
@@ -178,7 +197,7 @@ def _survey(
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.tag == _TAG + "merge":
-                budget.spend()
+                budget.spend(_width(value, budget.widths))
                 continue
             if not isinstance(key, yaml.ScalarNode) or key.tag != _TAG + "str":
                 shown = key.value if isinstance(key, yaml.ScalarNode) else "a collection"

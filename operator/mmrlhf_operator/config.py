@@ -182,7 +182,7 @@ def load_config(path: Path | None, *, environ: Mapping[str, str] = os.environ) -
     if path is not None:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(loaded, dict | None):
             raise ConfigError(f"{path}: must be a mapping of fields")

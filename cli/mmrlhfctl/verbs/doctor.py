@@ -205,7 +205,14 @@ def _pools(cluster: Cluster, deployment: Manifest) -> Mapping[str, Mapping[str, 
             config_map = cluster.get(core_path("configmaps", namespace, name))
             for text in (config_map.get("data") or {}).values():
                 pools |= yaml.safe_load(text).get("nodePools") or {}
-        except (ClusterError, yaml.YAMLError, AttributeError, TypeError):
+        except (
+            ClusterError,
+            yaml.YAMLError,
+            AttributeError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ):
             continue
     return pools
 

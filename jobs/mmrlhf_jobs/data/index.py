@@ -152,5 +152,5 @@ class BlockIndex:
                 return cls(
                     tuple(IndexedFile(**file) for file in files), arrays["table"], arrays["skipped"]
                 )
-        except (KeyError, OSError, TypeError, ValueError) as error:
+        except (KeyError, OSError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"these bytes are no block index: {error}") from error

@@ -160,12 +160,12 @@ def load_endpoints(uri: str, storage: StorageOptions | None = None) -> tuple[End
         text = location.fs.cat_file(location.path)
     try:
         endpoints = _File.model_validate(yaml.safe_load(text)).endpoints
-    except yaml.YAMLError as error:
-        raise SpecError(f"{uri}: not valid YAML: {error}") from error
     except ValidationError as error:
         field, reason = explain(error)
         reason = hide_passwords(reason)
         raise SpecError(f"{uri}, field {field or 'endpoints'}: {reason}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(f"{uri}: not valid YAML: {error}") from error
     names = [endpoint.name for endpoint in endpoints]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -13,7 +13,7 @@ from mmrlhf_jobs.endpoints.pacing import retry_after
 from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.errors import EndpointError
 
-__all__ = ["AttemptFailedError", "Fault", "Transport"]
+__all__ = ["MAX_ANSWER_BYTES", "AttemptFailedError", "Fault", "Transport"]
 
 Fault: TypeAlias = Literal[
     "timeout", "connection", "rateLimited", "serverError", "badRequest", "garbage", "foreign"
@@ -27,6 +27,10 @@ _HOPELESS: Final = {
 }
 _AGAIN: Final = frozenset({408, 409, 425})
 _EXCERPT: Final = 300
+
+MAX_ANSWER_BYTES: Final = 32 << 20
+"""Longer answers are no texts: a model's longest has some hundred thousand tokens."""
+_CHUNK: Final = 1 << 16
 
 
 class AttemptFailedError(Exception):
@@ -67,6 +71,9 @@ class Transport:
     async def send(self, body: Mapping[str, Any], *, request_id: str) -> Answer:
         """Send a request once.
 
+        Redirects are not followed: the server that the job names gets prompts, images and key, and
+        none that it names in turn.
+
         Args:
             body: Request body.
             request_id: Unique id, sent along as ``X-Request-Id``.
@@ -78,9 +85,13 @@ class Transport:
         headers = {**self._headers, "X-Request-Id": request_id}
         try:
             async with self._session.post(
-                self._url, json=body, headers=headers, timeout=self._timeout
+                self._url,
+                json=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
             ) as response:
-                content = await response.read()
+                content = await _read(response)
         except TimeoutError as error:
             raise AttemptFailedError(
                 "timeout", f"no answer within {self._timeout.total:g} s"
@@ -89,6 +100,12 @@ class Transport:
             raise AttemptFailedError(
                 "connection", f"{type(error).__name__}: {error}" if str(error) else repr(error)
             ) from error
+        if 300 <= response.status < 400:
+            raise EndpointError(
+                f"endpoint {self._name!r} ({self._url}): status {response.status}: it redirects to"
+                f" {_place(response.headers)}, which is not followed; set baseUrl to where the"
+                " server is"
+            )
         if response.status != 200:
             raise self._refusal(response.status, response.headers, content)
         other = foreign_id(content, response.headers, request_id=request_id)
@@ -112,3 +129,27 @@ class Transport:
         if status >= 500 or status in _AGAIN:
             return AttemptFailedError("serverError", message, wait=wait)
         return AttemptFailedError("badRequest", message)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer, unpacked; a server may send without end.
+
+    Raises:
+        AttemptFailedError: It is too long.
+    """
+    content = bytearray()
+    async for piece in response.content.iter_chunked(_CHUNK):
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise AttemptFailedError(
+                "garbage", f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB"
+            )
+    return bytes(content)
+
+
+def _place(headers: Mapping[str, str]) -> str:
+    """Scheme and host of the address that a redirect leads to; its rest may hold a token."""
+    location = headers.get("Location", "nowhere")
+    scheme, mark, rest = location.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return f"{scheme}://{host}"[:_EXCERPT] if mark else "another path"

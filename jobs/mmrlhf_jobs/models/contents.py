@@ -7,9 +7,10 @@ links to what lies elsewhere on the machine.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -19,7 +20,16 @@ from mmrlhf_jobs.models.integrity import check_file
 from mmrlhf_jobs.storage.folders import FileEntry
 from mmrlhf_jobs.storage.marker import MARKER, parse_marker
 
-__all__ = ["check_folder", "committed_files", "model_files", "no_folder", "refuse_pickles"]
+__all__ = [
+    "WEIGHTS",
+    "WEIGHT_INDEX",
+    "check_folder",
+    "committed_files",
+    "fetched_files",
+    "model_files",
+    "no_folder",
+    "refuse_pickles",
+]
 
 _NAMES: Final = (
     # Configurations, vocabularies, templates and indexes, as transformers 5 writes them.
@@ -41,6 +51,10 @@ _NAMES: Final = (
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """``OWNER/NAME``, which could as well be a relative path."""
+
+WEIGHTS: Final = "model.safetensors"
+WEIGHT_INDEX: Final = "model.safetensors.index.json"
+"""Where transformers looks for the weights of a folder."""
 
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -66,6 +80,23 @@ def model_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
+def fetched_files(names: Iterable[str]) -> list[str]:
+    """What to fetch of a model folder in a store, of the names of all files there, sorted.
+
+    Keys of objects are any text: ``../../x`` is no file of the folder, and fetched it would lie
+    outside of the one here. Nothing hidden, no code and no pickles come along.
+
+    Args:
+        names: Relative to the folder.
+    """
+    return sorted(
+        name
+        for name in names
+        if _is_of_model(PurePosixPath(name).name) or name == MARKER
+        if not any(part == "" or part.startswith(".") for part in name.split("/"))
+    )
+
+
 def committed_files(folder: Path) -> dict[str, FileEntry]:
     """What the commit marker of a published model says of its files, by name; often nothing.
 
@@ -89,8 +120,8 @@ def check_folder(folder: Path) -> None:
     :func:`mmrlhf_jobs.models.folders.digest_folder`.
 
     Raises:
-        ModelError: A link leads out of it, a published model is not whole, or a file is cut short
-            or stands for another one.
+        ModelError: A link leads out of it, a published model is not whole, a file is cut short or
+            stands for another one, or weights are named that are none of the model's files.
     """
     files = dict(model_files(folder))
     sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -103,6 +134,45 @@ def check_folder(folder: Path) -> None:
             )
     for path in files.values():
         check_file(path)
+    _check_index(folder, files)
+    _check_named_weights(folder, files)
+
+
+def _check_index(folder: Path, files: Container[str]) -> None:
+    """Check that the files that hold the weights are those of the model.
+
+    An index is no more than a wish: it could name a pickle, or what lies elsewhere.
+    """
+    if WEIGHT_INDEX not in files:
+        return
+    index = folder / WEIGHT_INDEX
+    try:
+        shards: Mapping[str, str] = json.loads(index.read_text())["weight_map"]
+        absent = sorted(name for name in set(shards.values()) if name not in files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index} is not an index of weights: {error!r}") from error
+    if absent:
+        raise ModelError(
+            f"{folder}: {len(absent)} weight files named by {WEIGHT_INDEX} are missing, first "
+            f"{absent[0]}; copy the whole model folder"
+        )
+
+
+def _check_named_weights(folder: Path, files: Container[str]) -> None:
+    """Check that ``transformers_weights`` of a configuration, which goes first, is no way around.
+
+    transformers takes a pickle by that name, and an index that nobody has looked at.
+    """
+    try:
+        named = json.loads((folder / "config.json").read_text())["transformers_weights"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # told by who reads it
+    is_known = named == WEIGHT_INDEX or (isinstance(named, str) and named.endswith(".safetensors"))
+    if named is not None and (not is_known or named not in files):
+        raise ModelError(
+            f"{folder}/config.json: transformers_weights is {named!r}, which is no safetensors file"
+            f" of the model; take it out where {WEIGHTS} or {WEIGHT_INDEX} is there"
+        )
 
 
 def no_folder(uri: str) -> ModelError:
@@ -116,14 +186,19 @@ def no_folder(uri: str) -> ModelError:
     return ModelError(f"{uri}: no such model folder; model.uri must name a folder")
 
 
-def refuse_pickles(folder: Path) -> None:
+def refuse_pickles(folder: Path | str, names: Iterable[str] | None = None) -> None:
     """Say of a folder whose weights are pickles alone what can be done about it.
+
+    Args:
+        folder: The folder, or its URI.
+        names: Names of its files; None: it is on this machine.
 
     Raises:
         ModelError: There are pickles and no safetensors.
     """
-    pickles = sorted(path.name for kind in _PICKLES for path in folder.glob(kind))
-    if pickles and not any(folder.glob("*.safetensors")):
+    there = [path.name for path in Path(folder).iterdir()] if names is None else list(names)
+    pickles = sorted(name for name in there if any(fnmatch(name, kind) for kind in _PICKLES))
+    if pickles and not any(name.endswith(".safetensors") for name in there):
         raise ModelError(
             f"{folder}: its weights are pickles ({pickles[0]}), which can run code when they are "
             "opened; only safetensors are read. Take a revision of the model that has "

@@ -11,9 +11,16 @@ import torch
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.models.contents import check_folder, committed_files, model_files, no_folder
+from mmrlhf_jobs.models.contents import (
+    check_folder,
+    committed_files,
+    fetched_files,
+    model_files,
+    no_folder,
+    refuse_pickles,
+)
 from mmrlhf_jobs.storage.marker import MARKER
-from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
+from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_errors
 
 __all__ = ["digest_folder", "fetch_model", "save_model"]
 
@@ -41,10 +48,22 @@ def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) 
         with storage_errors(uri, "read"):
             if not location.fs.isdir(location.path):
                 raise no_folder(uri)
-            location.fs.get(location.path.rstrip("/") + "/", str(arriving) + "/", recursive=True)
+            _fetch(location, arriving)  # not fs.get, which fetches all and to any place
         check_folder(arriving)
         arriving.rename(target)
     return target
+
+
+def _fetch(location: Location, folder: Path) -> None:
+    """Copy the files of a model, and no other, from an object store."""
+    folder.mkdir(parents=True)
+    base = location.path.rstrip("/")
+    names = [path.removeprefix(f"{base}/") for path in location.fs.find(base)]
+    refuse_pickles(location.uri, names)
+    for name in fetched_files(names):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        location.fs.get_file(f"{base}/{name}", str(target))
 
 
 def digest_folder(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +15,18 @@ from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_pref
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.architecture import auto_class, load_any_processor, make_adapter
-from mmrlhf_jobs.models.contents import check_folder, model_files, no_folder, refuse_pickles
+from mmrlhf_jobs.models.contents import (
+    WEIGHT_INDEX,
+    WEIGHTS,
+    check_folder,
+    model_files,
+    no_folder,
+    refuse_pickles,
+)
 from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import TemplateOwner, choose_template
 
 __all__ = ["Attention", "Dtype", "load_adapter", "load_model"]
-
-_WEIGHTS = "model.safetensors"
-_WEIGHT_INDEX = "model.safetensors.index.json"
 
 _ORIGINAL = ("llava_qwen", "llava_qwen_moe", "llava_llama", "llava_mistral", "llava_mpt")
 """``model_type`` of checkpoints that LLaVA's own code writes (LLaVA-NeXT,
@@ -130,7 +133,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
     _refuse_original_format(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise loading_error(
             folder, error, f"{folder}/config.json cannot be used: {error}"
         ) from error
@@ -140,7 +143,7 @@ def _refuse_original_format(folder: Path) -> None:
     """Tell checkpoints of LLaVA's own code, which transformers does not know, from conversions."""
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # told by transformers
     if isinstance(model_type, str) and model_type in _ORIGINAL:
         raise ModelError(
@@ -152,18 +155,6 @@ def _refuse_original_format(folder: Path) -> None:
 
 def _check_weights(folder: Path) -> None:
     files = {name for name, _ in model_files(folder)}
-    if _WEIGHT_INDEX in files:
-        index = folder / _WEIGHT_INDEX
-        try:
-            shards: Mapping[str, str] = json.loads(index.read_text())["weight_map"]
-            absent = sorted(set(shards.values()) - files)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{index} is not an index of weights: {error!r}") from error
-        if absent:
-            raise ModelError(
-                f"{folder}: {len(absent)} weight files named by {_WEIGHT_INDEX} are missing, first "
-                f"{absent[0]}; copy the whole model folder"
-            )
-    elif _WEIGHTS not in files:
+    if files.isdisjoint((WEIGHTS, WEIGHT_INDEX)):
         refuse_pickles(folder)
-        raise ModelError(f"{folder}: no weights; expected {_WEIGHTS} or {_WEIGHT_INDEX}")
+        raise ModelError(f"{folder}: no weights; expected {WEIGHTS} or {WEIGHT_INDEX}")

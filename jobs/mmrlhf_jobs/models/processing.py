@@ -49,6 +49,17 @@ TemplateOwner = Literal["processor", "tokenizer"]
 _CONFIGS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 """Files of a model folder that name the class of its processor."""
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    RecursionError,  # JSON that is nested without end
+)
+"""What transformers raises over files that it cannot use."""
+
 
 class TextProcessor(ProcessorMixin):
     """Processor of a model that reads text alone."""
@@ -116,7 +127,7 @@ def load_processor(folder: Path, processor_class: str) -> ProcessorMixin:
         transformers = importlib.import_module("transformers")
         reduced = processor_without_video(getattr(transformers, processor_class))
         return reduced.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except _UNREADABLE as error:
         raise loading_error(
             folder,
             error,
@@ -172,7 +183,7 @@ def load_image_processor(folder: Path, model_type: str) -> ProcessorMixin:
         return processor_without_video(found).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, backend="pil"
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+    except _UNREADABLE as error:
         raise loading_error(
             folder,
             error,
@@ -192,7 +203,7 @@ def load_text_processor(folder: Path) -> ProcessorMixin:
         return TextProcessor(
             AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+    except _UNREADABLE as error:
         raise loading_error(
             folder,
             error,
@@ -206,7 +217,7 @@ def _class_name(folder: Path) -> str | None:
     for path in (folder / name for name in _CONFIGS):
         try:
             name = json.loads(path.read_text(encoding="utf-8"))["processor_class"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if isinstance(name, str):
             return name

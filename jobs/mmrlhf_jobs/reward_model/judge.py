@@ -113,7 +113,7 @@ class RewardModelCard:
                 raise ModelError(f"{path}: made by another version; train the reward model again")
             inference = RewardInference.model_validate(content.pop("inference"))
             return cls(**content, inference=inference)
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} is damaged: {error}") from error
 
     def changed(self, changes: Mapping[str, object] | None) -> RewardInference:

@@ -203,7 +203,7 @@ class Parts:
         try:
             notes = json.loads(text or "")
             return replace(part, key=notes["key"], counts=notes["counts"], facts=notes["facts"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DamagedError(f"{uri}/{_NOTES} is damaged ({error}); remove the folder") from error
 
     def at(self, uri: str, name: str) -> Part:

@@ -78,13 +78,19 @@ def _identity(found: pa.Schema, uri: str) -> SidecarIdentity:
             f"{uri}: a Parquet file, but no side-car of mmrlhf: its metadata does not say what the"
             " values belong to"
         )
-    content = json.loads(raw)
-    if content["version"] != 1:
-        raise SidecarError(f"{uri}: version {content['version']!r} is not supported; expected 1")
+    try:
+        content = json.loads(raw)
+        version, identity = content["version"], content["identity"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SidecarError(
+            f"{uri}: its metadata does not say what the values belong to: {error!r}; make it anew"
+        ) from error
+    if version != 1:
+        raise SidecarError(f"{uri}: version {version!r} is not supported; expected 1")
     columns = [(field.name, field.type) for field in found]
     if columns not in (_COLUMNS, [*_COLUMNS, _CRITIQUE]):
         raise SidecarError(f"{uri}: its columns are {columns}; expected {_COLUMNS}")
-    return SidecarIdentity.from_json(content["identity"], uri)
+    return SidecarIdentity.from_json(identity, uri)
 
 
 def key_array(column: pa.Array | pa.ChunkedArray) -> KeyArray:

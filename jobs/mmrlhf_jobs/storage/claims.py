@@ -139,7 +139,7 @@ class Claim:
                 str(content["token"]),
                 int(content.get("since", 1)),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise StorageError(
                 f"{self._uri} is damaged ({error}); if no other attempt of this run works, remove"
                 " it and run the job again"

@@ -106,7 +106,7 @@ class _Complete:
             parts = tuple(str(digest) for digest in content.pop("parts"))
             inputs = RunInputs(**content.pop("inputs"))
             state = CheckpointState(**content, inputs=inputs)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError(f"{where} does not list its parts as it should ({error})") from error
         if len(parts) != state.world_size:
             raise DamagedError(f"{where} lists {len(parts)} parts of {state.world_size} processes")

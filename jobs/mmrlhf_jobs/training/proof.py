@@ -213,5 +213,5 @@ def _read(text: str | None) -> dict[str, Any] | None:
         if content.pop("schema") != _SCHEMA:
             return None
         return Proof(**content).as_dict()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

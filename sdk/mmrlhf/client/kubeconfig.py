@@ -22,6 +22,17 @@ from mmrlhf.errors import CredentialsError, NoClusterError, UsageError
 __all__ = ["Access", "find_access"]
 
 _DEFAULT_PATH = "~/.kube/config"
+_UNREADABLE = (
+    loaders.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,  # nested without end
+)
+"""What the client raises over a kubeconfig that it cannot use."""
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -85,7 +96,7 @@ def _find(connection: Connection) -> Access:
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (loaders.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise _broken(path, error) from error
     except HTTPError as error:
         raise CredentialsError(
@@ -132,7 +143,7 @@ def _kubeconfig_path(connection: Connection) -> str | None:
 def _find_context(path: str, name: str | None) -> dict[str, Any]:
     try:
         contexts, current = loaders.list_kube_config_contexts(config_file=path)
-    except (loaders.ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         if name is None or "current-context" not in str(error):
             raise _broken(path, error) from error
         contexts, current = loaders.kube_config.KubeConfigMerger(path).config.value["contexts"], {}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models import load_model
@@ -15,6 +16,7 @@ from mmrlhf_jobs.models.contents import model_files
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.marker import MARKER
+from mmrlhf_jobs.storage.uris import locate
 
 SECRET = "TOP-SECRET"
 
@@ -166,6 +168,57 @@ def test_what_is_a_file_of_a_model_goes_with_it(copy: Path, name: str) -> None:
 
 def test_all_files_that_transformers_writes_are_in_the_digest(copy: Path) -> None:
     assert {path.name for path in copy.iterdir()} == set(dict(model_files(copy)))
+
+
+def test_of_a_store_nothing_but_the_model_is_fetched(copy: Path, tmp_path: Path) -> None:
+    """Keys of objects are any text; code, pickles and clones are none of the model's files."""
+    uri = f"memory://{tmp_path.name}/models/m"
+    store = locate(uri)
+    for path in copy.iterdir():
+        store.fs.pipe_file(f"{store.path}/{path.name}", path.read_bytes())
+    stray = (
+        "../escaped.json", "a/../../escaped.json", "..", "./here.json", ".git/config.json",
+        ".hidden.json", "mine.py", "extra.bin", "a/.b/c.json", "weights.pt",
+    )  # fmt: skip
+    for name in stray:
+        # Below the file system's own reading of paths, as object stores do without one.
+        key = f"{store.path}/{name}"
+        store.fs.store[key] = MemoryFile(store.fs, key, b"{}")
+    folder = fetch_model(uri, tmp_path / "scratch" / "deep")
+    assert digest_folder(folder) == digest_folder(copy)
+    found = {path.relative_to(tmp_path / "scratch") for path in (tmp_path / "scratch").rglob("*")}
+    assert {path for path in found if path.suffix} == {
+        Path("deep/model") / path.name for path in copy.iterdir()
+    }
+
+
+def test_a_store_with_pickles_alone_says_what_can_be_done(tmp_path: Path) -> None:
+    uri = f"memory://{tmp_path.name}/models/p"
+    store = locate(uri)
+    store.fs.pipe_file(f"{store.path}/config.json", b"{}")
+    store.fs.pipe_file(f"{store.path}/pytorch_model.bin", b"x")
+    with pytest.raises(ModelError, match=r"are pickles.*save_pretrained"):
+        fetch_model(uri, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "adapter_model.bin",
+        ".hidden/x.safetensors",
+        "other.safetensors.index.json",
+        "no.safetensors",
+    ],
+)
+def test_weights_by_another_name_are_refused(copy: Path, named: str) -> None:
+    """transformers takes a pickle by that name, and an index that nobody has looked at."""
+    (copy / named).parent.mkdir(exist_ok=True)
+    (copy / "adapter_model.bin").touch()
+    (copy / "other.safetensors.index.json").write_text('{"weight_map": {"a": "x.bin"}}')
+    config = json.loads((copy / "config.json").read_text()) | {"transformers_weights": named}
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="transformers_weights is"):
+        fetch_model(str(copy), copy)
 
 
 @pytest.fixture

@@ -142,6 +142,14 @@ def test_json_keeps_unicode() -> None:
             + "*c]\n",
             "holds more than",
         ),
+        (
+            # A merge key copies what it names: each of these has twice as much as the one before.
+            "m0: &m0 {x: 1}\n"
+            + "".join(f"m{n}: &m{n}\n  <<: [*m{n - 1}, *m{n - 1}]\n" for n in range(1, 25)),
+            "holds more than",
+        ),
+        ("a: &a\n  <<: *a\n  x: 1\n", "apiVersion: is missing"),
+        ("a: &a\n  <<: [*a, *a, {y: 1}]\n", "apiVersion: is missing"),
         ("x" * 1_600_000 + ":\n", "is larger than"),
     ],
 )

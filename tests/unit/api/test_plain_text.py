@@ -15,14 +15,26 @@ from mmrlhf_api.plain_text import make_html, make_safe
 from tests.unit.api.specimens import changed
 
 ANY = st.text(
-    st.characters(exclude_categories=()) | st.sampled_from("\x1b\x9b\n\t\r\u202e\u2066<&")
+    st.characters(exclude_categories=())
+    | st.sampled_from("\x1b\x9b\n\t\r\u202e\u2066<&\u200b\u2060\ufeff\U000e0041")
 )
 OVERRIDES = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+UNSEEN = {
+    chr(code)
+    for code in (
+        *(0x180E, 0x200B, 0xFEFF, 0xE0001),
+        *range(0x2060, 0x2065),
+        *range(0x206A, 0x2070),
+        *range(0xFFF9, 0xFFFC),
+        *range(0xE0020, 0xE0080),
+    )
+}
 
 
 def steers(character: str) -> bool:
-    """What Unicode calls a control, a separator of lines or a surrogate, and overrides."""
-    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in OVERRIDES
+    """A control, a separator of lines, a surrogate, an override, or a character unseen."""
+    odd = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+    return odd or character in OVERRIDES or character in UNSEEN
 
 
 @given(ANY, st.booleans())
@@ -58,6 +70,10 @@ def test_a_page_gets_text_and_no_elements(text: str) -> None:
         ("\x7f\x08\x00", r"\x7f\x08\x00"),
         ("invoice\u202efdp.exe", r"invoice\u202efdp.exe"),
         ("\ud800", r"\ud800"),
+        ("\x1b]8;;http://evil/\x07good", r"\x1b]8;;http://evil/\x07good"),
+        ("te\u200bam\ufeff\u2060", r"te\u200bam\ufeff\u2060"),
+        ("a\U000e0069\U000e0067b", r"a\U000e0069\U000e0067b"),
+        ("\u0645\u06cc\u200c\u062e", None),
         ("cafe\u0301 \u4f60\u597d \u05d0 \U0001f469\u200d\U0001f680 \xa0", None),
         (r"a\nb [red]", None),
     ],
