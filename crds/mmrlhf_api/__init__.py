@@ -42,7 +42,15 @@ from mmrlhf_api.policy import FailureRule, RunPolicy
 from mmrlhf_api.resources import Resources
 from mmrlhf_api.scheduling import Scheduling
 from mmrlhf_api.serialization import job_dict, job_json, run_digest, spec_digest
-from mmrlhf_api.status import ArtifactStatus, Condition, JobStatus, PodCounts, Progress, Reporter
+from mmrlhf_api.status import (
+    ArtifactStatus,
+    Condition,
+    EndedWell,
+    JobStatus,
+    PodCounts,
+    Progress,
+    Reporter,
+)
 from mmrlhf_api.storage import ArtifactStore
 from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
 
@@ -60,6 +68,7 @@ __all__ = [
     "DataSource",
     "Embedding",
     "EmbeddingModel",
+    "EndedWell",
     "EnvVar",
     "FailureRule",
     "Failures",

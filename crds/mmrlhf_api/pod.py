@@ -9,7 +9,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.credentials import PLAIN_ENV, SECRET_ENV, has_password
+from mmrlhf_api.credentials import PLAIN_ENV, SECRET_ENV, has_password, has_secret
 from mmrlhf_api.rules import ACCEPTED, ListOf, Rule
 from mmrlhf_api.scalars import (
     DnsName,
@@ -45,8 +45,12 @@ SecretKey = Annotated[
 
 def _without_password(value: str, info: ValidationInfo) -> str:
     # No rule of the CRDs: in 256 values of 32 KiB it would cost more than API servers allow.
-    if has_password(value) and not (info.context or {}).get(ACCEPTED):
+    if (info.context or {}).get(ACCEPTED):
+        return value
+    if has_password(value):
         raise ValueError("must hold no address with user:password@; use secretKeyRef instead")
+    if has_secret(value):
+        raise ValueError("must hold no token and no private key; use secretKeyRef instead")
     return value
 
 

@@ -11,12 +11,14 @@ from pydantic import Field, Strict, create_model
 from mmrlhf_api.base import ServerModel
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.progress import FIGURES, STEP
+from mmrlhf_api.resources import MAX_NODES
 from mmrlhf_api.rules import ListOf
 from mmrlhf_api.scalars import Count, DnsName, Matching, Text, Timestamp, Word
 
 __all__ = [
     "ArtifactStatus",
     "Condition",
+    "EndedWell",
     "JobStatus",
     "NodeFault",
     "PodCounts",
@@ -103,6 +105,19 @@ class Reporter(ServerModel):
     """Its identity, as the operator was told it when it made the pod."""
 
 
+class EndedWell(ServerModel):
+    """Pods whose part of an attempt is done while others of it run."""
+
+    attempt: Count
+    """Attempt that they are of."""
+    since: Timestamp
+    """When the first of them was seen to have ended."""
+    indexes: Annotated[
+        tuple[Count, ...], Strict(strict=False), MaxLen(MAX_NODES), ListOf("atomic")
+    ] = ()
+    """Their indexes; they count as done when they are gone as well."""
+
+
 class NodeFault(ServerModel):
     """A node on which attempts of the job failed."""
 
@@ -137,6 +152,8 @@ class JobStatus(ServerModel):
     """Pods of the current attempt."""
     reporter: Reporter | None = None
     """Pod of the current attempt that may report progress: its first."""
+    ended_well: EndedWell | None = None
+    """Pods of the current attempt that have ended well, while others of it run."""
     pod_stem: DnsName | None = None
     """What names of pods begin with, where that is not the job's name alone: a job of another kind
     had it first."""

@@ -8,6 +8,7 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.acceptance import Acceptance
 from mmrlhf_operator.planning.actions import Create
+from mmrlhf_operator.planning.done import note_done
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import restart_due
 from mmrlhf_operator.planning.nodes import avoided_nodes
@@ -122,6 +123,7 @@ def describe(
         _deny(draft, ConditionType.SCHEDULED, refused or unscheduled)
     idle = why_not_running(observed, attempt=attempt, total=total)
     _recognise(draft, observed)
+    note_done(draft, pods)
     began = [entry.begun_since for entry in pods if entry.begun_since is not None]
     if began and draft.status.start_time is None:
         draft.change(start_time=whole(min(began)))

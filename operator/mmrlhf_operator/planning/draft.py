@@ -75,6 +75,7 @@ class Draft:
 
     def end_attempt(self, reason: str, message: str = "") -> None:
         """Say that what held for the attempt's pods does not hold any more."""
+        self.change(ended_well=None)
         for kind in (
             ConditionType.SCHEDULED,
             ConditionType.RUNNING,

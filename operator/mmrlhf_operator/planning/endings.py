@@ -172,7 +172,7 @@ def _start_time(draft: Draft, observed: Observed) -> datetime | None:
 
 
 def _close(draft: Draft, reason: str) -> None:
-    draft.change(pending_since=None)
+    draft.change(pending_since=None, ended_well=None)
     for kind in (
         ConditionType.RUNNING,
         ConditionType.PROGRESSING,

@@ -16,6 +16,7 @@ from mmrlhf_operator.planning.actions import Check, Plan
 from mmrlhf_operator.planning.attempts import clear_previous_attempt, create_missing, describe
 from mmrlhf_operator.planning.deadlines import next_deadline
 from mmrlhf_operator.planning.dependencies import taken
+from mmrlhf_operator.planning.done import with_done
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import cancel, clean_up, fail, succeed, succeeded
 from mmrlhf_operator.planning.failures import Failure, Verdict, judge
@@ -109,7 +110,8 @@ def _cancel(draft: Draft, acceptance: Acceptance, observed: Observed) -> None:
 
 
 def _has_succeeded(draft: Draft, job: Job, observed: Observed) -> bool:
-    return succeeded(observed, attempt=draft.status.attempt, total=job.spec.resources.nodes)
+    total = job.spec.resources.nodes
+    return succeeded(with_done(draft, observed), attempt=draft.status.attempt, total=total)
 
 
 def _suspend(
@@ -151,6 +153,7 @@ def _run(
     draft: Draft, acceptance: Acceptance, job: Job, observed: Observed, config: OperatorConfig
 ) -> None:
     total = job.spec.resources.nodes
+    observed = with_done(draft, observed)
     found = taken(job)
     if found or draft.conditions.find(ConditionType.DEPENDENCIES_READY) is not None:
         draft.conditions.set(

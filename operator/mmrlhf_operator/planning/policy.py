@@ -16,6 +16,8 @@ __all__ = ["judge", "policy_finding"]
 _TOLD = 8
 _LONGEST = 400
 _AWS = "https://s3.amazonaws.com"
+_ENDPOINT_VARIABLES = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
+"""https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html"""
 
 
 def judge(job: Job, policy: Policy) -> tuple[str, ...]:
@@ -39,7 +41,11 @@ def judge(job: Job, policy: Policy) -> tuple[str, ...]:
         ("annotations", "annotation", template.annotations, policy.annotations),
     ):
         problems += _judge_pairs(f"spec.podTemplate.{name}", what, pairs, patterns)
-    return (*problems, *_judge_endpoint(job, policy.endpoints))
+    return (
+        *problems,
+        *_judge_endpoint(job, policy.endpoints),
+        *_judge_variables(job, policy.endpoints),
+    )
 
 
 def policy_finding(job: Job, policy: Policy) -> Finding | None:
@@ -105,6 +111,23 @@ def _judge_endpoint(job: Job, patterns: Sequence[str]) -> list[str]:
     if allows(patterns, *ways):
         return []
     return [_refuse(field, f"object store {store.endpoint or _AWS}", patterns)]
+
+
+def _judge_variables(job: Job, patterns: Sequence[str]) -> Iterator[str]:
+    """Judge what S3 clients take for the endpoint where the spec names none, and before it."""
+    if allows_all(patterns):
+        return
+    for index, variable in enumerate(job.spec.pod_template.env):
+        if variable.name not in _ENDPOINT_VARIABLES:
+            continue
+        field = f"spec.podTemplate.env[{index}]"
+        try:
+            ways = Endpoint.of(variable.value or "").ways()
+        except ValueError:  # also that of a Secret, which says anything at any time
+            ways = ()
+        if not ways or not allows(patterns, *ways):
+            told = variable.value or "of a Secret"
+            yield _refuse(field, f"{variable.name} {told}", patterns)
 
 
 def _refuse(field: str, what: str, patterns: Sequence[str]) -> str:

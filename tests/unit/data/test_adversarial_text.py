@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import pytest
 
+from mmrlhf_api.credentials import hide_passwords
 from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
+from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
 from mmrlhf_jobs.data.parts import Media
 from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.checks import check_expansion, is_refusal
@@ -59,12 +61,14 @@ READERS: dict[str, Callable[[str], Any]] = {
     "without_placeholders": without_placeholders,
     "strip_placeholders": strip,
     "strip_placeholders, within": lambda text: strip(f"{text}x{text}"),
+    "hide_passwords": hide_passwords,
+    "hide_passwords, of an address": lambda text: hide_passwords(f"http://{text}"),
 }
 PIECES = [
     "\n", " ", "\t", "\r\n", "\n ", " \t", "<", "(", "[", "`", "``` ", "-", "- ", "> ", "*", "1",
     "1,", "1.", "A", "A) ", "A)\t\t", "a\n", "<image>", "<image> ", "<video>\n", "choices ",
     "options: ", "choose ", "it ", "make it ", "i cannot ", "as an ai ", "answer:", "\u5462",
-    "\x1c", "\u2028", "?", "\u00a0",
+    "\x1c", "\u2028", "?", "\u00a0", "://", ":", ":@", "%3A", "eyJ-", "eyJhbGciOiJI.", "sk-", "hf_",
 ]  # fmt: skip
 
 
@@ -86,6 +90,19 @@ def test_sixteen_times_the_text_takes_no_square_of_the_time(name: str, piece: st
     small, large = ((piece * size)[:size] for size in (SMALL, LARGE))
     least = max(0.002, min(seconds(read, small) for _ in range(2)))
     assert seconds(read, large) < 80 * least  # linear is 16 times as long, a square 256 times
+
+
+def test_a_key_that_is_there_twice_takes_no_square_of_the_time() -> None:
+    def read(text: str) -> None:
+        with pytest.raises(UnreadableRowError, match="the key 'last' is there twice"):
+            parse_object(text.encode())
+
+    small, large = (
+        "{" + "".join(f'"{number}": 0, ' for number in range(size)) + '"last": 0, "last": 0}'
+        for size in (SMALL, LARGE)
+    )
+    least = max(0.002, min(seconds(read, small) for _ in range(2)))
+    assert seconds(read, large) < 80 * least
 
 
 @pytest.mark.parametrize(

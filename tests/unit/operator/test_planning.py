@@ -580,6 +580,55 @@ def test_ranks_that_run_on_after_others_ended_well_are_told_at_once_and_have_a_d
     assert "demo-0-0 run on" in there.status["message"]
 
 
+@pytest.mark.parametrize("taken_over", [False, True], ids=["same-operator", "another-operator"])
+def test_a_pod_that_ended_well_may_go_while_others_run(taken_over: bool) -> None:
+    there = running(runPolicy={"backoffSeconds": 0})
+    there.finish("demo-0-1")
+    there.settle()
+    there.delete("demo-0-1")
+    assert "demo-0-1" not in there.pods
+    if taken_over:
+        there.forget()
+        there.views.clear()
+    there.tick(5)
+    there.settle()
+    assert (there.status["phase"], there.status["attempt"]) == ("Running", 0)
+    assert there.status.get("restarts", 0) == 0
+    assert set(there.pods) == {"demo-0-0"}  # nor is it made again
+    there.finish("demo-0-0")
+    there.settle()
+    assert there.status["phase"] == "Succeeded"
+    assert "endedWell" not in there.status
+
+
+def test_who_ended_well_and_went_is_no_excuse_for_those_that_hang_or_fail() -> None:
+    there = running(runPolicy={"backoffSeconds": 0})
+    there.finish("demo-0-1")
+    there.settle()
+    there.delete("demo-0-1")
+    there.settle()
+    there.tick(CONFIG.deadlines.last_ranks + 1)
+    there.settle()
+    assert (there.status["reason"], there.status["attempt"]) == ("Stalled", 1)
+    there.vanish()
+    there.settle()
+    there.run()
+    there.settle()
+    # What held for one attempt holds for no other.
+    there.vanish("demo-1-1")
+    there.settle()
+    assert (there.status["reason"], there.status["attempt"]) == ("PodDeleted", 2)
+
+
+def test_a_pod_that_goes_before_it_ended_well_restarts_the_job() -> None:
+    there = running(resources__nodes=3, runPolicy={"backoffSeconds": 0})
+    there.finish("demo-0-1")
+    there.settle()
+    there.vanish("demo-0-2")
+    there.settle()
+    assert (there.status["reason"], there.status["attempt"]) == ("PodDeleted", 1)
+
+
 def test_progress_is_written_now_and_then() -> None:
     there = running()
     for second in range(40):

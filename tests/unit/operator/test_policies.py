@@ -312,6 +312,30 @@ def test_stores_are_allowed_by_host_and_where_it_matters_by_scheme_and_port(
     assert allowed or problems[0].startswith("spec.artifacts.endpoint: ")
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize(
+    ("value", "patterns", "allowed"),
+    [
+        ("https://s3.example.org", ["*.example.org", "*.amazonaws.com"], True),
+        ("http://169.254.169.254", ["*.example.org", "*.amazonaws.com"], False),
+        ("https://evil.example#.example.org", ["*.example.org", "*.amazonaws.com"], False),
+        ("no address", ["*.example.org", "*.amazonaws.com"], False),
+        (None, ["*.example.org", "*.amazonaws.com"], False),
+        (None, ["*"], True),
+        ("http://169.254.169.254", ["*"], True),
+    ],
+)
+def test_variables_of_s3_clients_are_no_way_around_the_list(
+    name: str, value: str | None, patterns: list[str], allowed: bool
+) -> None:
+    given = {"secretKeyRef": {"name": "s", "key": "k"}} if value is None else {"value": value}
+    env = [{"name": "OTHER", "value": "http://elsewhere.example"}, {"name": name, **given}]
+    job = a_job(artifacts={"uri": "s3://b/x"}, **template(env=env))
+    problems = judge(job, policy(endpoints=patterns))
+    assert (problems == ()) is allowed
+    assert allowed or problems[0].startswith("spec.podTemplate.env[1]: ")
+
+
 def test_inputs_alone_make_a_store_too() -> None:
     job = a_job(model__uri="s3://b/model")
     assert judge(job, policy(endpoints=[]))
