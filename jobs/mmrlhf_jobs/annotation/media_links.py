@@ -8,9 +8,10 @@ from urllib.parse import quote
 from mmrlhf_jobs.annotation.self_test import PICTURE_URL
 from mmrlhf_jobs.annotation.tasks import Task
 from mmrlhf_jobs.data.data_urls import data_url
-from mmrlhf_jobs.data.media import MediaFinder, in_record
+from mmrlhf_jobs.data.media import MediaFinder, in_record, load_image
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import spread
+from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -48,13 +49,7 @@ class MediaLinks:
         """
         if task.self_test:
             return [PICTURE_URL]
-        files: list[tuple[str, str]] = []
-        for medium in task.query.media:
-            if medium.kind == "video":
-                frames = spread(medium.frames, self.max_frames)
-                files += [(frame.uri, frame.sha256) for frame in frames]
-            else:
-                files += medium.files
+        files = self._shown(task.query)
         try:
             if self.embed:
                 return [
@@ -63,7 +58,30 @@ class MediaLinks:
                 ]
             return self._links([uri for uri, _ in files])
         except DataError as error:
-            raise in_record(task.query, error, "media") from error
+            raise in_record(task.query, error, "media", "media") from error
+
+    def check(self, query: QueryRecord) -> None:
+        """Open all images that a task would show: nobody can judge by one that is broken.
+
+        Raises:
+            DataError: One is missing, cannot be decoded, or has another digest.
+        """
+        try:
+            for uri, sha256 in self._shown(query):
+                load_image(uri, self.folders, sha256=sha256, storage=self.storage)
+        except DataError as error:
+            raise in_record(query, error, "media", "media") from error
+
+    def _shown(self, query: QueryRecord) -> list[tuple[str, str]]:
+        """URI and digest of all images, in order."""
+        files: list[tuple[str, str]] = []
+        for medium in query.media:
+            if medium.kind == "video":
+                frames = spread(medium.frames, self.max_frames)
+                files += [(frame.uri, frame.sha256) for frame in frames]
+            else:
+                files += medium.files
+        return files
 
     def _links(self, uris: list[str]) -> list[str]:
         with MediaFinder(self.folders, self.storage) as finder:

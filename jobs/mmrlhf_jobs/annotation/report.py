@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mmrlhf_api.listing import first_few
-from mmrlhf_jobs.data.budgets import allowed_faults
+from mmrlhf_jobs.data.budgets import allowed_faults, short_line
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["AnswerProblem", "ImportReport"]
@@ -35,7 +35,7 @@ class AnswerProblem:
 
     def __str__(self) -> str:
         place = f"task {self.task} (record {self.record_id}), {self.place}, field {self.field}"
-        return f"{place}: {self.reason}"
+        return short_line(f"{place}: {self.reason}")
 
 
 @dataclass

@@ -6,8 +6,8 @@ own. The tool is given letters and texts; ids, models and the order are in the k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from mmrlhf_jobs.data.parsing import explain, fields_of
 from mmrlhf_jobs.data.parts import Items, Part, violated
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Id, Response
+from mmrlhf_jobs.data.row_faults import FaultReason, RowFault, RowFaults
 from mmrlhf_jobs.data.sources import Source, file_format
 from mmrlhf_jobs.data.stream import stream_rows
 from mmrlhf_jobs.errors import DataError
@@ -27,7 +28,7 @@ from mmrlhf_jobs.storage.uris import StorageOptions
 __all__ = ["LETTERS", "ExportReport", "Task", "make_task", "make_tasks", "read_key", "write_key"]
 
 LETTERS: Final = "ABCDEFGHIJKLMN"
-"""Names of the slots: two fewer than a record has responses, for what annotators construct."""
+"""Names of the slots: two fewer than a record may have responses, since annotators may add two."""
 
 _SCHEMA: Final = "mmrlhf.io/annotation-task/v1"
 
@@ -68,10 +69,12 @@ class Task(Part):
 
 @dataclass
 class ExportReport:
-    """What became of the queries.
+    """What became of the rows.
 
     Attributes:
         queries: Queries read.
+        rows: Rows read: tasks, those with too few responses, and invalid ones.
+        invalid: Rows that are no queries, cannot be ranked or show what cannot be seen, by reason.
         tasks: Tasks written, without the self-tests.
         too_few_responses: Queries left out because there is nothing to compare.
         self_tests: Tasks added that show whether answers arrive as they were given.
@@ -80,6 +83,8 @@ class ExportReport:
     """
 
     queries: int = 0
+    rows: int = 0
+    invalid: dict[str, int] = field(default_factory=dict)
     tasks: int = 0
     too_few_responses: int = 0
     self_tests: int = 0
@@ -105,51 +110,81 @@ def make_task(query: QueryRecord, *, seed: int, self_test: bool = False) -> Task
     )
 
 
-def make_tasks(queries: Iterable[QueryRecord], report: ExportReport, *, seed: int) -> list[Task]:
+def make_tasks(
+    read: Callable[[RowFaults], Iterable[QueryRecord]],
+    report: ExportReport,
+    *,
+    seed: int,
+    check: Callable[[QueryRecord], None] | None = None,
+    most_responses: int = len(LETTERS),
+    max_invalid_fraction: float = 0.0,
+) -> list[Task]:
     """A task for every query with at least two responses, in their order.
 
+    Args:
+        read: Reads the queries, and tells which rows are none.
+        report: Filled in.
+        seed: Seed of the order of the responses.
+        check: Raises DataError on a query that annotators could not see.
+        most_responses: Responses that can be ranked together.
+        max_invalid_fraction: Share of the rows that may be invalid: no queries, with an id that
+            came before, a response that an annotator has constructed, too many responses, or
+            refused by the check. They are left out.
+
     Raises:
-        DataError: A record comes twice, has a response that an annotator has constructed, or has
-            too many; or no query has two responses.
+        DataError: More are; or no query has two responses.
     """
+    faults = RowFaults()
     seen: dict[str, QueryRecord] = {}
     tasks = []
-    for query in queries:
+    for query in read(faults):
         report.queries += 1
-        first = seen.setdefault(query.record_id, query)
-        if first is not query:
-            raise _error(
-                query,
-                "record_id",
-                f"the same id as in {first.location.file}, row {first.location.row}; ids must be"
-                " unique",
-            )
-        for place, response in enumerate(query.responses):
-            if response.origin != "model":
-                raise _error(
-                    query,
-                    f"responses[{place}].origin",
-                    f"{response.origin!r} responses come from annotators; remove it to have the"
-                    " others ranked",
-                )
-        if len(query.responses) > len(LETTERS):
-            raise _error(
-                query,
-                "responses",
-                f"has {len(query.responses)} responses; at most {len(LETTERS)} can be ranked, since"
-                " annotators may add two",
-            )
-        if len(query.responses) < 2:
-            report.too_few_responses += 1
+        try:
+            _check_rankable(query, seen.setdefault(query.record_id, query), most_responses)
+            if len(query.responses) < 2:
+                report.too_few_responses += 1
+                continue
+            if check is not None:
+                check(query)
+        except DataError as error:
+            faults.add(error, "media")
             continue
         tasks.append(make_task(query, seed=seed))
-    report.tasks = len(tasks)
+    report.rows, report.invalid, report.tasks = faults.rows, dict(faults.counts), len(tasks)
+    faults.check(max_invalid_fraction)
     if not tasks:
         raise DataError(
-            f"none of {report.queries} queries has two responses, so there is nothing to compare;"
-            " ask models for responses first (python -m mmrlhf_jobs responses)"
+            f"none of {report.queries} queries has two responses, so there is nothing"
+            " to compare; ask models for responses first (python -m mmrlhf_jobs responses)"
         )
     return tasks
+
+
+def _check_rankable(query: QueryRecord, first: QueryRecord, most_responses: int) -> None:
+    if first is not query:
+        raise _fault(
+            query,
+            "record_id",
+            f"the same id as in {first.location.file}, row {first.location.row}; ids must be"
+            " unique",
+            "repeated-id",
+        )
+    for place, response in enumerate(query.responses):
+        if response.origin != "model":
+            raise _fault(
+                query,
+                f"responses[{place}].origin",
+                f"{response.origin!r} responses come from annotators; remove it to have the"
+                " others ranked",
+                "constructed",
+            )
+    if len(query.responses) > most_responses:
+        raise _fault(
+            query,
+            "responses",
+            f"has {len(query.responses)} responses; at most {most_responses} can be ranked",
+            "too-many-responses",
+        )
 
 
 def write_key(tasks: Iterable[Task], uri: str, *, storage: StorageOptions | None = None) -> None:
@@ -193,9 +228,10 @@ def _read_lines(uri: str, storage: StorageOptions | None) -> Iterator[tuple[Task
             raise DataError(reason, file=file, row=row, field=field or None) from error
 
 
-def _error(query: QueryRecord, field: str, reason: str) -> DataError:
-    return DataError(
+def _fault(query: QueryRecord, field: str, reason: str, kind: FaultReason) -> RowFault:
+    return RowFault(
         f"record {query.record_id!r}: {reason}",
+        kind=kind,
         file=query.location.file,
         row=query.location.row,
         field=field,

@@ -19,6 +19,7 @@ from mmrlhf_jobs.errors import DataError, InputError
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
 __all__ = [
+    "MAX_RATIO",
     "MAX_RECORD_PIXELS",
     "HasMedia",
     "LoadedMedia",
@@ -33,6 +34,10 @@ __all__ = [
 
 MAX_RECORD_PIXELS: Final = 1 << 30
 """Most pixels of all images and frames of a record together: 3 GiB as RGB, or 128 frames of 4K."""
+
+MAX_RATIO: Final = 200
+"""Longest side of an image in its shortest sides; above it the processors of Qwen2-VL and later
+raise an error (``smart_resize`` in transformers)."""
 
 _LOOKUPS: Final = 16
 
@@ -172,10 +177,17 @@ def check_media(
     """Decode all media of a record, one at a time, and keep none.
 
     Raises:
-        DataError: As :func:`load_media`.
+        DataError: As :func:`load_media`; or one is a strip, more than :data:`MAX_RATIO` times as
+            long as it is wide.
     """
-    for _ in _images(record, root, storage):
-        pass
+    for position, image in _images(record, root, storage):
+        short, long = sorted(image.size)
+        if long > MAX_RATIO * short:
+            error = DataError(
+                f"an image of {image.width} x {image.height} pixels is a strip that processors of"
+                f" models refuse, more than {MAX_RATIO} times as long as wide; crop it"
+            )
+            raise in_record(record, error, f"media[{position}]")
 
 
 def _images(

@@ -8,6 +8,7 @@ do not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
@@ -151,18 +152,21 @@ def as_ranked(
     )
 
 
-def stream_queries(source: Source, faults: RowFaults | None = None) -> Iterator[QueryRecord]:
+def stream_queries(
+    source: Source, faults: RowFaults | None = None, *, part: tuple[int, int] = (0, 1)
+) -> Iterator[QueryRecord]:
     """Read all queries in the order of their files; media are not looked for.
 
     Args:
         source: Where they are.
         faults: Takes rows that are no query, which are left out then.
+        part: Number and count: only every count-th row from this one on, query or not.
 
     Raises:
         DataError: A file is wrong, or a row is and nobody takes it; with file and row.
         StorageError: The store does not answer.
     """
-    for raw, file, row in stream_rows(source):
+    for raw, file, row in islice(stream_rows(source), part[0], None, part[1]):
         if faults is not None:
             faults.rows += 1
         try:

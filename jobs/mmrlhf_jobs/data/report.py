@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
-from mmrlhf_api.listing import first_few
-from mmrlhf_jobs.data.budgets import allowed_faults
+from mmrlhf_jobs.data.budgets import allowed_faults, short_line, tell_faults
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["KINDS", "LISTED_PROBLEMS", "ProblemKind", "RowProblem", "ValidationReport"]
@@ -26,16 +25,15 @@ ProblemKind: TypeAlias = Literal[
     "too-long",
     "markup",
     "no-critique",
+    "no-score",
     "unusable",
 ]
 """No record; no pair to form; a media file is missing; the id was used before; and what shows only
 when rows are made ready for a model: media that cannot be decoded or are not those of the record, a
-sequence that is too long, a text that holds marks of the model, a critique that is missing, and
-anything else."""
+sequence that is too long, a text that holds marks of the model, a critique or a score that is
+missing, and anything else."""
 
 KINDS: Final[Mapping[str, ProblemKind]] = {kind: kind for kind in get_args(ProblemKind)}
-
-_LINE_CHARACTERS: Final = 400
 
 
 @dataclass(frozen=True, order=True)
@@ -59,8 +57,8 @@ class RowProblem:
     reason: str
 
     def __str__(self) -> str:
-        text = str(DataError(self.reason, file=self.file, row=self.row, field=self.field))
-        return text if len(text) <= _LINE_CHARACTERS else f"{text[: _LINE_CHARACTERS - 3]}..."
+        place = DataError(self.reason, file=self.file, row=self.row, field=self.field)
+        return short_line(str(place))
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,6 @@ class ValidationReport:
         """
         if self.rows == 0:
             raise DataError("the data set is empty", file=self.uri)
-        # 0.29 * 100 is a little less than 29.
         judged = self.rows - self.tied
         allowed = allowed_faults(max_invalid_fraction, judged)
         if self.num_records and self.num_invalid <= allowed:
@@ -127,14 +124,14 @@ class ValidationReport:
                 " ones or a constructed negative for equally good ones (paper 2.3.1)",
                 file=self.uri,
             )
-        counts = ", ".join(
-            f"{number} {kind}" for kind, number in sorted(self.invalid.items(), key=_by_number)
-        )
-        shown = [f"  {line}" for line in first_few(self.problems, total=self.num_invalid)]
         raise DataError(
-            f"{self.num_invalid} of {judged} rows are invalid, and maxInvalidFraction"
-            f" {max_invalid_fraction:g} allows {allowed} ({counts}{self._ties()}); mend them, or"
-            " raise it to leave them out:\n" + "\n".join(shown),
+            tell_faults(
+                self.invalid.items(),
+                self.problems,
+                rows=judged,
+                max_fraction=max_invalid_fraction,
+                more=self._ties(),
+            ),
             file=self.uri,
         )
 
@@ -174,7 +171,3 @@ class ValidationReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for a manifest."""
         return asdict(self)
-
-
-def _by_number(entry: tuple[str, int]) -> tuple[int, str]:
-    return -entry[1], entry[0]

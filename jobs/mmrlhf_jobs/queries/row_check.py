@@ -51,6 +51,7 @@ def find_unusable(
     *,
     runtime: Runtime,
     storage: StorageOptions | None = None,
+    media: bool = True,
 ) -> UnusableRows:
     """Decode the media of all records and check them, shared among the processes.
 
@@ -59,6 +60,7 @@ def find_unusable(
         check: Raises DataError on a record that cannot be used.
         runtime: Process group.
         storage: How to reach an object store.
+        media: False where they were decoded before.
 
     Raises:
         StorageError: The store does not answer.
@@ -67,7 +69,7 @@ def find_unusable(
     ordinals: list[int] = []
     counts: Counter[str] = Counter()
     listed: list[tuple[int, str, str, int, str, str]] = []
-    for record, error in _checked(dataset, check, runtime, storage):
+    for record, error in _checked(dataset, check, runtime, storage, media=media):
         place = record.location
         ordinal = dataset.index.ordinal(numbers[place.file or ""], place.row or 0)
         kind = KINDS.get(error.fault or "", "unusable")
@@ -95,13 +97,16 @@ def _checked(
     check: Callable[[RankedResponse], None],
     runtime: Runtime,
     storage: StorageOptions | None,
+    *,
+    media: bool,
 ) -> Iterator[tuple[RankedResponse, DataError]]:
     """This process's records that cannot be used, and why."""
     folders = dataset.media_folders
 
     def media_of(record: RankedResponse) -> DataError | None:
         try:
-            check_media(record, folders, storage=storage)
+            if media:
+                check_media(record, folders, storage=storage)
         except DataError as error:
             return error
         return None

@@ -6,11 +6,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Strict
 
-from mmrlhf_api.scalars import PositiveInt, Seed
+from mmrlhf_api.scalars import Fraction, PositiveInt, Seed
 from mmrlhf_jobs.annotation.argilla.export import export_argilla
+from mmrlhf_jobs.annotation.argilla.settings import MOST_RESPONSES
 from mmrlhf_jobs.annotation.label_studio.export import export_label_studio
 from mmrlhf_jobs.annotation.media_links import MediaLinks
-from mmrlhf_jobs.annotation.tasks import ExportReport, make_tasks, write_key
+from mmrlhf_jobs.annotation.tasks import LETTERS, ExportReport, make_tasks, write_key
 from mmrlhf_jobs.data.queries import stream_queries
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
@@ -21,7 +22,11 @@ __all__ = ["STEP", "AnnotationExportSpec", "Tool"]
 Tool = Literal["label-studio", "argilla"]
 """An annotation tool."""
 
-_EXPORTERS: Final = {"label-studio": export_label_studio, "argilla": export_argilla}
+_EXPORTERS: Final = {
+    "label-studio": (export_label_studio, len(LETTERS)),
+    "argilla": (export_argilla, MOST_RESPONSES),
+}
+"""What writes the files of a tool, and how many responses it can have ranked together."""
 
 
 class AnnotationExportSpec(StepSpec):
@@ -51,6 +56,8 @@ class AnnotationExportSpec(StepSpec):
     """Put the images into the tasks instead."""
     max_frames: PositiveInt = 32
     """Most frames of a video, evenly spread."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be invalid; they are left out."""
 
 
 def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
@@ -67,7 +74,6 @@ def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
     )
     report = ExportReport(key=spec.key)
     context.tell("export", f"writing tasks for {spec.tool} to {spec.folder}")
-    tasks = make_tasks(stream_queries(source), report, seed=spec.seed)
     links = MediaLinks(
         folders=source.media_folders(),
         url=spec.media_url,
@@ -75,9 +81,16 @@ def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
         max_frames=spec.max_frames,
         storage=context.storage,
     )
-    exported = _EXPORTERS[spec.tool](
-        tasks, spec.folder, links, report, seed=spec.seed, storage=context.storage
+    export, most_responses = _EXPORTERS[spec.tool]
+    tasks = make_tasks(
+        lambda faults: stream_queries(source, faults),
+        report,
+        seed=spec.seed,
+        check=links.check,
+        most_responses=most_responses,
+        max_invalid_fraction=spec.max_invalid_fraction,
     )
+    exported = export(tasks, spec.folder, links, report, seed=spec.seed, storage=context.storage)
     write_key(exported, spec.key, storage=context.storage)
     context.show(report.to_dict())
     return Outcome(spec.folder, report.to_dict())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from rich.console import Console
 
+from mmrlhf_api.scalars import Fraction
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import InputError
-from mmrlhf_jobs.evaluation.rewardbench.measures import RewardBenchReport, measure
+from mmrlhf_jobs.evaluation.rewardbench.measures import measure
 from mmrlhf_jobs.evaluation.rewardbench.page import render_page
-from mmrlhf_jobs.evaluation.rewardbench.queries import bench_query
+from mmrlhf_jobs.evaluation.rewardbench.queries import BenchQuery, bench_query
 from mmrlhf_jobs.evaluation.rewardbench.table import make_table, notes
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.table import Sidecar
@@ -40,6 +43,8 @@ class BenchSpec(StepSpec):
     """Where to write the figures."""
     html_out: Annotated[Place | None, Flag("--html")] = None
     """Where to write the page."""
+    max_invalid_fraction: Fraction = 0.0
+    """Share of the rows that may be invalid or lack a score; they are left out for all models."""
 
 
 def _run(spec: BenchSpec, context: StepContext) -> Outcome:
@@ -50,17 +55,22 @@ def _run(spec: BenchSpec, context: StepContext) -> Outcome:
     """
     storage = context.storage
     context.tell("measure", f"comparing scores with the rankings of {spec.records}")
-    reports = {
-        name: _report(spec.records, uri, storage) for name, uri in _named(spec.scores).items()
+    sidecars = {
+        name: Sidecar.open(uri, SidecarIdentity(kind="reward"), storage=storage)
+        for name, uri in _named(spec.scores).items()
     }
-    figures = {name: report.to_dict() for name, report in reports.items()}
+    faults = RowFaults()
+    queries = _judged(Source(spec.records, storage=storage), sidecars, faults)
+    faults.check(spec.max_invalid_fraction)
+    reports = {name: measure(judged) for name, judged in queries.items()}
+    figures = {name: {**report.to_dict(), **faults.to_dict()} for name, report in reports.items()}
     if spec.json_out:
         _write(spec.json_out, json.dumps(figures, indent=2) + "\n", storage)
     if spec.html_out:
         _write(spec.html_out, render_page(reports, title=spec.title), storage)
     console = Console()
     console.print(make_table(reports))
-    for line in notes(reports):
+    for line in (*notes(reports), *_left_out(faults)):
         console.print(line, highlight=False, markup=False, emoji=False)
     only = next(iter(reports.values())).named("benchmark") if len(reports) == 1 else {}
     return Outcome(spec.json_out or spec.html_out or spec.records, only)
@@ -78,16 +88,59 @@ def _named(scores: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _report(records: str, scores: str, storage: StorageOptions) -> RewardBenchReport:
-    sidecar = Sidecar.open(scores, SidecarIdentity(kind="reward"), storage=storage)
-    queries = []
-    for record in stream_records(Source(records, storage=storage)):
-        names = [
-            f"record {record.record_id!r}, response {one.response_id!r}" for one in record.responses
-        ]
-        values = sidecar.lookup(record_keys(record), names=names)
-        queries.append(bench_query(record, [float(value) for value in values]))
-    return measure(queries)
+def _judged(
+    source: Source, sidecars: Mapping[str, Sidecar], faults: RowFaults
+) -> dict[str, list[BenchQuery]]:
+    """Queries with the scores of each model: the same queries for all, so that they compare."""
+    queries: dict[str, list[BenchQuery]] = {name: [] for name in sidecars}
+    seen: dict[str, RankedResponse] = {}
+    for record in stream_records(source, faults):
+        keys = record_keys(record)
+        try:
+            _check(record, seen.setdefault(record.record_id, record), keys, sidecars)
+        except RowFault as fault:
+            faults.add(fault)
+            continue
+        for name, sidecar in sidecars.items():
+            scores = [float(value) for value in sidecar.lookup(keys)]
+            queries[name].append(bench_query(record, scores))
+    return queries
+
+
+def _check(
+    record: RankedResponse,
+    first: RankedResponse,
+    keys: Sequence[bytes],
+    sidecars: Mapping[str, Sidecar],
+) -> None:
+    place = record.location
+    if first is not record:
+        raise RowFault(
+            f"the same id as in {first.location.file}, row {first.location.row}; ids must be"
+            " unique",
+            kind="repeated-id",
+            file=place.file,
+            row=place.row,
+            field="record_id",
+        )
+    for sidecar in sidecars.values():
+        for lacking in sidecar.lacking(keys)[:1]:
+            raise RowFault(
+                f"{sidecar.uri} has no score for record {record.record_id!r}, response"
+                f" {record.responses[lacking].response_id!r}: it was made from other data, or left"
+                " the row out; score this data set",
+                kind="no-score",
+                file=place.file,
+                row=place.row,
+                field=f"responses[{lacking}]",
+            )
+
+
+def _left_out(faults: RowFaults) -> list[str]:
+    if not faults.total:
+        return []
+    counts = ", ".join(f"{number} {reason}" for reason, number in faults.counts.most_common())
+    return [f"{faults.total} of {faults.rows} rows are invalid and left out ({counts})"]
 
 
 def _write(uri: str, content: str, storage: StorageOptions) -> None:

@@ -67,7 +67,7 @@ class ExportSpec(StepSpec):
     absolute_media: bool = False
     """Write whole paths of media; without it, paths are relative to the folder of the media."""
     max_invalid_fraction: Fraction = 0.0
-    """Share of the records that the format may not be able to hold; those are left out."""
+    """Share of the rows that may be no records, or do not fit the format; they are left out."""
 
 
 def _run(spec: ExportSpec, context: StepContext) -> Outcome:

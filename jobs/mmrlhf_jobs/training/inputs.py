@@ -135,6 +135,7 @@ def leave_out(
     max_invalid_fraction: float,
     runtime: Runtime,
     options: StorageOptions | None,
+    media: bool = True,
 ) -> OpenDataset:
     """The data set without the rows whose media cannot be decoded or that a check refuses.
 
@@ -144,11 +145,12 @@ def leave_out(
         max_invalid_fraction: Share of rows that may be invalid, those of the validation included.
         runtime: Process group.
         options: How to reach an object store.
+        media: Decode them; False where that was done before.
 
     Raises:
         DataError: More are invalid, or none is left; on every process.
     """
-    found = find_unusable(dataset.records, check, runtime=runtime, storage=options)
+    found = find_unusable(dataset.records, check, runtime=runtime, storage=options, media=media)
     if not found.ordinals:
         return dataset
     report = dataset.report.with_more(found.counts, found.problems)

@@ -87,7 +87,7 @@ class Preparation:
         return dataset
 
     def check_rows(
-        self, dataset: OpenDataset, check: Callable[[RankedResponse], None]
+        self, dataset: OpenDataset, check: Callable[[RankedResponse], None], *, media: bool = True
     ) -> OpenDataset:
         """Look at every row before the first step, so that none stops a training.
 
@@ -97,6 +97,7 @@ class Preparation:
         Args:
             dataset: Records.
             check: Raises DataError on a record that cannot be used.
+            media: Decode the media too; False where that was done before.
 
         Raises:
             DataError: More cannot than `data.maxInvalidFraction` allows; names the first rows.
@@ -112,10 +113,16 @@ class Preparation:
             max_invalid_fraction=self._job.spec.data.max_invalid_fraction,
             runtime=self.context.runtime,
             options=self.options,
+            media=media,
         )
         if found is not dataset:
             self._tell(found)
         return found
+
+    @property
+    def allows_faults(self) -> bool:
+        """Whether some rows may be at fault and are left out then."""
+        return self._job.spec.data.max_invalid_fraction > 0
 
     def _tell(self, dataset: OpenDataset) -> None:
         if (told := dataset.report.sentence()) is not None:

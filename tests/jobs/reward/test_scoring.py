@@ -233,3 +233,17 @@ def test_every_missing_score_is_named(world: World, capsys: pytest.CaptureFixtur
     assert "has no score for 8 responses" in message
     for row, record in ((6, "r5"), (10, "r9")):
         assert f"train.jsonl, row {row}: record '{record}', response 'a'" in message
+
+
+def test_rows_without_a_score_are_left_out_within_their_budget(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = world.folder / "data" / "train.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    world.write_rewards(records[:5] + records[6:9] + records[10:])
+    job = world.job(training__maxSteps=1, data__maxInvalidFraction=0.2)
+    assert main(["mmdpo", "--job", str(world.write_job(job))]) == 0, capsys.readouterr().err
+    manifest = json.loads((world.results() / "manifest.json").read_text())
+    report = manifest["data"]
+    assert report["invalid"] == {"no-score": 2}
+    assert report["rows"] == len(records)

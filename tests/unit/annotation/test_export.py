@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -15,7 +16,7 @@ from mmrlhf_jobs.annotation.label_studio.page import make_page
 from mmrlhf_jobs.annotation.tasks import make_task, read_key
 from mmrlhf_jobs.data.queries import QueryRecord, write_queries
 from tests.unit.annotation.forms import fill, make_query, results
-from tests.unit.data.builders import save_image
+from tests.unit.data.builders import IMAGE, save_image
 
 UI = Path(__file__).with_name("label_studio_1_23.json")
 
@@ -113,6 +114,52 @@ def test_queries_with_one_response_are_counted(
     assert export(tmp_path, "--embed-media", queries=queries) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["queries"], report["tasks"], report["too_few_responses"]) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(("tool", "most"), [("label-studio", 14), ("argilla", 10)])
+def test_rows_at_fault_are_left_out_within_their_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str, most: int
+) -> None:
+    digest = hashlib.sha256(IMAGE[:45]).hexdigest()
+    (tmp_path / "cut.png").write_bytes(IMAGE[:45])
+    shown: dict[str, Any] = {"media": [{"uri": "cut.png", "sha256": digest}]}
+    lost: dict[str, Any] = {"media": [{"uri": "none.png", "sha256": digest}]}
+    constructed = [
+        {"response_id": "a", "text": "A."},
+        {"response_id": "b", "text": "B.", "origin": "constructed_positive"},
+    ]
+    queries = [
+        make_query("good"),
+        make_query("cut", **shown),
+        make_query("one", num_responses=1),
+        make_query("lost", **lost),
+        make_query("good"),
+        make_query("many", num_responses=most + 1),
+        make_query("by people", responses=constructed),
+        make_query("most", num_responses=most),
+    ]
+    options = ("--media-url", "https://host/media", "--max-invalid-fraction")
+    write_queries(queries, str(tmp_path / "queries.jsonl"))
+    save_image(tmp_path)
+    path = tmp_path / "queries.jsonl"
+    path.write_bytes(b"{\n" + path.read_bytes())
+    paths = [str(tmp_path / name) for name in ("queries.jsonl", "out", "key.jsonl")]
+    assert main(["export", tool, *paths, *options, "0.5"]) == 2
+    told = capsys.readouterr().err
+    assert "6 of 9 rows are invalid, and maxInvalidFraction 0.5 allows 4" in told
+    for row in (1, 3, 5, 6, 7, 8):
+        assert f"queries.jsonl, row {row}" in told
+    assert not (tmp_path / "out").exists(), "nothing is written before all rows are known"
+    assert main(["export", tool, *paths, *options, "0.7"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["invalid"] == {
+        "schema": 1, "media": 2, "repeated-id": 1, "too-many-responses": 1, "constructed": 1,
+    }  # fmt: skip
+    left_out = report["too_few_responses"] + sum(report["invalid"].values())
+    assert report["rows"] == report["tasks"] + left_out == 9
+    key = read_key(str(tmp_path / "key.jsonl")).values()
+    tasks = [one for one in key if not one.self_test]
+    assert sorted(one.query.record_id for one in tasks) == ["good", "most"]
 
 
 def test_the_page_asks_for_all_fields_and_has_a_rank_for_each_response() -> None:

@@ -117,6 +117,7 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
     assert report.to_dict() == {
         "media_root": str(tmp_path),
         "rows": 7,
+        "used": 7,
         "records": 2,
         "responses": 6,
         "pairs": 6,
@@ -129,6 +130,7 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
         "ids_of_several_queries": 0,
         "left_out": {},
         "tied_rows": 0,
+        "unused_ties": 0,
         "unrated_responses": 0,
         "records_without_pairs": 0,
         "rankings_against_scores": 0,

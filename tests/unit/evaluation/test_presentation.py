@@ -167,4 +167,36 @@ def test_the_command_tells_what_is_wrong(bench: Path, capsys: pytest.CaptureFixt
     assert "no such file" in capsys.readouterr().err
     write_records([make_record("new", query={"text": "Another?"})], str(bench / "new.jsonl"))
     assert main([str(bench / "new.jsonl"), "--scores", scores]) == 2
-    assert "no value for record 'new', response 'a'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 of 1 rows are invalid" in told
+    assert "good.parquet has no score for record 'new', response 'a'" in told
+
+
+def test_rows_at_fault_are_left_out_for_all_models_within_their_budget(
+    bench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench / "bench.jsonl"
+    first = json.loads(path.read_text().splitlines()[0])
+    unscored = make_record("new", query={"text": "Another?"})
+    write_records([unscored], str(bench / "new.jsonl"))
+    odd = [b"{", json.dumps(first).encode(), (bench / "new.jsonl").read_bytes().strip()]
+    path.write_bytes(b"\n".join([*odd[:1], path.read_bytes().strip(), b"", *odd[1:]]) + b"\n")
+    asked = [
+        str(path),
+        "--scores", str(bench / "good.parquet"),
+        "--scores", str(bench / "poor.parquet"),
+        "--json", str(bench / "report.json"),
+    ]  # fmt: skip
+    assert main([*asked, "--max-invalid-fraction", "0.3"]) == 2
+    told = capsys.readouterr().err
+    assert "3 of 7 rows are invalid, and maxInvalidFraction 0.3 allows 2" in told
+    for row in (1, 7, 8):
+        assert f"bench.jsonl, row {row}" in told
+    assert not (bench / "report.json").exists()
+    assert main([*asked, "--max-invalid-fraction", "0.5"]) == 0
+    assert "3 of 7 rows are invalid and left out" in capsys.readouterr().out
+    for figures in json.loads((bench / "report.json").read_text()).values():
+        overall = figures["overall"]
+        used = overall["accPlus"]["n"] + overall["failedQueries"] + overall["unrankable"]
+        assert figures["invalid"] == {"schema": 1, "repeated-id": 1, "no-score": 1}
+        assert figures["rows"] == used + sum(figures["invalid"].values()) == 7

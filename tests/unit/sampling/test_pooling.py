@@ -138,6 +138,42 @@ def test_a_pool_has_each_record_once_and_few_are_in_memory(
     assert len(picked) == 60
 
 
+@pytest.mark.parametrize("most", [None, 2])
+def test_candidates_in_are_picks_and_candidates_by_reason(tmp_path: Path, most: int | None) -> None:
+    """The ledger of pools and picks, over several buckets."""
+    rows = candidates()
+    parts = Parts(ArtifactStore(str(tmp_path / "out")), "run/x", scratch=tmp_path / "scratch")
+    picks = Parts(ArtifactStore(str(tmp_path / "out")), "run/picks", scratch=tmp_path / "scratch")
+    blocks = save(rows, parts)
+    digests = sorted({bytes(one) for one in rows.media})
+    pools = [
+        pooling.pool_bucket(
+            save_clusters(digests[start : start + 11], parts, f"b{start}"),
+            blocks,
+            Parts(ArtifactStore(str(tmp_path / "out")), "run/p", scratch=tmp_path / "scratch"),
+            count_clusters=CLUSTERS,
+            max_per_media=most,
+        )
+        for start in range(0, len(digests), 11)
+    ]
+    total = sum((Counter(pool.counts) for pool in pools), Counter())
+    assert total["pooled"] + total["drop:duplicate"] + total["capped"] == ROWS
+    assert total["drop:duplicate"] == ROWS - len(set(rows.record_id.tolist())) > 0
+    assert (total["capped"] > 0) is (most is not None)
+    available = pooling.add_counts(pools)
+    assert sum(map(sum, available.values())) == total["pooled"]
+    quotas = plan_quotas(available, target=40, shares={"long": 4, "short": 5, "mcq": 1}).by_cluster
+    picked = [pooling.pick_pool(pool, picks, quotas) for pool in pools]
+    # Each pool gives what all together could need; of that the run picks what it wants.
+    found = Candidates.join([some for part in picked for some in pooling.read_pool(part)])
+    assert sum(part.counts["picked"] for part in picked) == len(found) <= total["pooled"]
+    whole = Candidates.join([some for pool in pools for some in pooling.read_pool(pool)])
+    assert len(whole) == total["pooled"]
+    wanted = pick(found, quotas).row.tolist()
+    assert sorted(wanted) == sorted(pick(whole, quotas).row.tolist())
+    assert len(set(wanted)) == len(wanted) == 40
+
+
 def test_a_medium_that_no_cluster_has_is_an_error(tmp_path: Path) -> None:
     rows = candidates()
     parts = Parts(ArtifactStore(str(tmp_path / "out")), "run/x", scratch=tmp_path / "scratch")

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from mmrlhf_jobs.data.exporters.given import Given
-from mmrlhf_jobs.data.importers.faults import Faults
 from mmrlhf_jobs.data.pairs import PairMode
+from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import DataError
@@ -28,9 +28,9 @@ class ExportReport:
 
     Attributes:
         media_root: Folder that the paths in the file start from.
-        records: Records read.
+        records: Rows read: records that are written, or have no pair, or are left out.
         rows: Rows written.
-        left_out: Records that the format cannot hold, by reason.
+        left_out: Rows that are no records, and records that the format cannot hold, by reason.
         records_without_pairs: Records whose responses are all equal, of which a format of pairs
             has nothing.
     """
@@ -63,31 +63,32 @@ def export_records(
         out: ``*.jsonl`` for JSON lines, ``*.json`` for a JSON array.
         pairs: Which pairs of a record to form, for formats of pairs.
         absolute_media: Write whole paths of media; False: as the records have them.
-        max_invalid_fraction: Share of the records that the format may not be able to hold.
+        max_invalid_fraction: Share of the rows that may be no records, or that the format may not
+            be able to hold.
 
     Raises:
-        DataError: A record is wrong, or more than that share do not fit the format.
+        DataError: More than that share are wrong or do not fit the format.
         StorageError: The file cannot be written.
     """
     if not out.endswith((".jsonl", ".json")):
         raise DataError("name the file *.jsonl or *.json to say its format", file=out)
     folders = source.media_folders()
     report = ExportReport(folders.root)
-    faults = Faults()
+    faults = RowFaults()
     locate: Callable[[str], str] = folders.resolve if absolute_media else lambda uri: uri
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        for record in stream_records(source):
-            report.records += 1
+        for record in stream_records(source, faults):
             try:
                 found = write(Given(record, pairs, locate))
             except DataError as error:
-                faults.add(error)
+                faults.add(error, "record")
                 continue
             report.records_without_pairs += not found
             report.rows += len(found)
             yield from found
-        faults.check(report.records, max_invalid_fraction, what="records", done="exported")
+        report.records = faults.rows
+        faults.check(max_invalid_fraction, told="records cannot be exported")
 
     _write_rows(rows(), out, source.storage)
     report.left_out = {str(kind): number for kind, number in faults.counts.items()}

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mmrlhf_jobs.data.importers.faults import FaultReason, RowFault
 from mmrlhf_jobs.data.messages import chat_messages
 from mmrlhf_jobs.data.pairs import Pair, PairMode, form_pairs
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.responses import Response
+from mmrlhf_jobs.data.row_faults import FaultReason, RowFault
 
 __all__ = ["Given"]
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
-from mmrlhf_jobs.data.importers.faults import Faults, RowFault
-from mmrlhf_jobs.data.importers.grouping import Incomplete, PairGroups
+from mmrlhf_jobs.data.importers.grouping import Incomplete, PairGroups, refuse_repeated
 from mmrlhf_jobs.data.importers.judged_rows import PairRow, RankedRow
 from mmrlhf_jobs.data.importers.media_files import MediaFiles
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, rows_or_faults, unpacked
@@ -16,6 +15,7 @@ from mmrlhf_jobs.data.importers.records_of_rows import count_record, ranked_reco
 from mmrlhf_jobs.data.importers.report import ImportReport
 from mmrlhf_jobs.data.queries import QueryRecord, write_queries
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
@@ -32,7 +32,7 @@ class RowReader(Protocol):
     def __call__(
         self, row: RawPairRow, media: MediaFiles, report: ImportReport, /
     ) -> Sequence[Found]:
-        """Read a row.
+        """Read a row: one pair or ranking, or all its queries.
 
         Raises:
             RowFault: It cannot be imported.
@@ -141,7 +141,7 @@ class _Import:
         *,
         most: int | None = None,
     ) -> None:
-        self.faults = Faults()
+        self.faults = RowFaults()
         self._read = read
         self._source = source
         self._options = options
@@ -153,38 +153,51 @@ class _Import:
     def found(self, hint: Callable[[], str] | None) -> Iterator[RankedResponse | QueryRecord]:
         """Records as they come; the budget is checked before the end."""
         groups = PairGroups(self._report, self._options.incomplete)
-        names: dict[str, int] = {}
+        names: dict[str, tuple[str, int]] = {}
         rows = rows_or_faults(self._source, self._options.storage)
         for row in islice(rows, self._most):
             self._report.rows += 1
+            self.faults.rows += 1
             try:
                 if isinstance(row, RowFault):
                     raise row
-                for one in self._read(self._renamed(row), self._media, self._report):
-                    if isinstance(one, PairRow):
-                        groups.add(one)
-                        continue
-                    made = one if isinstance(one, QueryRecord) else ranked_record(one, self._report)
-                    first = names.setdefault(made.record_id, row.row)
-                    if first != row.row:
-                        raise row.error(
-                            "id", f"same id, query and image as row {first}", "repeated-id"
-                        )
-                    if isinstance(made, RankedResponse):
-                        count_record(made, self._report)
-                    yield made
+                made = self._made(row, groups, names)
             except DataError as error:
-                self.faults.add(error)
-        yield from groups.records(self.faults)
+                self.faults.add(_located(error, row), "record")
+                continue
+            # All of a row or nothing: it is counted as used, or with what is wrong with it.
+            for one in made:
+                if isinstance(one, RankedResponse):
+                    count_record(one, self._report)
+                yield one
+            self._report.used += bool(made)
+        yield from groups.records(self.faults, names)
         unmapped = sorted(set(self._options.mapping) - self._mapped)
         if unmapped and self._report.rows:
             raise SpecError(f"--map: no row has the field {', '.join(unmapped)}")
         none_used = self.faults.total == self._report.rows
         self.faults.check(
-            self._report.rows,
             self._options.max_invalid_fraction,
+            told="rows cannot be imported",
             hint=hint() if hint and none_used and self._report.rows > 0 else "",
         )
+
+    def _made(
+        self, row: RawPairRow, groups: PairGroups, names: dict[str, tuple[str, int]]
+    ) -> list[RankedResponse | QueryRecord]:
+        """What a row becomes by itself; pairs go to their groups, and become nothing yet."""
+        found = self._read(self._renamed(row), self._media, self._report)
+        if not found:
+            raise row.error(None, "holds nothing that could be imported")
+        made: list[RankedResponse | QueryRecord] = []
+        for one in found:
+            if isinstance(one, PairRow):
+                groups.add(one)
+                continue
+            record = one if isinstance(one, QueryRecord) else ranked_record(one, self._report)
+            refuse_repeated(names, record.record_id, row.file, row.row)
+            made.append(record)
+        return made
 
     def _renamed(self, row: RawPairRow) -> RawPairRow:
         if not self._options.mapping:
@@ -202,6 +215,13 @@ class _Import:
             if name not in self._options.mapping and name not in taken
         }
         return replace(row, fields={**left, **taken})
+
+
+def _located(error: DataError, row: RawPairRow | RowFault) -> DataError:
+    """The error, with file and row if it has none."""
+    if error.file is not None:
+        return error
+    return DataError(error.reason, file=row.file, row=row.row, field=error.field, fault=error.fault)
 
 
 def _within(fields: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - any JSON

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from mmrlhf_jobs.data.importers.faults import RowFault
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.media_bytes import UnusableFileError, read_media
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Frame, Media
+from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmrlhf_jobs.data import jsonl, parquet
-from mmrlhf_jobs.data.importers.faults import FaultReason, RowFault
 from mmrlhf_jobs.data.parsing import fields_of
+from mmrlhf_jobs.data.row_faults import FaultReason, RowFault
 from mmrlhf_jobs.data.sources import Source, list_data_files
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -88,9 +88,26 @@ class RawPairRow:
 
 
 def unpacked(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """A value; if it is a text that holds a JSON list or object, or the same in Python, that."""
+    """A value; if it is a text that holds a JSON list or object, or the same in Python, that.
+
+    Raises:
+        RowFault: It holds half a character, which cannot be written.
+    """
     if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
         return value
+    found = _parsed(value)
+    try:
+        json.dumps(found, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise RowFault(
+            "a text that holds JSON holds what is not UTF-8 in it: a lone surrogate such as"
+            " \\ud83d, half of a character; the text was cut in its middle",
+            kind="unreadable-row",
+        ) from None
+    return found
+
+
+def _parsed(value: str) -> Any:  # noqa: ANN401 - any JSON
     try:
         return json.loads(value)
     except (ValueError, RecursionError):

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import ValidationError
 
 from mmrlhf_jobs.data.conversation import as_json, asked_of
-from mmrlhf_jobs.data.importers.faults import RowFault
 from mmrlhf_jobs.data.importers.judged_rows import PairRow, RankedRow, RankedText
 from mmrlhf_jobs.data.importers.report import ImportReport
 from mmrlhf_jobs.data.parsing import explain
@@ -22,6 +21,7 @@ from mmrlhf_jobs.data.records import (
     schema_for,
 )
 from mmrlhf_jobs.data.responses import Duplicate
+from mmrlhf_jobs.data.row_faults import RowFault
 
 __all__ = ["LONG_ANSWER", "count_record", "make_record", "ranked_record"]
 

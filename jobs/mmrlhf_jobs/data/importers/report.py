@@ -16,7 +16,8 @@ class ImportReport:
 
     Attributes:
         media_root: Set ``mediaRoot`` of the job to this: media URIs are relative to it.
-        rows: Rows read: those used and those left out.
+        rows: Rows read: those used, those left out and unused ties.
+        used: Rows that are in a record or query; some may be in one record, or one in several.
         records: Records written.
         responses: Responses in them.
         pairs: Pairs that the ranks of the records form.
@@ -29,6 +30,7 @@ class ImportReport:
         ids_of_several_queries: Ids that several prompts or media share.
         left_out: Rows that cannot be imported, by reason.
         tied_rows: Rows that say that two responses are equal; they form no pair.
+        unused_ties: Rows among them that are in no record, since each has one given pair.
         unrated_responses: Responses without a rating, left out of their ranking.
         records_without_pairs: Records whose responses are all equal; training leaves them out.
         rankings_against_scores: Records in which a response is ranked before one that has better
@@ -37,6 +39,7 @@ class ImportReport:
 
     media_root: str
     rows: int = 0
+    used: int = 0
     records: int = 0
     responses: int = 0
     pairs: int = 0
@@ -49,6 +52,7 @@ class ImportReport:
     ids_of_several_queries: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     tied_rows: int = 0
+    unused_ties: int = 0
     unrated_responses: int = 0
     records_without_pairs: int = 0
     rankings_against_scores: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from mmrlhf_api import RewardSource
 from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.pairs import form_pairs
-from mmrlhf_jobs.errors import SidecarError, SpecError
+from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.errors import DataError, SidecarError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.preference import response_names
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
@@ -33,7 +34,8 @@ def open_rewards(
     """The reward scores of the training data, where the objective scales by them.
 
     Returns:
-        The training data without the rows that the reward model cannot score, and the scores.
+        The training data without the rows that the reward model cannot score, or that the side-car
+        lacks since they were left out there, within `data.maxInvalidFraction`; and the scores.
 
     Raises:
         SpecError: The rewards come from a job that nobody has resolved to a model.
@@ -45,7 +47,11 @@ def open_rewards(
         return train, None
     if source.scores_uri is not None:
         expected = SidecarIdentity(kind="reward")
-        return train, Sidecar.open(source.scores_uri, expected, storage=preparation.options)
+        scores = Sidecar.open(source.scores_uri, expected, storage=preparation.options)
+        if preparation.allows_faults:
+            # Without, all that is missing is told by `summarise_rewards`.
+            train = preparation.check_rows(train, _scored_check(scores), media=False)
+        return train, scores
     if source.model_uri is None:
         raise SpecError(
             f"spec.reward.jobName: {source.job_name} is looked up by the operator; a local run "
@@ -58,6 +64,22 @@ def open_rewards(
     model = preparation.load_reward_model(source.model_uri)
     train = preparation.check_rows(train, scoring_check(model, train.records, preparation.options))
     return train, score_dataset(model, train, preparation)
+
+
+def _scored_check(scores: Sidecar) -> Callable[[RankedResponse], None]:
+    def check(record: RankedResponse) -> None:
+        lacking = scores.lacking(record_keys(record))
+        if lacking:
+            raise DataError(
+                f"{response_names(record)[lacking[0]]} has no score in {scores.uri}: score this"
+                " data set, or leave the row out as `score` did",
+                file=record.location.file,
+                row=record.location.row,
+                field=f"responses[{lacking[0]}]",
+                fault="no-score",
+            )
+
+    return check
 
 
 @dataclass(frozen=True)
