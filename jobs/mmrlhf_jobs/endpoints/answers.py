@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from mmrlhf_jobs.data.parts import Usage
+from mmrlhf_jobs.data.thoughts import split_thought
 
-__all__ = ["Answer", "GarbageError", "foreign_id", "parse_answer", "split_reasoning"]
+__all__ = ["Answer", "GarbageError", "foreign_id", "parse_answer"]
 
 _REASONING: Final = ("reasoning_content", "reasoning")
 _OUR_IDS: Final = re.compile(r"mmrlhf-[0-9a-f]{12}-\d+")
@@ -33,6 +34,7 @@ class Answer:
         verified: Whether the answer carries the id of the very request.
         reasoning: What the model thought before it answered, which is no part of the answer; None
             where it told nothing.
+        refused: Whether the server itself tells the text as a refusal.
     """
 
     text: str
@@ -42,6 +44,7 @@ class Answer:
     model: str | None = None
     verified: bool = False
     reasoning: str | None = None
+    refused: bool = False
 
     @property
     def usage(self) -> Usage | None:
@@ -61,7 +64,7 @@ class Answer:
         if answer.reasoning is not None:
             return answer
         # Kept by a version that took what a model thinks for what it says.
-        text, reasoning = split_reasoning(answer.text)
+        text, reasoning = split_thought(answer.text)
         return replace(answer, text=text, reasoning=reasoning)
 
 
@@ -82,17 +85,25 @@ def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) ->
         text = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise GarbageError(f"no chat completion: {_excerpt(body)}") from error
-    if text is None:
-        # A refusal of newer servers comes apart from the content.
-        text = choice["message"].get("refusal") or ""
+    # A refusal of newer servers comes apart from the content.
+    refusal = choice["message"].get("refusal")
+    refused = not text and isinstance(refusal, str) and bool(refusal.strip())
+    if refused:
+        text = refusal
     reasoning = next(
         (choice["message"][name] for name in _REASONING if choice["message"].get(name)), None
     )
+    if isinstance(text, list):
+        text, reasoning = _joined(text, reasoning)
+    if text is None:
+        text = ""
     if isinstance(text, str):
-        text, thought = split_reasoning(text)
+        text, thought = split_thought(text)
         reasoning = reasoning if isinstance(reasoning, str) else thought
     if not isinstance(text, str):
         raise GarbageError(f"the content of the message is no text: {_excerpt(body)}")
+    if not _is_utf8(text):
+        raise GarbageError(f"the text holds half a character: {_excerpt(body)}")
     usage = content.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Answer(
@@ -103,23 +114,29 @@ def parse_answer(body: bytes, headers: Mapping[str, str], *, request_id: str) ->
         model=_optional(content.get("model"), str),
         verified=request_id in _ids(content, headers),
         reasoning=reasoning if isinstance(reasoning, str) else None,
+        refused=refused,
     )
 
 
-def split_reasoning(text: str) -> tuple[str, str | None]:
-    """A text without what the model thought before, and that; None where there is none.
+def _joined(parts: list[Any], reasoning: object) -> tuple[Any, Any]:
+    """The text of a content in parts, and what was thought; the content itself if it is no such.
 
-    Models that reason write ``<think>...</think>`` before the answer, and some leave out the first
-    mark, which stands in the prompt (model cards of QwQ and DeepSeek-R1). Servers with a parser for
-    it give the two apart already. Where the second mark is missing, all of it is thought: the
-    answer was cut off before it began.
+    Servers of Mistral's reasoning models answer ``[{"type": "thinking", "thinking": [{"type":
+    "text", ...}]}, {"type": "text", ...}]``.
     """
-    thought, mark, answer = text.rpartition("</think>")
-    if mark:
-        return answer.strip(), thought.replace("<think>", "").strip()
-    if text.lstrip().startswith("<think>"):
-        return "", text.lstrip().removeprefix("<think>").strip()
-    return text, None
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "thinking":
+            inner = part.get("thinking")
+            inner = [{"text": inner}] if isinstance(inner, str) else inner
+            thoughts += [str(one.get("text", "")) for one in inner or () if isinstance(one, dict)]
+        elif kind == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        else:
+            return parts, reasoning
+    return "".join(texts), "".join(thoughts) if thoughts else reasoning
 
 
 def foreign_id(body: bytes, headers: Mapping[str, str], *, request_id: str) -> str | None:
@@ -139,6 +156,15 @@ def foreign_id(body: bytes, headers: Mapping[str, str], *, request_id: str) -> s
 def _ids(content: Mapping[str, Any], headers: Mapping[str, str]) -> set[str]:
     texts = [str(content.get("id")), headers.get("X-Request-Id", "")]
     return {name for text in texts for name in _OUR_IDS.findall(text)}
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text can be written; a lone surrogate in JSON, half an emoji, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _optional(value: object, kind: type) -> Any:  # noqa: ANN401 - of that kind, or None

@@ -6,14 +6,15 @@ import re
 from typing import Final, Literal, TypeAlias
 
 from mmrlhf_jobs.data.marks import MARK
+from mmrlhf_jobs.data.thoughts import THOUGHT_MARK
 from mmrlhf_jobs.endpoints.answers import Answer
+from mmrlhf_jobs.endpoints.refusals import is_refusal
 
 __all__ = [
     "Verdict",
     "check_expansion",
     "check_response",
     "is_placeholder",
-    "is_refusal",
     "is_truncated",
 ]
 
@@ -22,6 +23,7 @@ Verdict: TypeAlias = Literal[
     "filtered",
     "refusal",
     "truncated",
+    "brokenOff",
     "unfinishedThought",
     "placeholder",
     "markup",
@@ -30,6 +32,20 @@ Verdict: TypeAlias = Literal[
     "addedNumbers",
 ]
 """Why an answer cannot be used."""
+
+_FINISHED: Final = frozenset(
+    {"", "stop", "eos", "eostoken", "endturn", "stopsequence", "endofturn"}
+)
+"""Words of servers for an answer that came to its end, as ``_word`` gives them: OpenAI, vLLM, TGI,
+Anthropic's and Gemini's gateways. One that tells no word is believed."""
+_TRUNCATED: Final = frozenset(
+    {"length", "maxtokens", "modellength", "maxlength", "maxoutputtokens"}
+)
+_FILTERED: Final = frozenset(
+    {"contentfilter", "contentfiltered", "filtered", "safety", "sensitive", "recitation", "refusal"}
+    | {"blocklist", "prohibitedcontent", "spii", "imagesafety", "guardrailintervened"}
+)
+# Every other word (abort, error, tool_calls, network_error, ...) is of an answer that broke off.
 
 _RESPECTS: Final = 0.3
 """Part of a comment's words that its expansion must take up."""
@@ -46,7 +62,9 @@ _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
 _ITEM: Final = re.compile(r"^[^\S\n]*(?:\d+[.)]|[-*])\s", re.MULTILINE)
 _STEM: Final = 5
 
-_CONTROL: Final = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]|</?s>\s*$|</?think>")
+_CONTROL: Final = re.compile(
+    r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]|</?s>\s*$|" + THOUGHT_MARK.pattern
+)
 """Tokens by which chat templates divide turns; a model that writes one was not stopped by it."""
 _PLACEHOLDER: Final = re.compile(
     r"\W*|[\[<({]{1,2}\s*(?:(?:insert|your|the|an?|add|write)\s+)*(?:answer|response|text|description"
@@ -55,27 +73,17 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 
-_ABLE: Final = r"(?:can(?:not|'t| not)|won't|must decline|(?:am|'m) (?:not able|unable) to)"
-_TASKS: Final = (
-    r"(?:answer|assist|comply|continue|discuss|do that|engage|fulfil|help|provide|support)"
-)
-# The first sentence must be the refusal: "however, I cannot see any dog" further on is none. Of
-# several "I cannot" the first will do, hence (?>...): what follows the others follows it as well.
-_REFUSAL: Final = re.compile(
-    r"\W*(?:(?:i am|i'm|we're) (?:very |so |really )?sorry\b|sorry,|i apologi[sz]e\b"
-    rf"|(?>(?:as an ai\b[^.]*?)?i ?{_ABLE}\b)[^.]*?\b{_TASKS}|as an ai\b[^.]*?{_ABLE})",
-    re.IGNORECASE,
-)
+
+def is_truncated(answer: Answer, most_tokens: int | None = None) -> bool:
+    """Whether the answer was cut off at the most tokens; by their number if no word says."""
+    word = _word(answer)
+    full = most_tokens is not None and (answer.completion_tokens or 0) >= most_tokens
+    return word in _TRUNCATED or (not word and full)
 
 
-def is_refusal(text: str) -> bool:
-    """Whether a text opens with a refusal to answer (English)."""
-    return _REFUSAL.match(text.replace("\u2019", "'")) is not None
-
-
-def is_truncated(answer: Answer) -> bool:
-    """Whether the answer was cut off at the most tokens."""
-    return answer.finish_reason == "length"
+def _word(answer: Answer) -> str:
+    """Why it ended, in small letters without separators."""
+    return re.sub(r"[^a-z]", "", (answer.finish_reason or "").lower())
 
 
 def is_placeholder(text: str) -> bool:
@@ -83,7 +91,9 @@ def is_placeholder(text: str) -> bool:
     return _PLACEHOLDER.fullmatch(text.strip()) is not None
 
 
-def check_response(answer: Answer, *, safety: bool = False) -> Verdict | None:
+def check_response(
+    answer: Answer, *, safety: bool = False, most_tokens: int | None = None
+) -> Verdict | None:
     """Judge a response to a question; None if it can be used.
 
     What was cut off, or holds marks of a template, must not be learnt from as a finished answer.
@@ -92,18 +102,26 @@ def check_response(answer: Answer, *, safety: bool = False) -> Verdict | None:
         answer: The answer.
         safety: Whether the question is about safety: there a refusal can be used, since how a model
             refuses is what such data is about (paper App. C).
+        most_tokens: Tokens that were asked for at most.
     """
     if (verdict := _unfinished(answer)) is not None:
         return verdict
-    if is_refusal(answer.text) and not safety:
+    if (answer.refused or is_refusal(answer.text)) and not safety:
         return "refusal"
-    return "truncated" if is_truncated(answer) else None
+    return _cut_off(answer, most_tokens)
+
+
+def _cut_off(answer: Answer, most_tokens: int | None) -> Verdict | None:
+    """Whether the server ended the answer before the model did."""
+    if is_truncated(answer, most_tokens):
+        return "truncated"
+    return None if _word(answer) in _FINISHED else "brokenOff"
 
 
 def _unfinished(answer: Answer) -> Verdict | None:
     """Why a text is no answer at all; None if it is one."""
     text = answer.text.strip()
-    if answer.finish_reason == "content_filter":
+    if _word(answer) in _FILTERED:
         return "filtered"
     if not text:
         return "empty" if answer.reasoning is None else "unfinishedThought"
@@ -112,7 +130,9 @@ def _unfinished(answer: Answer) -> Verdict | None:
     return "placeholder" if is_placeholder(text) else None
 
 
-def check_expansion(answer: Answer, *, comment: str, context: str) -> Verdict | None:
+def check_expansion(
+    answer: Answer, *, comment: str, context: str, most_tokens: int | None = None
+) -> Verdict | None:
     """Judge an expansion of a human comment (paper 3.2); None if it can be used.
 
     The prompt of Table 7 asks for nothing but what the comment says. An expansion that takes up
@@ -123,12 +143,12 @@ def check_expansion(answer: Answer, *, comment: str, context: str) -> Verdict | 
         answer: The answer.
         comment: The human comment.
         context: Question and answer that the comment is about.
+        most_tokens: Tokens that were asked for at most.
     """
     text = answer.text.strip()
     words = _stems(comment)
     faults: tuple[tuple[bool, Verdict], ...] = (
-        (is_refusal(text), "refusal"),
-        (is_truncated(answer), "truncated"),
+        (answer.refused or is_refusal(text), "refusal"),
         (len(text.split()) < len(comment.split()), "tooShort"),
         (
             len(words) >= _FEW_WORDS and len(words & _stems(text)) < _RESPECTS * len(words),
@@ -136,7 +156,10 @@ def check_expansion(answer: Answer, *, comment: str, context: str) -> Verdict | 
         ),
         (not _numbers(text) <= _told(f"{comment} {context}"), "addedNumbers"),
     )
-    return _unfinished(answer) or next((verdict for wrong, verdict in faults if wrong), None)
+    found = next((verdict for wrong, verdict in faults if wrong), None)
+    return _unfinished(answer) or (
+        found if found == "refusal" else _cut_off(answer, most_tokens) or found
+    )
 
 
 def _stems(text: str) -> set[str]:

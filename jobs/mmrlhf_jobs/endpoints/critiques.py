@@ -75,7 +75,12 @@ class CritiqueInquiry:
             parts=(TextPart("".join(fields.get(piece, piece) for piece in pieces)),),
             sampling=self._endpoint.sampling.sampling(),
         )
-        check = partial(check_expansion, comment=comment, context=f"{question}\n{answer}")
+        check = partial(
+            check_expansion,
+            comment=comment,
+            context=f"{question}\n{answer}",
+            most_tokens=self._endpoint.sampling.max_tokens,
+        )
         place = f"record {record.record_id!r}, response {response.response_id!r}"
         return Question(self._endpoint.name, request, check, place)
 

@@ -12,10 +12,13 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
+from pydantic import ValidationError
+
 from mmrlhf_jobs.data.identity import response_id
 from mmrlhf_jobs.data.marks import surplus_marks, without_marks
 from mmrlhf_jobs.data.media import in_record
 from mmrlhf_jobs.data.media_folders import MediaFolders
+from mmrlhf_jobs.data.parsing import explain
 from mmrlhf_jobs.data.parts import Media, ModelOrigin, spread
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Duplicate, Response
@@ -57,7 +60,12 @@ class ResponseInquiry:
         self._max_frames = max_frames
 
     def questions(self, record: QueryRecord) -> Sequence[Question]:
-        """One question a model and sample."""
+        """One question a model and sample.
+
+        Raises:
+            DataError: The media cannot be sent, or there would be too many responses.
+        """
+        self._check_number(record)
         *before, last = self._said(record)
         return [
             Question(
@@ -70,7 +78,11 @@ class ResponseInquiry:
                     sample=sample,
                     before=tuple(before),
                 ),
-                partial(check_response, safety=record.domain == "safety"),
+                partial(
+                    check_response,
+                    safety=record.domain == "safety",
+                    most_tokens=endpoint.sampling.max_tokens,
+                ),
                 f"record {record.record_id!r}, sample {sample} of {endpoint.name}",
             )
             for endpoint, sample in self._who()
@@ -98,7 +110,33 @@ class ResponseInquiry:
         # Validated again: there may now be too many.
         fields = {name: getattr(record, name) for name in QueryRecord.model_fields}
         fields |= {"schema": fields.pop("schema_id"), "responses": tuple(found.values())}
-        return QueryRecord(**fields)
+        try:
+            return QueryRecord(**fields)
+        except ValidationError as error:
+            place, reason = explain(error)
+            raise DataError(
+                f"record {record.record_id!r} with its answers: {reason}",
+                file=record.location.file,
+                row=record.location.row,
+                field=place or None,
+            ) from error
+
+    def _check_number(self, record: QueryRecord) -> None:
+        """Refuse a query whose own responses and those asked for are too many, before it costs."""
+        names = {one.name for one in self._endpoints}
+        others = [
+            one for one in record.responses if one.model is None or one.model.name not in names
+        ]
+        asked = len(self._endpoints) * self._samples
+        if len(others) + asked > MAX_RESPONSES:
+            raise DataError(
+                f"record {record.record_id!r}: has {len(others)} responses of others, and {asked}"
+                f" are asked for; a record may have {MAX_RESPONSES}",
+                file=record.location.file,
+                row=record.location.row,
+                field="responses",
+                fault="too-many-responses",
+            )
 
     def _who(self) -> list[tuple[EndpointSettings, int]]:
         return [(one, sample) for one in self._endpoints for sample in range(self._samples)]

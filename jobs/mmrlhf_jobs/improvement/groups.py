@@ -8,24 +8,49 @@ with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
 
 from mmrlhf_jobs.data.identity import response_id
 from mmrlhf_jobs.data.parts import ModelOrigin
 from mmrlhf_jobs.data.queries import QueryRecord, as_ranked
 from mmrlhf_jobs.data.records import RankedResponse, Ranking
 from mmrlhf_jobs.data.responses import Duplicate, Response
+from mmrlhf_jobs.data.thoughts import split_thought
+from mmrlhf_jobs.endpoints.answers import Answer
+from mmrlhf_jobs.endpoints.checks import check_response
+from mmrlhf_jobs.endpoints.refusals import is_refusal
 
-__all__ = ["Candidates", "NoPair", "Sample", "find_candidates", "form_group"]
+__all__ = [
+    "Candidates",
+    "Flaw",
+    "NoPair",
+    "Sample",
+    "find_candidates",
+    "form_group",
+    "judge_for",
+    "judge_sample",
+    "without_texts",
+]
 
-Flaw: TypeAlias = Literal["empty", "truncated", "unusable"]
-"""Why a sample is no response: it has no text, was cut off at the most tokens, or holds something
-that the chat template reserves."""
+Flaw: TypeAlias = Literal[
+    "empty",
+    "truncated",
+    "tooLong",
+    "unfinishedThought",
+    "placeholder",
+    "markup",
+    "refusal",
+    "unusable",
+]
+"""Why a sample is no response: it has no text, was cut off at the most tokens, is longer with its
+prompt than the model takes, thinks and never answers, stands in the place of an answer, holds marks
+of a template, refuses a question that is not about safety, or holds something that the chat
+template of this model reserves."""
 
-NoPair: TypeAlias = Literal["noneUsable", "identical", "equalScores"]
-"""Why a query gives no pair."""
+NoPair: TypeAlias = Literal["noneUsable", "identical", "equalScores", "tooLongToScore"]
+"""Why a query gives no pair; the last: the reward model does not take what is left of it."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,60 @@ class Sample:
     """One response as the policy gave it.
 
     Attributes:
-        text: The text, without special tokens.
+        text: The text, without special tokens and without what the policy thought before.
         flaw: Why it cannot be used; None if it can.
+        thought: Whether the policy told what it thought; None in journals of older versions.
     """
 
     text: str
     flaw: Flaw | None = None
+    thought: bool | None = None
+
+
+_FLAWS: Final[Mapping[str, Flaw]] = {
+    "placeholder": "placeholder",
+    "markup": "markup",
+    "refusal": "refusal",
+}
+"""Flaws by what the same text would be of a server."""
+
+
+def judge_sample(text: str, *, ended: bool = True, opened: bool = False) -> Sample:
+    """What a policy wrote, and what is wrong with it as far as the text tells.
+
+    What must not be learnt from a server must not be learnt from the policy itself.
+
+    Args:
+        text: What it wrote.
+        ended: Whether it came to its end; else it was cut off.
+        opened: Whether its prompt ends with the mark of a thought.
+    """
+    answer, thought = split_thought(text, opened=opened)
+    return Sample(answer, _flaw(answer, thought, ended=ended), thought is not None)
+
+
+def _flaw(answer: str, thought: str | None, *, ended: bool) -> Flaw | None:
+    if not answer.strip():
+        return "empty" if thought is None else "unfinishedThought"
+    if not ended:
+        # Training would put the end of an answer after a sentence that has none.
+        return "truncated"
+    # Whether a refusal is one depends on what was asked; see `judge_for`.
+    return _FLAWS.get(check_response(Answer(answer), safety=True) or "")
+
+
+def judge_for(query: QueryRecord, sample: Sample) -> Sample:
+    """A sample as an answer to a query: a refusal is one where the question is about safety.
+
+    Args:
+        query: The query.
+        sample: One of its samples, from the journal; one of an older version is judged anew.
+    """
+    if sample.thought is None and sample.flaw is None:
+        sample = judge_sample(sample.text)
+    if sample.flaw is None and query.domain != "safety" and is_refusal(sample.text):
+        return replace(sample, flaw="refusal")
+    return sample
 
 
 @dataclass(frozen=True)
@@ -76,6 +149,15 @@ def find_candidates(samples: Sequence[Sample]) -> Candidates:
         if sample.flaw is None:
             found.setdefault(sample.text.strip(), []).append(number)
     return Candidates(tuple(found), tuple(tuple(numbers) for numbers in found.values()))
+
+
+def without_texts(candidates: Candidates, places: Sequence[int]) -> Candidates:
+    """The candidates without the texts at some places."""
+    kept = [place for place in range(len(candidates.texts)) if place not in set(places)]
+    return Candidates(
+        tuple(candidates.texts[place] for place in kept),
+        tuple(candidates.numbers[place] for place in kept),
+    )
 
 
 def form_group(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from mmrlhf_jobs.data.media import check_media, load_media
+from mmrlhf_jobs.data.media import LoadedMedia, check_media, load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.row_faults import RowFaults
@@ -46,7 +46,7 @@ class Improvement:
         queries: ``Query/v1`` or ``RankedResponse/v1`` records.
         media_root: Folder of their media; None: that of the queries.
         allowed_media_roots: Other folders that media may be in.
-        part: Number and count: only every count-th query from this one on.
+        part: Number and count: only every count-th row from this one on.
         policy: Folder of the model to sample from.
         policy_name: Its name in the records.
         reward: Folder of the reward model.
@@ -106,12 +106,18 @@ def improve(
     with Journal(asked.journal) as journal:
         context.progress.emit("phase", phase="sample", message=f"sampling from {asked.policy}")
         sampler, policy = _load_policy(asked, context, scratch / "policy", storage)
-        batches = _Batches(source, asked, context, policy)
-        report.invalid = dict(batches.faults.counts)
+        batches = _Batches(source, asked, context, sampler, load)
         for batch in batches.share("sample"):
             sample_queries(
-                batch, sampler, journal, load=load, report=report, batch_size=asked.batch_size
+                batch,
+                sampler,
+                journal,
+                load=load,
+                report=report,
+                batch_size=asked.batch_size,
+                refuse=batches.refuse,
             )
+        batches.leave_out()
         # The policy's keys are still needed, its weights are not.
         policy.model.to("meta")
         gc.collect()
@@ -129,7 +135,9 @@ def improve(
         )
         scored = ImprovementReport()
         for batch in batches.share("score"):
-            deque(rank(batch, report=scored), maxlen=0)
+            deque(rank(batch, report=scored, refuse=batches.refuse), maxlen=0)
+        batches.leave_out()
+        report.rows, report.invalid = batches.faults.rows, dict(batches.faults.counts)
         # What is ranked now is in the journal, whoever has sampled and scored it.
         write = partial(_write, asked, scorer.identity(), storage=storage)
         runtime.on_main(lambda: write(rank(batches.queries(), report=report)))
@@ -143,49 +151,73 @@ class _Batches:
     """The queries of a run, in batches that the processes share."""
 
     def __init__(
-        self, source: Source, asked: Improvement, context: TrainingContext, policy: LoadedModel
+        self,
+        source: Source,
+        asked: Improvement,
+        context: TrainingContext,
+        sampler: PolicySampler,
+        load: Callable[[QueryRecord], Sequence[LoadedMedia]],
     ) -> None:
         self._source = source
         self._part = asked.part
         self._size = asked.batch_size
-        self._unusable: frozenset[tuple[str, int]] = frozenset()
-        self.faults = self._look(context, policy)
-        self.faults.check(asked.max_invalid_fraction)
+        self._max_invalid_fraction = asked.max_invalid_fraction
+        self._runtime = context.runtime
+        self._unusable: set[tuple[str, int]] = set()
+        self._refused: list[tuple[str, int, str, str, str]] = []
+        self.faults = RowFaults()
+        self._look(sampler, load)
         self._count = -(-sum(1 for _ in self.queries()) // self._size)
         self._progress = context.progress
         self._work = SharedWork(context.runtime, context.interruption, (), self._tell)
 
     def queries(self) -> Iterator[QueryRecord]:
-        """All of them, from the start."""
+        """All that can be used, from the start."""
         for query in self._mine(RowFaults()):
-            if (query.location.file or "", query.location.row or 0) not in self._unusable:
+            if _place(query) not in self._unusable:
                 yield query
 
-    def _mine(self, faults: RowFaults) -> Iterator[QueryRecord]:
-        part, parts = self._part
-        return islice(stream_queries(self._source, faults), part, None, parts)
+    def refuse(self, query: QueryRecord, error: DataError, kind: str = "unusable") -> None:
+        """Note a query that cannot be used after all; see `leave_out`."""
+        field = error.field or "query.text"
+        self._refused.append((*_place(query), error.fault or kind, field, error.reason))
 
-    def _look(self, context: TrainingContext, policy: LoadedModel) -> RowFaults:
-        """Rows that are no queries, and queries whose media or texts cannot be given to a model."""
-        faults, runtime = RowFaults(), context.runtime
-        folders = self._source.media_folders()
-        own: list[tuple[str, int, str, str, str]] = []
-        for place, query in enumerate(self._mine(faults)):
+    def leave_out(self) -> None:
+        """Leave out what any process has refused, and hold it all to the budget.
+
+        Raises:
+            DataError: More rows are at fault than allowed; on every process.
+        """
+        found = sorted(one for part in self._runtime.gather(self._refused) for one in part)
+        self._refused = []
+        for file, row, kind, field, reason in found:
+            if (file, row) not in self._unusable:
+                self._unusable.add((file, row))
+                self.faults.add(DataError(reason, file=file, row=row, field=field, fault=kind))
+        # A part of a small data set may have no row.
+        if self.faults.rows or self._part[1] == 1:
+            self.faults.check(self._max_invalid_fraction)
+
+    def _mine(self, faults: RowFaults) -> Iterator[QueryRecord]:
+        return stream_queries(self._source, faults, part=self._part)
+
+    def _look(
+        self, sampler: PolicySampler, load: Callable[[QueryRecord], Sequence[LoadedMedia]]
+    ) -> None:
+        """Note rows that are no queries, and those whose media or texts no model can be given."""
+        runtime, folders = self._runtime, self._source.media_folders()
+        seen: dict[str, tuple[str, int]] = {}
+        for place, query in enumerate(self._mine(self.faults)):
+            first = seen.setdefault(query.record_id, _place(query))
             if place % runtime.world_size != runtime.rank:
                 continue
             try:
+                _check_id(query, first)
                 check_media(query, folders, storage=self._source.storage)
-                policy.adapter.longest_prompt(query.asked, query.media)
+                sampler.check(query, partial(load, query))
             except DataError as error:
-                at = query.location
-                kind = error.fault or "unusable"
-                field = error.field or "query.text"
-                own.append((at.file or "", at.row or 0, kind, field, error.reason))
-        found = sorted(one for part in runtime.gather(own) for one in part)
-        self._unusable = frozenset((file, row) for file, row, *_ in found)
-        for file, row, kind, field, reason in found:
-            faults.add(DataError(reason, file=file, row=row, field=field, fault=kind))
-        return faults
+                self.refuse(query, error)
+        self.leave_out()
 
     def share(self, stage: str) -> Iterator[list[QueryRecord]]:
         """Batches for this process; ends when all processes are done with all."""
@@ -199,6 +231,20 @@ class _Batches:
     def _tell(self, counts: dict[str, int]) -> None:
         # Every batch is sampled and then scored.
         self._progress.emit("step", step=counts.get("parts", 0), totalSteps=2 * self._count)
+
+
+def _place(query: QueryRecord) -> tuple[str, int]:
+    """File and row of a query."""
+    return query.location.file or "", query.location.row or 0
+
+
+def _check_id(query: QueryRecord, first: tuple[str, int]) -> None:
+    if first != _place(query):
+        raise DataError(
+            f"the same id as in {first[0]}, row {first[1]}; ids must be unique",
+            field="record_id",
+            fault="duplicate",
+        )
 
 
 def _load_policy(

@@ -68,7 +68,7 @@ class ImproveSpec(JournaledSpec):
     dtype: Dtype = "float32"
     """Type of the weights of both models."""
     part: Annotated[str, AfterValidator(_check_part)] = "0/1"
-    """Only these queries: 0/4 is every fourth from the first on."""
+    """Only these rows: 0/4 is every fourth from the first on."""
 
     @model_validator(mode="after")
     def _can_be_sampled(self) -> Self:

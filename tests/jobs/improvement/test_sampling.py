@@ -12,6 +12,9 @@ import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.queries import QueryRecord, as_query
+from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.forward.decoding import Answer
+from mmrlhf_jobs.improvement import sampling
 from mmrlhf_jobs.improvement.groups import Sample
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.sampling import PolicySampler
@@ -95,14 +98,54 @@ def test_flaws_are_told(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) ->
     one = [item("what is it?")]
     assert "truncated" in {sample.flaw for sample in sampler(loaded).sample(one)[0]}
     made = sampler(loaded)
-    flaw = made._flaw
-    assert flaw(" ", ended=True) == "empty"
-    assert flaw("a <image> b", ended=True) == "unusable"
-    assert flaw("a dog.", ended=True) is None
     # Every token ends the answer: a text of nothing but special tokens is empty.
     monkeypatch.setattr(made, "_ends", list(range(320)))
-    assert all(sample.flaw in (None, "empty") for sample in made.sample(one)[0])
+    assert all(sample.flaw in (None, "empty", "placeholder") for sample in made.sample(one)[0])
     assert all(isinstance(sample, Sample) for sample in made.sample(one)[0])
+
+
+def test_what_the_policy_thinks_is_no_part_of_a_sample(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ["<think>a dog?</think>a dog.", "<think>a dog? let", "a dog.", "not"]
+    encode = loaded.processor.tokenizer.encode
+
+    def write(*args: object, **options: object) -> list[Answer]:
+        return [Answer(torch.tensor(encode(text)), ended=True) for text in written]
+
+    monkeypatch.setattr(sampling, "write_answers", write)
+    (found,) = sampler(loaded).sample([item("what is it?")])
+    assert [(one.text, one.flaw, one.thought) for one in found] == [
+        ("a dog.", None, True),
+        ("", "unfinishedThought", True),
+        ("a dog.", None, False),
+        ("not", None, False),
+    ]
+
+
+def test_prompts_and_samples_must_fit_the_policy(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, media = item("what is it?")
+    made = sampler(loaded)
+    opened: list[int] = []
+
+    def load() -> tuple[LoadedMedia, ...]:
+        opened.append(1)
+        return media
+
+    made.check(query, load)
+    assert not opened, "media are opened only if they decide"
+    length = len(loaded.adapter.encode(query.asked, media, []).prompt_ids)
+    monkeypatch.setattr(loaded.model.config.get_text_config(), "max_position_embeddings", length)
+    with pytest.raises(DataError, match=f"{length} tokens with media and question") as caught:
+        made.check(query, load)
+    assert caught.value.fault == "too-long"
+    longer = length + 1
+    monkeypatch.setattr(loaded.model.config.get_text_config(), "max_position_embeddings", longer)
+    made.check(query, load)
+    flaws = {sample.flaw for sample in made.sample([(query, media)])[0]}
+    assert flaws <= {"truncated", "tooLong", "empty", "unfinishedThought"}
 
 
 def test_the_key_follows_from_what_samples_depend_on(loaded: LoadedModel) -> None:

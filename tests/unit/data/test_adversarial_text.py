@@ -15,7 +15,8 @@ from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
 from mmrlhf_jobs.data.parts import Media
 from mmrlhf_jobs.endpoints.answers import Answer
-from mmrlhf_jobs.endpoints.checks import check_expansion, is_refusal
+from mmrlhf_jobs.endpoints.checks import check_expansion
+from mmrlhf_jobs.endpoints.refusals import is_refusal
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.sampling.corpora.contexts import context_cue
 from mmrlhf_jobs.sampling.corpora.conversations import without_placeholders

@@ -4,51 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mmrlhf_jobs.endpoints.answers import Answer, GarbageError, foreign_id, parse_answer
-from mmrlhf_jobs.endpoints.checks import check_expansion, check_response, is_refusal
+from mmrlhf_jobs.endpoints.checks import check_expansion, check_response
 from mmrlhf_jobs.endpoints.critiques import PROMPT
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Sampling, TextPart
 from mmrlhf_jobs.endpoints.tally import Tally
 
 COMMENT = "Names 3 dogs but the picture shows only two of them."
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I'm sorry, but I can't help with that.",
-        "I\u2019m really sorry, but no.",
-        "Sorry, I cannot assist with this request.",
-        "I cannot provide that information.",
-        "I can't answer this.",
-        "I am unable to assist with identifying people.",
-        "I'm unable to help with that.",
-        "As an AI language model, I cannot see images.",
-        "I apologize, but this is not possible.",
-        "I won't discuss that.",
-    ],
-)
-def test_refusals_are_known(text: str) -> None:
-    assert is_refusal(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "The answer is good. However, I cannot see any dog in it.",
-        "The response says sorry to the user and is helpful.",
-        "I can see two dogs, and I can provide details.",
-        "The model refuses: it says 'I cannot help with that'.",
-        "No. The sign is public and legally protected.",
-        "I cannot find fault. It will help the reader.",
-        "",
-    ],
-)
-def test_other_texts_are_no_refusals(text: str) -> None:
-    assert not is_refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +80,33 @@ def test_responses_that_are_no_finished_answers_are_kept_apart(
     assert check_response(answer) == verdict
 
 
+@pytest.mark.parametrize(
+    ("finish", "verdict"),
+    [
+        (None, None), ("", None), ("stop", None), ("STOP", None), ("end_turn", None),
+        ("eos_token", None), ("stop_sequence", None),
+        ("length", "truncated"), ("MAX_TOKENS", "truncated"), ("max_tokens", "truncated"),
+        ("model_length", "truncated"),
+        ("content_filter", "filtered"), ("SAFETY", "filtered"), ("sensitive", "filtered"),
+        ("abort", "brokenOff"), ("error", "brokenOff"), ("network_error", "brokenOff"),
+        ("tool_calls", "brokenOff"), ("insufficient_system_resource", "brokenOff"),
+    ],
+)  # fmt: skip
+def test_answers_that_the_server_ended_are_kept_apart(
+    finish: str | None, verdict: str | None
+) -> None:
+    answer = Answer("It names 3 dogs, but the picture shows only two dogs; a clear fault.", finish)
+    assert check_response(answer) == verdict
+    assert check_expansion(answer, comment=COMMENT, context="") == verdict
+
+
+def test_an_answer_of_all_tokens_without_a_word_was_cut_off() -> None:
+    answer = Answer("Two dogs, one of which", None, completion_tokens=8)
+    assert check_response(answer, most_tokens=8) == "truncated"
+    assert check_response(answer, most_tokens=9) is None
+    assert check_response(replace(answer, finish_reason="stop"), most_tokens=8) is None
+
+
 def test_a_refusal_is_a_response_to_a_question_about_safety() -> None:
     refusal = Answer("I'm sorry, but I can't help with that.")
     assert check_response(refusal, safety=True) is None
@@ -128,16 +121,27 @@ def test_a_refusal_is_a_response_to_a_question_about_safety() -> None:
         ("<think>\n\n</think>\nTwo dogs.", "Two dogs.", ""),
         ("<think>Two? Let me", "", "Two? Let me"),
         ("Two dogs.", "Two dogs.", None),
+        ("\u25c1think\u25b7Two?\u25c1/think\u25b7Two dogs.", "Two dogs.", "Two?"),
+        ("[THINK]Two?[/THINK]Two dogs.", "Two dogs.", "Two?"),
+        ("<seed:think>Two?</seed:think>Two dogs.", "Two dogs.", "Two?"),
+        ("<|START_THINKING|>Two?<|END_THINKING|>Two dogs.", "Two dogs.", "Two?"),
+        (("<|channel|>analysis<|message|>Two?<|end|><|start|>assistant<|channel|>final<|message|>"
+         "Two dogs."), "Two dogs.", "Two?<|end|><|start|>assistant"),
+        ("[THINK]Two? Let me", "", "Two? Let me"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Two?"}]},
+          {"type": "text", "text": "Two dogs."}], "Two dogs.", "Two?"),
+        ([{"type": "text", "text": "Two "}, {"type": "text", "text": "dogs."}], "Two dogs.", None),
     ],
-)
+)  # fmt: skip
 def test_what_a_model_thinks_is_no_part_of_its_answer(
-    content: str, text: str, reasoning: str | None
+    content: Any, text: str, reasoning: str | None
 ) -> None:
     answer = parse_answer(body(content), {}, request_id="r")
     assert (answer.text, answer.reasoning) == (text, reasoning)
     assert Answer.from_dict(answer.to_dict()) == answer
-    older = {"text": content, "finish_reason": "stop"}
-    assert Answer.from_dict(older).text == text
+    if isinstance(content, str):
+        older = {"text": content, "finish_reason": "stop"}
+        assert Answer.from_dict(older).text == text
     tally = Tally()
     tally.count(answer, None)
     assert tally.to_dict()["reasoned"] == (reasoning is not None)
@@ -165,7 +169,7 @@ def test_an_answer_is_read() -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b"\xff", b"null",
-     body(3), body(["a"])],
+     body(3), body(["a"]), body("half \ud83d")],
 )  # fmt: skip
 def test_garbage_is_no_answer(content: bytes) -> None:
     with pytest.raises(GarbageError):
@@ -176,7 +180,12 @@ def test_a_refusal_apart_from_the_content_is_the_text() -> None:
     choice = {"message": {"content": None, "refusal": "I can't help with that."}}
     answer = parse_answer(json.dumps({"choices": [choice]}).encode(), {}, request_id="r")
     assert answer.text == "I can't help with that."
+    assert answer.refused
     assert answer.finish_reason is None
+    choice["message"]["refusal"] = "Nie mogę w tym pomóc."
+    told = parse_answer(json.dumps({"choices": [choice]}).encode(), {}, request_id="r")
+    assert check_response(told) == "refusal", "in any language"
+    assert check_response(told, safety=True) is None
     assert answer.usage is None
 
 

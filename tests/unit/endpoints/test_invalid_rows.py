@@ -59,6 +59,7 @@ class Server:
         return self._kept.get(request.key)
 
 
+MANY = [{"response_id": f"r{number}", "text": f"Answer {number}."} for number in range(16)]
 ROWS: list[dict[str, Any] | bytes] = [
     query("good"),
     b"{",
@@ -67,6 +68,7 @@ ROWS: list[dict[str, Any] | bytes] = [
     query("marked", text="What does <video> do?"),
     query("long", text="<image>\nLong?"),
     query("other", text="Who?"),
+    {**query("full", text="Full?"), "responses": MANY},
 ]
 
 
@@ -89,26 +91,29 @@ def run(folder: Path, *, invalid: float, failed: float) -> tuple[list[QueryRecor
 
 
 def test_rows_and_questions_are_all_accounted_for(tmp_path: Path) -> None:
-    found, report = run(tmp_path, invalid=0.6, failed=0.5)
+    found, report = run(tmp_path, invalid=0.7, failed=0.5)
     assert {one.record_id: [r.text for r in one.responses] for one in found} == {
         "good": ["To Which?"],
         "long": [],
         "other": ["To Who?"],
     }
-    assert report["invalid"] == {"schema": 1, "media": 1, "markup": 1, "undecodable": 1}
+    assert report["invalid"] == {
+        "schema": 1, "media": 1, "markup": 1, "undecodable": 1, "too-many-responses": 1,
+    }  # fmt: skip
     assert len(ROWS) == len(found) + sum(report["invalid"].values())
     assert (report["questions"], report["answered"]) == (4, 2)
     assert ["truncated" in line for line in report["failures"]] == [True]
 
 
 def test_the_budget_of_rows_is_not_that_of_questions(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="3 of 7 rows are invalid") as early:
+    with pytest.raises(DataError, match="4 of 8 rows are invalid") as early:
         run(tmp_path, invalid=0.2, failed=1.0)
     assert "row 2" in str(early.value)
     assert "row 4" in str(early.value)
+    assert "row 8, field responses: record 'full': has 16 responses of others" in str(early.value)
     assert "row 5, field query.text: the text holds 1 marks <video>" in str(early.value)
-    with pytest.raises(DataError, match="4 of 7 rows are invalid") as late:
+    with pytest.raises(DataError, match="5 of 8 rows are invalid") as late:
         run(tmp_path, invalid=0.5, failed=1.0)
     assert "row 3, field media: is not a readable image" in str(late.value)
     with pytest.raises(EndpointError, match="1 of 4 questions have no usable answer"):
-        run(tmp_path, invalid=0.6, failed=0.0)
+        run(tmp_path, invalid=0.7, failed=0.0)

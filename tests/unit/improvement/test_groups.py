@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from mmrlhf_jobs.data.parts import ModelOrigin
 from mmrlhf_jobs.data.queries import QueryRecord, as_query
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.improvement.groups import Candidates, Sample, find_candidates, form_group
+from mmrlhf_jobs.improvement.groups import (
+    Candidates,
+    Sample,
+    find_candidates,
+    form_group,
+    judge_for,
+    judge_sample,
+)
 from tests.unit.data.builders import make_record
 
 ORIGINS = [ModelOrigin(name=f"m{number}") for number in range(16)]
@@ -80,3 +87,44 @@ def test_ranks_follow_the_scores(scores: list[int]) -> None:
     assert isinstance(record, RankedResponse), "ranks are valid competition ranks"
     for mine, score in zip(record.ranks, scores, strict=True):
         assert mine == 1 + sum(other > score for other in scores)
+
+
+@pytest.mark.parametrize(
+    ("written", "ended", "text", "flaw", "thought"),
+    [
+        ("Two dogs.", True, "Two dogs.", None, False),
+        ("Two dogs, one of", False, "Two dogs, one of", "truncated", False),
+        (" \n", True, " \n", "empty", False),
+        ("<think>Two?</think>\nTwo dogs.", True, "Two dogs.", None, True),
+        ("Two?\n</think>\nTwo dogs.", True, "Two dogs.", None, True),
+        ("<think>Two? Let me", False, "", "unfinishedThought", True),
+        ("<think>Two?</think>", True, "", "unfinishedThought", True),
+        ("\u25c1think\u25b7Two?\u25c1/think\u25b7Two dogs.", True, "Two dogs.", None, True),
+        ("[Insert answer here]", True, "[Insert answer here]", "placeholder", False),
+        ("Two dogs.<|im_end|>", True, "Two dogs.<|im_end|>", "markup", False),
+        ("Two dogs. <think>Or", True, "Two dogs. <think>Or", "markup", False),
+    ],
+)
+def test_samples_are_judged_as_answers_of_servers(
+    written: str, ended: bool, text: str, flaw: str | None, thought: bool
+) -> None:
+    found = judge_sample(written, ended=ended)
+    assert (found.text, found.flaw, found.thought) == (text, flaw, thought)
+
+
+def test_what_follows_an_open_thought_is_thought() -> None:
+    assert judge_sample("Two? Let me", opened=True).flaw == "unfinishedThought"
+    assert judge_sample("Two?</think>Two dogs.", opened=True).text == "Two dogs."
+
+
+def test_a_refusal_is_a_sample_of_a_question_about_safety_alone() -> None:
+    refusal = judge_sample("I'm sorry, but I can't help with that.")
+    assert judge_for(query(), refusal).flaw == "refusal"
+    safety = as_query(make_record(domain="safety", type=None))
+    assert judge_for(safety, refusal).flaw is None
+
+
+def test_samples_of_older_journals_are_judged_anew() -> None:
+    assert judge_for(query(), Sample("<think>Two?</think>Two dogs.")).text == "Two dogs."
+    assert judge_for(query(), Sample("<think>Two?")).flaw == "unfinishedThought"
+    assert judge_for(query(), Sample("<think>Two", "truncated")).flaw == "truncated"
