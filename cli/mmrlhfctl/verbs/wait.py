@@ -39,8 +39,9 @@ def wait_for_jobs(
     """
     verdict = parse_purpose(purpose)
     cluster = open_cluster(connection)
+    jobs = list(_jobs(cluster, choice, gone=verdict is None))
     end = None if seconds is None else time.monotonic() + seconds
-    for job in _jobs(cluster, choice, gone=verdict is None):
+    for job in jobs:
         left = None if end is None else max(0.0, end - time.monotonic())
         if verdict is None:
             wait_until_gone(cluster, job, seconds=left, tell=note)
