@@ -80,7 +80,9 @@ def _identity(found: pa.Schema, uri: str) -> SidecarIdentity:
         )
     try:
         content = json.loads(raw)
-        version, identity = content["version"], content["identity"]
+        version = content["version"]
+        # Of other versions nothing but that is known.
+        identity = content["identity"] if version == 1 else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SidecarError(
             f"{uri}: its metadata does not say what the values belong to: {error!r}; make it anew"
