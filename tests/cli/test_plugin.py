@@ -73,4 +73,5 @@ def test_kubectl_completes_it(run: Kubectl) -> None:
         "json",
         "yaml",
         "name",
+        "jsonpath=",
     ]

@@ -86,6 +86,11 @@ def object_form(text: str) -> str:
     return text
 
 
+def forms_of_objects(incomplete: str) -> list[str]:
+    """Return the forms that a shell offers; for typer."""
+    return [form for form in (*_OBJECT_FORMS, "jsonpath=") if form.startswith(incomplete)]
+
+
 def field_path(text: str) -> str:
     """Return a path of fields; for typer, which reports what is wrong."""
     from mmrlhfctl.text.jsonpath import JsonPathError, parse_path
@@ -191,6 +196,7 @@ ObjectOption = Annotated[
         "-o",
         metavar="FORM",
         parser=object_form,
+        autocompletion=forms_of_objects,
         help="text, wide, json, yaml, name or jsonpath=TEMPLATE.",
     ),
 ]

@@ -88,6 +88,11 @@ def _find(connection: Connection) -> Access:
         return _in_cluster(configuration, connection)
     context = _find_context(path, connection.context)
     where = f"context {context['name']} of {path}"
+    if (provider := _unknown_provider(path, context)) is not None:
+        raise CredentialsError(
+            f"no credentials for {where}: the auth provider {provider!r} is not known; use a "
+            "credential plugin (users[].user.exec), as kubectl does since 1.26"
+        )
     try:
         with _complaints() as complaints:
             loaders.load_kube_config(
@@ -106,11 +111,6 @@ def _find(connection: Connection) -> Access:
         raise CredentialsError(f"no credentials for {where}: {_one_line(error)}") from error
     if complaints:  # a credential plugin failed, and the client would go on as nobody
         raise CredentialsError(f"no credentials for {where}: {'; '.join(complaints)}")
-    if (provider := _unknown_provider(path, context)) is not None:
-        raise CredentialsError(
-            f"no credentials for {where}: the auth provider {provider!r} is not known; use a "
-            "credential plugin (users[].user.exec), as kubectl does since 1.26"
-        )
     settings = context.get("context") or {}
     return Access(
         configuration=configuration,
@@ -182,14 +182,15 @@ def _unknown_provider(path: str, context: Mapping[str, Any]) -> str | None:
 
     It would go on as nobody.
     """
-    users = [
-        user.value for user in loaders.kube_config.KubeConfigMerger(path).config.value["users"]
-    ]
     name = (context.get("context") or {}).get("user")
-    own: Mapping[str, Any] = next((one for one in users if one["name"] == name), {})
-    provider = (own.get("user") or {}).get("auth-provider") or {}
-    known = {"gcp", "oidc"}
-    return None if not provider or provider.get("name") in known else str(provider.get("name"))
+    try:
+        users = loaders.kube_config.KubeConfigMerger(path).config.value["users"]
+        own: Mapping[str, Any] = next((user.value for user in users if user["name"] == name), {})
+        provider = (own.get("user") or {}).get("auth-provider") or {}
+        found = provider.get("name")
+    except _UNREADABLE:
+        return None  # which is told when it is loaded
+    return None if found in {None, "oidc"} else str(found)
 
 
 def _broken(path: str, error: Exception) -> UsageError:

@@ -83,7 +83,7 @@ def test_an_issuer_of_tokens_that_is_away(command: Command, tmp_path: Path) -> N
             "the auth provider 'azure' is not known; use a credential",
         ),
         ({"name": "oidc", "config": {"id-token": "a.e30.c"}}, "cannot reach the cluster"),
-        ({"name": "gcp", "config": {"expiry": "never"}}, "no credentials for context prod"),
+        ({"name": "gcp", "config": {"expiry": "never"}}, "the auth provider 'gcp' is not known"),
     ],
 )
 def test_credentials_that_cannot_be_had(
