@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tests.jobs.warm import Program, Server
+
 Result = subprocess.CompletedProcess[str]
 Command = Callable[..., Result]
+
+SERVER: Final = Server(
+    (
+        "yaml",
+        "mmrlhfctl.app",
+        *(f"mmrlhfctl.{name}" for name in ("completion", "explanation", "validation", "versions")),
+        *(f"mmrlhfctl.local.{name}" for name in ("run", "steps")),
+        "mmrlhf.local.gang",
+        *(f"mmrlhfctl.verbs.{name}" for name in ("change", "describe", "doctor", "get", "logs")),
+        *(f"mmrlhfctl.verbs.{name}" for name in ("submit", "suggestions", "wait")),
+    )
+)
+"""The command line with its imports done, which are most of what a short command costs."""
+
+
+def run_command(
+    server: Server,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    folder: Path,
+    stdin: str | None,
+) -> Result:
+    """Run ``mmrlhfctl`` in a folder, to its end."""
+    program = Program("mmrlhfctl", arguments, env, server=server, folder=folder, stdin=stdin or "")
+    try:
+        streams = program.communicate(timeout=600)
+    finally:
+        program.kill()
+    # As text is read from a pipe.
+    out, err = (io.StringIO(text, newline=None).read() for text in streams)
+    return Result(["mmrlhfctl", *arguments], program.wait(), out, err)
 
 
 @pytest.fixture

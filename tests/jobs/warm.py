@@ -1,4 +1,4 @@
-"""Programs that begin with their imports done: forks of one process that has imported torch.
+"""Programs that begin with their imports done: forks of one process that has, say, imported torch.
 
 ``python -m mmrlhf_jobs`` imports for six seconds of a core before it does anything, which is most
 of what a test's training costs. Here one process imports what all need, and forks for each program;
@@ -22,12 +22,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import IO, Any, Final
 
-__all__ = ["AT_IMPORT", "Program"]
+__all__ = ["AT_IMPORT", "Program", "Server"]
 
 AT_IMPORT: Final = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 """Variables that libraries read when they are imported, so that they are the same for all."""
@@ -42,6 +43,24 @@ IMPORTS: Final = (
 )
 
 
+@dataclass(frozen=True)
+class Server:
+    """What forks for programs.
+
+    Attributes:
+        imports: Modules that it imports.
+        at_import: Variables for them, which its programs have too, and their values.
+        within: What runs a command in another network, if it and its programs are to be there.
+    """
+
+    imports: tuple[str, ...]
+    at_import: tuple[tuple[str, str], ...] = ()
+    within: tuple[str, ...] = ()
+
+
+_JOBS: Final = Server(IMPORTS, tuple(AT_IMPORT.items()))
+
+
 class Program:
     """A running ``python -m MODULE``; its methods are those of `subprocess.Popen`.
 
@@ -50,6 +69,9 @@ class Program:
         arguments: Its arguments.
         env: The whole environment.
         processes: Processes of the gang: more than one as by ``torchrun --standalone``.
+        server: What it is forked from.
+        folder: Where it runs, if not here.
+        stdin: What it may read.
     """
 
     def __init__(
@@ -59,21 +81,28 @@ class Program:
         env: Mapping[str, str],
         *,
         processes: int = 1,
+        server: Server = _JOBS,
+        folder: Path | None = None,
+        stdin: str = "",
     ) -> None:
         # Held open until its end, when they are read.
         self._files: tuple[IO[bytes], ...] = (
             tempfile.TemporaryFile(),  # noqa: SIM115
             tempfile.TemporaryFile(),  # noqa: SIM115
         )
-        self._keeper = _connect()
+        self._keeper = _connect(server)
         request = {
             "module": module,
             "arguments": list(arguments),
-            "env": {**env, **AT_IMPORT},
+            "env": {**env, **dict(server.at_import)},
             "processes": processes,
+            "folder": None if folder is None else str(folder),
         }
-        descriptors = [file.fileno() for file in self._files]
-        socket.send_fds(self._keeper, [json.dumps(request).encode()], descriptors)
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            descriptors = [file.fileno() for file in (given, *self._files)]
+            socket.send_fds(self._keeper, [json.dumps(request).encode()], descriptors)
         self._keeper.shutdown(socket.SHUT_WR)
         self.pid = int(self._line())
         self.returncode: int | None = None
@@ -128,20 +157,20 @@ def _read(file: IO[bytes]) -> str:
         return file.read().decode()
 
 
-def _connect() -> socket.socket:
+def _connect(server: Server) -> socket.socket:
     way = socket.socket(socket.AF_UNIX)
-    way.connect(_server())
+    way.connect(_start(server))
     return way
 
 
 @cache
-def _server() -> str:
+def _start(server: Server) -> str:
     """Start the process that programs are forked from; return its address."""
     folder = tempfile.TemporaryDirectory(prefix="warm-")
     path = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, path],
-        env={**os.environ, **AT_IMPORT},
+        [*server.within, sys.executable, "-m", __name__, path, *server.imports],
+        env={**os.environ, **dict(server.at_import)},
         stdin=subprocess.PIPE,
     )
 
@@ -158,9 +187,9 @@ def _server() -> str:
     return path
 
 
-def serve(path: str) -> int:
+def serve(path: str, imports: Sequence[str]) -> int:
     """Fork for each request; return what the program returns, in the process that is one."""
-    for name in IMPORTS:
+    for name in imports:
         importlib.import_module(name)
     _serve_forks(f"{path}.forks")
     listener = socket.socket(socket.AF_UNIX)
@@ -178,7 +207,7 @@ def serve(path: str) -> int:
     listener.close()
     content, descriptors = b"", list[int]()
     while True:
-        more, fds, _, _ = socket.recv_fds(way, 1 << 16, 2)
+        more, fds, _, _ = socket.recv_fds(way, 1 << 16, 3)
         descriptors += fds
         if not more:
             break
@@ -227,9 +256,12 @@ def _serve_forks(address: str) -> None:
 def _run(request: dict[str, Any], descriptors: Sequence[int]) -> int:
     os.environ.clear()
     os.environ.update(request["env"])
-    for number, descriptor in enumerate(descriptors, 1):
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if (folder := request["folder"]) is not None:
+        os.chdir(folder)
+        sys.path[0] = folder
     if request["processes"] > 1:
         _run_gang(request)
     else:
@@ -270,4 +302,4 @@ def _run_rank(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1]))
+    sys.exit(serve(sys.argv[1], sys.argv[2:]))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ import yaml
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
+from tests.cli.conftest import SERVER, Result, run_command
 from tests.cluster.access import Access
 from tests.cluster.api import STRATEGIC_PATCH
 from tests.cluster.errors import ApiError
 from tests.cluster.wait import wait_until
 from tests.unit.api.specimens import changed
-
-Result = subprocess.CompletedProcess[str]
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -42,21 +41,20 @@ class Ctl:
         self, *arguments: str, stdin: str | None = None, namespace: bool = True, **env: str
     ) -> Result:
         """Run the command to its end."""
-        return subprocess.run(
-            self.argv(*arguments, namespace=namespace),
-            cwd=self.folder,
-            env={**self.cluster.environment(), **env},
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
+        return run_command(
+            replace(SERVER, within=tuple(self.cluster.command([]))),
+            self.words(*arguments, namespace=namespace),
+            {**self.cluster.environment(), **env},
+            folder=self.folder,
+            stdin=stdin,
         )
 
+    def words(self, *arguments: str, namespace: bool = True) -> list[str]:
+        return [*(["-n", self.namespace] if namespace else []), *arguments]
+
     def argv(self, *arguments: str, namespace: bool = True) -> list[str]:
-        where = ["-n", self.namespace] if namespace else []
-        program = [sys.executable, "-m", "mmrlhfctl", *where, *arguments]
-        return self.cluster.command(program)
+        words = self.words(*arguments, namespace=namespace)
+        return self.cluster.command([sys.executable, "-m", "mmrlhfctl", *words])
 
     def start(self, *arguments: str) -> Running:
         """Start the command and leave it running."""

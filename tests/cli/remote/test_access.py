@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from mmrlhf_api import KINDS
-from tests.cli.remote.conftest import CRDS, Ctl, Result
+from tests.cli.conftest import Result
+from tests.cli.remote.conftest import CRDS, Ctl
 from tests.cluster.api import Api
 from tests.cluster.errors import ApiError
 from tests.cluster.wait import wait_until
