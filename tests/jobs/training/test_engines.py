@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmrlhf_jobs.training.engines.loss_scale import FIRST, WINDOW, LossScale
 from mmrlhf_jobs.training.engines.registry import choose_engine
 from mmrlhf_jobs.training.engines.torch_engine import TorchEngine
 from tests.jobs.training.world import World
+from tests.jobs.warm import AT_IMPORT, Program
 
 CPU = torch.device("cpu")
 ALONE, PAIR = Runtime(0, 1, CPU), Runtime(0, 2, CPU)
@@ -157,6 +159,25 @@ def test_what_deepspeed_does_at_an_overflow(
     else:
         with pytest.raises(expected):
             engine.step(learning_rate=0.1)
+
+
+def test_deepspeed_skips_steps_that_overflow_and_ends_where_none_can_be_done(
+    tmp_path: Path,
+) -> None:
+    env = {**os.environ, **AT_IMPORT, "LOCAL_RANK": "0"}
+    program = Program("tests.jobs.training.overflows", [str(tmp_path)], env)
+    output, errors = program.communicate()
+    assert program.returncode == 0, errors
+    stages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert len(stages) == 3
+    for found in stages:
+        # 2 * 65536 and 2 * 32768 are infinite; DeepSpeed halves its scale at the second one only.
+        assert found["norms"] == [None] * 3 + [pytest.approx(4.0)] * 2
+        assert found["weight"] == [[pytest.approx(1 - 2e-3, abs=1e-3)] * 2] * 2
+        # From 2**14 down to 1, and nothing was updated on the way.
+        assert found["skipped"] == 14
+        assert "overflow float16 even where the loss is not scaled" in found["told"]
+        assert found["after"] == found["weight"]
 
 
 @pytest.mark.usefixtures("own_signals")

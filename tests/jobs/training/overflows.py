@@ -1,0 +1,56 @@
+"""What DeepSpeed itself does where gradients overflow float16.
+
+``overflows.py FOLDER``: a line of JSON for each stage. On CPUs that do not say that they compute in
+float16 DeepSpeed refuses to begin, so one that does say so is put in their place: all that comes
+after is DeepSpeed's own, on tensors of the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
+
+from mmrlhf_api import Optimizer, Parallelism
+from mmrlhf_jobs.errors import TrainingError
+from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
+from tests.jobs.training.test_engines import ALONE, Weight, step
+
+
+def run(stage: int) -> dict[str, Any]:
+    """Steps of gradients that are too large for the first scales, then of infinite ones."""
+    engine: Any = DeepSpeedEngine(
+        Weight(torch.float16),
+        Optimizer(max_grad_norm=1e9),
+        parallelism=Parallelism(zero_stage=stage),
+        runtime=ALONE,
+        dtype=torch.float16,
+    )
+    norms = [step(engine, 2.0) for _ in range(5)]
+    weight = engine.weights()["weight"].tolist()
+    skipped = 0
+    try:
+        while step(engine, float("inf")) is None:
+            skipped += 1
+    except TrainingError as error:
+        told = str(error)
+    after = engine.weights()["weight"].tolist()
+    return {"norms": norms, "weight": weight, "skipped": skipped, "told": told, "after": after}
+
+
+def main(folder: Path) -> None:
+    CPU_Accelerator.is_fp16_supported = lambda _: True
+    meeting = f"file://{folder / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    # Stage 3 changes a function of torch for the rest of the process.
+    for stage in (1, 2, 3):
+        print(json.dumps(run(stage)), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
