@@ -1,4 +1,4 @@
-"""Public formats of preference data: what can be imported, and what exported."""
+"""Public formats of preference data, which are imported and exported."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ class DataFormat:
         fields: What its rows hold, for people.
         becomes: What its rows become.
         source: Where it is documented.
-        exported: Whether records can be written in it.
     """
 
     name: str
     fields: str
     becomes: str
     source: str
-    exported: bool = True
 
 
 _PAIRS = "pairs, joined to rankings"
@@ -108,7 +106,6 @@ DATA_FORMATS: Final = (
         "image and instr-resp; nobody compared its responses",
         "queries, to be answered and ranked",
         "https://github.com/ys-zong/VLGuard",
-        exported=False,
     ),
 )
 """All formats, in the order in which help and documentation list them."""

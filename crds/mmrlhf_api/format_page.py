@@ -17,10 +17,10 @@ def format_page() -> str:
         "`mmrlhfctl import FORMAT` and `mmrlhfctl export FORMAT` know these; how they work is in",
         "[Data](../data.md#public-formats). `--map THEIRS=OURS` is for fields of other names.",
         "",
-        "| format | a row holds | becomes | comes back | documented at |",
-        "| --- | --- | --- | --- | --- |",
+        "| format | a row holds | becomes | documented at |",
+        "| --- | --- | --- | --- |",
     ]
-    for one in DATA_FORMATS:
-        back = "yes" if one.exported else "no"
-        lines.append(f"| `{one.name}` | {one.fields} | {one.becomes} | {back} | <{one.source}> |")
+    lines += [
+        f"| `{one.name}` | {one.fields} | {one.becomes} | <{one.source}> |" for one in DATA_FORMATS
+    ]
     return "\n".join(lines) + "\n"

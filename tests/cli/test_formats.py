@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmrlhf_api.data_formats import DATA_FORMATS
-from mmrlhfctl.commands.formats import EXPORTED, IMPORTED
+from mmrlhfctl.commands.formats import FORMATS
 from tests.unit.data.public_files import write_media, write_public_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_help_names_the_formats() -> None:
-    assert set(IMPORTED) == {one.name for one in DATA_FORMATS}
-    assert set(EXPORTED) == {one.name for one in DATA_FORMATS if one.exported}
+    assert list(FORMATS) == [one.name for one in DATA_FORMATS]
 
 
 def test_a_file_goes_in_and_comes_out(command: Command, tmp_path: Path) -> None:

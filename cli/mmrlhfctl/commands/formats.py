@@ -7,14 +7,14 @@ from typing import Annotated, Final
 
 import typer
 
-__all__ = ["EXPORTED", "IMPORTED", "export_records", "import_rows"]
+__all__ = ["FORMATS", "export_records", "import_rows"]
 
 # As mmrlhf_api.data_formats has them; written out, since help loads no API types.
-EXPORTED: Final = (
+FORMATS: Final = (
     *("mm-rlhf", "dpo-pairs", "reward-bench", "trl", "llama-factory", "ms-swift", "rlhf-v"),
     *("rlaif-v", "llava-rlhf", "vlfeedback", "vl-reward-bench", "multimodal-reward-bench"),
+    "vlguard",
 )
-IMPORTED: Final = (*EXPORTED, "vlguard")
 
 
 class Incomplete(StrEnum):
@@ -47,7 +47,7 @@ RegionOption = Annotated[str | None, typer.Option("--region", help="Region of th
 
 
 def import_rows(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(IMPORTED) + ".")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS) + ".")],
     source: Annotated[str, typer.Argument(help="File of the format, or a folder of them.")],
     out: Annotated[
         str | None, typer.Argument(help="File to write: *.jsonl or *.parquet.", show_default=False)
@@ -66,6 +66,9 @@ def import_rows(
         ),
     ] = Incomplete.FAIL,
     max_invalid_fraction: InvalidOption = 0.0,
+    frames: Annotated[
+        int, typer.Option("--frames", help="Most frames of a video file, spread over it.", min=1)
+    ] = 32,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the first rows as a model will see them; no output."),
@@ -92,6 +95,7 @@ def import_rows(
     arguments += [
         f"--incomplete={incomplete.value}",
         f"--max-invalid-fraction={max_invalid_fraction}",
+        f"--frames={frames}",
         *_given({"media-root": media_root, "endpoint": endpoint, "region": region}),
     ]
     if dry_run:
@@ -100,7 +104,7 @@ def import_rows(
 
 
 def export_records(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(EXPORTED) + ".")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS) + ".")],
     records: Annotated[str, typer.Argument(help="Records: a file, a folder or a pattern.")],
     out: Annotated[str, typer.Argument(help="File to write: *.jsonl or *.json.")],
     *,

@@ -129,7 +129,7 @@ class Frame(Part):
     pts_ms: float | None = None
 
 
-def spread(frames: Sequence[Frame], most: int) -> Sequence[Frame]:
+def spread(frames: Sequence[T], most: int) -> Sequence[T]:
     """At most so many frames, evenly spread from the first to the last."""
     if len(frames) <= most:
         return frames

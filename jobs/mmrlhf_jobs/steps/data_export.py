@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Strict
 
 from mmrlhf_api.scalars import Fraction
-from mmrlhf_jobs.data.exporters.exporting import export_records
+from mmrlhf_jobs.data.exporters.exporting import ExportReport, export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
+from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
@@ -28,6 +31,7 @@ ExportFormat = Literal[
     "vlfeedback",
     "vl-reward-bench",
     "multimodal-reward-bench",
+    "vlguard",
 ]
 """A public format; docs/reference/data-formats.md says what its rows hold."""
 
@@ -53,7 +57,7 @@ class ExportSpec(StepSpec):
     format: Annotated[ExportFormat, POSITIONAL]
     """Format to write."""
     records: Annotated[Place, POSITIONAL]
-    """RankedResponse records: a file, a folder or a pattern."""
+    """RankedResponse records, vlguard: queries; a file, a folder or a pattern."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl for JSON lines or *.json for a JSON array."""
     pairs: Literal["all", "hardest", "extremes"] = "all"
@@ -83,11 +87,14 @@ def _run(spec: ExportSpec, context: StepContext) -> Outcome:
         storage=context.storage,
         allowed_media_roots=spec.allowed_media_roots,
     )
-    report = export_records(
-        WRITERS[spec.format],
+    export: Callable[..., ExportReport]
+    if spec.format == "vlguard":
+        export = export_vlguard
+    else:
+        export = partial(export_records, WRITERS[spec.format], pairs=spec.pairs)
+    report = export(
         source,
         spec.out,
-        pairs=spec.pairs,
         absolute_media=spec.absolute_media,
         max_invalid_fraction=spec.max_invalid_fraction,
     ).to_dict()

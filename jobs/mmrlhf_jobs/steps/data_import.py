@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Strict
 
@@ -15,7 +16,9 @@ from mmrlhf_jobs.data.importers.importing import (
     look_at_rows,
     read_mapping,
 )
+from mmrlhf_jobs.data.importers.media_files import Still
 from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
+from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.steps.data_export import ExportFormat
 from mmrlhf_jobs.steps.preview import preview_records
 from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
@@ -23,8 +26,8 @@ from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImportSpec"]
 
-FormatName = Literal[ExportFormat, "vlguard"]
-"""A public format; docs/reference/data-formats.md says what its rows hold."""
+_QUALITY: Final = 95
+"""Of frames as JPEG files, 1 to 100."""
 
 
 class ImportSpec(StepSpec):
@@ -32,7 +35,7 @@ class ImportSpec(StepSpec):
 
     step: Literal["import"] = "import"
     """Name of the step."""
-    format: Annotated[FormatName, POSITIONAL]
+    format: Annotated[ExportFormat, POSITIONAL]
     """Format of the source."""
     source: Annotated[Place, POSITIONAL]
     """File of pairs or rankings, or a folder of such files."""
@@ -46,6 +49,8 @@ class ImportSpec(StepSpec):
     """A field that the source calls otherwise, THEIRS=OURS; repeatable."""
     max_invalid_fraction: Fraction = 0.0
     """Share of the rows that may be at fault and are left out."""
+    frames: PositiveInt = 32
+    """Most frames of a video file, evenly spread over it."""
     dry_run: bool = False
     """Show what the first rows become, and write nothing."""
     rows: PositiveInt = 3
@@ -68,6 +73,7 @@ def _run(spec: ImportSpec, context: StepContext) -> Outcome:
         mapping=read_mapping(spec.mapping),
         max_invalid_fraction=spec.max_invalid_fraction,
         storage=context.storage,
+        video_frames=partial(_stills, most=spec.frames),
     )
     hint = partial(tell_formats, spec.source, spec.format, context.storage)
     if spec.dry_run:
@@ -78,6 +84,27 @@ def _run(spec: ImportSpec, context: StepContext) -> Outcome:
     report = import_rows(read, spec.source, spec.out, options, hint=hint)
     context.show(report.to_dict())
     return Outcome(spec.out, report.to_dict())
+
+
+def _stills(content: bytes, most: int) -> list[Still]:
+    """Frames of a video file as JPEG.
+
+    Raises:
+        DataError: It is no video that can be decoded.
+    """
+    from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
+    from mmrlhf_jobs.sampling.images.videos import spread_frames
+
+    try:
+        frames = spread_frames(content, most)
+    except DroppedMedia as error:
+        raise DataError(f"the video file {error.message}", fault=error.reason) from error
+    stills = []
+    for frame in frames:
+        file = io.BytesIO()
+        frame.pixels.save(file, "JPEG", quality=_QUALITY)
+        stills.append(Still(file.getvalue(), frame.pts_ms))
+    return stills
 
 
 STEP = Step("Convert a public format to records.", ImportSpec, _run)

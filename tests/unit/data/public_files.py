@@ -102,6 +102,12 @@ FILES: Final[Mapping[str, tuple[str, list[dict[str, Any]]]]] = {
          "rejected_messages": [{"role": "user", "content": "Which numeral is it?"},
                                {"role": "assistant", "content": "A 1."}],
          "images": ["image.png"]},
+        {"messages": [{"role": "user", "content": "<image>What is it?"},
+                      {"role": "assistant", "content": "A seven."}],
+         "images": ["image.png"],
+         "rejected_messages": [{"role": "user", "content": "<image>What is it?"},
+                               {"role": "assistant", "content": "A dog."}],
+         "rejected_images": ["image.png"]},
     ]),
     # Dataset card of openbmb/RLHF-V-Dataset: image {bytes, path}, text with a JSON object.
     "rlhf-v": ("rlhf_v.parquet", [
@@ -181,6 +187,7 @@ RANKS: Final[Mapping[str, list[dict[str, int]]]] = {
         {"A 7 and a 7.": 1, "I don't know": 2},
         {"It equals 2.": 1, "3": 2},
         {"A 7.": 1, "A 1.": 2},
+        {"A seven.": 1, "A dog.": 2},
     ],
     "rlhf-v": [{"A 7.": 1, "A 1.": 2}],
     "rlaif-v": [{"A 7.": 1, "A 1.": 2}],

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from mmrlhf_api.credentials import hide_passwords
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.marks import marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
 from mmrlhf_jobs.data.parts import Media
@@ -70,6 +71,7 @@ PIECES = [
     "1,", "1.", "A", "A) ", "A)\t\t", "a\n", "<image>", "<image> ", "<video>\n", "choices ",
     "options: ", "choose ", "it ", "make it ", "i cannot ", "as an ai ", "answer:", "\u5462",
     "\x1c", "\u2028", "?", "\u00a0", "://", ":", ":@", "%3A", "eyJ-", "eyJhbGciOiJI.", "sk-", "hf_",
+    "<image 1> ",
 ]  # fmt: skip
 
 

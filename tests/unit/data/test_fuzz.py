@@ -7,7 +7,7 @@ import io
 import json
 import random
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,51 +30,8 @@ from mmrlhf_jobs.sampling.corpora.reading import READERS
 from mmrlhf_jobs.sampling.corpora.rows import RowSettings, cut_rows
 from mmrlhf_jobs.sampling.corpora.sources import Corpus, list_splits
 from tests.unit.data.builders import IMAGE, make_fields, make_record, save_image
+from tests.unit.data.mutants import LINE, MUTANTS, check_length, damaged, survives, twisted
 from tests.unit.sampling.corpora import NoDigest, llava
-
-MUTANTS: Final = 25
-LINE: Final = 500
-"""Most characters of a line of a message, but for the folder of the test."""
-
-ODD: Final[tuple[Any, ...]] = (
-    None, True, -1, 1e300, "", " ", "x" * 5000, [], [[]], {}, {"": None}, "\ud83d", "<image>",
-    "<|im_end|>", 2**70, float("nan"), ["a"] * 40, {"bytes": None, "path": None}, "../../x", "\0",
-)  # fmt: skip
-
-
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Bytes with one to four faults: other ones, too few, some twice, an end that is missing."""
-    found = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(found) or 1)
-        to = min(len(found), at + rng.choice([1, 1, 2, 8, 64, 512]))
-        match rng.randrange(5):
-            case 0:
-                found[at:to] = rng.randbytes(to - at)
-            case 1:
-                del found[at:to]
-            case 2:
-                found[at:at] = found[at:to]
-            case 3:
-                del found[at:]
-            case _:
-                found[at:to] = rng.choice([b"\0", b"\xff", b'"', b"[", b"}", b"\n"]) * (to - at)
-    return bytes(found)
-
-
-def twisted(value: Any, rng: random.Random) -> Any:
-    """JSON with an odd value in one place, or without one."""
-    if isinstance(value, dict) and value and rng.random() < 0.8:
-        name = rng.choice(sorted(value))
-        changed = {**value, name: twisted(value[name], rng)}
-        if rng.random() < 0.15:
-            del changed[name]
-        return changed
-    if isinstance(value, list) and value and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        return [*value[:at], twisted(value[at], rng), *value[at + 1 :]]
-    return rng.choice(ODD)
-
 
 RECORDS = [make_fields(f"r{number}") for number in range(4)]
 CORPUS = [
@@ -163,21 +120,6 @@ def read_as_items(path: Path) -> None:
         assert isinstance(item, dict)
 
 
-def check_length(message: str, path: Path) -> None:
-    for line in message.replace(str(path.parent), "").splitlines():
-        assert len(line) <= LINE, line
-
-
-def survives(read: Callable[[Path], None], path: Path) -> bool:
-    """Whether a file was read; if not, by the one error that users are told."""
-    try:
-        read(path)
-    except DataError as error:
-        check_length(str(error), path)
-        return False
-    return True
-
-
 @pytest.mark.parametrize("form", ["jsonl", "json", "jsonl.gz", "parquet"])
 @pytest.mark.parametrize("read", [read_as_records, read_as_queries, read_as_pairs])
 def test_mutants_of_records(tmp_path: Path, form: str, read: Callable[[Path], None]) -> None:
@@ -221,6 +163,43 @@ def test_mutants_of_answers() -> None:
             assert len(str(error)) < LINE  # noqa: PT017 - one of two good ends
         else:
             assert isinstance(answer.text, str)
+
+
+def losing(read: Callable[..., Iterable[Any]]) -> Callable[..., Iterator[Any]]:
+    """A reader that passes over the first of what it finds, and of every three."""
+
+    def found(*given: Any) -> Iterator[Any]:
+        return (one for place, one in enumerate(read(*given)) if place % 3)
+
+    return found
+
+
+def careless(body: bytes, *_: Any, **__: Any) -> Any:
+    """A reader of answers that takes for granted what they hold."""
+    return json.loads(body)["choices"][0]["message"]
+
+
+BROKEN: Final[list[tuple[str, Any, Callable[[Path], None]]]] = [
+    ("stream_records", losing(stream_records),
+     lambda folder: test_mutants_of_records(folder, "jsonl", read_as_records)),
+    ("stream_queries", losing(stream_queries),
+     lambda folder: test_mutants_of_records(folder, "jsonl", read_as_queries)),
+    ("cut_rows", losing(cut_rows), lambda folder: test_mutants_of_corpora(folder, "jsonl")),
+    ("parse_answer", careless, lambda _: test_mutants_of_answers()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "broken", "look"), BROKEN, ids=[one[0] for one in BROKEN])
+def test_a_broken_reader_is_seen(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    broken: Any,
+    look: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr(f"{__name__}.{name}", broken)
+    with pytest.raises((AssertionError, AttributeError, LookupError, TypeError, ValueError)):
+        look(tmp_path)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])

@@ -133,6 +133,7 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
         "unused_ties": 0,
         "unrated_responses": 0,
         "records_without_pairs": 0,
+        "decoded_videos": 0,
         "rankings_against_scores": 0,
     }
 

@@ -12,6 +12,7 @@ import pytest
 from mmrlhf_api.data_formats import DATA_FORMATS
 from mmrlhf_jobs.data.exporters.exporting import export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
+from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows, read_mapping
 from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
 from mmrlhf_jobs.data.importers.report import ImportReport
@@ -22,7 +23,6 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.steps.data_export import ExportFormat
-from mmrlhf_jobs.steps.data_import import FormatName
 from tests.unit.data.builders import write_rows
 from tests.unit.data.public_files import FILES, RANKS, write_media, write_public_file
 
@@ -55,9 +55,8 @@ def bring_rows(
 
 def test_formats_are_listed_in_one_way_everywhere() -> None:
     names = [one.name for one in DATA_FORMATS]
-    assert list(READERS) == names == list(get_args(FormatName))
-    written = [one.name for one in DATA_FORMATS if one.exported]
-    assert list(WRITERS) == written == list(get_args(ExportFormat))
+    assert list(READERS) == names
+    assert [*WRITERS, "vlguard"] == names == list(get_args(ExportFormat))
     assert set(FILES) == set(names)
 
 
@@ -93,6 +92,21 @@ def test_vlguard_becomes_queries_with_reference_answers(tmp_path: Path) -> None:
     assert {one.domain for one in queries} == {"safety"}
     assert len({one.record_id for one in queries}) == 3
     assert (report.rows, report.records) == (2, 3)
+    back = str(tmp_path / "back.json")
+    exported = export_vlguard(Source(out), back)
+    assert (exported.records, exported.rows, exported.left_out) == (3, 2, {})
+    given = [{**row} for row in FILES["vlguard"][1]]
+    for row in given:
+        row.pop("harmful_category", None)
+        row.pop("harmful_subcategory", None)
+    assert json.loads((tmp_path / "back.json").read_text()) == given
+
+
+def test_queries_without_an_answer_do_not_fit_vlguard(tmp_path: Path) -> None:
+    bring_in(tmp_path, "rlaif-v")
+    records = Source(str(tmp_path / "rlaif-v.records.jsonl"))
+    with pytest.raises(DataError, match="reference_answer: is missing"):
+        export_vlguard(records, str(tmp_path / "x.json"))
 
 
 def test_conversations_keep_system_turns_and_places(tmp_path: Path) -> None:
@@ -313,6 +327,7 @@ def test_a_preference_against_a_judged_tie_is_a_contradiction(tmp_path: Path) ->
         ("llama-factory", {"tools": "[]x"}, "records cannot hold this"),
         ("ms-swift", {"audios": ["a.wav"]}, "records cannot hold this"),
         ("ms-swift", {"rejected_images": ["b.png"]}, "records cannot hold this"),
+        ("ms-swift", {"rejected_videos": ["clip.mp4"]}, "records cannot hold this"),
         ("ms-swift", {"images": []}, "1 <image> stand in the texts for 0 images"),
         ("ms-swift", {"images": ["image.png"] * 3, "messages": [
             {"role": "user", "content": "a <image> b"}, {"role": "assistant", "content": "c"}]},

@@ -16,7 +16,7 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["ExportReport", "RowWriter", "export_records"]
+__all__ = ["ExportReport", "RowWriter", "check_name", "export_records", "write_rows"]
 
 RowWriter: TypeAlias = Callable[[Given], list[dict[str, Any]]]
 """Rows of a record; raises ``RowFault`` where the format cannot hold it."""
@@ -70,8 +70,7 @@ def export_records(
         DataError: More than that share are wrong or do not fit the format.
         StorageError: The file cannot be written.
     """
-    if not out.endswith((".jsonl", ".json")):
-        raise DataError("name the file *.jsonl or *.json to say its format", file=out)
+    check_name(out)
     folders = source.media_folders()
     report = ExportReport(folders.root)
     faults = RowFaults()
@@ -90,14 +89,27 @@ def export_records(
         report.records = faults.rows
         faults.check(max_invalid_fraction, told="records cannot be exported")
 
-    _write_rows(rows(), out, source.storage)
+    write_rows(rows(), out, source.storage)
     report.left_out = {str(kind): number for kind, number in faults.counts.items()}
     return report
 
 
-def _write_rows(
-    rows: Iterator[Mapping[str, Any]], out: str, storage: StorageOptions | None
-) -> None:
+def check_name(out: str) -> None:
+    """Check that a name tells a format that rows are written in.
+
+    Raises:
+        DataError: It does not.
+    """
+    if not out.endswith((".jsonl", ".json")):
+        raise DataError("name the file *.jsonl or *.json to say its format", file=out)
+
+
+def write_rows(rows: Iterator[Mapping[str, Any]], out: str, storage: StorageOptions | None) -> None:
+    """Write rows as JSON lines, or as a JSON array if the file is named like one.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
     array = out.endswith(".json")
     with new_file(out, storage) as path, path.open("w", encoding="utf-8") as file:
         before = "[\n" if array else ""

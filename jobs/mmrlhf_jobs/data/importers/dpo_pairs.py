@@ -17,8 +17,9 @@ from typing import Final
 
 from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
-from mmrlhf_jobs.data.importers.media_files import MediaFiles
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.marks import marked
+from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_videos
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.parts import Media
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -73,8 +74,7 @@ def read_dpo_pair(row: RawPairRow, media: MediaFiles, report: ImportReport) -> S
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=row.text("chosen"),
             rejected=row.text("rejected"),
             reasons=(row.optional_text(_REASONS[0]), row.optional_text(_REASONS[1])),
@@ -93,13 +93,13 @@ def read_media(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
     given = [name for name in ("image", "video") if row.fields.get(name)]
     if len(given) != 1:
         raise row.error(None, "needs either image or video", "media")
-    name = given[0]
-    value = row.fields[name]
+    if given == ["video"]:
+        return row_videos(row, media)
+    value = row.fields["image"]
     paths = value if isinstance(value, list) else [value]
     if not all(isinstance(path, str) for path in paths):
-        raise row.error(name, "must be a path or a list of paths", "media")
-    load = media.image if name == "image" else media.video
-    return tuple(load(path, row, name) for path in paths)
+        raise row.error("image", "must be a path or a list of paths", "media")
+    return tuple(media.image(path, row, "image") for path in paths)
 
 
 def category_of(row: RawPairRow, media: Sequence[Media]) -> str | None:

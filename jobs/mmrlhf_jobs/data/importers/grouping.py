@@ -77,8 +77,9 @@ class PairGroups:
                 file=row.file,
                 row=row.row,
             )
-        media = tuple((medium.content_sha256, medium.place) for medium in row.media)
-        key = (row.source_id, row.prompt, row.system, row.turns, media)
+        asked = row.prompt
+        media = tuple((medium.content_sha256, medium.place) for medium in asked.media)
+        key = (row.source_id, asked.text, asked.system, asked.turns, media)
         group = self._groups.setdefault(key, _Group(row))
         group.rows += 1
         places = [group.texts.setdefault(text, len(group.texts)) for text in texts]

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 from mmrlhf_jobs.data.importers.grouping import Incomplete, PairGroups, refuse_repeated
 from mmrlhf_jobs.data.importers.judged_rows import PairRow, RankedRow
-from mmrlhf_jobs.data.importers.media_files import MediaFiles
+from mmrlhf_jobs.data.importers.media_files import MediaFiles, VideoFrames
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, rows_or_faults, unpacked
 from mmrlhf_jobs.data.importers.records_of_rows import count_record, ranked_record
 from mmrlhf_jobs.data.importers.report import ImportReport
@@ -49,6 +49,7 @@ class ImportOptions:
         mapping: Field of the source -> name that the format has for it. Dots go into objects.
         max_invalid_fraction: Share of the rows that may be left out.
         storage: Where the object store is, for ``s3://``.
+        video_frames: Decodes video files; None: rows of such are at fault.
     """
 
     media_root: str | None = None
@@ -56,6 +57,16 @@ class ImportOptions:
     mapping: Mapping[str, str] = field(default_factory=dict)
     max_invalid_fraction: float = 0.0
     storage: StorageOptions | None = None
+    video_frames: VideoFrames | None = None
+
+    def media_files(self, root: str, *, save: bool = True) -> MediaFiles:
+        """The media of the rows.
+
+        Args:
+            root: Folder that their paths start from.
+            save: Save images and frames that rows bring; False only looks at them.
+        """
+        return MediaFiles(root, self.storage, save=save, video_frames=self.video_frames)
 
 
 def read_mapping(texts: Sequence[str]) -> dict[str, str]:
@@ -98,7 +109,8 @@ def import_rows(
         StorageError: The output or an embedded image cannot be written.
     """
     report = ImportReport(options.media_root or parent_uri(source))
-    run = _Import(read, source, options, report, MediaFiles(report.media_root, options.storage))
+    media = options.media_files(report.media_root)
+    run = _Import(read, source, options, report, media)
     first, found = _peek(run.found(hint))
     if isinstance(first, QueryRecord):
         queries = (one for one in found if isinstance(one, QueryRecord))
@@ -106,6 +118,7 @@ def import_rows(
     else:
         records = (one for one in found if isinstance(one, RankedResponse))
         write_records(records, out, storage=options.storage)
+    report.decoded_videos = media.decoded_videos
     report.left_out = {str(kind): number for kind, number in run.faults.counts.items()}
     return report
 
@@ -124,7 +137,7 @@ def look_at_rows(
         DataError: One of them cannot be imported.
     """
     report = ImportReport(options.media_root or parent_uri(source))
-    media = MediaFiles(report.media_root, options.storage, save=False)
+    media = options.media_files(report.media_root, save=False)
     # The pairs of a question may go on behind the first rows.
     patient = replace(options, incomplete="exact") if options.incomplete == "fail" else options
     return list(_Import(read, source, patient, report, media, most=rows).found(hint))

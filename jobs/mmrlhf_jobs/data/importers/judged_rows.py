@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrlhf_jobs.data.parts import Media, Reasons, Scores, Turn
+from mmrlhf_jobs.data.importers.prompts import Prompt
+from mmrlhf_jobs.data.parts import Reasons, Scores
 
 __all__ = ["PairRow", "RankedRow", "RankedText"]
 
@@ -17,8 +18,7 @@ class PairRow:
         file: URI of its file.
         row: 1-based row.
         source_id: Id in the source; rows of different ids are never united.
-        prompt: The question without media placeholders.
-        media: Its media, in order, with places where they stand among words.
+        prompt: What it asks.
         chosen: The preferred text.
         rejected: The other text.
         reasons: Why, for the chosen and the rejected text.
@@ -26,24 +26,19 @@ class PairRow:
             not say.
         dataset: Name of the data set, for the records' ``source``.
         split: Part of it, for the same.
-        system: What the model is told before all turns.
-        turns: The turns before the question.
         tie: The two texts were judged equal; none of them is preferred.
     """
 
     file: str
     row: int
     source_id: str | None
-    prompt: str
-    media: tuple[Media, ...]
+    prompt: Prompt
     chosen: str
     rejected: str
     reasons: tuple[str | None, str | None] = (None, None)
     category: str | None = None
     dataset: str | None = None
     split: str | None = None
-    system: str | None = None
-    turns: tuple[Turn, ...] = ()
     tie: bool = False
 
 
@@ -81,13 +76,10 @@ class RankedRow:
     file: str
     row: int
     source_id: str | None
-    prompt: str
-    media: tuple[Media, ...]
+    prompt: Prompt
     texts: tuple[RankedText, ...]
     category: str | None = None
     dataset: str | None = None
     split: str | None = None
-    system: str | None = None
-    turns: tuple[Turn, ...] = ()
     reason: str | None = None
     reference_answer: str | None = None

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from mmrlhf_jobs.data.importers.judged_rows import PairRow
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images, row_videos
 from mmrlhf_jobs.data.importers.messages import answer_text, read_messages, refuse_tools, said_in
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.importers.report import ImportReport
 
@@ -59,12 +60,9 @@ def read_llama_factory(
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=chosen,
             rejected=rejected,
-            system=prompt.system,
-            turns=prompt.turns,
         )
     ]
 

@@ -49,13 +49,10 @@ def read_llava_rlhf(row: RawPairRow, media: MediaFiles, report: ImportReport) ->
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=chosen,
             rejected=rejected,
             dataset="LLaVA-RLHF",
-            system=prompt.system,
-            turns=prompt.turns,
         )
     ]
 

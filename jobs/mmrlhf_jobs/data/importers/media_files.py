@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.media_bytes import UnusableFileError, read_media
@@ -17,30 +18,58 @@ from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
 from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
 
-__all__ = ["MediaFiles", "read_image", "row_images", "row_videos"]
+__all__ = ["MediaFiles", "Still", "VideoFrames", "read_image", "row_images", "row_videos"]
 
 _VIDEOS: Final = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _IMAGES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
+@dataclass(frozen=True)
+class Still:
+    """A frame of a video file.
+
+    Attributes:
+        content: A JPEG file.
+        pts_ms: When it is shown, in milliseconds.
+    """
+
+    content: bytes
+    pts_ms: float | None
+
+
+VideoFrames: TypeAlias = Callable[[bytes], Sequence[Still]]
+"""Frames of a video file, in the order they are shown; raises ``DataError`` if it has none."""
+
+
 class MediaFiles:
     """Media files below one folder.
+
+    Attributes:
+        decoded_videos: Video files that were decoded so far.
 
     Args:
         root: URI of the folder that the rows' paths start from.
         storage: Where the object store is, for ``s3://``.
         save: Save images that are embedded in rows; False only looks at them.
+        video_frames: Decodes video files; None: they are at fault.
     """
 
     def __init__(
-        self, root: str, storage: StorageOptions | None = None, *, save: bool = True
+        self,
+        root: str,
+        storage: StorageOptions | None = None,
+        *,
+        save: bool = True,
+        video_frames: VideoFrames | None = None,
     ) -> None:
+        self.decoded_videos = 0
         self._root = root
+        self._video_frames = video_frames
         self._save = save
         self._folders = MediaFolders(root)
         self._storage = storage
         self._digest = lru_cache(maxsize=1 << 16)(self._read_digest)
-        self._frames = lru_cache(maxsize=1 << 10)(self._read_frames)
+        self._video = lru_cache(maxsize=1 << 10)(self._read_video)
 
     def image(self, path: str, row: RawPairRow, field: str) -> Media:
         """An image file with its digest.
@@ -56,11 +85,13 @@ class MediaFiles:
     def video(self, path: str, row: RawPairRow, field: str) -> Media:
         """A folder of frames, in the natural order of their names: 2 comes before 10.
 
+        A video file is decoded, and its frames are saved as ``embedded/<digest>-<frames>/*.jpg``.
+
         Raises:
-            DataError: It does not exist or holds no images.
+            DataError: It does not exist, or holds no images.
         """
         try:
-            return Media(kind="video", uri=path, frames=self._frames(path))
+            return self._video(path)
         except (InputError, StorageError) as error:
             raise _fault(row, field, error) from error
 
@@ -85,20 +116,26 @@ class MediaFiles:
         digest = hashlib.sha256(content).hexdigest()
         suffix = next((end for end in _IMAGES if (name or "").lower().endswith(end)), "")
         path = f"embedded/{digest}{suffix}"
+        self._keep(path, content)
+        return Media(uri=path, sha256=digest)
+
+    def _keep(self, path: str, content: bytes) -> None:
         if not self._save:
-            return Media(uri=path, sha256=digest)
+            return
         full = join_uri(self._root, path)
         location = locate(full, self._storage)
         with storage_errors(full, "write"):
             if location.is_local:
                 location.fs.makedirs(location.path.rpartition("/")[0], exist_ok=True)
             location.fs.pipe_file(location.path, content)
-        return Media(uri=path, sha256=digest)
 
     def _read_digest(self, path: str) -> str:
+        return hashlib.sha256(self._read(path)).hexdigest()
+
+    def _read(self, path: str) -> bytes:
         full = self._folders.resolve(path)
         try:
-            return hashlib.sha256(read_media(full, self._storage)).hexdigest()
+            return read_media(full, self._storage)
         except UnusableFileError as error:
             if error.reason == "missing-file":
                 raise DataError(
@@ -107,14 +144,29 @@ class MediaFiles:
                 ) from error
             raise DataError(f"media file {full} {error}") from error
 
+    def _read_video(self, path: str) -> Media:
+        if not path.lower().endswith(_VIDEOS):
+            return Media(kind="video", uri=path, frames=self._read_frames(path))
+        if self._video_frames is None:
+            raise DataError(
+                f"{self._folders.resolve(path)} is a video file, and records hold frames: write its"
+                f" frames into a folder (ffmpeg -i {path} FOLDER/%05d.jpg) and name that"
+            )
+        content = self._read(path)
+        stills = self._video_frames(content)
+        digest = hashlib.sha256(content).hexdigest()
+        frames = []
+        for number, still in enumerate(stills, 1):
+            uri = f"embedded/{digest}-{len(stills)}/{number:05d}.jpg"
+            self._keep(uri, still.content)
+            own = hashlib.sha256(still.content).hexdigest()
+            frames.append(Frame(uri=uri, sha256=own, pts_ms=still.pts_ms))
+        self.decoded_videos += 1
+        return Media(kind="video", uri=path, sha256=digest, frames=tuple(frames))
+
     def _read_frames(self, path: str) -> tuple[Frame, ...]:
         full = self._folders.resolve(path)
         location = locate(full, self._storage)
-        if path.lower().endswith(_VIDEOS):
-            raise DataError(
-                f"{full} is a video file, and records hold frames: write its frames into a folder"
-                f" (ffmpeg -i {path} FOLDER/%05d.jpg) and name that"
-            )
         with storage_errors(full, "read"):
             found = [str(name) for name in location.fs.ls(location.path, detail=False)]
         names = [name.rstrip("/").rpartition("/")[2] for name in found]
@@ -171,6 +223,8 @@ def read_image(row: RawPairRow, media: MediaFiles, image: Any, field: str) -> Me
 def row_videos(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
     """The videos of a row, in ``videos`` or ``video``: folders of frames, or lists of frames.
 
+    A list of image files in ``video`` is one video.
+
     Raises:
         RowFault: One of them is something else or does not exist.
     """
@@ -179,9 +233,11 @@ def row_videos(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
     videos = value if isinstance(value, list) else [value]
     if not any(videos):
         return ()
+    if name == "video" and all(_is_image(video) for video in videos):
+        videos = [videos]
     found = []
     for position, video in enumerate(videos):
-        field = f"{name}[{position}]"
+        field = f"{name}[{position}]" if isinstance(value, list) else name
         if isinstance(video, str) and video.strip():
             found.append(media.video(video, row, field))
         elif isinstance(video, list) and video and all(isinstance(one, str) for one in video):
@@ -189,6 +245,10 @@ def row_videos(row: RawPairRow, media: MediaFiles) -> tuple[Media, ...]:
         else:
             raise row.error(field, "must be a folder of frames or a list of them", "media")
     return tuple(found)
+
+
+def _is_image(path: object) -> bool:
+    return isinstance(path, str) and path.lower().endswith(_IMAGES)
 
 
 def _decoded(row: RawPairRow, url: str, field: str) -> bytes:

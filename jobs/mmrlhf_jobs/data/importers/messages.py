@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmrlhf_jobs.data.importers.marks import Mark, Piece, marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, read_image
-from mmrlhf_jobs.data.importers.prompts import MARK_KINDS, Mark, Message, Piece, marked, read_role
+from mmrlhf_jobs.data.importers.prompts import Message, read_role
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
+from mmrlhf_jobs.data.marks import MARK
 from mmrlhf_jobs.data.parts import Media
 
 __all__ = ["Inline", "answer_text", "read_messages", "refuse_tools", "said_in"]
@@ -123,7 +125,7 @@ def _pieces(
         where = f"{field}[{number}]"
         if kind == "text":
             text = str(part.get("text") or "")
-            if any(f"<{name}>" in text for name in MARK_KINDS):
+            if MARK.search(text):
                 raise row.error(
                     where,
                     "a text among parts holds a mark for a medium; make it a part of its own",

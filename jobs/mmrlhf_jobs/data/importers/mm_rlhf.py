@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from mmrlhf_jobs.data.importers.dpo_pairs import category_of, read_media
 from mmrlhf_jobs.data.importers.judged_rows import RankedRow, RankedText
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.ratings import make_scores, read_number
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.importers.report import ImportReport
@@ -66,8 +67,7 @@ def read_mm_rlhf(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Se
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             texts=tuple(ranked),
             category=category_of(row, items),
             dataset="MM-RLHF",

@@ -2,7 +2,8 @@
 
 ``{"messages": [{"role", "content"}...], "rejected_response": text, "images", "videos"}``; in place
 of the rejected text there may be ``rejected_messages``, whose last message counts and whose others
-must be those of ``messages``. The older form is ``{"query" | "question", "response",
+must be those of ``messages``; their media then stand in ``rejected_images`` and
+``rejected_videos`` once more. The older form is ``{"query" | "question", "response",
 "rejected_response", "system", "history"}``. ``<image>`` and ``<video>`` say where media stand.
 Tools, sound, boxes of objects and other images for the rejected answer are faults: records cannot
 hold those.
@@ -19,10 +20,11 @@ from typing import Final
 
 from mmrlhf_jobs.data.importers.judged_rows import PairRow
 from mmrlhf_jobs.data.importers.llama_factory import read_history, system_message
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images, row_videos
 from mmrlhf_jobs.data.importers.messages import answer_text, read_messages, refuse_tools
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
-from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.importers.report import ImportReport
 
 __all__ = ["read_ms_swift"]
@@ -30,7 +32,8 @@ __all__ = ["read_ms_swift"]
 _USED: Final = frozenset(
     {"messages", "rejected_response", "rejected_messages", "query", "question", "response"}
     | {"system", "history", "images", "image", "videos", "video", "id"}
-    | {"tools", "audios", "objects", "rejected_images"}
+    | {"tools", "audios", "objects"}
+    | {f"rejected_{name}" for name in ("images", "videos", "audios", "tools")}
 )
 
 
@@ -41,7 +44,8 @@ def read_ms_swift(row: RawPairRow, media: MediaFiles, report: ImportReport) -> S
         RowFault: It is wrong, names missing media, or holds what records cannot.
     """
     report.ignore_others(row.fields, _USED)
-    refuse_tools(row, "tools", "audios", "objects", "rejected_images")
+    refuse_tools(row, "tools", "audios", "objects", "rejected_tools", "rejected_audios")
+    _refuse_other_media(row)
     if "messages" in row.fields:
         asked, chosen, rejected = _from_messages(row)
     else:
@@ -59,14 +63,23 @@ def read_ms_swift(row: RawPairRow, media: MediaFiles, report: ImportReport) -> S
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=chosen,
             rejected=rejected,
-            system=prompt.system,
-            turns=prompt.turns,
         )
     ]
+
+
+def _refuse_other_media(row: RawPairRow) -> None:
+    for name in ("images", "videos"):
+        theirs = row.fields.get(f"rejected_{name}")
+        if theirs and unpacked(theirs) != unpacked(row.fields.get(name)):
+            raise row.error(
+                f"rejected_{name}",
+                f"are other {name} than those of the chosen answer; records cannot hold this, leave"
+                " the row out",
+                "unsupported",
+            )
 
 
 def _from_messages(row: RawPairRow) -> tuple[list[Message], str, str]:

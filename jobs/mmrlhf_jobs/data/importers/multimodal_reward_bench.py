@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Final
 
 from mmrlhf_jobs.data.importers.judged_rows import PairRow
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.importers.report import ImportReport
 
@@ -48,8 +49,7 @@ def read_multimodal_reward_bench(
             file=row.file,
             row=row.row,
             source_id=row.name_of("ID"),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=row.text(better),
             rejected=row.text(worse),
             category="safety" if (category or "").lower().startswith("safety") else None,

@@ -1,24 +1,22 @@
 """What a row asks, from texts with marks for media or from messages.
 
-Public data sets write ``<image>`` and ``<video>`` into their texts, or give messages whose content
-is a list of parts. Both say where media stand. Marks around the only question stand for media in
-front of it, which needs no place in a record.
+Public data sets write marks into their texts, or give messages whose content is a list of parts.
+Both say where media stand. Marks around the only question stand for media in front of it, which
+needs no place in a record.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
+from mmrlhf_jobs.data.importers.marks import Mark, Piece, SurplusError, as_video, match_media
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.parts import Media, Place, Turn
 
-__all__ = ["MARK_KINDS", "Mark", "Message", "Piece", "Prompt", "make_prompt", "marked", "read_role"]
+__all__ = ["Message", "Prompt", "make_prompt", "read_role"]
 
-_MARK: Final = re.compile(r"<(image|video|audio)>")
-MARK_KINDS: Final = ("image", "video")
 _ROLES: Final[Mapping[str, Literal["system", "user", "assistant"]]] = {
     "system": "system",
     "user": "user",
@@ -27,20 +25,6 @@ _ROLES: Final[Mapping[str, Literal["system", "user", "assistant"]]] = {
     "gpt": "assistant",
     "model": "assistant",
 }
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where a medium stands in a text.
-
-    Attributes:
-        kind: ``image`` or ``video``.
-    """
-
-    kind: str
-
-
-Piece: TypeAlias = str | Mark
 
 
 @dataclass(frozen=True)
@@ -75,16 +59,6 @@ class Prompt:
     turns: tuple[Turn, ...] = ()
 
 
-def marked(text: str) -> tuple[Piece, ...]:
-    """A text with ``<image>`` and ``<video>`` in it as pieces."""
-    pieces: list[Piece] = []
-    at = 0
-    for found in _MARK.finditer(text):
-        pieces += [text[at : found.start()], Mark(found[1])]
-        at = found.end()
-    return tuple(piece for piece in [*pieces, text[at:]] if piece != "")
-
-
 def read_role(row: RawPairRow, value: Any, field: str) -> Literal["system", "user", "assistant"]:  # noqa: ANN401 - any JSON
     """The role of a message, whichever names a format uses.
 
@@ -106,27 +80,22 @@ def make_prompt(row: RawPairRow, messages: Sequence[Message], media: Sequence[Me
     """
     system, said = _without_system(row, messages)
     if media and all(medium.kind == "video" for medium in media):
-        # The LLaVA family marks videos by <image> too.
-        said = [replace(one, pieces=tuple(map(_as_video, one.pieces))) for one in said]
+        said = [replace(one, pieces=tuple(map(as_video, one.pieces))) for one in said]
     if not said or said[-1].role != "user":
         roles = ", ".join(one.role for one in messages) or "none"
         field = messages[-1].field if messages else None
         raise row.error(field, f"must end with a message of the user, got roles: {roles}")
     last = said[-1]
-    _check_marks(row, said, media)
+    standing = _match(row, said, media)
     if len(said) == 1 and (plain := _without_edges(last.pieces)) is not None:
         text = plain.strip()
         if not text:
             raise row.error(last.field, "is empty")
-        return Prompt(text, tuple(media), system)
-    if not any(isinstance(piece, Mark) for one in said for piece in one.pieces):
+        return Prompt(text, _in_front(standing, media), system)
+    if not standing:
         turns = tuple(_turn(row, one, "".join(map(str, one.pieces)).strip()) for one in said)
         return Prompt(turns[-1].text, tuple(media), system, turns[:-1])
-    return _placed(row, system, said, media)
-
-
-def _as_video(piece: Piece) -> Piece:
-    return Mark("video") if piece == Mark("image") else piece
+    return _placed(row, system, said, media, standing)
 
 
 def _without_system(
@@ -148,19 +117,23 @@ def _without_system(
     return system, said
 
 
-def _check_marks(row: RawPairRow, said: Sequence[Message], media: Sequence[Media]) -> None:
-    for kind in (*MARK_KINDS, "audio"):
-        at = [one for one in said for piece in one.pieces if piece == Mark(kind)]
-        have = sum(medium.kind == kind for medium in media)
-        if len(at) > have:
-            raise row.error(
-                at[have].field,
-                f"{len(at)} <{kind}> stand in the texts for {have} {kind}s of the row",
-                "placeholders",
-            )
-        answered = next((one for one in at if one.role != "user"), None)
-        if answered is not None:
-            raise row.error(answered.field, "media stand in messages of the user", "placeholders")
+def _match(row: RawPairRow, said: Sequence[Message], media: Sequence[Media]) -> list[int]:
+    """Place of the medium that each mark stands for, in the order of the marks."""
+    marks = [(piece, one) for one in said for piece in one.pieces if isinstance(piece, Mark)]
+    try:
+        standing = match_media([mark for mark, _ in marks], media)
+    except SurplusError as error:
+        raise row.error(marks[error.mark][1].field, str(error), "placeholders") from error
+    answered = next((one for _, one in marks if one.role != "user"), None)
+    if answered is not None:
+        raise row.error(answered.field, "media stand in messages of the user", "placeholders")
+    return standing
+
+
+def _in_front(standing: Sequence[int], media: Sequence[Media]) -> tuple[Media, ...]:
+    """All media, in the order of their marks if all have one."""
+    order = list(dict.fromkeys(standing))
+    return tuple(media[place] for place in order) if len(order) == len(media) else tuple(media)
 
 
 def _without_edges(pieces: Sequence[Piece]) -> str | None:
@@ -168,7 +141,7 @@ def _without_edges(pieces: Sequence[Piece]) -> str | None:
     start, stop = 0, len(pieces)
     while start < stop and _is_edge(pieces[start]):
         start += 1
-    while stop > start and _is_edge(pieces[stop - 1]):
+    while stop > start and _is_edge(pieces[stop - 1]) and not _is_named(pieces, stop - 1):
         stop -= 1
     inner = pieces[start:stop]
     return None if any(isinstance(one, Mark) for one in inner) else "".join(map(str, inner))
@@ -178,24 +151,41 @@ def _is_edge(piece: Piece) -> bool:
     return isinstance(piece, Mark) or not piece.strip()
 
 
+def _is_named(pieces: Sequence[Piece], at: int) -> bool:
+    """Whether a piece is a mark that a sentence names: numbered, after words on its line."""
+    mark = pieces[at]
+    if not isinstance(mark, Mark) or mark.number is None:
+        return False
+    for before in reversed(range(at)):
+        piece = pieces[before]
+        if isinstance(piece, Mark):
+            return False
+        if words := piece.rstrip(" "):
+            return not words.endswith("\n")
+    return False
+
+
 def _placed(
-    row: RawPairRow, system: str | None, said: Sequence[Message], media: Sequence[Media]
+    row: RawPairRow,
+    system: str | None,
+    said: Sequence[Message],
+    media: Sequence[Media],
+    standing: Sequence[int],
 ) -> Prompt:
-    marks = sum(isinstance(piece, Mark) for one in said for piece in one.pieces)
-    if marks < len(media):
+    if len(set(standing)) < len(media):
         raise row.error(
             said[-1].field,
-            f"the row has {len(media)} media and {marks} marks among its words, so where the others"
-            " stand is not known",
+            f"the row has {len(media)} media and {len(set(standing))} marks among its words, so"
+            " where the others stand is not known",
             "placeholders",
         )
-    left = {kind: iter([one for one in media if one.kind == kind]) for kind in MARK_KINDS}
+    left = iter(standing)
     turns, placed = [], []
     for number, one in enumerate(said):
         text, last = "", 0
         for piece in one.pieces:
             if isinstance(piece, Mark):
-                placed.append((next(left[piece.kind]), Place(turn=number, offset=len(text))))
+                placed.append((media[next(left)], Place(turn=number, offset=len(text))))
                 last = len(text)
             else:
                 # What follows a mark in front of a turn begins a line of its own, as templates

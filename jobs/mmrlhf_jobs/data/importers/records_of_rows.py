@@ -93,21 +93,22 @@ def make_record(
         RowFault: The record would be invalid.
     """
     ranked = row if isinstance(row, RankedRow) else None
+    media = row.prompt.media
     query = Query(
-        text=row.prompt,
-        system=row.system,
-        turns=row.turns,
+        text=row.prompt.text,
+        system=row.prompt.system,
+        turns=row.prompt.turns,
         reference_answer=None if ranked is None else ranked.reference_answer,
     )
-    asked = as_json(asked_of(query, row.media))
-    digests = [medium.content_sha256 for medium in row.media]
+    asked = as_json(asked_of(query, media))
+    digests = [medium.content_sha256 for medium in media]
     name = record_id(asked, digests, parent_id=row.source_id)
     ids = [response_id(name, text.text) for text in texts]
     domain = _domain(row)
     best = texts[ranks.index(1)].text if 1 in ranks else ""
     try:
         return RankedResponse(
-            schema=schema_for(domain, query, row.media),
+            schema=schema_for(domain, query, media),
             record_id=name if part is None else f"{name}-{part}",
             domain=domain,
             type=_type(row.category, best),
@@ -117,7 +118,7 @@ def make_record(
                 split=row.split,
             ),
             query=query,
-            media=row.media,
+            media=media,
             responses=tuple(
                 _response(one, text, (duplicates or {}).get(text.text.strip(), []))
                 for one, text in zip(ids, texts, strict=True)
@@ -167,9 +168,9 @@ def _is_worse_throughout(one: RankedText, other: RankedText) -> bool:
 def _domain(row: PairRow | RankedRow) -> Literal["image", "video", "safety", "text"]:
     if row.category == "safety":
         return "safety"
-    if not row.media:
+    if not row.prompt.media:
         return "text"
-    return "video" if any(medium.kind == "video" for medium in row.media) else "image"
+    return "video" if any(medium.kind == "video" for medium in row.prompt.media) else "image"
 
 
 def _type(category: str | None, best: str) -> Literal["long", "short", "mcq"] | None:

@@ -33,6 +33,7 @@ class ImportReport:
         unused_ties: Rows among them that are in no record, since each has one given pair.
         unrated_responses: Responses without a rating, left out of their ranking.
         records_without_pairs: Records whose responses are all equal; training leaves them out.
+        decoded_videos: Video files whose frames were written below the media root.
         rankings_against_scores: Records in which a response is ranked before one that has better
             scores in everything; many of them mean that the ranks were read the wrong way round.
     """
@@ -55,6 +56,7 @@ class ImportReport:
     unused_ties: int = 0
     unrated_responses: int = 0
     records_without_pairs: int = 0
+    decoded_videos: int = 0
     rankings_against_scores: int = 0
 
     def ignore(self, name: str) -> None:

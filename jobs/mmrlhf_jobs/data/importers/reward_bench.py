@@ -65,7 +65,7 @@ def read_reward_bench(
     (found,) = read_dpo_pair(row, media, report)
     category = found.category
     if category is None:
-        path = found.media[0].uri or ""
+        path = found.prompt.media[0].uri or ""
         category = next((word for word in CATEGORIES if word in path), None)
         if category is None:
             raise row.error(

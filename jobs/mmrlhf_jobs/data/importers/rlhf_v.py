@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import Final
 
 from mmrlhf_jobs.data.importers.judged_rows import PairRow
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.importers.report import ImportReport
 
@@ -67,8 +68,7 @@ def _read(
             file=row.file,
             row=row.row,
             source_id=row.name_of("idx"),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=row.text("chosen"),
             rejected=row.text("rejected"),
             dataset=row.optional_text("ds_name") or dataset,

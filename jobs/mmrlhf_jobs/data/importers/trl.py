@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete, PairRow
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
 from mmrlhf_jobs.data.importers.messages import (
     Inline,
@@ -24,7 +25,7 @@ from mmrlhf_jobs.data.importers.messages import (
     refuse_tools,
     said_in,
 )
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -78,12 +79,9 @@ def read_trl(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Sequen
             file=row.file,
             row=row.row,
             source_id=None,
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             chosen=chosen,
             rejected=rejected,
-            system=prompt.system,
-            turns=prompt.turns,
         )
     ]
 

@@ -20,8 +20,9 @@ from typing import Final, TypeVar
 from mmrlhf_jobs.data.importers.grouping import ImportReport, Incomplete
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
 from mmrlhf_jobs.data.importers.judged_rows import RankedRow, RankedText
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -90,8 +91,7 @@ def read_vl_reward_bench(
             file=row.file,
             row=row.row,
             source_id=identifier,
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             texts=tuple(_pair(row) if "chosen" in row.fields else _ranking(row)),
             dataset=DATASET,
             split=_category(row, report),

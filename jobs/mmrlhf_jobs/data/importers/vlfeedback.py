@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mmrlhf_jobs.data.importers.judged_rows import RankedRow, RankedText
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.ratings import make_reasons, make_scores, read_number
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, unpacked
 from mmrlhf_jobs.data.importers.report import ImportReport
@@ -63,8 +64,7 @@ def read_vlfeedback(
             file=row.file,
             row=row.row,
             source_id=row.name_of(),
-            prompt=prompt.text,
-            media=prompt.media,
+            prompt=prompt,
             texts=tuple(rated),
             dataset="VLFeedback",
         )

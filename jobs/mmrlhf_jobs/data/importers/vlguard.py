@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mmrlhf_jobs.data.importers.marks import marked
 from mmrlhf_jobs.data.importers.media_files import MediaFiles, row_images
-from mmrlhf_jobs.data.importers.prompts import Message, make_prompt, marked
+from mmrlhf_jobs.data.importers.prompts import Message, make_prompt
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.importers.report import ImportReport
 from mmrlhf_jobs.data.parts import Origin, Query
@@ -39,7 +40,10 @@ def read_vlguard(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Se
     digests = [image.content_sha256 for image in images]
     name = row.name_of() or f"{row.file.rpartition('/')[2]}:{row.row}"
     queries = []
-    for turn, entry in enumerate(row.items("instr-resp")):
+    entries = row.items("instr-resp")
+    if not entries:
+        raise row.error("instr-resp", "is missing or empty")
+    for turn, entry in enumerate(entries):
         field = f"instr-resp[{turn}]"
         given = [one for one in INSTRUCTIONS if isinstance(entry, dict) and entry.get(one)]
         if len(given) != 1 or not isinstance(entry[given[0]], str):

@@ -1,10 +1,10 @@
-"""The first frame of a video that shows something."""
+"""Frames of a video: the first one that shows something, or some that are spread over it."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, TypeAlias
@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from mmrlhf_jobs.data.decoding import MAX_PIXELS
+from mmrlhf_jobs.data.parts import spread
 from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
 from mmrlhf_jobs.sampling.images.containers import CONTAINERS, container_of
 
-__all__ = ["Frame", "VideoReason", "first_frame"]
+__all__ = ["Frame", "VideoReason", "first_frame", "spread_frames"]
 
 VideoReason: TypeAlias = Literal["not-a-video", "no-video-frame", "too-large"]
 """Why a video has no first frame."""
@@ -50,18 +51,17 @@ class Frame:
     black_start: bool
 
 
-def first_frame(content: bytes) -> Frame:
-    """Decode the frame with the lowest presentation time from 0 on.
+def _stream_of(container: Any) -> Any:  # noqa: ANN401 - PyAV names few types
+    if not container.streams.video:
+        raise DroppedMedia("not-a-video", "holds no video stream")
+    stream = container.streams.video[0]
+    _check_size(stream.codec_context)
+    stream.codec_context.thread_count = 1
+    return stream
 
-    Frames that do not decode are passed over. If the frame is black, the first key frame that is
-    not is taken instead; if all are, the first frame stays.
 
-    Args:
-        content: The whole file.
-
-    Raises:
-        DroppedMedia: It is no video, has no frame that decodes, or frames that are too large.
-    """
+@contextmanager
+def _opened(content: bytes) -> Iterator[tuple[Any, Any]]:
     kind = container_of(content)
     if kind is None:
         raise DroppedMedia(
@@ -74,20 +74,53 @@ def first_frame(content: bytes) -> Frame:
         with av.open(
             io.BytesIO(content), format=kind, container_options=options, metadata_errors="ignore"
         ) as container:
-            return _first(container)
+            yield container, _stream_of(container)
     except DroppedMedia:
         raise
     except Exception as error:  # a demuxer may raise anything; whatever it is, the file made it
         raise DroppedMedia("not-a-video", f"is not a readable video: {error}") from error
 
 
-def _first(container: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
-    if not container.streams.video:
-        raise DroppedMedia("not-a-video", "holds no video stream")
-    stream = container.streams.video[0]
+def first_frame(content: bytes) -> Frame:
+    """Decode the frame with the lowest presentation time from 0 on.
+
+    Frames that do not decode are passed over. If the frame is black, the first key frame that is
+    not is taken instead; if all are, the first frame stays.
+
+    Args:
+        content: The whole file.
+
+    Raises:
+        DroppedMedia: It is no video, has no frame that decodes, or frames that are too large.
+    """
+    with _opened(content) as (container, stream):
+        return _first(container, stream)
+
+
+def spread_frames(content: bytes, most: int) -> list[Frame]:
+    """Decode some frames, evenly spread from the first to the last, in the order they are shown.
+
+    The video is decoded twice: how many frames it has is known only then, whatever it says.
+
+    Args:
+        content: The whole file.
+        most: How many; a video that has fewer gives all of its own.
+
+    Raises:
+        DroppedMedia: As :func:`first_frame`.
+    """
+    with _opened(content) as (container, stream):
+        count = sum(1 for _ in _decoded(container, stream))
+    if count == 0:
+        raise DroppedMedia("no-video-frame", "has no frame that can be decoded")
+    wanted = set(spread(range(count), most))
+    with _opened(content) as (container, stream):
+        shown = enumerate(_decoded(container, stream))
+        return [_upright(frame, stream) for place, frame in shown if place in wanted]
+
+
+def _first(container: Any, stream: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
     coded = stream.codec_context
-    _check_size(coded)
-    coded.thread_count = 1
     first = next(_frames(container, stream), None)
     if first is None:
         raise DroppedMedia("no-video-frame", "has no frame that can be decoded")
@@ -102,6 +135,18 @@ def _first(container: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Frame]:  # noqa: ANN401 - PyAV names few types
+    for frame in _decoded(container, stream):
+        yield _upright(frame, stream)
+
+
+def _upright(frame: Any, stream: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
+    pixels: Image.Image = frame.to_image()
+    if frame.rotation in _TURNS:
+        pixels = pixels.transpose(_TURNS[frame.rotation])
+    return Frame(pixels, _milliseconds(frame.pts, stream.time_base), black_start=False)
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:  # noqa: ANN401 - PyAV names few types
     """Frames from presentation time 0 on, in the order they are shown."""
     for packet in container.demux(stream):
         with suppress(av.FFmpegError):  # Damaged packets; the next ones may be whole.
@@ -109,10 +154,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Frame]:  # noqa: ANN401 - P
                 if frame.is_corrupt or (frame.pts is not None and frame.pts < 0):
                     continue
                 _check_size(frame)  # it may change within a stream
-                pixels: Image.Image = frame.to_image()
-                if frame.rotation in _TURNS:
-                    pixels = pixels.transpose(_TURNS[frame.rotation])
-                yield Frame(pixels, _milliseconds(frame.pts, stream.time_base), black_start=False)
+                yield frame
 
 
 def _check_size(sized: Any) -> None:  # noqa: ANN401 - a codec or a frame
