@@ -33,6 +33,13 @@ class Pairs(StrEnum):
     EXTREMES = "extremes"
 
 
+class TemplateOf(StrEnum):
+    """Whose chat template shows rows."""
+
+    PROCESSOR = "processor"
+    TOKENIZER = "tokenizer"
+
+
 MediaRootOption = Annotated[
     str | None, typer.Option("--media-root", help="Folder of the media (default: the source's).")
 ]
@@ -78,6 +85,10 @@ def import_rows(
         str | None,
         typer.Option("--model", help="Folder of the model whose chat template is to show them."),
     ] = None,
+    chat_template: Annotated[
+        TemplateOf,
+        typer.Option("--chat-template", help="Whose template, where the model has two."),
+    ] = TemplateOf.PROCESSOR,
     endpoint: EndpointOption = None,
     region: RegionOption = None,
 ) -> None:
@@ -100,6 +111,7 @@ def import_rows(
     ]
     if dry_run:
         arguments += ["--dry-run", f"--rows={rows}", *_given({"model": model})]
+        arguments.append(f"--chat-template={chat_template.value}")
     raise typer.Exit(run_step("import", arguments))
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.data.media import LoadedMedia, check_media, load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RankedResponse
@@ -49,6 +50,7 @@ class Improvement:
         part: Number and count: only every count-th row from this one on.
         policy: Folder of the model to sample from.
         policy_name: Its name in the records.
+        chat_template: Whose chat template it is asked by, where it has two that differ.
         reward: Folder of the reward model.
         dtype: Type of the weights of both.
         plan: How to sample.
@@ -66,6 +68,7 @@ class Improvement:
     part: tuple[int, int]
     policy: str
     policy_name: str
+    chat_template: TemplateOwner
     reward: str
     dtype: Dtype
     plan: SamplingPlan
@@ -123,7 +126,7 @@ def improve(
         gc.collect()
         context.progress.emit("phase", phase="score", message=f"scoring with {asked.reward}")
         scorer = CritiqueRewardModel.from_pretrained(
-            reward, dtype=asked.dtype, device=runtime.device
+            reward, dtype=asked.dtype, device=runtime.device, tell=context.tell
         )
         rank = partial(
             rank_samples,
@@ -251,7 +254,13 @@ def _load_policy(
     asked: Improvement, context: TrainingContext, scratch: Path, storage: StorageOptions
 ) -> tuple[PolicySampler, LoadedModel]:
     folder = fetch_model(asked.policy, scratch, storage)
-    loaded = load_model(folder, dtype=asked.dtype, attention="sdpa")
+    loaded = load_model(
+        folder,
+        dtype=asked.dtype,
+        attention="sdpa",
+        chat_template=asked.chat_template,
+        tell=context.tell,
+    )
     loaded.model.to(context.runtime.device)
     digest = digest_folder(folder)
     return PolicySampler(loaded, asked.plan, name=asked.policy_name, digest=digest), loaded

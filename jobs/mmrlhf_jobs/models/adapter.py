@@ -200,16 +200,11 @@ class VLMAdapter(Protocol):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model, its processor and the adapter of its family.
-
-    Attributes:
-        note: What people should be told about how it was loaded; often empty.
-    """
+    """A model, its processor and the adapter of its family."""
 
     model: PreTrainedModel
     processor: ProcessorMixin
     adapter: VLMAdapter
-    note: str = ""
 
     @property
     def max_tokens(self) -> int:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
@@ -24,7 +25,8 @@ from mmrlhf_jobs.models.contents import (
     refuse_pickles,
 )
 from mmrlhf_jobs.models.own_code import loading_error
-from mmrlhf_jobs.models.processing import TemplateOwner, choose_template
+from mmrlhf_jobs.models.processing import choose_template
+from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
 __all__ = ["Attention", "Dtype", "load_adapter", "load_model"]
 
@@ -42,6 +44,7 @@ def load_model(
     dtype: Dtype,
     attention: Attention,
     chat_template: TemplateOwner = "processor",
+    tell: Tell = tell_in_log,
 ) -> LoadedModel:
     """Load a vision-language model from a local Hugging Face folder.
 
@@ -56,6 +59,7 @@ def load_model(
         dtype: Type of all weights.
         attention: Attention of decoder and vision tower.
         chat_template: Whose chat template is used where processor and tokenizer differ.
+        tell: Is told if they do.
 
     Raises:
         ModelError: The folder, its configuration or its weights are missing, incomplete or of a
@@ -97,20 +101,26 @@ def load_model(
         )
     _disable_dropout(model)
     processor = load_any_processor(config, folder)
-    note = choose_template(processor, chat_template)
-    adapter = make_adapter(model.config, processor)
-    return LoadedModel(model=model, processor=processor, adapter=adapter, note=note)
+    choose_template(processor, chat_template, tell)
+    return LoadedModel(model, processor, make_adapter(model.config, processor))
 
 
-def load_adapter(folder: Path) -> VLMAdapter:
+def load_adapter(
+    folder: Path, *, chat_template: TemplateOwner = "processor", tell: Tell = tell_in_log
+) -> VLMAdapter:
     """The adapter of a model folder, which turns texts into tokens, without its weights.
+
+    Args:
+        folder: Path of the folder.
+        chat_template: Whose chat template is used where processor and tokenizer differ.
+        tell: Is told if they do.
 
     Raises:
         ModelError: The folder or its configuration is wrong, or of no kind that is known.
     """
     config = _read_config(folder)
     processor = load_any_processor(config, folder)
-    choose_template(processor, "processor")
+    choose_template(processor, chat_template, tell)
     return make_adapter(config, processor)
 
 

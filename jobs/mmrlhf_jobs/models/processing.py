@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ from transformers.models.auto.configuration_auto import model_type_to_module_nam
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.own_code import loading_error
+from mmrlhf_jobs.reporting.events import Tell
 
 __all__ = [
     "TemplateOwner",
@@ -42,9 +44,6 @@ __all__ = [
     "load_text_processor",
     "processor_without_video",
 ]
-
-TemplateOwner = Literal["processor", "tokenizer"]
-"""Whose chat template is used where the two differ."""
 
 _CONFIGS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 """Files of a model folder that name the class of its processor."""
@@ -137,14 +136,17 @@ def load_processor(folder: Path, processor_class: str) -> ProcessorMixin:
         ) from error
 
 
-def choose_template(processor: ProcessorMixin, whose: TemplateOwner) -> str:
+def choose_template(processor: ProcessorMixin, whose: TemplateOwner, tell: Tell) -> None:
     """Make one chat template the processor's, of its own and that of its tokenizer.
 
     Conversions of LLaVA-OneVision have two that differ: servers render the processor's, and
-    programs that know the tokenizer alone the other.
+    programs that know the tokenizer alone the other. Whatever loads a model comes through here, so
+    that nothing renders a prompt by one of two without a word.
 
-    Returns:
-        What to tell people if there was a choice; else empty.
+    Args:
+        processor: The processor.
+        whose: Whose template is used.
+        tell: Is told if there was a choice.
     """
     templates = {
         "processor": getattr(processor, "chat_template", None),
@@ -153,12 +155,11 @@ def choose_template(processor: ProcessorMixin, whose: TemplateOwner) -> str:
     named = [one.get("default") if isinstance(one, dict) else one for one in templates.values()]
     own, other = named
     processor.chat_template = templates[whose] or own or other
-    if not own or not other or own == other:
-        return ""
-    return (
-        "the model folder has two chat templates that differ, one of the processor and one of the "
-        f"tokenizer; that of the {whose} is used (model.chatTemplate)"
-    )
+    if own and other and own != other:
+        tell(
+            "the model folder has two chat templates that differ, one of the processor and one of"
+            f" the tokenizer; that of the {whose} is used (chatTemplate)"
+        )
 
 
 def load_image_processor(folder: Path, model_type: str) -> ProcessorMixin:

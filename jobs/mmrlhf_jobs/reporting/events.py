@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
-__all__ = ["NoProgress", "Progress", "event_object"]
+__all__ = ["NoProgress", "Progress", "Tell", "event_object", "tell_in_log"]
+
+Tell: TypeAlias = Callable[[str], None]
+"""Takes a sentence for whoever runs something."""
+
+
+def tell_in_log(message: str) -> None:
+    """Warn in the log ``mmrlhf``, which reaches standard error where nobody set logs up."""
+    logging.getLogger("mmrlhf").warning(message)
 
 
 class Progress(Protocol):

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from mmrlhf_api import RewardInference
 from mmrlhf_api.base import wire_dict
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.data.conversation import Asked, as_json
 from mmrlhf_jobs.data.critiques import CritiqueSource
 from mmrlhf_jobs.data.decoding import to_rgb
@@ -38,7 +39,7 @@ from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
 from mmrlhf_jobs.models.loading import Attention, Dtype, load_model
 from mmrlhf_jobs.models.precision import Precision
-from mmrlhf_jobs.models.processing import TemplateOwner
+from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from mmrlhf_jobs.reward_model.writing import write_critiques
@@ -205,6 +206,7 @@ class CritiqueRewardModel:
         seed: int = 0,
         scratch: Path | None = None,
         storage: StorageOptions | None = None,
+        tell: Tell = tell_in_log,
     ) -> CritiqueRewardModel:
         """Load a reward model.
 
@@ -217,6 +219,7 @@ class CritiqueRewardModel:
             seed: Seed of sampled critiques.
             scratch: Local folder for a remote model; None is a temporary one.
             storage: How to reach an object store.
+            tell: Is told what whoever scores should know of the model.
 
         Raises:
             ModelError: It is missing, damaged, or no reward model.
@@ -226,7 +229,11 @@ class CritiqueRewardModel:
             folder = fetch_model(str(uri), scratch or Path(temporary), storage)
             card = RewardModelCard.read(folder)
             loaded = load_model(
-                folder, dtype=dtype, attention=attention, chat_template=card.chat_template
+                folder,
+                dtype=dtype,
+                attention=attention,
+                chat_template=card.chat_template,
+                tell=tell,
             )
             head = RewardHead.load(folder / HEAD, card.head, card.hidden_size)
             digest = digest_folder(folder)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Strict
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_api.scalars import Fraction, PositiveInt
 from mmrlhf_jobs.data.importers.importing import (
     ImportOptions,
@@ -57,6 +58,8 @@ class ImportSpec(StepSpec):
     """Rows to show."""
     model: Place | None = None
     """Folder of a model whose chat template is to show them."""
+    chat_template: TemplateOwner = "processor"
+    """Whose template that is, where the model's processor and tokenizer differ."""
 
 
 def _run(spec: ImportSpec, context: StepContext) -> Outcome:
@@ -78,7 +81,9 @@ def _run(spec: ImportSpec, context: StepContext) -> Outcome:
     hint = partial(tell_formats, spec.source, spec.format, context.storage)
     if spec.dry_run:
         found = look_at_rows(read, spec.source, options, rows=spec.rows, hint=hint)
-        sys.stdout.write(preview_records(found, spec.model))
+        sys.stdout.write(
+            preview_records(found, spec.model, whose=spec.chat_template, tell=context.note)
+        )
         sys.stdout.flush()
         return Outcome(spec.source, {"shown": len(found)})
     report = import_rows(read, spec.source, spec.out, options, hint=hint)

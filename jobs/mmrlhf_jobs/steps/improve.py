@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Strict, model_validator
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.steps.spec import POSITIONAL, Dtype, Flag, JournaledSpec, Place
@@ -49,6 +50,8 @@ class ImproveSpec(JournaledSpec):
     """Another folder that media may be in; repeatable."""
     policy_name: Place | None = None
     """Name of the policy in the records; without it, that of its folder."""
+    chat_template: TemplateOwner = "processor"
+    """Whose chat template asks the policy, where processor and tokenizer differ."""
     samples: PositiveInt = 8
     """Responses a query, 2 to 16 (paper 5.4: 8)."""
     temperature: NonNegativeFloat = 0.8
@@ -105,6 +108,7 @@ def _run(spec: ImproveSpec, context: StepContext) -> Outcome:
             part=(part, parts),
             policy=spec.policy,
             policy_name=spec.policy_name or spec.policy.rstrip("/").rpartition("/")[2],
+            chat_template=spec.chat_template,
             reward=spec.reward,
             dtype=spec.dtype,
             plan=spec.plan(),

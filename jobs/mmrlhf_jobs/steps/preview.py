@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_api.plain_text import make_safe
 from mmrlhf_jobs.data.messages import chat_messages
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.models.chat import ChatTemplate
@@ -20,7 +22,11 @@ _MARKS: Final = {"image": "<image>", "frames": "<video>"}
 
 
 def preview_records(
-    records: Sequence[RankedResponse | QueryRecord], model: str | None = None
+    records: Sequence[RankedResponse | QueryRecord],
+    model: str | None = None,
+    *,
+    whose: TemplateOwner = "processor",
+    tell: Tell = tell_in_log,
 ) -> str:
     """What is asked and answered in each record.
 
@@ -28,19 +34,21 @@ def preview_records(
         records: The records.
         model: Folder of a model: prompts are then rendered by its chat template, with one mark for
             each medium, and answers end as it ends them. None: who says what.
+        whose: Whose chat template that is, where processor and tokenizer differ.
+        tell: Is told if they do.
 
     Raises:
         DataError: The template does not take a record.
         ModelError: The folder holds no model of a family that is supported.
     """
-    chat = None if model is None else _chat_of(model)
+    chat = None if model is None else _chat_of(model, whose, tell)
     return "\n\n".join(_text(record, chat) for record in records) + "\n"
 
 
-def _chat_of(model: str) -> ChatTemplate:
+def _chat_of(model: str, whose: TemplateOwner, tell: Tell) -> ChatTemplate:
     from mmrlhf_jobs.models.loading import load_adapter
 
-    return load_adapter(Path(model)).chat
+    return load_adapter(Path(model), chat_template=whose, tell=tell).chat
 
 
 def _text(record: RankedResponse | QueryRecord, chat: ChatTemplate | None) -> str:

@@ -98,6 +98,7 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
         seed=spec.seed,
         scratch=context.scratch / f"rank-{runtime.rank}",
         storage=storage,
+        tell=members.tell,
     )
     context.tell("validate", f"checking that the rows of {spec.data} fit the model")
     dataset = leave_out(

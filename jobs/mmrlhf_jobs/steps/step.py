@@ -60,6 +60,10 @@ class StepContext:
         """Say what the step is about to do."""
         self.progress.emit("phase", phase=phase, message=message)
 
+    def note(self, message: str) -> None:
+        """Say something that whoever runs the step should know."""
+        self.progress.emit("notice", message=message)
+
     def show(self, report: Mapping[str, Any]) -> None:
         """Print a report to standard output, which holds nothing else; progress goes elsewhere."""
         sys.stdout.write(json.dumps(report, indent=2) + "\n")

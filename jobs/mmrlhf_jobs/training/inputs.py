@@ -20,6 +20,7 @@ from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.row_check import find_unusable
+from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
 
@@ -60,7 +61,7 @@ class Policy:
     @classmethod
     def load(
         cls, source: ModelSource, trainable: Trainable, *, precision: Precision, scratch: Path,
-        runtime: Runtime, options: StorageOptions | None,
+        runtime: Runtime, options: StorageOptions | None, tell: Tell = tell_in_log,
     ) -> Policy:  # fmt: skip
         """Load the model and freeze what is not trained.
 
@@ -73,6 +74,7 @@ class Policy:
             scratch: Local folder of this process.
             runtime: Process group.
             options: How to reach an object store.
+            tell: Is told what whoever started the job should know of the model.
         """
         folder = fetch_model(source.uri, scratch, options)
         loaded = load_model(
@@ -80,6 +82,7 @@ class Policy:
             dtype=precision.dtype,
             attention=precision.attention,
             chat_template=source.chat_template or "processor",
+            tell=tell,
         )
         loaded.adapter.freeze(loaded.model, trainable)
         loaded.model.to(runtime.device)

@@ -136,17 +136,15 @@ class Preparation:
         """
         spec = self._job.spec
         self.context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
-        policy = Policy.load(
+        return Policy.load(
             spec.model,
             spec.trainable,
             precision=self.precision,
             scratch=self.context.scratch,
             runtime=self.context.runtime,
             options=self.options,
+            tell=self.context.tell,
         )
-        if policy.loaded.note:
-            self.context.tell(policy.loaded.note)
-        return policy
 
     def load_reward_model(
         self, uri: str, *, inference: RewardInference | None = None
@@ -166,6 +164,7 @@ class Preparation:
             seed=spec.training.seed,
             scratch=self.context.scratch / f"rank-{runtime.rank}" / "reward-model",
             storage=self.options,
+            tell=self.context.tell,
         )
 
     def prove(

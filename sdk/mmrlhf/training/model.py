@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from mmrlhf.training.rows import OpenRow, Rows, open_rows
+from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
@@ -58,6 +59,7 @@ def load_model(
     *,
     dtype: Dtype = "float32",
     attention: Attention = "sdpa",
+    chat_template: TemplateOwner = "processor",
     device: torch.device | str = "cpu",
     storage: StorageOptions | None = None,
 ) -> Model:
@@ -67,6 +69,8 @@ def load_model(
         uri: Its folder: a path, ``file://`` or ``s3://``; that of a job's artifacts is ``model/``.
         dtype: Type of all weights.
         attention: Attention of decoder and vision tower.
+        chat_template: Whose chat template is used where processor and tokenizer differ, of which
+            the log ``mmrlhf`` warns: that of the job, for a model that one has trained.
         device: Where to compute.
         storage: How to reach an object store.
 
@@ -75,7 +79,7 @@ def load_model(
     """
     with tempfile.TemporaryDirectory(prefix="mmrlhf-model-") as scratch:
         folder = fetch_model(str(uri), Path(scratch), storage)
-        loaded = load_folder(folder, dtype=dtype, attention=attention)
+        loaded = load_folder(folder, dtype=dtype, attention=attention, chat_template=chat_template)
     loaded.model.to(device)
     loaded.model.eval()
     return Model(loaded, torch.device(device))

@@ -10,9 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import mmrlhf
+from mmrlhf_api.models import TemplateOwner
+from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.folders import fetch_model
+from mmrlhf_jobs.models.loading import load_adapter
 from tests.jobs.models.tiny import CHATML, save_tiny
 
 
@@ -174,8 +178,7 @@ def test_tokenizer_of_another_model(copy: Path) -> None:
     assert "do not belong together" in refusal(copy)
 
 
-@pytest.mark.parametrize("whose", ["processor", "tokenizer"])
-def test_of_two_chat_templates_one_is_used_and_told(copy: Path, whose: str) -> None:
+def two_templates(copy: Path) -> None:
     """As conversions of LLaVA-OneVision have them, each in a file of its own."""
     (copy / "chat_template.jinja").unlink()
     own = CHATML.replace("helpful", "processor")
@@ -183,11 +186,43 @@ def test_of_two_chat_templates_one_is_used_and_told(copy: Path, whose: str) -> N
     config = json.loads((copy / "tokenizer_config.json").read_text())
     other = CHATML.replace("helpful", "tokenizer")
     (copy / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": other}))
-    loaded = load_model(copy, dtype="float32", attention="sdpa", chat_template=whose)  # type: ignore[arg-type]
-    assert f"{whose} assistant" in loaded.adapter.chat.prompt_text("x", [])
-    assert "two chat templates that differ" in loaded.note
-    assert f"that of the {whose} is used" in loaded.note
+
+
+@pytest.mark.parametrize("whose", ["processor", "tokenizer"])
+def test_of_two_chat_templates_one_is_used_and_told(copy: Path, whose: TemplateOwner) -> None:
+    two_templates(copy)
+    told: list[str] = []
+    loaded = load_model(
+        copy, dtype="float32", attention="sdpa", chat_template=whose, tell=told.append
+    )
+    light = load_adapter(copy, chat_template=whose, tell=told.append)
+    for adapter in (loaded.adapter, light):
+        assert f"{whose} assistant" in adapter.chat.prompt_text("x", [])
+    assert len(told) == 2
+    for note in told:
+        assert "two chat templates that differ" in note
+        assert f"that of the {whose} is used" in note
+
+
+def test_two_chat_templates_are_told_whoever_asks(
+    copy: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also where nobody says whom to tell, as from a notebook, and by a dry run of an import."""
+    two_templates(copy)
+    model = mmrlhf.load_model(copy, chat_template="tokenizer")
+    assert "tokenizer assistant" in model.loaded.adapter.chat.prompt_text("x", [])
+    assert "that of the tokenizer is used" in caplog.text
+    rows = copy / "rows.jsonl"
+    rows.write_text('{"prompt": "Q?", "chosen": "A", "rejected": "B"}\n')
+    line = ["import", "trl", str(rows), "x.jsonl", "--dry-run", f"--model={copy}"]
+    for whose in ("processor", "tokenizer"):
+        assert main([*line, f"--chat-template={whose}"]) == 0
+        shown = capfd.readouterr()
+        assert f"{whose} assistant" in shown.out
+        assert f"that of the {whose} is used" in shown.err
 
 
 def test_one_chat_template_is_no_news(tiny: Path) -> None:
-    assert not load_model(tiny, dtype="float32", attention="sdpa").note
+    told: list[str] = []
+    load_model(tiny, dtype="float32", attention="sdpa", tell=told.append)
+    assert not told
