@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.sampling.corpora import tar_rows
 from mmrlhf_jobs.sampling.corpora.raw_rows import RawRow
 from mmrlhf_jobs.sampling.corpora.tar_rows import read_tar
 from tests.unit.sampling.corpora import split_of
@@ -82,6 +84,13 @@ def test_a_header_that_leads_nowhere_is_an_error(
     monkeypatch.setattr("tarfile.TarInfo.frombuf", classmethod(counted))
     with pytest.raises(DataError, match="not a readable tar file"):
         list(read(tmp_path / "a.tar", first + BAD[name] + END))
+
+
+def test_a_negative_size_is_refused_where_tarfile_takes_it() -> None:
+    """Newer versions of Python refuse some of them before (CVE-2025-8194), others do not."""
+    for kind in (b"0", b"Q", b"L", b"x"):
+        with pytest.raises(tarfile.ReadError, match="a header says that -512 bytes follow"):
+            tar_rows._Member.frombuf(header(b"b", -512, kind), "utf-8", "surrogateescape")
 
 
 def test_honest_headers_are_read(tmp_path: Path) -> None:
