@@ -154,6 +154,7 @@ class ArtifactStore:
         arriving = hidden(target)
         try:
             with storage_errors(f"{self._uri(key)} to {target}", "copy"):
+                arriving.mkdir(parents=True)  # also for an artifact without files
                 for entry in entries:
                     self._fetch_file(key, entry, arriving / entry.path)
                 if target.exists():

@@ -267,8 +267,10 @@ class Checkpoints:
             self._store.fetch(f"{self._prefix}/{key}/complete", local)
             text = (local / _STATE).read_text(encoding="utf-8")
             _Complete.parse(text, self._where(key))
-        except (DamagedError, FileNotFoundError, UnicodeError) as error:
+        except DamagedError as error:
             return str(error), ""
+        except (FileNotFoundError, UnicodeError) as error:
+            return f"{self._where(key)} holds no state that can be read ({error})", ""
         return "", text
 
     def _fetch_parts(self, key: str, parts: Sequence[str]) -> str:

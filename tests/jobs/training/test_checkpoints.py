@@ -115,6 +115,17 @@ def state(change: Callable[[dict[str, Any]], object]) -> Callable[[Kept], None]:
     return damage
 
 
+def state_file(change: Callable[[Path], object]) -> Callable[[Kept], None]:
+    """Whole by its marker, as whoever may write there can make it."""
+
+    def damage(kept: Kept) -> None:
+        path = kept.file(f"{NEWEST}/complete/state.json")
+        change(path)
+        published_as(path.parent)
+
+    return damage
+
+
 DAMAGES: dict[str, Callable[[Kept], object]] = {
     "part of another step": older_part,
     "byte of a part": lambda kept: flip(kept.file(f"{NEWEST}/rank-0/rest.bin"), 500),
@@ -136,6 +147,8 @@ DAMAGES: dict[str, Callable[[Kept], object]] = {
     "parts too few": state(lambda content: content.update(parts=[])),
     "parts no list": state(lambda content: content.update(parts=7)),
     "state of a newer version": state(lambda content: content.update(novelty=1)),
+    "state not UTF-8": state_file(lambda path: path.write_bytes(b"\xff\xfe")),
+    "state never published": state_file(lambda path: path.unlink()),
     "inputs no object": state(lambda content: content.update(inputs="data")),
 }
 
