@@ -29,6 +29,7 @@ __all__ = ["CheckpointState", "Checkpoints", "RunInputs", "misfit"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
+_SPLIT = "deepspeed-3"
 _DIVISIBLE = ("torch", "deepspeed-1", "deepspeed-2")
 """Engines whose checkpoints any number of processes can go on from. Of plain torch rank 0 writes
 everything."""
@@ -356,7 +357,7 @@ def misfit(state: CheckpointState, *, name: str, inputs: RunInputs, world_size: 
             f"was made by {state.world_size} process(es) with engine {state.engine}, this run has "
             f"{world_size} with {name}"
         )
-        if state.engine == name:
+        if state.engine == name == _SPLIT:
             made += " (ZeRO 3 splits each weight by their number, and goes on with as many)"
         return made
     return None
