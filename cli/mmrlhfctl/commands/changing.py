@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
+from mmrlhf.client.choice import Choice
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.options import (
-    AllOption,
     FileOption,
     PathArgument,
-    SelectorOption,
     SetOption,
-    SomeJobsArgument,
     TimeoutOption,
-    chosen,
     one_file,
     with_connection,
 )
@@ -97,7 +94,7 @@ def submit(
 def wait(
     *,
     connection: Connection,
-    jobs: SomeJobsArgument = None,
+    choice: Choice,
     purpose: Annotated[
         str,
         typer.Option(
@@ -106,8 +103,6 @@ def wait(
             help="condition=TYPE[=STATUS], jsonpath={FIELD}[=VALUE], or delete.",
         ),
     ] = "condition=Succeeded",
-    everything: AllOption = False,
-    selector: SelectorOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
     """Wait until jobs have a condition, or are gone.
@@ -117,51 +112,30 @@ def wait(
     """
     from mmrlhfctl.verbs.wait import wait_for_jobs
 
-    choice = chosen(jobs, everything=everything, selector=selector)
     wait_for_jobs(connection, choice, purpose=purpose, seconds=timeout)
 
 
 @with_connection
-def suspend(
-    *,
-    connection: Connection,
-    jobs: SomeJobsArgument = None,
-    everything: AllOption = False,
-    selector: SelectorOption = None,
-) -> None:
+def suspend(*, connection: Connection, choice: Choice) -> None:
     """Stop the pods of jobs and keep the jobs.
 
     They go on from their latest checkpoint when they are resumed.
     """
     from mmrlhfctl.verbs.change import set_suspended
 
-    choice = chosen(jobs, everything=everything, selector=selector)
     set_suspended(connection, choice, suspend=True)
 
 
 @with_connection
-def resume(
-    *,
-    connection: Connection,
-    jobs: SomeJobsArgument = None,
-    everything: AllOption = False,
-    selector: SelectorOption = None,
-) -> None:
+def resume(*, connection: Connection, choice: Choice) -> None:
     """Let suspended jobs go on."""
     from mmrlhfctl.verbs.change import set_suspended
 
-    choice = chosen(jobs, everything=everything, selector=selector)
     set_suspended(connection, choice, suspend=False)
 
 
 @with_connection
-def cancel(
-    *,
-    connection: Connection,
-    jobs: SomeJobsArgument = None,
-    everything: AllOption = False,
-    selector: SelectorOption = None,
-) -> None:
+def cancel(*, connection: Connection, choice: Choice) -> None:
     """Stop jobs for good, and keep them to look at.
 
     Pods save a checkpoint before they end, and the jobs fail with reason Cancelled. It cannot be
@@ -169,7 +143,6 @@ def cancel(
     """
     from mmrlhfctl.verbs.change import cancel_jobs
 
-    choice = chosen(jobs, everything=everything, selector=selector)
     cancel_jobs(connection, choice)
 
 
@@ -177,9 +150,7 @@ def cancel(
 def delete(
     *,
     connection: Connection,
-    jobs: SomeJobsArgument = None,
-    everything: AllOption = False,
-    selector: SelectorOption = None,
+    choice: Choice,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Return when jobs and pods are gone.")
     ] = True,
@@ -191,5 +162,4 @@ def delete(
     """Delete jobs and their pods; artifacts stay."""
     from mmrlhfctl.verbs.change import delete_jobs
 
-    choice = chosen(jobs, everything=everything, selector=selector)
     delete_jobs(connection, choice, wait=wait, seconds=timeout, ignore_missing=ignore_not_found)

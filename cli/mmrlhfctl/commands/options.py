@@ -15,7 +15,6 @@ from mmrlhfctl.durations import parse_span
 from mmrlhfctl.terminal import choose_colours
 
 __all__ = [
-    "AllOption",
     "AsOption",
     "ColourOption",
     "ContextOption",
@@ -32,11 +31,9 @@ __all__ = [
     "SelectorOption",
     "ServerOption",
     "SetOption",
-    "SomeJobsArgument",
     "SortOption",
     "TimeoutOption",
     "TokenOption",
-    "chosen",
     "one_file",
     "span",
     "with_connection",
@@ -113,12 +110,7 @@ def one_file(path: str | None, file: str | None) -> str:
     return path or file or ""
 
 
-def chosen(jobs: list[str] | None, *, everything: bool, selector: str | None) -> Choice:
-    """Return which jobs a command is about.
-
-    Raises:
-        BadParameter: The command line names none.
-    """
+def _chosen(*, jobs: list[str] | None, everything: bool, selector: str | None) -> Choice:
     choice = Choice(words=jobs or (), everything=everything, selector=selector)
     if choice.named and not choice.words:
         raise typer.BadParameter("name a job, or give --all or --selector")
@@ -172,7 +164,7 @@ JobsArgument = Annotated[
         autocompletion=words_for_jobs,
     ),
 ]
-SomeJobsArgument = Annotated[
+_SomeJobsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="JOB",
@@ -180,7 +172,7 @@ SomeJobsArgument = Annotated[
         autocompletion=words_for_jobs,
     ),
 ]
-AllOption = Annotated[
+_AllOption = Annotated[
     bool, typer.Option("--all", help="All jobs of the namespace, or of the kinds that are named.")
 ]
 SelectorOption = Annotated[
@@ -256,29 +248,34 @@ _CONNECTION: dict[str, Any] = {
     "token": TokenOption,
     "as_user": AsOption,
 }
+_CHOICE: dict[str, tuple[Any, Any]] = {
+    "jobs": (_SomeJobsArgument, None),
+    "everything": (_AllOption, False),
+    "selector": (SelectorOption, None),
+}
+"""Options, with what they are by default."""
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which cluster is meant.
+    """Give a command the options that say which cluster is meant, and maybe which jobs.
 
-    Its parameter ``connection`` gets them as one value. They may also stand before the command's
-    name; those after it win.
+    Its parameter ``connection`` gets the former as one value. They may also stand before the
+    command's name; those after it win. A parameter ``choice`` gets the jobs.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    parameters = [one for name, one in own.items() if name != "connection"]
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in (_CONNECTION | {"color": ColourOption}).items()
-    ]
-    click_context = inspect.Parameter(
-        "click_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
-    )
-    parameters.append(click_context)
+    choice = _CHOICE if "choice" in own else {}
+    parameters = [_keyword(name, *option) for name, option in choice.items()]
+    parameters += [one for name, one in own.items() if name not in {"connection", "choice"}]
+    shared = _CONNECTION | {"color": ColourOption}
+    parameters += [_keyword(name, option, None) for name, option in shared.items()]
+    parameters.append(_keyword("click_context", typer.Context, inspect.Parameter.empty))
 
     def wrapper(*, click_context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - checked
         del given["color"]  # its callback did it
         connection = Connection(**{name: given.pop(name) for name in _CONNECTION})
         before = click_context.find_root().obj or Connection()
+        if choice:
+            given["choice"] = _chosen(**{name: given.pop(name) for name in choice})
         command(connection=connection.over(before), **given)
 
     wrapper.__name__ = command.__name__
@@ -287,3 +284,8 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
     return wrapper
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:  # noqa: ANN401
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -18,7 +18,7 @@ from mmrlhf_jobs.data.parsing import explain, fields_of
 from mmrlhf_jobs.data.parts import Items, Part, violated
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.responses import Id, Response
-from mmrlhf_jobs.data.row_faults import FaultReason, RowFault, RowFaults
+from mmrlhf_jobs.data.row_faults import FaultReason, RowFault, RowFaults, repeated_id
 from mmrlhf_jobs.data.sources import Source, file_format
 from mmrlhf_jobs.data.stream import stream_rows
 from mmrlhf_jobs.errors import DataError
@@ -165,8 +165,7 @@ def _check_rankable(query: QueryRecord, first: QueryRecord, most_responses: int)
         raise _fault(
             query,
             "record_id",
-            f"the same id as in {first.location.file}, row {first.location.row}; ids must be"
-            " unique",
+            repeated_id(first.location.file, first.location.row),
             "repeated-id",
         )
     for place, response in enumerate(query.responses):

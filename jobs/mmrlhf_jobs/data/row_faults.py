@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 from mmrlhf_jobs.data.budgets import allowed_faults, short_line, tell_faults
 from mmrlhf_jobs.errors import DataError
 
-__all__ = ["FaultReason", "RowFault", "RowFaults"]
+__all__ = ["FaultReason", "RowFault", "RowFaults", "repeated_id"]
 
 FaultReason: TypeAlias = Literal[
     "unreadable-row",
@@ -120,3 +120,8 @@ class RowFaults:
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
         return {"rows": self.rows, "invalid": dict(self.counts)}
+
+
+def repeated_id(file: str | None, row: int | None) -> str:
+    """What is wrong with a row whose id another one has, which was read before."""
+    return f"the same id as in {file}, row {row}; ids must be unique"

@@ -26,6 +26,7 @@ from mmrlhf_jobs.data.parsing import RawRow, parse_row
 from mmrlhf_jobs.data.readers import READERS
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.data.report import LISTED_PROBLEMS, ProblemKind, RowProblem, ValidationReport
+from mmrlhf_jobs.data.row_faults import repeated_id
 from mmrlhf_jobs.data.sources import DataFile, Source, list_data_files
 from mmrlhf_jobs.errors import DataError
 
@@ -110,7 +111,7 @@ class _Scan:
             number, row = index.locate(found.ordinal)
             first_number, first_row = index.locate(found.first)
             file, first_file = files[number].uri, files[first_number].uri
-            reason = f"the same id as in {first_file}, row {first_row}; ids must be unique"
+            reason = repeated_id(first_file, first_row)
             self._skip(found.ordinal, "duplicate")
             listed.append(RowProblem(found.ordinal, "duplicate", file, row, "record_id", reason))
             if len(listed) >= 2 * LISTED_PROBLEMS:

@@ -14,7 +14,7 @@ from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.data.media import LoadedMedia, check_media, load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.data.row_faults import RowFaults
+from mmrlhf_jobs.data.row_faults import RowFaults, repeated_id
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.errors import DataError
@@ -243,11 +243,7 @@ def _place(query: QueryRecord) -> tuple[str, int]:
 
 def _check_id(query: QueryRecord, first: tuple[str, int]) -> None:
     if first != _place(query):
-        raise DataError(
-            f"the same id as in {first[0]}, row {first[1]}; ids must be unique",
-            field="record_id",
-            fault="duplicate",
-        )
+        raise DataError(repeated_id(*first), field="record_id", fault="duplicate")
 
 
 def _load_policy(

@@ -34,7 +34,6 @@ from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.reporting.events import Tell
 
 __all__ = [
-    "TemplateOwner",
     "TextProcessor",
     "choose_template",
     "frame_pixels",

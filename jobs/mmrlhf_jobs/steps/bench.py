@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from mmrlhf_api.scalars import Fraction
-from mmrlhf_jobs.data.records import RankedResponse
-from mmrlhf_jobs.data.row_faults import RowFault, RowFaults
+from mmrlhf_jobs.data.records import RankedResponse, RowLocation
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import InputError
@@ -93,11 +93,11 @@ def _judged(
 ) -> dict[str, list[BenchQuery]]:
     """Queries with the scores of each model: the same queries for all, so that they compare."""
     queries: dict[str, list[BenchQuery]] = {name: [] for name in sidecars}
-    seen: dict[str, RankedResponse] = {}
+    seen: dict[str, RowLocation] = {}
     for record in stream_records(source, faults):
         keys = record_keys(record)
         try:
-            _check(record, seen.setdefault(record.record_id, record), keys, sidecars)
+            _check(record, seen.setdefault(record.record_id, record.location), keys, sidecars)
         except RowFault as fault:
             faults.add(fault)
             continue
@@ -109,15 +109,14 @@ def _judged(
 
 def _check(
     record: RankedResponse,
-    first: RankedResponse,
+    first: RowLocation,
     keys: Sequence[bytes],
     sidecars: Mapping[str, Sidecar],
 ) -> None:
     place = record.location
-    if first is not record:
+    if first is not place:
         raise RowFault(
-            f"the same id as in {first.location.file}, row {first.location.row}; ids must be"
-            " unique",
+            repeated_id(first.file, first.row),
             kind="repeated-id",
             file=place.file,
             row=place.row,

@@ -30,7 +30,7 @@ from urllib3.exceptions import (
 
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.kubeconfig import Access, find_access
-from mmrlhf.client.refusals import Place, refusal
+from mmrlhf.client.refusals import Place, one_line, refusal
 from mmrlhf.errors import ClusterError, CredentialsError, UnreachableError
 from mmrlhf_api.backoff import doubling_wait
 
@@ -282,8 +282,7 @@ class Cluster:
         try:
             self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
         except Exception as error:  # tokens are renewed here, and what does it may raise anything
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise CredentialsError(f"no new token for {self.place}: {told}") from error
+            raise CredentialsError(f"no new token for {self.place}: {one_line(error)}") from error
 
     def _note_time(self, text: str | None) -> None:
         if text:
@@ -325,4 +324,4 @@ def _why(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

@@ -17,6 +17,7 @@ from kubernetes.client import Configuration
 from urllib3.exceptions import HTTPError
 
 from mmrlhf.client.connection import Connection
+from mmrlhf.client.refusals import one_line
 from mmrlhf.errors import CredentialsError, NoClusterError, UsageError
 
 __all__ = ["Access", "find_access"]
@@ -86,21 +87,23 @@ def _find(connection: Connection) -> Access:
         return Access(configuration=configuration, namespace=namespace, context=None, user=None)
     if path is None:
         return _in_cluster(configuration, connection)
-    context = _find_context(path, connection.context)
+    try:
+        merged = loaders.kube_config.KubeConfigMerger(path).config
+        context = _find_context(merged, path, connection.context)
+        provider = _unknown_provider(merged, context)
+    except _UNREADABLE as error:
+        raise _broken(path, error) from error
     where = f"context {context['name']} of {path}"
-    if (provider := _unknown_provider(path, context)) is not None:
+    if provider is not None:
         raise CredentialsError(
             f"no credentials for {where}: the auth provider {provider!r} is not known; use a "
             "credential plugin (users[].user.exec), as kubectl does since 1.26"
         )
     try:
         with _complaints() as complaints:
-            loaders.load_kube_config(
-                config_file=path,
-                context=context["name"],
-                client_configuration=configuration,
-                persist_config=False,
-            )
+            loaders.kube_config.KubeConfigLoader(
+                config_dict=merged, config_base_path=None, active_context=context["name"]
+            ).load_and_set(configuration)
     except _UNREADABLE as error:
         raise _broken(path, error) from error
     except HTTPError as error:
@@ -108,7 +111,7 @@ def _find(connection: Connection) -> Access:
             f"no credentials for {where}: the issuer of its tokens does not answer"
         ) from error
     except Exception as error:  # what gets tokens may raise anything
-        raise CredentialsError(f"no credentials for {where}: {_one_line(error)}") from error
+        raise CredentialsError(f"no credentials for {where}: {one_line(error)}") from error
     if complaints:  # a credential plugin failed, and the client would go on as nobody
         raise CredentialsError(f"no credentials for {where}: {'; '.join(complaints)}")
     settings = context.get("context") or {}
@@ -140,20 +143,14 @@ def _kubeconfig_path(connection: Connection) -> str | None:
     )
 
 
-def _find_context(path: str, name: str | None) -> dict[str, Any]:
-    try:
-        contexts, current = loaders.list_kube_config_contexts(config_file=path)
-    except _UNREADABLE as error:
-        if name is None or "current-context" not in str(error):
-            raise _broken(path, error) from error
-        contexts, current = loaders.kube_config.KubeConfigMerger(path).config.value["contexts"], {}
+def _find_context(merged: Any, path: str, name: str | None) -> dict[str, Any]:  # noqa: ANN401
     if name is None:
-        active: dict[str, Any] = current
-        return active
+        current: dict[str, Any] = merged["contexts"].get_with_name(merged["current-context"]).value
+        return current
+    contexts: list[dict[str, Any]] = [context.value for context in merged["contexts"]]
     for context in contexts:
         if context["name"] == name:
-            found: dict[str, Any] = context
-            return found
+            return context
     names = [str(context["name"]) for context in contexts]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
@@ -177,28 +174,21 @@ def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: 
     )
 
 
-def _unknown_provider(path: str, context: Mapping[str, Any]) -> str | None:
+def _unknown_provider(merged: Any, context: Mapping[str, Any]) -> str | None:  # noqa: ANN401
     """Return the name of the auth provider where the client knows none of that name.
 
     It would go on as nobody.
     """
     name = (context.get("context") or {}).get("user")
-    try:
-        users = loaders.kube_config.KubeConfigMerger(path).config.value["users"]
-        own: Mapping[str, Any] = next((user.value for user in users if user["name"] == name), {})
-        provider = (own.get("user") or {}).get("auth-provider") or {}
-        found = provider.get("name")
-    except _UNREADABLE:
-        return None  # which is told when it is loaded
+    own: Mapping[str, Any] = next(
+        (user.value for user in merged["users"] if user["name"] == name), {}
+    )
+    found = ((own.get("user") or {}).get("auth-provider") or {}).get("name")
     return None if found in {None, "oidc"} else str(found)
 
 
 def _broken(path: str, error: Exception) -> UsageError:
-    return UsageError(f"kubeconfig {path}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return UsageError(f"kubeconfig {path}: {one_line(error)}")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mmrlhf.errors import (
     UnreachableError,
 )
 
-__all__ = ["Place", "refusal"]
+__all__ = ["Place", "one_line", "refusal"]
 
 _RBAC = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
@@ -40,6 +40,11 @@ class Place:
 
     def __str__(self) -> str:
         return self.server if self.context is None else f"{self.server} (context {self.context})"
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error of another's says, in one line; its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def refusal(status: int, body: str, *, place: Place) -> ClusterError:  # noqa: PLR0911 - a table

@@ -16,8 +16,12 @@ from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
-__all__ = ["ExportReport", "RowWriter", "check_name", "export_records", "write_rows"]
+__all__ = ["ExportReport", "Locate", "Row", "RowWriter", "export_records", "export_rows"]
 
+Row: TypeAlias = Mapping[str, Any]
+"""A row of a format, as JSON has it."""
+Locate: TypeAlias = Callable[[str], str]
+"""The path to write for the URI of a medium."""
 RowWriter: TypeAlias = Callable[[Given], list[dict[str, Any]]]
 """Rows of a record; raises ``RowFault`` where the format cannot hold it."""
 
@@ -70,13 +74,8 @@ def export_records(
         DataError: More than that share are wrong or do not fit the format.
         StorageError: The file cannot be written.
     """
-    check_name(out)
-    folders = source.media_folders()
-    report = ExportReport(folders.root)
-    faults = RowFaults()
-    locate: Callable[[str], str] = folders.resolve if absolute_media else lambda uri: uri
 
-    def rows() -> Iterator[Mapping[str, Any]]:
+    def rows(faults: RowFaults, locate: Locate, report: ExportReport) -> Iterator[Row]:
         for record in stream_records(source, faults):
             try:
                 found = write(Given(record, pairs, locate))
@@ -84,32 +83,60 @@ def export_records(
                 faults.add(error, "record")
                 continue
             report.records_without_pairs += not found
-            report.rows += len(found)
             yield from found
-        report.records = faults.rows
-        faults.check(max_invalid_fraction, told="records cannot be exported")
 
-    write_rows(rows(), out, source.storage)
+    return export_rows(
+        rows,
+        source,
+        out,
+        told="records cannot be exported",
+        absolute_media=absolute_media,
+        max_invalid_fraction=max_invalid_fraction,
+    )
+
+
+def export_rows(
+    rows: Callable[[RowFaults, Locate, ExportReport], Iterator[Row]],
+    source: Source,
+    out: str,
+    *,
+    told: str,
+    absolute_media: bool,
+    max_invalid_fraction: float,
+) -> ExportReport:
+    """Write the rows that are made of a source; the file appears whole or not at all.
+
+    Args:
+        rows: Makes them; notes what is at fault, and how paths of media are to be written.
+        source: What they are made of.
+        out: See `export_records`.
+        told: What is at fault if there is too much of it.
+        absolute_media: See `export_records`.
+        max_invalid_fraction: See `export_records`.
+
+    Raises:
+        DataError: More than that share are wrong or do not fit the format.
+        StorageError: The file cannot be written.
+    """
+    if not out.endswith((".jsonl", ".json")):
+        raise DataError("name the file *.jsonl or *.json to say its format", file=out)
+    folders = source.media_folders()
+    report, faults = ExportReport(folders.root), RowFaults()
+    locate: Locate = folders.resolve if absolute_media else lambda uri: uri
+
+    def counted() -> Iterator[Row]:
+        for row in rows(faults, locate, report):
+            report.rows += 1
+            yield row
+        report.records = faults.rows
+        faults.check(max_invalid_fraction, told=told)
+
+    _write_rows(counted(), out, source.storage)
     report.left_out = {str(kind): number for kind, number in faults.counts.items()}
     return report
 
 
-def check_name(out: str) -> None:
-    """Check that a name tells a format that rows are written in.
-
-    Raises:
-        DataError: It does not.
-    """
-    if not out.endswith((".jsonl", ".json")):
-        raise DataError("name the file *.jsonl or *.json to say its format", file=out)
-
-
-def write_rows(rows: Iterator[Mapping[str, Any]], out: str, storage: StorageOptions | None) -> None:
-    """Write rows as JSON lines, or as a JSON array if the file is named like one.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
+def _write_rows(rows: Iterator[Row], out: str, storage: StorageOptions | None) -> None:
     array = out.endswith(".json")
     with new_file(out, storage) as path, path.open("w", encoding="utf-8") as file:
         before = "[\n" if array else ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from mmrlhf_jobs.data.exporters.exporting import ExportReport, check_name, write_rows
+from mmrlhf_jobs.data.exporters.exporting import ExportReport, Locate, Row, export_rows
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.row_faults import RowFault, RowFaults
 from mmrlhf_jobs.data.sources import Source
@@ -37,12 +37,8 @@ def export_vlguard(
         DataError: A query is wrong, or more than that share do not fit the format.
         StorageError: The file cannot be written.
     """
-    check_name(out)
-    folders = source.media_folders()
-    report, faults = ExportReport(folders.root), RowFaults()
-    locate: Callable[[str], str] = folders.resolve if absolute_media else lambda uri: uri
 
-    def rows() -> Iterator[Mapping[str, Any]]:
+    def rows(faults: RowFaults, locate: Locate, _report: ExportReport) -> Iterator[Row]:
         for _, found in groupby(stream_queries(source, faults), key=_row_of):
             entries: list[tuple[QueryRecord, dict[str, str]]] = []
             for query in found:
@@ -51,14 +47,16 @@ def export_vlguard(
                 except DataError as error:
                     faults.add(error, "record")
             if entries:
-                report.rows += 1
                 yield _row(entries, locate)
-        report.records = faults.rows
-        faults.check(max_invalid_fraction, told="queries cannot be exported")
 
-    write_rows(rows(), out, source.storage)
-    report.left_out = {str(kind): number for kind, number in faults.counts.items()}
-    return report
+    return export_rows(
+        rows,
+        source,
+        out,
+        told="queries cannot be exported",
+        absolute_media=absolute_media,
+        max_invalid_fraction=max_invalid_fraction,
+    )
 
 
 def _row_of(query: QueryRecord) -> tuple[str, tuple[str, ...]]:
@@ -66,9 +64,7 @@ def _row_of(query: QueryRecord) -> tuple[str, tuple[str, ...]]:
     return (origin.parent_id if origin else None) or query.record_id, query.media_sha256s
 
 
-def _row(
-    entries: Sequence[tuple[QueryRecord, dict[str, str]]], locate: Callable[[str], str]
-) -> dict[str, Any]:
+def _row(entries: Sequence[tuple[QueryRecord, dict[str, str]]], locate: Locate) -> Row:
     first, entry = entries[0]
     return {
         "id": _row_of(first)[0],
