@@ -109,7 +109,7 @@ async def test_two_operators_overlap(driver: Driver, start_operator: StartOperat
     other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
     try:
         async with start_operator(recorded):
-            await live(driver)
+            await live(driver, shared=True)
     finally:
         over.set()
         await other
