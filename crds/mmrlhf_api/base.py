@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from mmrlhf_api.descriptions import field_descriptions
 from mmrlhf_api.rules import ACCEPTED, Rule
 
 __all__ = ["ApiModel", "ServerModel", "wire_dict"]
@@ -26,12 +35,30 @@ class ApiModel(BaseModel):
         frozen=True,
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         protected_namespaces=(),  # a job has a field named `model`
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
     """What holds between the fields of an object of this type; subclasses add to them."""
+
+    @classmethod
+    def description(cls, name: str) -> str | None:
+        """Return what is said of a field: in its `Field`, or else by the string under it."""
+        if said := cls.model_fields[name].description:
+            return said
+        own = (base for base in cls.__mro__ if issubclass(base, ApiModel))
+        return next((text for base in own if (text := field_descriptions(base).get(name))), None)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        reference = handler(core_schema)
+        properties = handler.resolve_ref_schema(reference).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if (text := cls.description(name)) is not None:
+                properties[field.alias or name]["description"] = text
+        return reference
 
     @model_validator(mode="after")
     def _keeps_rules(self, info: ValidationInfo) -> Self:

@@ -40,11 +40,11 @@ def parse_arguments(step: Step[S], arguments: Sequence[str]) -> S:
     groups = {name: inner for name, field in fields.items() if (inner := _group(field))}
     for name, field in fields.items():
         if name not in groups:
-            _add(parser, _Argument((name,), field))
+            _add(parser, _Argument((name,), field, step.spec.description(name)))
     for name, inner in groups.items():
-        group = parser.add_argument_group(_wire(name), fields[name].description)
+        group = parser.add_argument_group(_wire(name), step.spec.description(name))
         for own, field in inner.model_fields.items():
-            _add(group, _Argument((name, own), field))
+            _add(group, _Argument((name, own), field, inner.description(own)))
     data: dict[str, Any] = {"step": step.name}
     for path, value in vars(parser.parse_args(list(arguments))).items():
         *owner, name = path.split(".")
@@ -71,10 +71,12 @@ class _Argument:
     Attributes:
         path: Names of the field and of the group that it is in.
         field: What pydantic knows of it.
+        description: What is said of it.
     """
 
     path: tuple[str, ...]
     field: FieldInfo
+    description: str | None
 
     @property
     def destination(self) -> str:
@@ -91,7 +93,7 @@ class _Argument:
 
     @property
     def help(self) -> str:
-        text = " ".join((self.field.description or "").split()).replace("%", "%%")
+        text = " ".join((self.description or "").split()).replace("%", "%%")
         default = self.field.get_default(call_default_factory=True)
         said = self.field.is_required() or default is None or default is False or default == ()
         return text if said else f"{text} (default: {default})"
