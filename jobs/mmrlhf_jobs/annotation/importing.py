@@ -23,6 +23,7 @@ from mmrlhf_jobs.data.pairs import form_pairs
 from mmrlhf_jobs.data.parsing import explain
 from mmrlhf_jobs.data.queries import QueryRecord
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["ImportOptions", "Imported", "import_answers"]
@@ -62,23 +63,27 @@ class Imported:
 
 
 def import_answers(
-    key: Mapping[str, Task], answered: Iterable[AnsweredTask], options: ImportOptions
+    key: Mapping[str, Task], answered: Iterable[AnsweredTask | RowFault], options: ImportOptions
 ) -> Imported:
     """Turn answers into records.
 
     Args:
         key: Tasks by id, as they were exported.
-        answered: Tasks as the tool gives them back, in any order.
+        answered: Tasks as the tool gives them back, in any order, and items that are none.
         options: How to read them.
 
     Raises:
-        DataError: A task is not in the key, comes twice or shows other texts than were exported; a
-            self-test arrived otherwise than it was to be answered; all rankings are in the order
-            of the slots; or more answers break rules than may.
+        DataError: More answers break rules than may, or are given to tasks that are not in the
+            key, come twice or show other texts than were exported. Or the tool does not keep what
+            is entered: a self-test arrived otherwise than it was to be answered, or all rankings
+            are in the order of the slots.
     """
     run = _Run(key, options)
     for task in answered:
-        run.take(task)
+        try:
+            run.take(task)
+        except RowFault as fault:
+            run.leave_out(fault, task)
     return run.finish()
 
 
@@ -88,19 +93,28 @@ class _Run:
         self._options = options
         self._judgements: dict[str, list[Judgement]] = {}
         self._seen: dict[str, AnsweredTask] = {}
+        self._shown_otherwise: set[str] = set()
         self._annotators: set[str] = set()
         self._tested: set[str] = set()
         self._in_slot_order: list[int] = []
         self._all_in_slot_order = True
         self._report = ImportReport(tasks=sum(not task.self_test for task in key.values()))
 
-    def take(self, answered: AnsweredTask) -> None:
-        """Check a task and its answers."""
+    def take(self, answered: AnsweredTask | RowFault) -> None:
+        """Check a task and its answers.
+
+        Raises:
+            RowFault: The task cannot be used, whatever was answered.
+            DataError: It is a self-test that arrived otherwise than it was to be answered.
+        """
+        if isinstance(answered, RowFault):
+            raise answered
         task = self._match(answered)
         if self._seen.setdefault(task.task_id, answered) is not answered:
-            raise DataError(
+            raise RowFault(
                 f"tasks {self._seen[task.task_id].number} and {answered.number} are the same one"
-                f" (task_id {task.task_id!r}); it was loaded twice, export one of them"
+                f" (task_id {task.task_id!r}); it was loaded twice, export one of them",
+                kind="repeated-id",
             )
         self._report.set_aside.update(answered.set_aside)
         answers = self._last_answers(answered)
@@ -115,13 +129,22 @@ class _Run:
             if judgement is not None:
                 self._note_order(task, answer)
                 judgements.append(judgement)
+        self._report.used += len(judgements)
         if answers:
             self._judgements[task.task_id] = judgements
 
+    def leave_out(self, fault: RowFault, answered: AnsweredTask | RowFault) -> None:
+        """Count the answers of a task that cannot be used."""
+        answers = 1
+        if isinstance(answered, AnsweredTask):
+            self._report.set_aside.update(answered.set_aside)
+            answers = max(1, len(self._last_answers(answered)))
+        self._report.answers += answers
+        self._report.leave_out(fault.fault or "record", answers)
+        self._report.note(fault)
+
     def finish(self) -> Imported:
         """Resolve all tasks."""
-        self._report.check(self._options.max_invalid_fraction)
-        self._check_order()
         if any(task.self_test for task in self._key.values()):
             self._report.self_tests["passed"] = len(self._tested)
             self._report.self_tests["unanswered"] = len(self._annotators - self._tested)
@@ -131,37 +154,46 @@ class _Run:
                 continue
             if task_id in self._judgements:
                 self._resolve(task, self._judgements[task_id], imported)
+            elif task_id in self._shown_otherwise - self._seen.keys():
+                self._report.unresolved["shown-otherwise"] += 1
+                imported.unresolved.append(task.query)
             else:
                 self._report.unanswered += 1
+        self._report.check(self._options.max_invalid_fraction)
+        self._check_order()
         self._measure_agreement()
         self._report.records = len(imported.records)
         return imported
 
     def _match(self, answered: AnsweredTask) -> Task:
         """The task in the key, if the tool showed what was exported."""
-        task = self._key.get(answered.task_id)
+        name = answered.task_id
+        task = self._key.get(name) if isinstance(name, str) else None
         if task is None:
-            raise DataError(
+            raise RowFault(
                 f"task {answered.number} is not in the key (task_id {answered.task_id!r}); was it"
-                " exported with another one?"
-            )
-        where = f"task {answered.number} (record {task.query.record_id})"
-        if answered.question != task.question:
-            raise DataError(
-                f"{where}, field question: another text was shown than was exported; nothing is"
-                " imported, since answers may belong to another query"
+                " exported with another one?",
+                kind="unknown-task",
             )
         shown = [response.text for response in task.shown]
-        if len(answered.texts) != len(shown):
-            raise DataError(
-                f"{where}: {len(answered.texts)} responses were shown, {len(shown)} exported"
+        wrong = ""
+        if answered.question != task.question:
+            wrong = (
+                ", field question: another text was shown than was exported; its answers may"
+                " belong to another query"
             )
-        for letter, mine, theirs in zip(task.letters, shown, answered.texts, strict=True):
-            if mine != theirs:
-                raise DataError(
-                    f"{where}, field {letter}.text: another text was shown than was exported;"
-                    " nothing is imported, since answers may belong to another response"
+        elif len(answered.texts) != len(shown):
+            wrong = f": {len(answered.texts)} responses were shown, {len(shown)} exported"
+        for letter, mine, theirs in zip(task.letters, shown, answered.texts, strict=False):
+            if not wrong and mine != theirs:
+                wrong = (
+                    f", field {letter}.text: another text was shown than was exported; its answers"
+                    " may belong to another response"
                 )
+        if wrong:
+            self._shown_otherwise.add(task.task_id)
+            where = f"task {answered.number} (record {task.query.record_id})"
+            raise RowFault(f"{where}{wrong}", kind="other-texts")
         return task
 
     def _last_answers(self, answered: AnsweredTask) -> list[Answer]:
@@ -194,7 +226,7 @@ class _Run:
                 tie_policy=self._options.tie_policy,
             )
         except ViolationsError as error:
-            self._report.invalid += 1
+            self._report.leave_out("rules")
             for problem in error.problems:
                 self._note(task, answered, answer.place, problem.field, problem.reason)
             return None
@@ -236,10 +268,13 @@ class _Run:
             )
         except ValidationError as error:
             name, reason = explain(error)
-            raise DataError(
-                f"task {answered.number} (record {task.query.record_id}) makes no valid record:"
-                f" {name}: {reason}"
-            ) from error
+            report.used -= len(judgements)
+            report.leave_out("record", len(judgements))
+            where = f"task {answered.number} (record {task.query.record_id})"
+            report.note(RowFault(f"{where} makes no valid record: {name}: {reason}"))
+            report.unresolved["invalid"] += 1
+            imported.unresolved.append(task.query)
+            return
         imported.records.append(record)
         report.methods[resolved.resolution.method] += 1
         report.pairs_without_majority += resolved.without_majority

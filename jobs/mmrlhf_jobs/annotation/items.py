@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
+from mmrlhf_jobs.annotation.answers import AnsweredTask
 from mmrlhf_jobs.data.json_arrays import split_array
 from mmrlhf_jobs.data.json_rows import UnreadableRowError, parse_object
 from mmrlhf_jobs.data.plain_bytes import read_plain
-from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.storage.uris import StorageOptions, locate
 
-__all__ = ["stream_items"]
+__all__ = ["read_items", "stream_items"]
+
+# What values of other types and forms make a reader raise; int() refuses 5,000 digits by the last.
+_STRANGE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 
 
-def stream_items(uri: str, *, storage: StorageOptions | None = None) -> Iterator[Any]:
-    """Read the items of a JSON array one by one.
+def read_items(
+    uri: str,
+    read: Callable[[Any], AnsweredTask],
+    *,
+    known_by: str,
+    storage: StorageOptions | None = None,
+) -> Iterator[AnsweredTask | RowFault]:
+    """Read the items of an export as tasks; one that is none is given as the fault that it is.
+
+    Args:
+        uri: The export.
+        read: Makes a task of an item; what it raises is the fault of the item.
+        known_by: What an item should be, and how to get it.
+        storage: Where the object store is, for ``s3://``.
 
     Raises:
-        DataError: The file is no JSON array, or an item is no object.
+        DataError: The file is no JSON array.
+        StorageError: The store does not answer.
+    """
+    for place, item in enumerate(stream_items(uri, storage=storage), 1):
+        if isinstance(item, RowFault):
+            yield item
+            continue
+        try:
+            yield read(item)
+        except _STRANGE as error:
+            yield RowFault(
+                f"is no {known_by.replace('; ', f' ({type(error).__name__}: {error}); ', 1)}",
+                kind="unreadable-row",
+                file=uri,
+                row=place,
+            )
+
+
+def stream_items(uri: str, *, storage: StorageOptions | None = None) -> Iterator[Any | RowFault]:
+    """Read the items of a JSON array one by one; an item that is no object is given as a fault.
+
+    Raises:
+        DataError: The file is no JSON array.
         StorageError: The store does not answer.
     """
     location = locate(uri, storage)
@@ -26,4 +64,4 @@ def stream_items(uri: str, *, storage: StorageOptions | None = None) -> Iterator
         try:
             yield parse_object(item)
         except UnreadableRowError as error:
-            raise DataError(str(error), file=uri, row=number) from None
+            yield RowFault(str(error), kind="unreadable-row", file=uri, row=number)

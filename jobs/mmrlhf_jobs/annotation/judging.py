@@ -20,6 +20,8 @@ TiePolicy: TypeAlias = Literal["paper", "guideline"]
 """What a tie asks for. ``paper`` (2.3.1): a constructed positive for poor ones, a constructed
 negative for good ones. ``guideline`` (App. B.4.4): a constructed negative, whatever they are."""
 
+_DIGITS: Final = 10
+
 TIE_POLICIES: Final[tuple[TiePolicy, ...]] = get_args(TiePolicy)
 
 
@@ -131,7 +133,9 @@ class _Form:
             self.fault(field, missing)
             return 0
         text = str(value)
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        # int() refuses thousands of digits.
+        whole = len(text) < _DIGITS and text.isascii() and text.isdigit()
+        if not (whole and least <= int(text) <= most):
             self.fault(field, f"{value!r} is no number from {least} to {most}")
             return 0
         return int(text)

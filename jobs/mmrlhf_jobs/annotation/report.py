@@ -48,13 +48,17 @@ class ImportReport:
         records: Ranked records written.
         pairs: Preference pairs that they form.
         records_without_pairs: Records among them that form none, such as an unanswerable question.
-        answers: Answers that count: submitted, and the last one of their annotator.
-        invalid: Answers among them that break a rule, and were left out.
+        answers: Answers that count: submitted, and the last one of their annotator; a task that
+            cannot be used has its answers, or one. They are ``used`` or ``invalid``.
+        used: Answers among them that were judged.
+        invalid: Answers among them that were left out.
+        reasons: Invalid answers by reason: ``rules`` for those that break one, or what is wrong
+            with their task, such as ``other-texts``.
         superseded: Earlier answers of the same annotator to the same task.
         set_aside: Cancelled answers, drafts and predictions, which are never read.
         methods: Records by how several answers became one.
         unresolved: Tasks to annotate again, by reason: ``rejected``, ``contradictory``,
-            ``undecided``, or ``invalid`` when no answer was valid.
+            ``undecided``, ``invalid`` when no answer was valid, or ``shown-otherwise``.
         pairs_without_majority: Pairs of responses that are tied for lack of a majority.
         left_out: Reasons and constructed responses of annotators who do not speak in the record.
         ties: Records by tie status.
@@ -73,7 +77,9 @@ class ImportReport:
     pairs: int = 0
     records_without_pairs: int = 0
     answers: int = 0
+    used: int = 0
     invalid: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     superseded: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
@@ -87,10 +93,15 @@ class ImportReport:
     self_tests: Counter[str] = field(default_factory=Counter)
     kendall_tau: float | None = None
     alpha: dict[str, float | None] = field(default_factory=dict)
-    problems: list[AnswerProblem] = field(default_factory=list)
+    problems: list[AnswerProblem | DataError] = field(default_factory=list)
     num_problems: int = 0
 
-    def note(self, problem: AnswerProblem) -> None:
+    def leave_out(self, reason: str, answers: int = 1) -> None:
+        """Count answers that cannot be used."""
+        self.invalid += answers
+        self.reasons[reason] += answers
+
+    def note(self, problem: AnswerProblem | DataError) -> None:
         """Add a broken rule."""
         self.num_problems += 1
         if len(self.problems) < _LISTED:
@@ -103,11 +114,16 @@ class ImportReport:
             DataError: There are more. The message shows the first 20 problems.
         """
         allowed = allowed_faults(max_invalid_fraction, self.answers)
-        if self.invalid <= allowed:
+        nothing = self.invalid == self.answers and set(self.reasons) - {"rules"}
+        if self.invalid <= allowed and not nothing:
             return
-        shown = [f"  {line}" for line in first_few(self.problems, total=self.num_problems)]
+        shown = [
+            f"  {short_line(str(line))}"
+            for line in first_few(self.problems, total=self.num_problems)
+        ]
+        counts = ", ".join(f"{number} {name}" for name, number in self.reasons.most_common())
         raise DataError(
-            f"{self.invalid} of {self.answers} answers break a rule, and a share of"
+            f"{self.invalid} of {self.answers} answers break a rule ({counts}), and a share of"
             f" {max_invalid_fraction:g} allows {allowed}; have them mended in the tool, or raise"
             " --max-invalid-fraction to leave them out:\n" + "\n".join(shown)
         )

@@ -47,6 +47,12 @@ class Conversation:
         return (*self.turns, Turn(role="user", text=self.text))
 
     @property
+    def texts(self) -> dict[str, str]:
+        """All texts by the path of their field in a record."""
+        turns = {f"query.turns[{place}].text": one.text for place, one in enumerate(self.turns)}
+        return {"query.system": self.system or "", **turns, "query.text": self.text}
+
+    @property
     def stands(self) -> tuple[Place, ...]:
         """Per medium where it stands, those without a place too."""
         first = next(at for at, turn in enumerate(self.said) if turn.role == "user")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -37,6 +37,7 @@ _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _TRANSPOSED: Final = frozenset({5, 6, 7, 8})
 _ORIENTATION: Final = 0x0112
 _REDUCING_GAP: Final = 2.0
+_GAMMA: Final = 1 / 2.2
 
 
 class UnreadableImageError(Exception):
@@ -97,7 +98,7 @@ def decode_image(
                 scale = _REDUCING_GAP * edge / min(image.size)
                 width, height = (math.ceil(side * scale) for side in image.size)
                 image.draft("RGB", (width, height))
-            return DecodedImage(_upright_rgb(image), *size)
+            return DecodedImage(to_rgb(image), *size)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -127,31 +128,43 @@ def _check_size(image: Image.Image, most: int) -> None:
         )
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image as upright RGB, laid on white where it is transparent.
+
+    ``convert("RGB")`` would show what the file happens to hold below transparency, and model
+    servers lay it on white (vLLM: ``rgba_to_rgb``; Qwen: ``qwen_vl_utils.to_rgb``). Numbers of
+    colours are taken as they are: a profile is not applied, as processors and servers do not, and
+    not kept, so that whatever shows the pixels does not either.
+
+    Raises:
+        UnreadableImageError: Its pixels have no defined range.
+    """
     image.load()
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        # Pillow would clip everything above 255 to white.
-        grey = np.asarray(upright).astype(np.uint32) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    rgb = _grey_of_16_bits(upright) if upright.mode.startswith("I;16") else _on_white(upright)
+    rgb.info = {}
+    return rgb
+
+
+def _grey_of_16_bits(image: Image.Image) -> Image.Image:
+    """Scaled to 8 bits: Pillow would clip everything above 255 to white."""
+    values = np.asarray(image)
+    grey = (values.astype(np.uint32) // 257).astype(np.uint8)
+    if isinstance(clear := image.info.get("transparency"), int):
+        grey[values == clear] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _on_white(upright: Image.Image) -> Image.Image:
     if upright.mode in ("I", "F"):
         raise UnreadableImageError(
             "unsupported-pixels",
             f"is not a readable image: pixel mode {upright.mode} has no defined range; save it"
             " with 8 bits",
         )
-    return to_rgb(upright)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An image as RGB, laid on white where it is transparent.
-
-    ``convert("RGB")`` would show what the file happens to hold below transparency, and model
-    servers lay it on white (vLLM: ``rgba_to_rgb``; Qwen: ``qwen_vl_utils.to_rgb``).
-    """
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
+    if not upright.has_transparency_data:
+        return upright.convert("RGB")
+    layer = upright.convert("RGBA")
     ground = Image.new("RGBA", layer.size, "white")
     ground.alpha_composite(layer)
     return ground.convert("RGB")
@@ -160,11 +173,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def is_plain(image: Image.Image) -> bool:
     """Whether every reader sees in an opened file what `decode_image` makes of it.
 
-    That is so of one upright picture of 8-bit RGB or grey without transparency.
+    That is so of one upright picture of 8-bit RGB or grey without transparency, whose colours are
+    those of sRGB: browsers, where annotators look, apply other profiles.
     """
     return (
         image.mode in ("RGB", "L")
         and not image.has_transparency_data
         and image.getexif().get(_ORIENTATION, 1) == 1
         and not getattr(image, "is_animated", False)
+        and _is_srgb(image)
     )
+
+
+def _is_srgb(image: Image.Image) -> bool:
+    profile = image.info.get("icc_profile")
+    if not profile:
+        # What PNG says in the place of a profile (W3C PNG specification, 11.3.2).
+        gamma = image.info.get("gamma")
+        return gamma is None or "srgb" in image.info or abs(gamma - _GAMMA) < _GAMMA / 100
+    try:
+        name = ImageCms.getProfileDescription(io.BytesIO(profile))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return "sRGB" in name

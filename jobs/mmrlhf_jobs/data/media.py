@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol, Self
 
 from PIL import Image
 
-from mmrlhf_jobs.data.decoding import MAX_PIXELS, UnreadableImageError, decode_image
+from mmrlhf_jobs.data.decoding import MAX_PIXELS, UnreadableImageError, decode_image, to_rgb
 from mmrlhf_jobs.data.media_bytes import UnusableFileError, check_local_file, read_media
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.records import Media, RowLocation
@@ -24,6 +24,7 @@ __all__ = [
     "HasMedia",
     "LoadedMedia",
     "MediaFinder",
+    "as_loaded",
     "check_media",
     "decode_image_file",
     "in_record",
@@ -48,6 +49,18 @@ class LoadedMedia:
 
     kind: Literal["image", "frames"]
     frames: tuple[Image.Image, ...]
+
+
+def as_loaded(image: Image.Image) -> LoadedMedia:
+    """A picture in memory, with the pixels that its file would be loaded with.
+
+    Raises:
+        DataError: Its pixels have no defined range, or its file is damaged.
+    """
+    try:
+        return LoadedMedia("image", (to_rgb(image),))
+    except (UnreadableImageError, OSError, ValueError) as error:
+        raise DataError(f"the image {error}") from error
 
 
 def load_image(

@@ -24,13 +24,16 @@ FaultReason: TypeAlias = Literal[
     "record",
     "constructed",
     "no-score",
+    "unknown-task",
+    "other-texts",
 ]
 """Why rows are left out on the way between formats and tools: they are no rows; a field is missing
 or wrong; a media file is; marks for media do not fit the media; chosen and rejected are one text;
 pairs contradict each other; pairs leave ranks open; a question has too many responses; they hold
 what the other side cannot, such as tools and sound; an id is there twice; the record would be
-invalid for another reason; an annotator wrote one of the responses; a side-car lacks a score. What
-is wrong with rows for a model is in ``report.ProblemKind``."""
+invalid for another reason; an annotator wrote one of the responses; a side-car lacks a score; a
+tool gives back a task that is not in the key, or shows other texts than were exported. What is
+wrong with rows for a model is in ``report.ProblemKind``."""
 
 _LISTED: Final = 20
 

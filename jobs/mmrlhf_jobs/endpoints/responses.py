@@ -147,6 +147,8 @@ class ResponseInquiry:
         asked = record.asked
         if isinstance(asked, str):
             return [Message("user", (*chain.from_iterable(images), TextPart(_text(record))))]
+        for field, text in asked.texts.items():
+            _check_marks(record, field, text, [])
         said = [] if asked.system is None else [Message("system", (TextPart(asked.system),))]
         places = list(zip(asked.stands, images, strict=True))
         for number, turn in enumerate(asked.said):
@@ -174,11 +176,16 @@ class ResponseInquiry:
 
 def _text(record: QueryRecord) -> str:
     """The question as a model is asked in training: without marks, which must stand for media."""
-    text, place = record.query.text, record.location
-    if (surplus := surplus_marks(text, [medium.kind for medium in record.media])) is not None:
-        raise DataError(surplus, file=place.file, row=place.row, field="query.text", fault="markup")
+    text = record.query.text
+    _check_marks(record, "query.text", text, [medium.kind for medium in record.media])
     found = without_marks(text)
     return text if found == text else found.strip()
+
+
+def _check_marks(record: QueryRecord, field: str, text: str, kinds: Sequence[str]) -> None:
+    if (surplus := surplus_marks(text, kinds)) is not None:
+        place = record.location
+        raise DataError(surplus, file=place.file, row=place.row, field=field, fault="markup")
 
 
 def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOrigin:

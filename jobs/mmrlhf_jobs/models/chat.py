@@ -120,12 +120,7 @@ class ChatTemplate:
         return self._render(question, kinds, parts=self._takes_parts, generation=True)
 
     def _conversation_text(self, asked: Conversation, kinds: Sequence[str]) -> str:
-        texts = {f"query.turns[{place}].text": one.text for place, one in enumerate(asked.turns)}
-        for field, text in {
-            "query.system": asked.system or "",
-            **texts,
-            "query.text": asked.text,
-        }.items():
+        for field, text in asked.texts.items():
             if (surplus := surplus_marks(text, [])) is not None:
                 raise DataError(surplus, field=field, fault="markup")
             self._refuse(text, [*self._media_tokens, self.terminal_token, _BREAK], field)

@@ -29,9 +29,8 @@ from mmrlhf_api.base import wire_dict
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.data.conversation import Asked, as_json
 from mmrlhf_jobs.data.critiques import CritiqueSource
-from mmrlhf_jobs.data.decoding import to_rgb
 from mmrlhf_jobs.data.identity import digest_of
-from mmrlhf_jobs.data.media import LoadedMedia
+from mmrlhf_jobs.data.media import LoadedMedia, as_loaded
 from mmrlhf_jobs.errors import ModelError, SpecError
 from mmrlhf_jobs.forward.choices import Choose, choose_likeliest, choose_sampled
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
@@ -290,10 +289,7 @@ class CritiqueRewardModel:
         Raises:
             DataError: A text holds a special token, or a sequence is too long.
         """
-        items = [
-            LoadedMedia("image", (to_rgb(item),)) if isinstance(item, Image.Image) else item
-            for item in media
-        ]
+        items = [as_loaded(item) if isinstance(item, Image.Image) else item for item in media]
         group = self.encode(question, items, responses, critiques)
         return self.score_groups([group], [(question, text) for text in responses])
 

@@ -9,8 +9,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from mmrlhf.training.dataset import Dataset
-from mmrlhf_jobs.data.decoding import to_rgb
-from mmrlhf_jobs.data.media import LoadedMedia, load_media
+from mmrlhf_jobs.data.media import LoadedMedia, as_loaded, load_media
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -81,9 +80,7 @@ def open_rows(
 
 
 def _loaded(medium: Image.Image | LoadedMedia) -> LoadedMedia:
-    if isinstance(medium, LoadedMedia):
-        return medium
-    return LoadedMedia("image", (to_rgb(medium),))
+    return medium if isinstance(medium, LoadedMedia) else as_loaded(medium)
 
 
 def _folder_of(record: RankedResponse) -> str:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mmrlhf_jobs.annotation.__main__ import main
+from mmrlhf_jobs.annotation.answers import AnsweredTask
 from mmrlhf_jobs.annotation.label_studio.answers import read_label_studio
 from mmrlhf_jobs.annotation.label_studio.page import make_page
 from mmrlhf_jobs.annotation.tasks import make_task, read_key
@@ -32,6 +33,12 @@ def export(
 
 def read_tasks(folder: Path) -> list[dict[str, Any]]:
     return [task["data"] for task in json.loads((folder / "out" / "tasks-00001.json").read_text())]
+
+
+def read_one(path: Path) -> AnsweredTask:
+    (task,) = read_label_studio(str(path))
+    assert isinstance(task, AnsweredTask)
+    return task
 
 
 def test_slots_are_blind_and_a_function_of_seed_and_record() -> None:
@@ -177,7 +184,7 @@ def test_the_page_asks_for_all_fields_and_has_a_rank_for_each_response() -> None
 
 def test_what_the_page_of_label_studio_submits_is_read() -> None:
     """The file holds what its page submitted, filled in by hand in a browser."""
-    (task,) = read_label_studio(str(UI))
+    task = read_one(UI)
     (answer,) = task.answers
     assert answer.annotator == "1"
     assert answer.seconds == 15.72
@@ -218,7 +225,7 @@ def test_only_submitted_annotations_are_read(tmp_path: Path) -> None:
     task["predictions"] = [{"result": []}]
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]))
-    (read,) = read_label_studio(str(path))
+    read = read_one(path)
     assert len(read.answers) == 1
     assert read.set_aside == {"cancelled": 1, "drafts": 1, "predictions": 1}
 
@@ -241,6 +248,6 @@ def test_a_response_that_is_in_no_bucket_is_not_ranked(tmp_path: Path) -> None:
     ranker["value"]["ranker"] = {"_": ["B"], "rank1": ["A"], "rank2": ["C", "D"]}
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]))
-    (read,) = read_label_studio(str(path))
+    read = read_one(path)
     ranks = {name: value for name, value in read.answers[0].fields.items() if "rank" in name}
     assert ranks == {"A.rank": "1", "C.rank": "2", "D.rank": "2"}

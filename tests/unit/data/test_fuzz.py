@@ -18,7 +18,7 @@ from mmrlhf_jobs.annotation.items import stream_items
 from mmrlhf_jobs.data.decoding import UnreadableImageError, decode_image
 from mmrlhf_jobs.data.importers.raw_rows import read_rows
 from mmrlhf_jobs.data.queries import stream_queries
-from mmrlhf_jobs.data.row_faults import RowFaults
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.data.validation import scan
@@ -117,7 +117,10 @@ def read_as_corpus(path: Path) -> None:
 
 def read_as_items(path: Path) -> None:
     for item in stream_items(str(path)):
-        assert isinstance(item, dict)
+        if isinstance(item, RowFault):
+            check_length(str(item), path)
+        else:
+            assert isinstance(item, dict)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "jsonl.gz", "parquet"])

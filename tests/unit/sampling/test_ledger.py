@@ -11,14 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmrlhf_jobs.sampling.corpora.media import MEDIA_TYPE
+from mmrlhf_jobs.sampling.corpora.media import MEDIA_TYPE, MediaReader
 from mmrlhf_jobs.sampling.corpora.reading import DROPS_FILE, read_rows, read_split
 from mmrlhf_jobs.sampling.corpora.rows import RowSettings
 from mmrlhf_jobs.sampling.losses import count_losses
 from mmrlhf_jobs.sampling.parts import Part, Parts
-from mmrlhf_jobs.sampling.selection.joining import Block, join_block
+from mmrlhf_jobs.sampling.selection.joining import CANDIDATES_FILE, Block, join_block
+from mmrlhf_jobs.sampling.selection.pooling import add_counts, pick_pool, pool_bucket, read_pool
+from mmrlhf_jobs.sampling.selection.records import RECORDS_FILE, write_block
+from mmrlhf_jobs.sampling.selection.table import Candidates
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from tests.unit.sampling.corpora import llava, split_of, write_lines, write_parquet, write_tar
+from tests.unit.sampling.test_pooling import save_clusters
 
 ROWS: list[dict[str, Any]] = [
     llava("good", "<image>\nWhat?", "That.", "And why?", "So."),
@@ -119,3 +123,36 @@ def test_rows_in_are_candidates_and_rows_by_reason(tmp_path: Path, form: str) ->
     assert losses.lost["truncated-image"] == 1
     assert losses.lost["unread-media"] == 1
     assert losses.lost["no-media"] == 1
+
+
+def test_picks_are_records_and_those_left_behind_are_counted(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "out"))
+
+    def parts(stage: str) -> Parts:
+        return Parts(store, f"run/{stage}", scratch=tmp_path / "scratch")
+
+    rows = [llava(f"row {n}", f"<image>\nWhat {n}?", f"That {n}.", image="a.png") for n in range(9)]
+    path = write_lines(tmp_path / "y.jsonl", [*rows, rows[0]])
+    read = read_split(split_of(path), parts("rows"), RowSettings(), tell=lambda _: None)
+    block = Block(0, read, 0)
+    media = media_of(block, parts("media"))
+    joined = join_block(block, media, parts("joined"), seed=0, weights={"corpus": 1.0})
+    assert joined.counts["candidates"] == 10
+    with joined.table(CANDIDATES_FILE) as table:
+        digest = table.read().column("media")[0].as_py()
+    clusters = save_clusters([digest], parts("clusters"))
+    pool = pool_bucket(clusters, [joined], parts("pools"), count_clusters=4, max_per_media=7)
+    assert pool.counts == {"pooled": 7, "drop:duplicate": 1, "capped": 2}
+    there = add_counts([pool])
+    quotas = {name: tuple(min(n, 2) for n in counts) for name, counts in there.items()}
+    picked = Candidates.join(list(read_pool(pick_pool(pool, parts("picks"), quotas))))
+    made = write_block(
+        block, media, picked, parts("records"), run_id="run", seed=0, quotas=quotas,
+        reader=MediaReader(), save=lambda name, _: name,
+    )  # fmt: skip
+    with made.open(RECORDS_FILE) as file:
+        written = [json.loads(line) for line in file]
+    assert made.counts["records"] == len(written) == len(picked) == 2
+    names = {bytes(one).decode() for one in picked.record_id}
+    assert {one["record_id"] for one in written} == names
+    assert sum(map(sum, quotas.values())) == len(written)

@@ -332,7 +332,7 @@ def test_whatever_a_decoder_raises_is_the_fault_of_the_file(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(decoding, "_upright_rgb", fail)
+    monkeypatch.setattr(decoding, "to_rgb", fail)
     assert reason(encoded(noise(4, 4))) == "unreadable-image"
     content = video([RED])
     monkeypatch.setattr(videos, "_first", fail)

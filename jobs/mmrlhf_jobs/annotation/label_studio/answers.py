@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mmrlhf_jobs.annotation.answers import Answer, AnsweredTask
-from mmrlhf_jobs.annotation.items import stream_items
+from mmrlhf_jobs.annotation.items import read_items
 from mmrlhf_jobs.annotation.label_studio.page import BUCKET
 from mmrlhf_jobs.annotation.tasks import LETTERS
-from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["read_label_studio"]
@@ -19,43 +19,41 @@ _UNRANKED = "_"
 """Where the ranker keeps what is in no bucket."""
 
 
-def read_label_studio(uri: str, *, storage: StorageOptions | None = None) -> Iterator[AnsweredTask]:
-    """Read an export task by task.
+_KNOWN_BY: Final = (
+    "task of an export as raw JSON; in Label Studio choose the format JSON, not JSON_MIN or CSV"
+)
+
+
+def read_label_studio(
+    uri: str, *, storage: StorageOptions | None = None
+) -> Iterator[AnsweredTask | RowFault]:
+    """Read an export task by task; what is no task is given as the fault that it is.
 
     Cancelled annotations, drafts and predictions are counted and not read.
 
     Raises:
-        DataError: The file is no raw JSON export.
+        DataError: The file is no JSON array.
         StorageError: The store does not answer.
     """
-    for place, task in enumerate(stream_items(uri, storage=storage), 1):
-        yield _task(task, uri, place)
+    yield from read_items(uri, _task, known_by=_KNOWN_BY, storage=storage)
 
 
-def _task(task: Mapping[str, Any], uri: str, place: int) -> AnsweredTask:
-    try:
-        data = task["data"]
-        annotations = task["annotations"]
-        answered = AnsweredTask(
-            tool="label-studio",
-            number=str(task["id"]),
-            task_id=data["task_id"],
-            question=data["question"],
-            texts=[response["text"] for response in data["responses"]],
-            answers=[_answer(one) for one in annotations if not one["was_cancelled"]],
-        )
-        answered.set_aside.update(
-            cancelled=sum(bool(one["was_cancelled"]) for one in annotations),
-            drafts=len(task.get("drafts") or ()),
-            predictions=len(task.get("predictions") or ()),
-        )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DataError(
-            f"is no task of an export as raw JSON ({type(error).__name__}: {error}); in Label"
-            " Studio choose the format JSON, not JSON_MIN or CSV",
-            file=uri,
-            row=place,
-        ) from error
+def _task(task: Mapping[str, Any]) -> AnsweredTask:
+    data = task["data"]
+    annotations = task["annotations"]
+    answered = AnsweredTask(
+        tool="label-studio",
+        number=str(task["id"]),
+        task_id=data["task_id"],
+        question=data["question"],
+        texts=[response["text"] for response in data["responses"]],
+        answers=[_answer(one) for one in annotations if not one["was_cancelled"]],
+    )
+    answered.set_aside.update(
+        cancelled=sum(bool(one["was_cancelled"]) for one in annotations),
+        drafts=len(task.get("drafts") or ()),
+        predictions=len(task.get("predictions") or ()),
+    )
     return answered
 
 

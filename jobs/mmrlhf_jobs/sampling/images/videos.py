@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from mmrlhf_jobs.data.decoding import MAX_PIXELS
+from mmrlhf_jobs.data.decoding import MAX_PIXELS, to_rgb
 from mmrlhf_jobs.data.parts import spread
 from mmrlhf_jobs.sampling.corpora.media import DroppedMedia
 from mmrlhf_jobs.sampling.images.containers import CONTAINERS, container_of
@@ -140,10 +140,18 @@ def _frames(container: Any, stream: Any) -> Iterator[Frame]:  # noqa: ANN401 - P
 
 
 def _upright(frame: Any, stream: Any) -> Frame:  # noqa: ANN401 - PyAV names few types
-    pixels: Image.Image = frame.to_image()
+    pixels = _pixels(frame)
     if frame.rotation in _TURNS:
         pixels = pixels.transpose(_TURNS[frame.rotation])
     return Frame(pixels, _milliseconds(frame.pts, stream.time_base), black_start=False)
+
+
+def _pixels(frame: Any) -> Image.Image:  # noqa: ANN401 - PyAV names few types
+    """RGB; what is transparent is laid on the ground that images are laid on."""
+    if any(part.is_alpha for part in frame.format.components) or frame.format.has_palette:
+        return to_rgb(Image.fromarray(frame.to_ndarray(format="rgba")))
+    pixels: Image.Image = frame.to_image()
+    return pixels
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:  # noqa: ANN401 - PyAV names few types
