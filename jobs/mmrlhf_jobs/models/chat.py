@@ -212,25 +212,42 @@ class ChatTemplate:
         self._refuse(text, reserved, place)
         return self._tokenise(self._broken(text))
 
-    def closing_ids(self) -> Tensor:
+    def closing_ids(self, ending: str) -> Tensor:
         """Token ids between the end of the user's text and the start of the assistant's answer.
 
-        They begin with a special token, which separates words, so a prompt has the same ids before
-        them whether it is tokenised with them or without.
+        Where they begin with a special token, which separates words, any text has the same ids
+        before them. Others (LLaVA's template writes `` ASSISTANT:``) are those that follow a text
+        of this ending.
+
+        Args:
+            ending: How the user's text ends.
 
         Returns:
             Token ids ``[N]``, int64, at least one.
 
         Raises:
-            ModelError: The template ends the user's turn with ordinary text, or changes the text.
+            ModelError: The template writes nothing after the user's text, or a token belongs to
+                both.
         """
-        text = self.prompt_text(_PROBE, [])
-        ids = self._tokenise(text[text.index(_PROBE) + len(_PROBE) :])
-        special = set(self.tokenizer.all_special_ids)
-        if len(ids) == 0 or int(ids[0]) not in special:
+        text = self.prompt_text(_PROBE + ending, [])
+        start = text.index(_PROBE) + len(_PROBE + ending)
+        ids = self._tokenise(text[start:])
+        if len(ids) > 0 and int(ids[0]) in set(self.tokenizer.all_special_ids):
+            return ids
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        places = found["offset_mapping"]
+        ids = torch.tensor(
+            [
+                one
+                for one, place in zip(found["input_ids"], places, strict=True)
+                if place[0] >= start
+            ],
+            dtype=torch.int64,
+        )
+        if len(ids) == 0 or any(first < start < end for first, end in places):
             raise ModelError(
-                "the chat template does not end the user's turn with a special token, so responses "
-                "to judge cannot be put at the end of a prompt that they share"
+                "the chat template does not end the user's turn with tokens of its own, so "
+                "responses to judge cannot be put at the end of a prompt that they share"
             )
         return ids
 

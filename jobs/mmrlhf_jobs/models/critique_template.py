@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mmrlhf_jobs.data.conversation import Asked, reworded
-from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ INSTRUCTION = (
 )
 # The space belongs to the response: byte-level vocabularies join it to the word that follows.
 _RESPONSE = " {response}\n\n[Evaluation]:"
+_ENDING = ":"
+"""How both end: tokens after them may depend on what they follow."""
 
 
 def _instructed(question: Asked) -> Asked:
@@ -62,7 +64,7 @@ class CritiqueTemplate:
     def __init__(self, adapter: VLMAdapter, *, max_tokens: int) -> None:
         self._adapter = adapter
         self._max_tokens = max_tokens
-        self._closing = adapter.chat.closing_ids()
+        self._closing = adapter.chat.closing_ids(_ENDING)
         self.terminal_id = adapter.chat.terminal_id
 
     def encode(
@@ -100,10 +102,15 @@ class CritiqueTemplate:
 
         Raises:
             DataError: A text holds a placeholder or a special token, or a sequence is too long.
+            ModelError: The user's turn ends with tokens that depend on what it says.
         """
         group = self._adapter.encode(_instructed(question), media, [])
         prompt = group.prompt_ids[: -len(self._closing)]
-        assert torch.equal(group.prompt_ids[len(prompt) :], self._closing)
+        if not torch.equal(group.prompt_ids[len(prompt) :], self._closing):
+            raise ModelError(
+                "the tokens after the user's turn of the chat template depend on what it says, so "
+                "responses to judge cannot be put at the end of a prompt that they share"
+            )
         opened = self._begun(responses)
         for index, ids in enumerate(opened):
             self._check_length(prompt, ids, f"responses[{index}].text")

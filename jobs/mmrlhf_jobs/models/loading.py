@@ -9,7 +9,13 @@ from typing import Literal
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    __version__,
+)
 
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
@@ -24,6 +30,7 @@ from mmrlhf_jobs.models.contents import (
     no_folder,
     refuse_pickles,
 )
+from mmrlhf_jobs.models.families.registry import supported_model_types
 from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import choose_template
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
@@ -140,7 +147,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
     check_folder(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; a model folder is what save_pretrained writes")
-    _refuse_original_format(folder)
+    _refuse_unknown_format(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -149,17 +156,26 @@ def _read_config(folder: Path) -> PretrainedConfig:
         ) from error
 
 
-def _refuse_original_format(folder: Path) -> None:
-    """Tell checkpoints of LLaVA's own code, which transformers does not know, from conversions."""
+def _refuse_unknown_format(folder: Path) -> None:
+    """Tell what transformers does not know, such as checkpoints of LLaVA's own code."""
     try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = content["model_type"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # told by transformers
-    if isinstance(model_type, str) and model_type in _ORIGINAL:
+    if not isinstance(model_type, str):
+        return
+    if model_type in _ORIGINAL:
         raise ModelError(
             f"{folder}: model_type {model_type!r} is the format of LLaVA's own code, which is not "
             "supported; use a conversion for transformers, such as "
             "llava-hf/llava-onevision-qwen2-7b-ov-hf for lmms-lab/llava-onevision-qwen2-7b-ov"
+        )
+    if model_type not in CONFIG_MAPPING and "auto_map" not in content:
+        raise ModelError(
+            f"{folder}: model_type {model_type!r} is not known to transformers {__version__}, "
+            "which is installed here; the model may need a newer one, which its page names; "
+            f"proven are {', '.join(supported_model_types())}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
-from PIL import Image
 from torch import Tensor
 
 from mmrlhf_jobs.attention import backends
@@ -22,7 +20,15 @@ from mmrlhf_jobs.forward.decoding import write_answers
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from mmrlhf_jobs.models.folders import save_model
-from mmrlhf_jobs.models.processing import TextProcessor
+from tests.jobs.models.stock import (
+    NEAR,
+    media_of,
+    questions,
+    sees,
+    stock_forward,
+    stock_inputs,
+    stock_tokens,
+)
 from tests.jobs.models.tiny import picture
 from tests.jobs.models.zoo import FAMILIES, save
 
@@ -30,15 +36,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 ONE_ROW_A_RESPONSE = {"gemma3"}
 EXPERTS = {"qwen3_vl_moe"}
-NEAR: dict[torch.dtype, Any] = {
-    torch.float64: {"rtol": 1e-6, "atol": 1e-5},
-    torch.float32: {"rtol": 1e-4, "atol": 1e-3},
-}
-QUESTIONS: tuple[tuple[str, list[Image.Image], list[str]], ...] = (
-    ("what are these?", [picture(40, 28, 1), picture(24, 50, 2)], ["a dog", "no, a red square"]),
-    ("and this?", [picture(30, 30, 3)], ["blue", "a", "circle dog"]),
-    ("a dog or a circle?", [], ["yes", "it is a blue circle"]),
-)
 
 
 @dataclass(frozen=True)
@@ -60,62 +57,12 @@ def loaded(folder: Path) -> LoadedModel:
     return load_model(folder, dtype=dtype, attention="sdpa")
 
 
-def media_of(images: Sequence[Image.Image]) -> list[LoadedMedia]:
-    return [LoadedMedia("image", (image,)) for image in images]
-
-
-def questions(loaded: LoadedModel) -> list[Any]:
-    """Queries of two images, of one and of none, as far as the model sees."""
-    sees = not isinstance(loaded.processor, TextProcessor)
-    return [entry for entry in QUESTIONS if sees or not entry[1]]
-
-
 @pytest.fixture(scope="module")
 def groups(loaded: LoadedModel) -> list[EncodedGroup]:
     return [
         loaded.adapter.encode(question, media_of(images), responses)
         for question, images, responses in questions(loaded)
     ]
-
-
-def stock_inputs(loaded: LoadedModel, question: str, images: Sequence[Image.Image]) -> Any:
-    """What transformers' own processor makes of a conversation."""
-    if isinstance(loaded.processor, TextProcessor):
-        return loaded.processor.tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}],
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
-    content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
-    content.append({"type": "text", "text": question})
-    # SmolVLM's own method looks at the video processor, which asks for torchvision.
-    return hf.ProcessorMixin.apply_chat_template(
-        loaded.processor,
-        [{"role": "user", "content": content}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        processor_kwargs={"return_mm_token_type_ids": True},
-    )
-
-
-def stock_forward(model: Any, inputs: Any, response: Tensor) -> Tensor:
-    """Log-probability of a response after a prompt, from a plain forward pass of the model."""
-    entries = dict(inputs)
-    count = len(response)
-    entries["input_ids"] = torch.cat([inputs["input_ids"], response[None]], dim=1)
-    for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0)):
-        if name in entries:
-            entries[name] = torch.nn.functional.pad(entries[name], (0, count), value=value)
-    if "pixel_values" in entries:
-        entries["pixel_values"] = entries["pixel_values"].to(model.dtype)
-    if hasattr(model.base_model, "rope_deltas"):
-        model.base_model.rope_deltas = None
-    entries.pop("mm_token_type_ids" if not hasattr(model.base_model, "get_rope_index") else "", 0)
-    logits = model(**entries).logits[0, -count - 1 : -1]
-    return torch.log_softmax(logits, -1).gather(1, response[:, None]).sum()
 
 
 def gradients(model: Any) -> dict[str, Tensor]:
@@ -144,7 +91,7 @@ def test_prompts_are_those_of_the_processor(
 def test_frames_are_images_one_after_the_other(loaded: LoadedModel) -> None:
     film = LoadedMedia("frames", (picture(40, 28, 1), picture(24, 50, 2)))
     encode = loaded.adapter.encode
-    if isinstance(loaded.processor, TextProcessor):
+    if not sees(loaded):
         with pytest.raises(DataError, match="reads text alone"):
             encode("what is this?", [film], ["a"])
         return
@@ -212,17 +159,11 @@ def test_the_exported_model_writes_the_same_tokens_in_transformers(
     )
     weights = loaded.model.state_dict()
     save_model(loaded.model, weights, source=folder, target=tmp_path / "export")
-    sees = not isinstance(loaded.processor, TextProcessor)
-    auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
+    auto = hf.AutoModelForImageTextToText if sees(loaded) else hf.AutoModelForCausalLM
     model = auto.from_pretrained(tmp_path / "export", dtype=loaded.model.dtype)
     for answer, (question, images, _) in zip(answers, questions(loaded), strict=True):
         inputs = stock_inputs(loaded, question, images)
-        if "pixel_values" in inputs:
-            inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-        if not hasattr(model.base_model, "get_rope_index"):
-            inputs.pop("mm_token_type_ids", None)
-        written = model.generate(**inputs, do_sample=False, max_new_tokens=8)
-        assert answer.tokens.tolist() == written[0, inputs["input_ids"].shape[1] :].tolist()
+        assert answer.tokens.tolist() == stock_tokens(model, inputs, count=8)
 
 
 def part_of(name: str) -> str:

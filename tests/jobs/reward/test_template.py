@@ -77,12 +77,28 @@ def test_the_digest_follows_the_chat_template(loaded: LoadedModel) -> None:
     assert CritiqueTemplate(other, max_tokens=9).digest() != digest
 
 
-def test_a_turn_that_ends_with_ordinary_text_is_refused(loaded: LoadedModel) -> None:
-    plain = (
-        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}"
-        "{{ '<|im_end|>' if m['role'] == 'assistant' else ' ' }}{% endfor %}"
+ORDINARY = (
+    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}"
+    "{{ '<|im_end|>' if m['role'] == 'assistant' else END }}{% endfor %}"
+)
+
+
+def test_a_turn_may_end_with_ordinary_text(loaded: LoadedModel) -> None:
+    plain = ORDINARY.replace("END", "' '") + (
         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     )
     adapter = LlavaOnevisionAdapter(loaded.model.config, make_processor(plain))
+    group = CritiqueTemplate(adapter, max_tokens=4096).encode("what?", [], ["a dog"], ["no"])
+    whole = RELEASED.format(question="what?", answer="a dog")
+    ids = torch.cat([group.prompt_ids, group.responses[0]])
+    assert adapter.chat.tokenizer.decode(ids) == f"user: {whole} assistant: no<|im_end|>"
+    stock = adapter.chat.prompt_ids(whole, [], [])
+    assert ids[: len(stock)].tolist() == stock.tolist()
+
+
+def test_a_turn_that_ends_with_nothing_is_refused(loaded: LoadedModel) -> None:
+    adapter = LlavaOnevisionAdapter(
+        loaded.model.config, make_processor(ORDINARY.replace("END", "''"))
+    )
     with pytest.raises(ModelError, match="share"):
         CritiqueTemplate(adapter, max_tokens=9)

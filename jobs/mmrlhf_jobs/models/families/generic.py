@@ -52,6 +52,8 @@ _BOOKKEEPING = frozenset(
 )
 # Sides of images in pixels, from a thumbnail to what every processor scales down.
 _SIDES = (28, 56, 112, 224, 336, 448, 560, 672, 896, 1120, 1344, 1792, 2688, 4096)
+_GRID = "image_grid_thw"
+"""Rows and columns of an image's tokens, which positions of three axes are made of."""
 _PROBES = ((1600, 1600), (1600, 400), (400, 1600))
 """Images (width, height) to try where a processor does not count tokens by itself."""
 
@@ -74,6 +76,7 @@ class GenericAdapter(FamilyAdapter):
     ) -> None:
         self._row = row
         super().__init__(config, processor)
+        self._check_processor()
 
     def make_chat(self) -> ChatTemplate:
         """Texts as token ids, as the processor's own ``apply_chat_template`` makes them."""
@@ -146,9 +149,9 @@ class GenericAdapter(FamilyAdapter):
         if self._positions is None:
             return torch.arange(ids.shape[1])[None]
         kinds = (ids == self._image_id).int()
-        grid = group.media_inputs.get("image_grid_thw")
-        if grid is None:
+        if not group.media_inputs:
             return torch.arange(ids.shape[1]).expand(3, -1)
+        grid = group.media_inputs[_GRID]
         found, _ = self._positions(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
         return found[:, 0]
 
@@ -213,6 +216,11 @@ class GenericAdapter(FamilyAdapter):
         if inputs.media is None:
             return used
         module = sys.modules[type(model).__module__]
+        if not hasattr(module, "create_masks_for_vision_model"):
+            raise ModelError(
+                f"the table of families says that the tokens of an image see each other in models "
+                f"of type {self.config.model_type!r}, but transformers makes no such mask for them"
+            )
         return cast(
             "dict[str, Tensor]",
             module.create_masks_for_vision_model(
@@ -240,19 +248,33 @@ class GenericAdapter(FamilyAdapter):
         """Set ``requires_grad`` by part; what is neither tower nor decoder is the projector.
 
         Raises:
-            ModelError: The tower cannot be told from the rest.
+            ModelError: The tower cannot be told from the rest, or the table names a projector that
+                the model does not have.
         """
+        if trainable.vision_tower == trainable.projector == trainable.language_model:
+            model.requires_grad_(trainable.language_model)
+            return
         tower = model.get_encoder(modality="image")
         if tower is model or tower is model.base_model:
             raise ModelError(
                 f"the vision encoder of {type(model).__name__} has no name that is known, so it "
-                "cannot be told from the rest and be frozen"
+                "cannot be told from the rest and be frozen; train all parts (spec.trainable), or "
+                "take another family"
+            )
+        named = [f".{path}." for path in self._row.projector]
+        projected = {
+            name for name, _ in model.named_parameters() if any(one in f".{name}" for one in named)
+        }
+        if named and not projected:
+            raise ModelError(
+                f"{type(model).__name__} has none of the modules {', '.join(self._row.projector)} "
+                "that the table of families calls its projector"
             )
         in_tower = {id(one) for one in tower.parameters()}
         written = (self.decoder(model), model.get_input_embeddings(), model.get_output_embeddings())
         in_decoder = {id(one) for part in written for one in part.parameters()}
         for name, parameter in model.named_parameters():
-            if any(f".{path}." in f".{name}" for path in self._row.projector):
+            if name in projected:
                 wanted = trainable.projector
             elif id(parameter) in in_tower:
                 wanted = trainable.vision_tower
@@ -297,6 +319,9 @@ class GenericAdapter(FamilyAdapter):
             return_tensors="pt",
             return_text_replacement_offsets=True,
             return_mm_token_type_ids=False,
+            # Nothing is cut off, whatever the tokenizer's settings say.
+            truncation=False,
+            padding=False,
         )
         inserts = [entry["replacement"] for entry in batch.pop("text_replacement_offsets")[0]]
         inputs = {
@@ -305,6 +330,29 @@ class GenericAdapter(FamilyAdapter):
             if name in self._tower_arguments
         }
         return inputs, inserts
+
+    def _check_processor(self) -> None:
+        """Try the processor on an image, before anything else is done.
+
+        Raises:
+            ModelError: It fails, or does not make what the model asks for.
+        """
+        name = type(self.processor).__name__
+        try:
+            made = self._blank
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the processor {name} fails on an image: {type(error).__name__}: {error}; see "
+                "processor_class and image_processor_type in the model folder"
+            ) from error
+        if self._positions is not None and _GRID not in made:
+            raise ModelError(
+                f"models of type {self.config.model_type!r} place an image by the grid of its "
+                f"tokens, and the processor {name} makes no {_GRID}; take the processor that "
+                "belongs to the model"
+            )
 
     @cached_property
     def _backbone_class(self) -> type[PreTrainedModel]:
