@@ -22,10 +22,13 @@ from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorErr
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.kopf_log import TriedAgain
 from mmrlhf_operator.kube.lease import Lease, lead
-from mmrlhf_operator.kube.log_lines import SafeLines
-from mmrlhf_operator.kube.transport import ApiTransport, load_configuration
+from mmrlhf_operator.kube.log_lines import JsonLines, SafeLines
+from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport, load_configuration
+from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.serving.health import serve_health
+from mmrlhf_operator.serving.metrics import serve_metrics
+from mmrlhf_operator.state.store import Key
 
 __all__ = ["main"]
 
@@ -36,17 +39,11 @@ _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator; returns 2 for a wrong configuration, 1 when a part died."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(SafeLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handler.addFilter(TriedAgain())
-    if options.verbose:  # ours: what S3 clients log would bury it
-        logging.getLogger("mmrlhf_operator").setLevel(logging.DEBUG)
     try:
         config = load_config(options.config)
         if options.namespace:
             config = config.model_copy(update={"namespaces": tuple(options.namespace)})
+        _log(config, verbose=options.verbose)
         asyncio.run(_serve(config, options))
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -58,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _LOG.exception("a part of the operator died")
         return 1
     return 0
+
+
+def _log(config: OperatorConfig, *, verbose: bool) -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    lines = SafeLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines(Key) if config.log_format == "json" else lines)
+        handler.addFilter(TriedAgain())
+    if verbose:  # ours: what S3 clients log would bury it
+        logging.getLogger("mmrlhf_operator").setLevel(logging.DEBUG)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,12 +95,17 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, task.cancel)
 
     election = config.leader_election if options.leader_elect else None
-    lease = None if election is None else _lease(configuration, election)
+    metrics = Metrics()
+    lease = None if election is None else _lease(configuration, election, metrics)
     working: list[Operator] = []
 
     async def work() -> None:
-        working.append(Operator(configuration, config))
-        await working[-1].run()
+        metrics.leads(True)
+        try:
+            working.append(Operator(configuration, config, metrics=metrics))
+            await working[-1].run()
+        finally:
+            metrics.leads(False)
 
     async with contextlib.AsyncExitStack() as stack:
         if config.health_address is not None:
@@ -102,6 +115,9 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
                 ready=lambda: None if lease is None else lease.problem,
             )
             await stack.enter_async_context(health)
+        if config.metrics_address is not None:
+            served = serve_metrics(config.metrics_address, metrics.registry)
+            await stack.enter_async_context(served)
         with contextlib.suppress(asyncio.CancelledError):
             if lease is None or election is None:
                 await work()
@@ -110,13 +126,17 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
                 await _elect(lease, election, work)
 
 
-def _lease(configuration: client.Configuration, election: LeaderElection) -> Lease:
+def _lease(
+    configuration: client.Configuration, election: LeaderElection, metrics: Metrics
+) -> Lease:
+    transport = MeteredTransport(ApiTransport(configuration), metrics.asked)
     return Lease(
-        Api(ApiTransport(configuration), timeout=election.duration / 3),
+        Api(transport, timeout=election.duration / 3),
         namespace=election.namespace or _own_namespace(),
         name=election.name,
         identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         duration=election.duration,
+        tell=metrics.tried_lease,
     )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le, MaxLen
@@ -24,7 +24,15 @@ from mmrlhf_operator.policies import Policies
 __all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "LookUps", "OperatorConfig", "load_config"]
 
 ENV_PREFIX = "MMRLHF_"
-_FIELDS_FROM_ENV = ("namespaces", "progressUrl", "healthAddress", "workers", "clusterDomain")
+_FIELDS_FROM_ENV = (
+    "namespaces",
+    "progressUrl",
+    "healthAddress",
+    "metricsAddress",
+    "logFormat",
+    "workers",
+    "clusterDomain",
+)
 
 Duration = Annotated[float, Gt(0.0)]
 Address = Annotated[
@@ -127,6 +135,11 @@ class OperatorConfig(ApiModel):
     health_address: Address | None = None
     """Address and port at which to say whether the process is well, such as :8080 or [::1]:8080;
     without it, nobody is told."""
+    metrics_address: Address | None = None
+    """Address and port at which Prometheus reads what the operator measures, such as :8082; without
+    it, nobody does."""
+    log_format: Literal["text", "json"] = "text"
+    """How the operator logs: a line of text for people, or a JSON object a line for machines."""
     cluster_domain: DnsName | None = None
     """Domain of the cluster, such as cluster.local; without it, resolvers add it."""
     pull_policy: Annotated[str, MaxLen(16)] | None = None

@@ -23,7 +23,8 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
-from mmrlhf_operator.kube.transport import ApiTransport, Transport
+from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport, Transport
+from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.serving.progress import ProgressServer
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
@@ -45,6 +46,7 @@ class Operator:
         transport: Carries the operator's own requests; by default the client library.
         checker: Looks up what specs name; by default `Preflight`.
         clock: Tells the time; by default one that never jumps.
+        metrics: What it measures; by default nobody reads them.
     """
 
     def __init__(
@@ -55,17 +57,21 @@ class Operator:
         transport: Transport | None = None,
         checker: Checker | None = None,
         clock: Callable[[], datetime] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.config = config
         clock = clock or SteadyClock()
         limits = config.deadlines
-        self.api = Api(transport or ApiTransport(configuration), timeout=limits.request)
+        self.metrics = metrics or Metrics()
+        carrier = MeteredTransport(transport or ApiTransport(configuration), self.metrics.asked)
+        self.api = Api(carrier, timeout=limits.request)
         self.board = ProgressBoard()
         self.queue: WorkQueue[Key] = WorkQueue(
             self._reconcile,
             deadline=limits.reconcile,
             first=config.retry_seconds,
             most=config.max_retry_seconds,
+            gauge=self.metrics,
         )
         self._watchdog = Watchdog(self.api, namespaces=config.namespaces)
         self._pump = Pump(
@@ -91,6 +97,10 @@ class Operator:
             board=self.board,
             wake=self.queue.add,
             clock=clock,
+            metrics=self.metrics,
+        )
+        self.metrics.follow(
+            depth=lambda: self.queue.depth, deaf=lambda: self._watchdog.problem() is not None
         )
         self._clock = clock
 
@@ -121,6 +131,7 @@ class Operator:
                         address=self.config.progress_address,
                         changed=self.queue.add,
                         clock=self._clock,
+                        tell=self.metrics.pushed,
                     )
                     group.create_task(server.run(), name="progress")
         finally:

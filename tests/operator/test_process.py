@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,7 +72,13 @@ def test_who_has_no_right_to_the_lease_is_well_but_not_ready(
 
 
 def start(
-    stack: ExitStack, access: Access, namespace: str, folder: Path, **env: str
+    stack: ExitStack,
+    access: Access,
+    namespace: str,
+    folder: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    **env: str,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start a replica named as its folder; returns it and the port of its health."""
     with socket.socket() as one:
@@ -79,6 +86,7 @@ def start(
         port: int = one.getsockname()[1]
     folder.mkdir()
     config = {
+        **(settings or {}),
         "namespaces": [namespace],
         "healthAddress": f"127.0.0.1:{port}",
         # Long, so that only one who gives the Lease up is followed within the test's patience.

@@ -13,18 +13,34 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_operator.errors import OperatorError, PostponeError, ServerError
 
-__all__ = ["WorkQueue"]
+__all__ = ["Gauge", "WorkQueue"]
 
 _LOG = logging.getLogger(__name__)
 _JITTER = 0.25
 
+_DONE: Final = "done"
+_POSTPONED: Final = "postponed"
+_CONFLICT: Final = "conflict"
+_FAILED: Final = "failed"
+
 K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 Work = Callable[[K], Awaitable[float | None]]
+
+
+class Gauge(Protocol[K_contra]):
+    """Is told how the queue gets on."""
+
+    def waited(self, seconds: float) -> None:
+        """A key that wanted work has a worker."""
+
+    def worked(self, key: K_contra, seconds: float, result: str) -> None:
+        """Work on a key has ended: done, postponed, conflict or failed."""
 
 
 class WorkQueue(Generic[K]):
@@ -38,6 +54,7 @@ class WorkQueue(Generic[K]):
             failure.
         most: Most seconds before that.
         rng: Source of jitter.
+        gauge: Is told how long keys wait, and how their work ends.
     """
 
     def __init__(
@@ -48,13 +65,15 @@ class WorkQueue(Generic[K]):
         first: float = 0.25,
         most: float = 120.0,
         rng: random.Random | None = None,
+        gauge: Gauge[K] | None = None,
     ) -> None:
         self._work = work
         self._deadline = deadline
         self._first = first
         self._most = most
         self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._ready: dict[K, None] = {}
+        self._gauge = gauge
+        self._ready: dict[K, float] = {}  # since when
         self._busy: set[K] = set()
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
@@ -71,7 +90,7 @@ class WorkQueue(Generic[K]):
         if key in self._busy:
             self._again.add(key)
         elif key not in self._ready:
-            self._ready[key] = None
+            self._ready[key] = self._now()
             self._wanted.set()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -86,6 +105,11 @@ class WorkQueue(Generic[K]):
         """Drop what is kept about a key that does not exist any more."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        """How many keys want work and have no worker yet."""
+        return len(self._ready)
 
     @property
     def is_idle(self) -> bool:
@@ -117,21 +141,31 @@ class WorkQueue(Generic[K]):
         while not self._ready:
             self._wanted.clear()
             await self._wanted.wait()
-        key = next(iter(self._ready))
+        key, since = next(iter(self._ready.items()))
         del self._ready[key]
+        if self._gauge is not None:
+            self._gauge.waited(self._now() - since)
         self._busy.add(key)
         self._due.pop(key, None)  # this is the call that was wished for
         return key
 
     async def _attempt(self, key: K) -> float | None:
+        began, result = self._now(), _FAILED
         try:
             async with asyncio.timeout(self._deadline):
                 delay = await self._work(key)
+            result = _DONE
         except PostponeError as error:
+            result = _POSTPONED
             _LOG.info("%s: %s", key, error)
             return error.seconds
         except Exception as error:  # noqa: BLE001 - any job may fail, the others go on
+            if isinstance(error, ServerError) and error.is_conflict:
+                result = _CONFLICT
             return self._retry(key, error)
+        finally:
+            if self._gauge is not None:
+                self._gauge.worked(key, self._now() - began, result)
         self._failures.pop(key, None)
         return delay
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mmrlhf_api import KINDS
-from mmrlhf_api.constants import Phase
+from mmrlhf_api import KINDS, JobStatus
+from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
@@ -21,6 +21,7 @@ from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.kube.concurrency import run_all
 from mmrlhf_operator.kube.timestamps import whole
+from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.planning.actions import (
     Action,
     Check,
@@ -30,6 +31,7 @@ from mmrlhf_operator.planning.actions import (
     Note,
     Plan,
 )
+from mmrlhf_operator.planning.conditions import find
 from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
@@ -80,6 +82,7 @@ class Reconciler:
         board: Progress that jobs pushed.
         wake: Asks for a job to be reconciled, as what it names was looked up.
         clock: Tells the time.
+        metrics: Told of jobs and how they get on.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Reconciler:
         board: ProgressBoard,
         wake: Callable[[Key], None] = lambda _: None,
         clock: Callable[[], datetime] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._clock = clock or SteadyClock()
         self._api = api
@@ -105,6 +109,7 @@ class Reconciler:
             longest=config.max_retry_seconds,
         )
         self._board = board
+        self._metrics = metrics or Metrics()
         self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -114,9 +119,11 @@ class Reconciler:
             self._board.forget(key)
             self._checks.forget(key)
             self._memories.pop(key, None)
+            self._metrics.forget(key)
             return None
         memory = self._memory(key, body)
         job = JobView.read(KINDS[key.kind], self._latest(body, memory))
+        self._count(key, job.status)
         try:
             # Before a new status takes the place of this one, which a crash may have left untold.
             await self._tell(job, memory)
@@ -154,12 +161,25 @@ class Reconciler:
             return job
         memory.troubles.begin_anew()
         before, now = job.status, made.status
+        self._count(key, now, before)
         if (before.phase, before.reason) != (now.phase, now.reason):
             _LOG.info("%s: %s (%s), attempt %d", key, now.phase, now.reason, now.attempt)
         memory.superseded.add(body["metadata"]["resourceVersion"])
         memory.superseded.add(job.resource_version)
         memory.written = trim(written)
         return JobView.read(job.kind, memory.written)
+
+    def _count(self, key: Key, now: JobStatus, before: JobStatus | None = None) -> None:
+        """Measure where a job is and, given what it was, what became of it."""
+        blocked = find(now.conditions, ConditionType.BLOCKED)
+        self._metrics.saw(key, now.phase, blocked=blocked is not None and blocked.status == "True")
+        if before is None:
+            return
+        if now.phase in TERMINAL and before.phase not in TERMINAL:
+            self._metrics.ended(key, now.phase, now.reason)
+        if now.phase is Phase.RESTARTING and now.attempt > before.attempt:
+            counted = now.restarts > before.restarts
+            self._metrics.restarted(key, now.reason, counted=counted)
 
     async def _tell_trouble(self, job: JobView, memory: _Memory) -> None:
         """Tell by an event alone what no status says: where none can be written, or may any more.

@@ -1,4 +1,4 @@
-"""The files below ``deploy/``: all in one, two kustomizations, and what narrows the rights.
+"""The files below ``deploy/``: all in one, kustomizations, and what narrows the rights.
 
 Which is for whom: docs/install.md.
 """
@@ -13,6 +13,14 @@ import yaml
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
 from mmrlhf_operator.installation.access import SECRETS, access, secrets_access
+from mmrlhf_operator.installation.dashboard import dashboard
+from mmrlhf_operator.installation.monitoring import (
+    DASHBOARD_FILE,
+    DASHBOARD_NAME,
+    dashboard_labels,
+    monitor,
+    prometheus_rule,
+)
 from mmrlhf_operator.installation.naming import CONFIG_NAME, NAME, NAMESPACE, metadata
 from mmrlhf_operator.installation.settings import settings
 from mmrlhf_operator.installation.workload import (
@@ -62,6 +70,7 @@ def files(version: str, *, cel: bool = True) -> dict[str, str]:
         **_kustomization("cluster", whole, namespace=NAMESPACE, version=version),
         **_kustomization("namespace", single, namespace=_TEAM, version=version),
         "secrets/access.yaml": _dump(secrets_access(namespace=NAMESPACE)),
+        **_monitoring(),
         "without-secrets/kustomization.yaml": _dump([_without_secrets(whole["access.yaml"])]),
     }
 
@@ -104,6 +113,30 @@ def _kustomization(
     texts["kustomization.yaml"] = _dump([kustomization])
     texts[CONFIG_FILE] = settings(version)
     return {f"{folder}/{name}": text for name, text in texts.items()}
+
+
+def _monitoring() -> dict[str, str]:
+    """What Prometheus and Grafana are given; whoever has an operator for them adds it."""
+    resources = {
+        "monitor.yaml": monitor(namespace=NAMESPACE),
+        "alerts.yaml": [prometheus_rule(namespace=NAMESPACE)],
+    }
+    generator = {
+        "name": DASHBOARD_NAME,
+        "files": [DASHBOARD_FILE],
+        "options": {"labels": dashboard_labels(), "disableNameSuffixHash": True},
+    }
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": NAMESPACE,
+        "resources": list(resources),
+        "configMapGenerator": [generator],
+    }
+    texts = {name: _dump(objects) for name, objects in resources.items()}
+    texts["kustomization.yaml"] = _dump([kustomization])
+    texts[DASHBOARD_FILE] = dashboard()
+    return {f"monitoring/{name}": text for name, text in texts.items()}
 
 
 def _without_secrets(content: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,17 @@ from mmrlhf_operator.config import ENV_PREFIX
 from mmrlhf_operator.installation.naming import CONFIG_NAME, LABELS, NAME, metadata
 from mmrlhf_operator.serving.health import HEALTH_PATH, READY_PATH
 
-__all__ = ["CONFIG_FILE", "USER", "deployment", "namespace", "network_policy", "service"]
+__all__ = [
+    "CONFIG_FILE",
+    "METRICS_PORT",
+    "READERS",
+    "SELECTOR",
+    "USER",
+    "deployment",
+    "namespace",
+    "network_policy",
+    "service",
+]
 
 Manifest = dict[str, Any]
 
@@ -25,9 +35,14 @@ USER = 65532
 _CONFIG_FOLDER = "/etc/mmrlhf"
 _PROGRESS_PORT = 8081
 _HEALTH_PORT = 8080
+METRICS_PORT = 8082
+"""Port at which Prometheus reads what the operator measures."""
+READERS = {"mmrlhf.io/metrics": "read"}
+"""Label of namespaces whose pods may read it."""
 _TCP = {"protocol": "TCP"}
 """Spelled out, as it is part of a port's key: servers before 1.21 apply no list without it."""
-_SELECTOR = {"app.kubernetes.io/name": LABELS["app.kubernetes.io/name"]}
+SELECTOR = {"app.kubernetes.io/name": LABELS["app.kubernetes.io/name"]}
+"""Labels by which its pods are found."""
 _LOST_NODE_SECONDS = 30
 
 
@@ -45,12 +60,12 @@ def service(*, namespace: str) -> Manifest:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(namespace=namespace),
-        "spec": {"selector": dict(_SELECTOR), "ports": [port]},
+        "spec": {"selector": dict(SELECTOR), "ports": [port]},
     }
 
 
 def network_policy(*, namespace: str, cluster: bool) -> Manifest:
-    """Who may speak to the operator: pods of jobs that report progress.
+    """Who may speak to the operator: pods of jobs that report progress, and who reads its measures.
 
     Probes come from the node, which no policy keeps out (Kubernetes, "Network Policies"). What the
     operator may reach is left open: where the API server and the object stores are differs.
@@ -64,14 +79,18 @@ def network_policy(*, namespace: str, cluster: bool) -> Manifest:
         "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGER}},
     }
     progress = {"from": [jobs], "ports": [{"port": _PROGRESS_PORT, **_TCP}]}
+    measures = {
+        "from": [{"namespaceSelector": {"matchLabels": dict(READERS)}}],
+        "ports": [{"port": METRICS_PORT, **_TCP}],
+    }
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": metadata(namespace=namespace),
         "spec": {
-            "podSelector": {"matchLabels": dict(_SELECTOR)},
+            "podSelector": {"matchLabels": dict(SELECTOR)},
             "policyTypes": ["Ingress"],
-            "ingress": [progress] if cluster else [],
+            "ingress": [progress, measures] if cluster else [measures],
         },
     }
 
@@ -92,7 +111,7 @@ def deployment(*, namespace: str, image: str, cluster: bool) -> Manifest:
         "spec": {
             "replicas": 2,
             "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": dict(_SELECTOR)},
+            "selector": {"matchLabels": dict(SELECTOR)},
             "template": {
                 "metadata": {"labels": dict(LABELS)},
                 "spec": _pod(image, cluster=cluster),
@@ -118,7 +137,7 @@ def _pod(image: str, *, cluster: bool) -> Manifest:
                         "weight": 100,
                         "podAffinityTerm": {
                             "topologyKey": "kubernetes.io/hostname",
-                            "labelSelector": {"matchLabels": dict(_SELECTOR)},
+                            "labelSelector": {"matchLabels": dict(SELECTOR)},
                         },
                     }
                 ]
@@ -150,6 +169,7 @@ def _container(image: str, *, cluster: bool) -> Manifest:
         "env": _environment(cluster=cluster),
         "ports": [
             {"name": "health", "containerPort": _HEALTH_PORT, **_TCP},
+            {"name": "metrics", "containerPort": METRICS_PORT, **_TCP},
             *([{"name": "progress", "containerPort": _PROGRESS_PORT, **_TCP}] if cluster else []),
         ],
         "startupProbe": _probe(HEALTH_PATH, period=2, failures=60),
@@ -183,12 +203,15 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
 def _environment(*, cluster: bool) -> list[Manifest]:
     """What follows from the Deployment itself, so that no configuration need repeat it."""
     own = {"fieldRef": {"fieldPath": "metadata.namespace"}}
-    health = {"name": f"{ENV_PREFIX}HEALTH_ADDRESS", "value": f":{_HEALTH_PORT}"}
+    addresses = [
+        {"name": f"{ENV_PREFIX}HEALTH_ADDRESS", "value": f":{_HEALTH_PORT}"},
+        {"name": f"{ENV_PREFIX}METRICS_ADDRESS", "value": f":{METRICS_PORT}"},
+    ]
     if not cluster:
-        return [health, {"name": f"{ENV_PREFIX}NAMESPACES", "valueFrom": own}]
+        return [*addresses, {"name": f"{ENV_PREFIX}NAMESPACES", "valueFrom": own}]
     url = f"http://{NAME}.$(POD_NAMESPACE).svc:{_PROGRESS_PORT}"
     return [
-        health,
+        *addresses,
         {"name": "POD_NAMESPACE", "valueFrom": own},
         {"name": f"{ENV_PREFIX}PROGRESS_URL", "value": url},
     ]

@@ -32,6 +32,7 @@ class Lease:
         identity: Unique name of this process.
         duration: Seconds after which a Lease that was not renewed may be taken.
         clock: Tells the time that is written into the Lease.
+        tell: Told of each try: held, standby while another process holds it, or failed.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Lease:
         identity: str,
         duration: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._api = api
         self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
@@ -50,6 +52,7 @@ class Lease:
         self._identity = identity
         self._duration = duration
         self._clock = clock
+        self.tell = tell
         self._seen: tuple[str, float] | None = None
         self.problem: str | None = None
         """Why the last try could not be made; None when it was, with or without success."""
@@ -177,6 +180,8 @@ async def _try(lease: Lease) -> bool:
         if problem != lease.problem:  # told once, not every two seconds
             _LOG.warning("%s", problem)
         lease.problem = problem
+        lease.tell("failed")
         return False
     lease.problem = None
+    lease.tell("held" if held else "standby")
     return held

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 from kubernetes.aio import client, config
 
 from mmrlhf_operator.errors import ConfigError, UnreachableError
+from mmrlhf_operator.metrics import UNREACHABLE
 
 __all__ = [
     "ApiTransport",
+    "MeteredTransport",
     "Request",
     "Response",
     "Transport",
@@ -26,6 +29,13 @@ __all__ = [
 ]
 
 _POOL = 64
+_VERBS: Final = {
+    "GET": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,13 @@ class Request:
     body: Any = None
     content_type: str = "application/json"
     accept: str = "application/json"
+
+    @property
+    def verb(self) -> str:
+        """What it does, in the words of RBAC; what asks for a page of a collection lists it."""
+        if self.method == "GET" and "limit" in self.query:
+            return "list"
+        return _VERBS[self.method]
 
     @property
     def writes(self) -> bool:
@@ -139,3 +156,30 @@ class ApiTransport:
     async def close(self) -> None:
         """See `Transport`."""
         await self._client.close()
+
+
+class MeteredTransport:
+    """Carries requests by another transport, and tells how each went.
+
+    Args:
+        inner: Carries them.
+        tell: Told the verb, the HTTP status or ``unreachable``, and the seconds it took.
+    """
+
+    def __init__(self, inner: Transport, tell: Callable[[str, str, float], None]) -> None:
+        self._inner = inner
+        self._tell = tell
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        """See `Transport`; a request that was given up is told as one without an answer."""
+        began, code = time.monotonic(), UNREACHABLE
+        try:
+            response = await self._inner.send(request, seconds=seconds)
+            code = str(response.status)
+        finally:
+            self._tell(request.verb, code, time.monotonic() - began)
+        return response
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        await self._inner.close()

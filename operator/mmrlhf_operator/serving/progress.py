@@ -49,6 +49,7 @@ class ProgressServer:
         changed: Called with the job that progress arrived of.
         clock: Tells the time.
         limits: What it puts up with.
+        tell: Told the HTTP status of each answer to a post.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class ProgressServer:
         changed: Callable[[Key], None],
         clock: Callable[[], datetime],
         limits: Limits | None = None,
+        tell: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._board = board
         self._address = address
         self._changed = changed
         self._clock = clock
+        self._tell = tell
         self._limits = limits or Limits()
         self._senders = Senders(api, board)
         self._posts = Budget(_POSTS)
@@ -88,6 +91,11 @@ class ProgressServer:
                 self._board.listening_since = None
 
     async def _post(self, request: web.Request) -> web.Response:
+        answer = await self._answer(request)
+        self._tell(answer.status)
+        return answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
         try:
             return await self._take(request)
         except RefusedError as refusal:

@@ -16,6 +16,8 @@ from mmrlhf_operator.errors import ConfigError
         ("healthAddress: '8080'", "healthAddress: must be an address and port"),
         ("healthAddress: http://0.0.0.0:8080", "healthAddress"),
         ("progressAddress: 0.0.0.0:port", "progressAddress"),
+        ("metricsAddress: '8082'", "metricsAddress: must be an address and port"),
+        ("logFormat: xml", "logFormat: Input should be 'text' or 'json'"),
         ("livenessUrl: http://0.0.0.0:8080", "livenessUrl: Extra inputs"),
         ("images: {MMDPO: train}", "unknown kind MMDPO"),
         ("[]", "must be a mapping"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from mmrlhf_api import parse_job
 from mmrlhf_api.constants import CONTAINER
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.kube.log_lines import SafeLines
+from mmrlhf_operator.kube.log_lines import JsonLines, SafeLines
 from mmrlhf_operator.rendering.manifests import pod
 from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.store import Key
 from tests.unit.operator.world import job_body, running
 
 
@@ -108,3 +111,29 @@ def test_a_record_of_the_log_is_one_line_and_its_traceback_steers_nothing() -> N
     assert first == r"ERROR a\nINFO b\x1b[8m"
     assert rest[0].startswith("Traceback")
     assert rest[-1] == r"ValueError: \x1b[2J"
+
+
+def test_a_record_as_json_has_its_job_and_nothing_that_hangs_on_it() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines(Key))
+    logger = logging.getLogger("tests.json_lines")
+    logger.propagate = False
+    logger.addHandler(handler)
+    key = Key("MMDPOJob", "team", "a\x1b[8m")
+    try:
+        raise ValueError("\x1b[2J")  # noqa: TRY301
+    except ValueError:
+        logger.exception("%s: lost\nline", key, extra={"headers": "Bearer hunter2"})
+    logger.warning("100%")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert datetime.fromisoformat(first.pop("time")).tzinfo is not None
+    assert first.pop("error").splitlines()[-1] == r"ValueError: \x1b[2J"
+    assert first == {
+        "level": "ERROR",
+        "logger": "tests.json_lines",
+        "message": r"MMDPOJob team/a\x1b[8m: lost\nline",
+        "job": {"kind": "MMDPOJob", "namespace": "team", "name": r"a\x1b[8m"},
+    }
+    assert second.keys() == {"time", "level", "logger", "message"}
+    assert "hunter2" not in stream.getvalue()

@@ -69,7 +69,7 @@ def test_an_operator_for_one_namespace_has_nothing_outside_of_it() -> None:
 
 
 @pytest.mark.parametrize("folder", ["cluster", "namespace"])
-def test_the_operator_is_reached_by_pods_of_jobs_and_only_where_it_takes_progress(
+def test_the_operator_is_reached_by_pods_of_jobs_where_it_takes_progress_and_by_who_measures(
     folder: str,
 ) -> None:
     (policy,) = [body for body in objects(folder) if body["kind"] == "NetworkPolicy"]
@@ -78,14 +78,18 @@ def test_the_operator_is_reached_by_pods_of_jobs_and_only_where_it_takes_progres
     assert chosen.items() <= pod["metadata"]["labels"].items()
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     (container,) = pod["spec"]["containers"]
-    open_at = [one["containerPort"] for one in container["ports"] if one["name"] == "progress"]
-    assert [one["port"] for rule in policy["spec"]["ingress"] for one in rule["ports"]] == open_at
-    for rule in policy["spec"]["ingress"]:
-        (peers,) = rule["from"]
-        assert peers["namespaceSelector"] == {}
-        assert peers["podSelector"]["matchLabels"] == {
-            "app.kubernetes.io/managed-by": "mmrlhf-operator"
-        }
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    jobs = {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "mmrlhf-operator"}},
+    }
+    readers = {"namespaceSelector": {"matchLabels": {"mmrlhf.io/metrics": "read"}}}
+    let_in = {
+        port["port"]: rule["from"] for rule in policy["spec"]["ingress"] for port in rule["ports"]
+    }
+    wanted = {"progress": [jobs], "metrics": [readers]}
+    assert let_in == {ports[name]: peers for name, peers in wanted.items() if name in ports}
+    assert ("progress" in ports) == (folder == "cluster")
 
 
 def test_nothing_is_granted_by_wildcard() -> None:
@@ -136,6 +140,7 @@ def test_the_operator_reads_its_configuration(folder: str, tmp_path: Path) -> No
     assert config.images["MMDPOJob"] == "mmrlhf/train:1.2.3"
     assert config.node_pools["h800"].resources == {"rdma/hca": "1"}
     assert config.health_address == ":8080"
+    assert config.metrics_address == ":8082"
     assert (config.progress_url is not None) == (folder == "cluster")
     assert config.namespaces == (() if folder == "cluster" else ("a-namespace",))
 

@@ -1,0 +1,141 @@
+"""What a replica of the operator serves to Prometheus and logs, as it takes a job to its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from mmrlhf_operator.installation.alerts import ALERTS
+from mmrlhf_operator.installation.dashboard import PANELS
+from mmrlhf_operator.serving.metrics import METRICS_PATH
+from tests.cluster.access import Access
+from tests.cluster.wait import wait_until
+from tests.operator.driver import CONFIG, Driver
+from tests.operator.life import attempt
+from tests.operator.test_process import answers, log, start
+
+pytestmark = pytest.mark.cluster
+
+
+class Page:
+    """What a replica serves."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}{METRICS_PATH}"
+
+    def text(self) -> str:
+        with urllib.request.urlopen(self._url, timeout=30) as answer:
+            content: str = answer.read().decode()
+            return content
+
+    def families(self) -> list[Metric]:
+        return list(text_string_to_metric_families(self.text()))
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of what has these labels, among others."""
+        return sum(
+            sample.value
+            for family in self.families()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+async def test_who_works_tells_what_became_of_jobs_and_who_stands_by_that_it_does(
+    control_plane: Access, driver: Driver, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        one = replica(stack, control_plane, driver, tmp_path / "one")
+        wait_until(lambda: one.value("mmrlhf_leader") == 1, timeout=60, what="its work")
+        two = replica(stack, control_plane, driver, tmp_path / "two")
+
+        driver.submit(runPolicy={"backoffSeconds": 0})
+        await attempt(driver, 0)
+        assert one.value("mmrlhf_jobs", kind="MMDPOJob") == 1
+        for index in (0, 1):
+            driver.finish(f"demo-0-{index}", exit_code=137)
+        await attempt(driver, 1)
+        for index in (0, 1):
+            driver.finish(f"demo-1-{index}")
+        await driver.phase("Succeeded", seconds=60)
+
+        job = {"kind": "MMDPOJob"}
+        # The status is there a moment before it is counted.
+        wait_until(
+            lambda: one.value("mmrlhf_jobs", **job, phase="Succeeded") == 1,
+            timeout=30,
+            what="the end",
+        )
+        assert one.value("mmrlhf_jobs") == 1
+        assert one.value("mmrlhf_jobs_blocked") == 0
+        ended = "mmrlhf_jobs_ended_total"
+        assert one.value(ended) == 1
+        assert one.value(ended, **job, phase="Succeeded", reason="Completed") == 1
+        restarts = "mmrlhf_job_restarts_total"
+        assert one.value(restarts) == 1
+        assert one.value(restarts, **job, reason="Killed", counted="true") == 1
+        reconciles = one.value("mmrlhf_reconcile_duration_seconds_count", **job)
+        assert 0 < reconciles <= one.value("mmrlhf_reconciles_total", **job)
+        assert one.value("mmrlhf_queue_wait_seconds_count") >= reconciles
+        assert one.value("mmrlhf_api_requests_total", verb="create", code="201") >= 4  # pods
+        assert one.value("mmrlhf_lease_tries_total", result="held") >= 1
+        assert one.value("mmrlhf_watches_deaf") == 0
+        assert one.value("process_resident_memory_bytes") > 0
+        assert driver.namespace not in one.text()
+        assert "demo" not in one.text()
+        asked = [query for panel in PANELS for query in panel.queries.values()]
+        asked += [alert.expression for alert in ALERTS]
+        served = {family.name for family in one.families()}
+        for name in set(re.findall(r"\b(?:mmrlhf|process)_\w+", " ".join(asked))):
+            assert name.removesuffix("_total").removesuffix("_bucket") in served
+
+        assert two.value("mmrlhf_leader") == 0
+        assert two.value("mmrlhf_jobs") == 0
+        assert two.value("mmrlhf_lease_tries_total", result="standby") >= 1
+
+    lines = [json.loads(line) for line in log(tmp_path / "one").splitlines()]
+    (end,) = (line for line in lines if "Succeeded (Completed)" in line["message"])
+    assert end["job"] == {"kind": "MMDPOJob", "namespace": driver.namespace, "name": "demo"}
+    assert (end["level"], end["logger"]) == ("INFO", "mmrlhf_operator.acting.reconciler")
+
+
+def test_the_optional_files_are_ones_that_a_server_takes(
+    control_plane: Access, kube_namespace: str
+) -> None:
+    folder = Path(__file__).parents[2] / "deploy/monitoring"
+    made = control_plane.kubectl("kustomize", str(folder)).stdout
+    core = [text for text in made.split("\n---\n") if "apiVersion: v1\n" in text]
+    assert len(core) == 2  # a Service and a ConfigMap; of the others it knows no kind
+    moved = "\n---\n".join(core).replace("mmrlhf-system", kube_namespace)
+    control_plane.kubectl("apply", "--server-side", "--filename=-", stdin=moved)
+    where = ("get", "--namespace", kube_namespace, "--output=json")
+    dashboard = json.loads(
+        control_plane.kubectl(*where, "configmap/mmrlhf-operator-dashboard").stdout
+    )
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["dashboard.json"])["uid"] == "mmrlhf-operator"
+    control_plane.kubectl(*where, "service/mmrlhf-operator-metrics")
+
+
+def replica(stack: ExitStack, access: Access, driver: Driver, folder: Path) -> Page:
+    """Start one with measures and a log for machines."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    quick = CONFIG.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    _, port = start(
+        stack,
+        access,
+        driver.namespace,
+        folder,
+        settings={**quick, "metricsAddress": address, "logFormat": "json"},
+    )
+    wait_until(lambda: answers(port), timeout=60, what="its health")
+    return Page(address)
