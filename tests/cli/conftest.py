@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -55,15 +54,7 @@ def command(tmp_path: Path) -> Command:
     """Run ``mmrlhfctl`` in an empty folder and return its exit code and streams."""
 
     def run(*arguments: str, stdin: str | None = None, **env: str) -> Result:
-        return subprocess.run(
-            [sys.executable, "-m", "mmrlhfctl", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), **env}
+        return run_command(SERVER, arguments, environ, folder=tmp_path, stdin=stdin)
 
     return run

@@ -169,7 +169,7 @@ def test_a_run_is_not_started_twice(command: Command, tmp_path: Path) -> None:
 def test_a_terminal_gets_a_bar_and_colours(tmp_path: Path) -> None:
     def on_terminal(**env: str) -> str:
         path = tmp_path / "job.json"
-        path.write_text(stub_job_text(tmp_path))
+        path.write_text(stub_job_text(tmp_path, "alone"))
         pid, terminal = pty.fork()
         if pid == 0:
             environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "COLUMNS": "150"}
@@ -229,7 +229,7 @@ def test_gpus_that_are_not_there_are_missed_before_the_start(
 
 
 def test_secrets_come_from_the_environment(command: Command, tmp_path: Path) -> None:
-    data = json.loads(stub_job_text(tmp_path))
+    data = json.loads(stub_job_text(tmp_path, "alone"))
     secret = {"name": "HF_TOKEN", "secretKeyRef": {"name": "hf", "key": "token"}}
     data["spec"]["podTemplate"]["env"].append(secret)
     done = command("run", "-f", "-", "--local", stdin=json.dumps(data), HF_TOKEN="")

@@ -1,7 +1,8 @@
 """A job of five steps that reduces over a real gloo group and keeps the launcher's protocol.
 
-``STUB_MODE`` chooses how it ends: ok, invalid (exit 2), crash (an exception without a message for
-the launcher), killed (SIGKILL), hang (until SIGTERM), straggler (rank 1 ignores that rank 0 died).
+``STUB_MODE`` chooses how it ends: ok, alone (ok, in no group), invalid (exit 2), crash (an
+exception without a message for the launcher), killed (SIGKILL), hang (until SIGTERM), straggler
+(rank 1 ignores that rank 0 died).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
 mode = os.environ.get("STUB_MODE", "ok")
 rank = int(os.environ["RANK"])
+world = int(os.environ["WORLD_SIZE"])
+if world > 1 or mode == "ok":  # torch takes seconds to import
+    import torch
+    import torch.distributed as dist
 spec = json.loads(Path(os.environ["MMRLHF_JOB"]).read_text())["spec"]
 
 
@@ -61,11 +63,15 @@ if mode == "hang":
     emit(event="step", step=2, totalSteps=5)
     time.sleep(600)
 
-dist.init_process_group("gloo")
+if mode == "ok":
+    dist.init_process_group("gloo")
 steps = int(spec["training"]["epochs"]) * 5
 for step in range(1, steps + 1):
-    total = torch.tensor([float(rank)])
-    dist.all_reduce(total)
+    total = float(rank)
+    if mode == "ok":
+        shared = torch.tensor([total])
+        dist.all_reduce(shared)
+        total = shared.item()
     emit(
         event="step",
         step=step,
@@ -79,10 +85,11 @@ for step in range(1, steps + 1):
 emit(event="notice", message="one row was skipped")
 print(f"rank {rank} says hello on stdout")
 result = {
-    "sum": total.item(),
-    "world": float(dist.get_world_size()),
+    "sum": total,
+    "world": float(dist.get_world_size() if mode == "ok" else world),
     "threads": float(os.environ["OMP_NUM_THREADS"]),
     "fresh": float(os.environ.get("MMRLHF_FRESH", "0")),
 }
 emit(event="done", artifacts=spec["artifacts"]["uri"], metrics=result)
-dist.destroy_process_group()
+if mode == "ok":
+    dist.destroy_process_group()
