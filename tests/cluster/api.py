@@ -10,9 +10,12 @@ import base64
 import http.client
 import json
 import os
+import select
 import ssl
 import subprocess
 import tempfile
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +33,12 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
 class Api:
-    """Speaks to one API server as one user."""
+    """Speaks to one API server as one user.
+
+    What reads uses connections again: tests ask twenty times a second, and a new connection costs
+    both sides more than the answer does. What writes has one of its own, because of one that breaks
+    nobody could tell whether the server had the request.
+    """
 
     def __init__(
         self, server: str, *, context: ssl.SSLContext | None = None, token: str | None = None
@@ -42,6 +50,8 @@ class Api:
         self._context = context
         self._secure = parts.scheme == "https"
         self._token = token
+        self._idle = deque[http.client.HTTPConnection]()  # more than one if threads ask at once
+        weakref.finalize(self, _close, self._idle)
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> Api:
@@ -160,21 +170,44 @@ class Api:
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        connection = self._connection(timeout=30)
-        try:
-            connection.request(
-                method,
-                self._target(path, query or {}),
-                body=None if body is None else json.dumps(body),
-                headers={**self._headers(), "Content-Type": content_type},
-            )
-            response = connection.getresponse()
-            answer = response.read()
-        finally:
+        headers = {**self._headers(), "Content-Type": content_type}
+        request = method, self._target(path, query or {})
+        content = None if body is None else json.dumps(body)
+        while True:
+            kept = self._kept() if method == "GET" else None
+            connection = kept or self._connection(timeout=30)
+            try:
+                connection.request(*request, body=content, headers=headers)
+                response = connection.getresponse()
+                answer = response.read()
+            except (ConnectionError, http.client.HTTPException):
+                connection.close()
+                if kept is None:
+                    raise
+                continue  # the server had given it up meanwhile
+            except BaseException:
+                connection.close()
+                raise
+            break
+        if method == "GET" and not response.will_close:
+            self._idle.append(connection)
+        else:
             connection.close()
         if response.status >= http.client.BAD_REQUEST:
             raise _error(response.status, answer)
         return answer
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """A connection that was used before, and that the server has not closed."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            # Between two answers a server has nothing to say but the end.
+            if connection.sock and not select.select([connection.sock], [], [], 0)[0]:
+                return connection
+            connection.close()
 
     def _connection(self, *, timeout: float) -> http.client.HTTPConnection:
         if self._secure:
@@ -191,6 +224,11 @@ class Api:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
+
+
+def _close(connections: deque[http.client.HTTPConnection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def _error(status: int, body: bytes) -> ApiError:
