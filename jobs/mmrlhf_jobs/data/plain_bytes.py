@@ -17,6 +17,14 @@ from mmrlhf_jobs.storage.uris import Location, storage_errors
 
 __all__ = ["PACKINGS", "packing_of", "read_plain"]
 
+_PACKED: Final = (
+    (b"\x1f\x8b", "a .gz file; name it so"),
+    (b"BZh", "a .bz2 file; name it so"),
+    (b"\xfd7zXZ\x00", "a .xz file; name it so"),
+    (b"\x28\xb5\x2f\xfd", "a .zst file; name it so"),
+    (b"PK\x03\x04", "a .zip file; unpack it"),
+    (b"PAR1", "a .parquet file; name it so"),
+)
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -42,6 +50,11 @@ def packing_of(name: str) -> str:
     return next((end for end in PACKINGS if name.lower().endswith(end)), "")
 
 
+def _packed(start: bytes) -> str | None:
+    """What a file is by its first bytes, and what to do, if it is no text."""
+    return next((kind for magic, kind in _PACKED if start.startswith(magic)), None)
+
+
 def read_plain(
     location: Location,
     uri: str,
@@ -61,7 +74,8 @@ def read_plain(
         Pieces, unpacked, all of that size but the last.
 
     Raises:
-        DataError: It is no compressed file, is cut off, or is text in UTF-16.
+        DataError: It is no compressed file, is cut off, is text in UTF-16, or is packed by another
+            program than its name says.
         StorageError: The store does not answer.
     """
     with storage_errors(uri, "read"), location.fs.open(location.path, "rb") as file:
@@ -70,6 +84,8 @@ def read_plain(
         for chunk in _unpacked(fed, uri, size):
             if first and chunk.startswith(_UTF16):
                 raise DataError("is text in UTF-16; save it in UTF-8", file=uri)
+            if first and (kind := _packed(chunk)):
+                raise DataError(f"its bytes are those of {kind}", file=uri)
             first = False
             yield chunk
         while fed.read(size):  # what follows the end of the compressed bytes

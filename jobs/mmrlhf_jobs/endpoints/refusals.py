@@ -1,7 +1,8 @@
 """Refusals to answer, known by how a text opens.
 
-A table of phrases in nine languages: those of the paper's data (English and Chinese) and of many
-users. It judges the opening alone, in three ways:
+A table of phrases in thirteen languages: those of the paper's data (English and Chinese) and of
+many users. It judges the opening alone, after what courtesy puts before it ("Thank you for the
+picture."), in three ways:
 
 - an apology or "as an AI", and then that the model cannot: "I'm sorry, but I can't";
 - that it cannot do what an answer is: "I cannot help", "no puedo responder";
@@ -9,7 +10,7 @@ users. It judges the opening alone, in three ways:
 
 What it sees is no refusal: "I cannot see a dog", "lo siento, estamos cerrados" of a sign, and "I
 cannot give an exact number, but it is about twenty". A refusal in another language, or one that
-begins with something else, is not known.
+begins with an answer, is not known.
 """
 
 # ruff: noqa: RUF001 - letters of other scripts than Latin
@@ -17,6 +18,7 @@ begins with something else, is not known.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +27,18 @@ __all__ = ["LANGUAGES", "Language", "is_refusal"]
 
 _OPENING: Final = 400
 """Characters that are looked at."""
+
+_COURTESIES: Final = 2
+
+
+_BUT: Final = r"(?:but|however|pero|mais|aber|mas|но|ma|maar|nhưng)\b"
+_COURTESY: Final = re.compile(
+    r"(?:(?:thank(?:s| you)|hello|hi|i (?:understand|appreciate|see that you)|gracias|merci|bonjour"
+    r"|danke|ich verstehe|obrigad[oa]|спасибо|grazie|bedankt|cảm ơn)\b"
+    r"|谢谢|感谢|謝謝|ありがとう|감사합니다|شكرا)"
+    r"[^.!?。！？\n]{0,160}?"
+    rf"(?:[.!?。！？\n]+|,(?= ?{_BUT})|，(?=但))\s*(?:{_BUT}|但是?)?[,，\s]*"
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,19 @@ _BUNENG: Final = (
     r"(?:无法|無法|不能|不可以|不便|没有?办法|沒有?辦法|不会(?=回答|提供)"
     r"|(?<=我)(?:必须|必須)?(?:拒绝|拒絕))"
 )
+_NON_POSSO: Final = (
+    r"\bnon (?:ti |le |vi |lo |la )?(?:posso|potrei|riesco|sono in grado|mi \u00e8 possibile"
+    r"|sono autorizzat[oa])\b|\bdevo (?:rifiutare|declinare)\b|\bmi rifiuto\b"
+)
+_NIET: Final = (
+    r"\b(?:ik (?:kan|mag|zal|wil)|(?:kan|mag|zal|wil) ik)\b[^.!?\n]{0,60}?\bniet\b"
+    r"|\bik ben niet in staat\b|\bik moet (?:dit )?weigeren\b"
+)
+_LA: Final = (
+    r"(?:لا (?:أستطيع|استطيع|يمكنني|يمكننا|نستطيع)|ليس (?:بإمكاني|بوسعي)|لن (?:أستطيع|أتمكن)"
+    r"|غير قادر|يتعذر علي)"
+)
+_KHONG: Final = r"\bkhông (?:thể|được phép|có khả năng)\b|\btừ chối\b"
 _DEKINAI: Final = (
     r"(?:でき(?:ません|ない|かねます)|出来(?:ません|ない|かねます)|(?:いた|致)?しかねます)"
 )
@@ -203,6 +230,44 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         rf"[^.!?\n,]{{0,10}}?{_EOPDA}",
         hedges=r"(?:정확|확실)",
     ),
+    "Italian": Language(
+        sorry=r"mi (?:di)?spiace|(?:sono )?spiacente|scusa(?:mi|te)?\b|mi scuso|chiedo scusa",
+        alas=r"purtroppo|sfortunatamente",
+        as_ai=r"(?:come|in quanto|essendo) (?:un'|una |un )?(?:ia|ai|intelligenza artificiale"
+        r"|modello (?:di|linguistico)|assistente)\b",
+        unable=_NON_POSSO,
+        refuses=rf"(?:{_NON_POSSO})[^.!?\n]{{0,24}}?\b(?:aiutar|assister|risponder|fornir"
+        r"|soddisfar|discuter|continuar|proseguir)",
+        hedges=r"\b(?:certezza|esatt|precis|sicur)",
+    ),
+    "Dutch": Language(
+        sorry=r"(?:het )?spijt me|sorry|(?:mijn )?excuses|excuseer",
+        alas=r"helaas|jammer genoeg|daar|dat|dit|deze vraag",
+        as_ai=r"als (?:een )?(?:ai|kunstmatige intelligentie|(?:groot )?taalmodel)\b",
+        unable=_NIET,
+        refuses=rf"(?:{_NIET})[^.!?\n]{{0,24}}?\b(?:helpen|beantwoorden|antwoorden|assisteren"
+        r"|ondersteunen|verstrekken|voldoen)",
+        hedges=r"\b(?:zeker|exact|precies)",
+    ),
+    "Arabic": Language(
+        sorry=r"عذر[اًا]+|(?:أنا )?آسف|[أا]عتذر|نعتذر|(?:ال)?معذرة",
+        alas=r"للأسف|مع الأسف|لسوء الحظ",
+        as_ai=r"(?:بصفتي|كوني|بما أنني|أنا) (?:نموذج|ذكاء|مساعد)",
+        unable=_LA,
+        refuses=rf"{_LA}[^.!?؟\n]{{0,24}}?(?:مساعد|الإجابة|الاجابة|الرد|تقديم|توفير|تلبية|مناقشة)",
+        hedges=r"(?:دقيق|بالضبط|بدقة|يقين|مؤكد)",
+        ends=r".!?؟\n",
+    ),
+    "Vietnamese": Language(
+        sorry=r"(?:tôi |mình )?(?:rất |thành thật )?(?:xin lỗi|tiếc)",
+        alas=r"(?:thật )?đáng tiếc|tôi|mình|chúng tôi",
+        as_ai=r"(?:là|với tư cách là|tôi là) (?:một )?(?:ai|trí tuệ nhân tạo|mô hình ngôn ngữ"
+        r"|trợ lý)\b",
+        unable=_KHONG,
+        refuses=rf"(?:{_KHONG})[^.!?\n]{{0,24}}?\b(?:giúp|hỗ trợ|trả lời|cung cấp|đáp ứng"
+        r"|thảo luận|tiếp tục)\b",
+        hedges=r"\b(?:chính xác|chắc chắn|cụ thể)",
+    ),
 }
 """The table."""
 
@@ -214,5 +279,9 @@ def is_refusal(text: str) -> bool:
     start = re.match(r"\W*+", text)
     opening = text[start.end() if start else 0 :][:_OPENING]
     # Typographic apostrophes are of no language.
-    opening = opening.replace("\u2019", "'").lower()
-    return any(pattern.match(opening) for pattern in _PATTERNS.values())
+    opening = unicodedata.normalize("NFC", opening).replace("\u2019", "'").lower()
+    starts = [0]
+    for _ in range(_COURTESIES):
+        if (polite := _COURTESY.match(opening, starts[-1])) is not None:
+            starts.append(polite.end())
+    return any(pattern.match(opening, at) for at in starts for pattern in _PATTERNS.values())

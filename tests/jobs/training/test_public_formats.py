@@ -7,14 +7,27 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
 from mmrlhf_jobs.data.importers.registry import READERS
 from tests.jobs.training.world import World
+from tests.unit.data.builders import write_rows
 from tests.unit.data.public_files import RANKS, write_media, write_public_file
+from tests.unit.sampling.pictures import video
 
-RECORDS = sum(len(ranks) for ranks in RANKS.values())
-PAIRS = sum(len(ranks) * (len(ranks) - 1) // 2 for each in RANKS.values() for ranks in each)
+# With the one that shows a video.
+RECORDS = sum(len(ranks) for ranks in RANKS.values()) + 1
+PAIRS = sum(len(ranks) * (len(ranks) - 1) // 2 for each in RANKS.values() for ranks in each) + 1
+
+
+CLIP = {
+    "messages": [{"role": "user", "content": "<video>What happens?"}],
+    "chosen": {"role": "assistant", "content": "It brightens."},
+    "rejected": {"role": "assistant", "content": "Nothing."},
+    "videos": ["clip.mp4"],
+}
+"""A row of LLaMA-Factory whose video is a file, which becomes frames."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +42,12 @@ def imported(template: World, tmp_path_factory: pytest.TempPathFactory) -> World
         source, out = write_public_file(folder, name), folder / "records" / f"{name}.jsonl"
         out.parent.mkdir(exist_ok=True)
         import_rows(READERS[name], str(source), str(out), ImportOptions(media_root=str(folder)))
+    write_rows(folder / "clips.jsonl", [CLIP])
+    (folder / "clip.mp4").write_bytes(video([(level,) * 3 for level in range(0, 200, 20)]))
+    files = [str(folder / "clips.jsonl"), str(folder / "records" / "clips.jsonl")]
+    more = ["--media-root", str(folder), "--frames", "3"]
+    assert main(["import", "llama-factory", *files, *more]) == 0
+    assert len(list((folder / "embedded").rglob("*.jpg"))) == 3
     return world
 
 

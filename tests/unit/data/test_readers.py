@@ -156,6 +156,12 @@ def test_what_looks_deep_and_is_text_is_read(tmp_path: Path) -> None:
         ("x.jsonl.bz2", bz2.compress(LINES)[:-9], "cannot be unpacked as .bz2"),
         ("x.jsonl.xz", lzma.compress(LINES)[:-9], "cannot be unpacked as .xz"),
         ("x.jsonl", LINES.decode().encode("utf-16"), "text in UTF-16"),
+        ("x.jsonl", gzip.compress(LINES), "bytes are those of a .gz file; name it so"),
+        ("x.json", zstandard(LINES), "bytes are those of a .zst file; name it so"),
+        ("x.jsonl", bz2.compress(LINES), "bytes are those of a .bz2 file; name it so"),
+        ("x.jsonl", lzma.compress(LINES), "bytes are those of a .xz file; name it so"),
+        ("x.jsonl", b"PK\x03\x04" + LINES, "bytes are those of a .zip file; unpack it"),
+        ("x.json", b"PAR1" + LINES, "bytes are those of a .parquet file; name it so"),
         ("x.json", ARRAY[:-3], "broken or cut off"),
     ],
 )

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from mmrlhf_jobs.endpoints.answers import Answer
@@ -104,6 +106,36 @@ REFUSALS = [
     "申し訳ありません。その画像についてはお答えできません。",
     "抱歉,我不能帮助您完成这个请求。",
     "Das kann ich leider nicht beantworten.",
+    "Mi dispiace, ma non posso aiutarti con questa richiesta.",
+    "Non posso rispondere a questa domanda.",
+    "Purtroppo non posso fornire queste informazioni.",
+    "In quanto modello linguistico, non posso vedere le immagini.",
+    "Mi scuso, ma non sono in grado di farlo.",
+    "Het spijt me, maar ik kan daar niet bij helpen.",
+    "Ik kan deze vraag niet beantwoorden.",
+    "Helaas kan ik u daarmee niet helpen.",
+    "Als AI kan ik dit niet doen.",
+    "Daar kan ik niet bij helpen.",
+    "عذرًا، لا أستطيع مساعدتك في ذلك.",
+    "آسف، لا يمكنني الإجابة عن هذا السؤال.",
+    "لا يمكنني تقديم هذه المعلومات.",
+    "للأسف لا أستطيع الرد على هذا الطلب.",
+    "بصفتي نموذجًا لغويًا، لا يمكنني رؤية الصور.",
+    "Xin lỗi, tôi không thể giúp bạn việc này.",
+    "Tôi rất tiếc, nhưng tôi không thể trả lời câu hỏi này.",
+    "Tôi không thể cung cấp thông tin đó.",
+    "Tôi không thể hỗ trợ yêu cầu này.",
+    "Là một mô hình ngôn ngữ, tôi không thể xem hình ảnh.",
+    unicodedata.normalize("NFD", "Tôi không thể trả lời câu hỏi này."),
+    unicodedata.normalize("NFD", "Je suis désolé, mais je ne peux pas vous aider."),
+    "Thank you for the picture. I'm sorry, but I can't help with that.",
+    "Hello! Thanks for asking. I cannot answer this.",
+    "I understand that you want to know who it is, but I can't help with that.",
+    "I appreciate your question. However, I am unable to assist with this.",
+    "Danke für das Bild. Ich kann diese Frage nicht beantworten.",
+    "Gracias por tu pregunta, pero no puedo ayudarte con eso.",
+    "谢谢您的提问，但我无法回答这个问题。",
+    "ありがとうございます。申し訳ありませんが、お答えできません。",
 ]
 
 ANSWERS = [
@@ -181,6 +213,24 @@ ANSWERS = [
     'The sign reads: "We cannot provide refunds."',
     "We're open.",
     "拒绝回答的人站在左边。",
+    "Mi dispiace, siamo chiusi.",
+    "Non riesco a vedere alcun cane nell'immagine.",
+    "Non posso fornire un numero esatto, ma sono una ventina.",
+    "Scusate il disturbo, dice il cartello.",
+    "Sorry, wij zijn gesloten.",
+    "Ik kan op de foto geen hond zien.",
+    "Ik kan dit niet exact beantwoorden, maar het zijn er zo'n twintig.",
+    "Dat is een hond.",
+    "عذرًا، نحن مغلقون.",
+    "لا أرى أي كلب في الصورة.",
+    "لا يمكنني تقديم عدد دقيق، لكنهم نحو عشرين.",
+    "Xin lỗi, chúng tôi đã đóng cửa.",
+    "Tôi không thấy con chó nào trong ảnh.",
+    "Tôi không thể trả lời chính xác, nhưng có khoảng hai mươi con.",
+    "Thank you, says the sign. Sorry, we are closed.",
+    "Hello! There are two dogs.",
+    "I understand the chart: sales rise, but I cannot see the year.",
+    "Thank you for asking. I cannot give an exact number, but it is about twenty.",
     "",
 ]
 
