@@ -16,6 +16,7 @@ __all__ = [
     "ENV_GANG_TIMEOUT",
     "ENV_IMAGE",
     "ENV_JOB",
+    "ENV_KEEP_LOGS",
     "ENV_PROGRESS_FILE",
     "ENV_PROGRESS_URL",
     "ENV_STORAGE_OUTAGE",
@@ -85,6 +86,8 @@ ENV_ATTEMPT = "MMRLHF_ATTEMPT"
 ENV_STORAGE_OUTAGE = "MMRLHF_STORAGE_OUTAGE_SECONDS"
 """Seconds that processes wait for a store that is away, from ``runPolicy`` as it was when the
 attempt began; the job file has it as it was when the job was accepted."""
+ENV_KEEP_LOGS = "MMRLHF_KEEP_LOGS"
+"""``0`` keeps no logs in the artifact store, as ``runPolicy`` said when the attempt began."""
 ENV_FRESH = "MMRLHF_FRESH"
 """``1`` starts over: checkpoints of earlier runs of the same job are neither used nor kept."""
 

@@ -78,6 +78,9 @@ class RunPolicy(ApiModel):
     """Seconds that processes wait for an S3 service that does not answer; then the attempt fails
     with StorageUnavailable, which is retried. A change takes effect with the next attempt. NCCL
     lets the other processes wait for 600 seconds at most."""
+    keep_logs: bool = True
+    """Whether the logs of all nodes are kept in the artifact store while they are written. A change
+    takes effect with the next attempt."""
     stall_timeout_seconds: PositiveInt | None = None
     """Seconds without a finished step; then the attempt counts as failed and is restarted."""
     ttl_seconds_after_finished: Seconds | None = None

@@ -10,6 +10,7 @@
         claim.json               the attempt that may write here
         checkpoints/step-.../
         results/<attempt>/       the results of an attempt until they are put in place
+        logs/attempt-.../        the log of every node (see `mmrlhf_api.run_logs`)
     <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
     <artifacts>/cache/reward/    scores of a reward model, likewise
     <artifacts>/cache/proof/     how models compare with their plain forward passes, likewise
@@ -39,7 +40,12 @@ class RunLayout:
         logging too, and one that computes something else start anew.
         """
         uid = job.metadata.uid or laptop_uid(job)
-        return cls(f"{job.metadata.namespace}/{job.metadata.name}/{uid}")
+        return cls.named(job.metadata.namespace, job.metadata.name, uid)
+
+    @classmethod
+    def named(cls, namespace: str, name: str, uid: str) -> RunLayout:
+        """Layout of a job of which no more is known."""
+        return cls(f"{namespace}/{name}/{uid}")
 
     def within(self, root: str) -> RunLayout:
         """The same in a store: what were keys are URIs."""
@@ -69,6 +75,11 @@ class RunLayout:
     def claim(self) -> str:
         """The attempt that may write the run."""
         return f"{self.prefix}/claim.json"
+
+    @property
+    def logs(self) -> str:
+        """The logs of all nodes and attempts; `mmrlhf_api.run_logs` has what is in it."""
+        return f"{self.prefix}/logs"
 
     @staticmethod
     def cache(kind: str, digest: str) -> str:

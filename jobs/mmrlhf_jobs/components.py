@@ -25,6 +25,7 @@ from mmrlhf_api.constants import (
     ENV_ATTEMPT,
     ENV_FRESH,
     ENV_JOB,
+    ENV_KEEP_LOGS,
     ENV_PROGRESS_FILE,
     ENV_STORAGE_OUTAGE,
     ENV_TERMINATION_FILE,
@@ -139,6 +140,7 @@ def _environment(job: Job) -> dict[str, str]:
         ENV_JOB: DEFAULT_JOB_PATH,
         ENV_TERMINATION_FILE: DEFAULT_TERMINATION_PATH,
         ENV_ATTEMPT: "0",
+        ENV_KEEP_LOGS: str(int(job.spec.run_policy.keep_logs)),
         ENV_STORAGE_OUTAGE: str(job.spec.run_policy.storage_outage_seconds),
     }
     defaults = {"OMP_NUM_THREADS": str(threads)}

@@ -1,9 +1,10 @@
 """``python -m mmrlhf_jobs.launch <kind>``: one node of a job, as torchrun's agent.
 
-It is torchrun with two additions. Nodes other than the first wait until the first one listens, with
-a deadline and a message that says for what (a pod's DNS name lags behind its start by seconds). And
-the exit code is that of the first process that failed, 128 + n for signal n, where torchrun's is
-always 1: the failure policy of the operator decides by it.
+It is torchrun with three additions. Nodes other than the first wait until the first one listens,
+with a deadline and a message that says for what (a pod's DNS name lags behind its start by
+seconds). The exit code is that of the first process that failed, 128 + n for signal n, where
+torchrun's is always 1: the failure policy of the operator decides by it. And what this process and
+those that it starts write is kept in the artifact store (`mmrlhf_jobs.log_archive`).
 
 torchrun reads the rest from ``PET_*`` variables (see ``mmrlhf_jobs.components``).
 """
@@ -21,6 +22,7 @@ from mmrlhf_api.constants import ENV_GANG_TIMEOUT, ENV_TERMINATION_FILE
 from mmrlhf_api.termination import Ending, TerminationMessage
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.locked_memory import raise_locked_memory
+from mmrlhf_jobs.log_archive.node_log import SECONDS, keep_log
 from mmrlhf_jobs.reporting.termination import write_termination
 
 __all__ = ["main", "wait_for_first_node"]
@@ -70,9 +72,25 @@ def wait_for_first_node(
         sleep(0.5)
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """Run a node; return the exit code of the first process that failed, or 0."""
+def main(
+    arguments: Sequence[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    log_seconds: float = SECONDS,
+) -> int:
+    """Run a node; return the exit code of the first process that failed, or 0.
+
+    Args:
+        arguments: Words for the job's processes; by default those of this one.
+        environ: Names the job file, attempt and node.
+        log_seconds: Between two writes of the log.
+    """
     command = list(sys.argv[1:] if arguments is None else arguments)
+    with keep_log(command, environ, seconds=log_seconds):
+        return _run_node(command, environ)
+
+
+def _run_node(command: Sequence[str], environ: Mapping[str, str]) -> int:
     if (limited := raise_locked_memory()) is not None:
         sys.stderr.write(f"warning: {limited}\n")
     try:
@@ -126,4 +144,8 @@ def _shell_code(exit_code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A client of a store that is away may have threads that wait for it.
+    os._exit(code)

@@ -77,6 +77,7 @@ def test_bad_input_ends_with_the_jobs_own_exit_code(world: World) -> None:
     end = json.loads((world.folder / "end-0.json").read_text())
     assert end["exitCode"] == 2
     assert "/nowhere.jsonl" in end["message"]
+    assert "/nowhere.jsonl" in next(world.folder.rglob("logs/attempt-0/node-0/*/*.log")).read_text()
 
 
 def test_a_killed_process_ends_with_the_code_of_its_signal(world: World) -> None:

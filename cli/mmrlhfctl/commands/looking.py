@@ -115,8 +115,15 @@ def logs(
     ] = None,
     tail: Annotated[
         int | None,
-        typer.Option("--tail", metavar="N", min=0, help="Only so many lines of each node."),
+        typer.Option("--tail", metavar="N", help="Only so many lines of each node; -1 is all."),
     ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option("--container", "-c", metavar="NAME", help="Container (default: the job's)."),
+    ] = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Read the artifact store instead of pods.")
+    ] = False,
     prefix: Annotated[
         bool | None,
         typer.Option(
@@ -131,9 +138,10 @@ def logs(
 
     With --follow it waits for pods, goes on with the next attempt after a restart, and ends with
     the job: exit code 0 when it succeeded, 1 when it failed or was cancelled. Ctrl-C leaves the job
-    alone.
+    alone. With --archived it shows what the job's artifact store has, of pods that are gone too;
+    the store is read from this machine, with the credentials of its environment.
     """
-    from mmrlhfctl.verbs.log_choice import LogOptions, parse_ranks
+    from mmrlhfctl.verbs.log_choice import LogOptions, parse_ranks, parse_tail
     from mmrlhfctl.verbs.logs import show_logs
 
     options = LogOptions(
@@ -142,7 +150,9 @@ def logs(
         attempt=attempt,
         previous=previous,
         since=since,
-        tail=tail,
+        tail=parse_tail(tail),
+        container=container,
+        archived=archived,
         prefix=prefix,
         timestamps=timestamps,
     )

@@ -9,7 +9,7 @@ from mmrlhf.errors import NotFoundError
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 
-__all__ = ["LogOptions", "choose_attempt", "nothing_to_show", "parse_ranks", "wants"]
+__all__ = ["LogOptions", "choose_attempt", "nothing_to_show", "parse_ranks", "parse_tail", "wants"]
 
 Ranks = str | frozenset[int]
 """``all``, ``last``, or node ranks."""
@@ -26,6 +26,8 @@ class LogOptions:
         previous: Take the attempt before the current one.
         since: Seconds to look back; None looks back to the start.
         tail: Lines at the end of each log; None takes all.
+        container: Container of each pod; None is the job's.
+        archived: Read the job's artifact store instead of pods.
         prefix: Whether each line names its pod; None does where there are several.
         timestamps: Whether each line has its time.
     """
@@ -36,8 +38,23 @@ class LogOptions:
     previous: bool = False
     since: float | None = None
     tail: int | None = None
+    container: str | None = None
+    archived: bool = False
     prefix: bool | None = None
     timestamps: bool = False
+
+
+def parse_tail(count: int | None) -> int | None:
+    """Return how many lines to show; None is all, which ``-1`` means as for kubectl.
+
+    Raises:
+        CliError: It is less.
+    """
+    if count is not None and count < -1:
+        raise CliError(
+            f"--tail {count}: must be a number of lines, or -1 for all", code=ExitCode.USAGE
+        )
+    return None if count == -1 else count
 
 
 def parse_ranks(text: str) -> Ranks:
@@ -101,7 +118,8 @@ def nothing_to_show(job: JobView, *, attempt: int) -> NotFoundError:
     """Return the error of an attempt that has no pods."""
     if job.ended or attempt < job.attempt:
         return NotFoundError(
-            f"{job.title}: the pods of attempt {attempt} are gone, and their logs with them"
+            f"{job.title}: the pods of attempt {attempt} are gone, and their logs with them",
+            f"--archived --attempt {attempt} shows what its artifact store has of them",
         )
     return NotFoundError(
         f"{job.title} has no pods yet; it is {job.state_line}",

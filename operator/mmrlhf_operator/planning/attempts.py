@@ -11,6 +11,7 @@ from mmrlhf_operator.planning.actions import Create
 from mmrlhf_operator.planning.done import note_done
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import restart_due
+from mmrlhf_operator.planning.kept import kept_pods
 from mmrlhf_operator.planning.nodes import avoided_nodes
 from mmrlhf_operator.planning.progress import tell_progress
 from mmrlhf_operator.planning.refusals import refusal
@@ -34,8 +35,12 @@ def clear_previous_attempt(
     """Wait out the back-off and for the pods of other attempts to go; True when the way is free."""
     due = restart_due(draft, job)
     waits = due is not None and draft.now < due
-    old = observed.pods_besides(draft.status.attempt)
-    # While waiting, finished pods stay for the sake of their logs: they hold no resources.
+    attempt = draft.status.attempt
+    kept = kept_pods(observed.pods, attempt=attempt)
+    old = tuple(pod for pod in observed.pods_besides(attempt) if pod not in kept)
+    # While creations are refused, what is kept may be what fills a quota of objects.
+    refused = refusal(draft, observed, total=job.spec.resources.nodes) is not None
+    remove(draft, (p for p in kept if refused or p.terminating), observed, config)
     remove(draft, (p for p in old if not (waits and p.finished)), observed, config)
     if waits:
         draft.wake(due)

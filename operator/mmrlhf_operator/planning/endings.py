@@ -13,6 +13,7 @@ from mmrlhf_operator.planning.actions import DeleteJob, DeleteService
 from mmrlhf_operator.planning.deadlines import expiry
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure, action_for
+from mmrlhf_operator.planning.kept import older_pods
 from mmrlhf_operator.planning.nodes import avoided_nodes, with_fault
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.restarts import backoff, next_restart
@@ -130,7 +131,8 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
         # What runs on beside a job that has ended would keep the node.
         "None": tuple(entry for entry in observed.pods if entry.ended and not entry.finished),
     }[which]
-    remove(draft, doomed, observed, config)
+    older = older_pods(observed.pods)
+    remove(draft, (*doomed, *(pod for pod in older if pod not in doomed)), observed, config)
     _release(draft, observed)
     expires = None if policy is None else expiry(policy, draft.view.status)
     if expires is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, TypeAlias
 
+from mmrlhf.client.archived import archived_logs, moment
 from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.following import Follower, chosen_pods
@@ -173,6 +174,8 @@ class Client:
         attempt: int | None = None,
         since: float | None = None,
         tail: int | None = None,
+        container: str | None = None,
+        archived: bool = False,
         timeout: float | None = None,
     ) -> Iterator[JobLine]:
         """Iterate over the lines of a job's logs.
@@ -184,6 +187,8 @@ class Client:
             attempt: Attempt, from 0; None takes the current one, and those after it.
             since: Seconds to look back; None looks back to the start.
             tail: Lines at the end of each log; None takes all.
+            container: Container of each pod; None is the job's.
+            archived: Read the job's artifact store, as this user, instead of pods.
             timeout: Seconds to follow; None follows to the end.
 
         Raises:
@@ -199,6 +204,10 @@ class Client:
         nodes = range(found.nodes) if ranks is None else ranks
         if beyond := sorted(rank for rank in nodes if rank not in range(found.nodes)):
             raise UsageError(f"rank {beyond[0]}: {found.title} has nodes 0 to {found.nodes - 1}")
+        if archived:
+            if follow or container is not None:
+                raise UsageError("archived logs are of the job's container, and not followed")
+            return self._archived(found, first, nodes, since=since, tail=tail)
         if follow:
             follower = Follower(
                 self.cluster,
@@ -208,13 +217,18 @@ class Client:
                 ranks=nodes,
                 since=since,
                 tail=tail,
+                container=container,
                 seconds=timeout,
                 tell=self._tell,
             )
             return (JobLine.of(pod, line) for pod, line in follower)
         pods = chosen_pods(list_pods(self.cluster, found), attempt=first, ranks=nodes)
         if not pods:
-            raise NotFoundError(f"{found.title} has no pods of attempt {first}, and no logs of it")
+            raise NotFoundError(
+                f"{found.title} has no pods of attempt {first}, and no logs of it",
+                "archived=True reads those in its artifact store",
+            )
+        pods = [pod.with_container(container) for pod in pods]
         return self._written(found, pods, since=since, tail=tail)
 
     def suspend(self, job: Named) -> JobView:
@@ -257,6 +271,22 @@ class Client:
         self.cluster.delete(job_path(found.kind, found.namespace, found.name), uid=found.uid)
         if wait:
             wait_until_cleaned_up(self.cluster, found, seconds=timeout, tell=self._tell)
+
+    def _archived(
+        self,
+        job: JobView,
+        attempt: int,
+        nodes: Collection[int],
+        *,
+        since: float | None,
+        tail: int | None,
+    ) -> Iterator[JobLine]:
+        lines = archived_logs(job, tell=self._tell).lines(
+            attempt=attempt, nodes=nodes, since=moment(since), tail=tail
+        )
+        for line in lines:
+            pod = f"{job.name}-{line.attempt}-{line.node}"
+            yield JobLine(pod, line.attempt, line.node, line.time, line.text)
 
     def _written(
         self, job: JobView, pods: Iterable[PodView], *, since: float | None, tail: int | None

@@ -71,6 +71,7 @@ class Follower:
         ranks: Nodes.
         since: Seconds to look back; None looks back to the start.
         tail: Lines at the end of what each log has already; None takes all.
+        container: Container of each pod; None is the job's.
         seconds: How long; None follows to the end.
         tell: Takes lines about the job's state, its pods and the connection.
         idle: Called whenever there is nothing to yield for now.
@@ -86,6 +87,7 @@ class Follower:
         ranks: Collection[int],
         since: float | None = None,
         tail: int | None = None,
+        container: str | None = None,
         seconds: float | None = None,
         tell: Tell = log_line,
         idle: Callable[[], None] = lambda: None,
@@ -98,6 +100,7 @@ class Follower:
         self._ranks = ranks
         self._since = since
         self._tail = tail
+        self._container = container
         self._seconds = seconds
         self._tell = tell
         self._idle = idle
@@ -105,9 +108,15 @@ class Follower:
         self._stop = threading.Event()
         self._open: set[str] = set()
         self._done: set[str] = set()
+        self._unread: list[ClusterError] = []
         self._gone = False
         self._told = ""
         self._announced = attempt
+
+    @property
+    def unread(self) -> Sequence[ClusterError]:
+        """Errors of logs that could not be read to their end."""
+        return self._unread
 
     def __iter__(self) -> Iterator[tuple[PodView, LogLine]]:
         """Follow to the end.
@@ -165,6 +174,7 @@ class Follower:
                 self._done.add(event.pod.uid)
                 if isinstance(event.error, ClusterError):
                     self._tell(f"{event.pod.name}: {event.error.lines[0]}")
+                    self._unread.append(event.error)
                 elif event.error is not None:
                     raise event.error
             case _Job(job=None):
@@ -186,9 +196,10 @@ class Follower:
         return not self._onwards and (past or len(self._done) == len(self._ranks))
 
     def _attach(self, pods: Sequence[PodView], *, final: bool = False) -> None:
-        for pod in chosen_pods(
+        for each in chosen_pods(
             pods, attempt=self._attempt, ranks=self._ranks, onwards=self._onwards
         ):
+            pod = each.with_container(self._container)
             if pod.uid in self._open | self._done or not pod.started:
                 continue
             if pod.attempt > self._announced:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmrlhf.client.cluster import Cluster
 from mmrlhf.client.paths import core_path
 from mmrlhf.client.views import PodView
 from mmrlhf.errors import NotFoundError, RejectedError, UnreachableError
+from mmrlhf_api.plain_text import make_safe
 
 __all__ = ["JobLine", "LogLine", "Position", "read_log"]
 
 _RETRY_SECONDS = 1.0
+_KUBELET = re.compile(
+    rb"(?i)unable to retrieve container logs for |failed to (try resolving symlinks|watch file|"
+    rb"open|create|get container status|read)|rpc error: code = |can't find"
+)
+"""How what a kubelet says instead of a log may begin (pkg/kubelet/kuberuntime, ReadLogs)."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def read_log(
     timestamps: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[LogLine]:
-    """Yield the lines of the container that runs a job.
+    """Yield the lines of a pod's container: the job's, or that of `PodView.with_container`.
 
     Args:
         cluster: The cluster.
@@ -128,15 +135,15 @@ def read_log(
         stop: Ends the following.
 
     Raises:
+        NotFoundError: The kubelet cannot give the log; its words are no lines of it.
         ClusterError: The cluster refuses, or cannot be reached and nothing is followed.
     """
     position = Position()
     path = core_path("pods", namespace, pod.name)
     # Old kubelets put times into the middle of lines over 16 KiB, so they are not asked in vain.
-    timed = follow or timestamps
     query = {
         "container": pod.container,
-        "timestamps": str(timed).lower(),
+        "timestamps": str(follow or timestamps).lower(),
         "follow": str(follow).lower(),
     }
     first = {}
@@ -144,40 +151,73 @@ def read_log(
         first["sinceSeconds"] = str(max(1, round(since)))
     if tail is not None:
         first["tailLines"] = str(tail)
+    if not follow:
+        yield from _read_once(cluster, path, pod, query | first, timestamps=timestamps)
+        return
     stop = stop or threading.Event()
     while not stop.is_set():
         again = {"sinceTime": position.since} if position.since is not None else first
         position.reconnect()
         try:
             for raw in cluster.lines(f"{path}/log", query=query | again):
-                if follow and not raw.endswith(b"\n") and not _has_ended(cluster, path, pod):
+                if not raw.endswith(b"\n") and not _has_ended(cluster, path, pod):
                     break  # cut off in the middle; the whole line comes again
-                line = LogLine.parse(raw) if timed else LogLine.plain(raw)
-                if follow and not line.time and _has_ended(cluster, path, pod):
+                line = LogLine.parse(raw)
+                if not line.time and _has_ended(cluster, path, pod):
                     continue  # the kubelet says that what has ended is gone
                 if position.accept(line):
                     yield line
-            if not follow or _has_ended(cluster, path, pod):
+            if _has_ended(cluster, path, pod):
                 return
         except NotFoundError:
-            if not follow:
-                raise
             return
         except (RejectedError, UnreachableError):
-            # Rejected: the kubelet does not know the container yet, or any more.
-            if not follow:
-                raise
+            pass  # rejected: the kubelet does not know the container yet, or any more
         stop.wait(_RETRY_SECONDS)
+
+
+def _read_once(
+    cluster: Cluster, path: str, pod: PodView, query: Mapping[str, str], *, timestamps: bool
+) -> Iterator[LogLine]:
+    """Yield what a log has; what the kubelet says instead of it is an error, and no line."""
+    last = b""
+    for raw in cluster.lines(f"{path}/log", query=query):
+        if timestamps:
+            if not (line := LogLine.parse(raw)).time:
+                raise _no_log(pod, raw)
+            yield line
+            continue
+        # Words of the kubelet come last, and look like a line.
+        if last:
+            yield LogLine.plain(last)
+        last = raw
+    if last:
+        if _KUBELET.match(last) and not _is_written(cluster, path, query):
+            raise _no_log(pod, last)
+        yield LogLine.plain(last)
 
 
 def _has_ended(cluster: Cluster, path: str, pod: PodView) -> bool:
     try:
         now = PodView.read(cluster.get(path))
+        now = now and now.with_container(pod.container)
     except NotFoundError:
         return True
     except UnreachableError:
         return False
     return now is None or now.uid != pod.uid or now.ended
+
+
+def _is_written(cluster: Cluster, path: str, query: Mapping[str, str]) -> bool:
+    """Whether the last line of a log is the container's: those of the kubelet have no time."""
+    timed = {"timestamps": "true", "tailLines": "1"}
+    lines = list(cluster.lines(f"{path}/log", query={**query, **timed}))
+    return bool(lines) and bool(LogLine.parse(lines[-1]).time)
+
+
+def _no_log(pod: PodView, raw: bytes) -> NotFoundError:
+    words = make_safe(raw.decode(errors="replace").strip())
+    return NotFoundError(f"{pod.name}: the kubelet cannot give the log of {pod.container}: {words}")
 
 
 def _sortable(time: str) -> str:

@@ -7,12 +7,13 @@ is shown as far as it is understood.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from mmrlhf.client.times import parse_time
+from mmrlhf.errors import NotFoundError
 from mmrlhf_api.constants import CONTAINER, LABEL_ATTEMPT, LABEL_INDEX, ConditionType, Phase, Reason
 from mmrlhf_api.kinds import KINDS, Kind
 
@@ -209,6 +210,7 @@ class PodView:
         started: Whether that container has run, so that there is a log.
         ended: Whether it has ended.
         exit_code: Its exit code.
+        containers: State of each of its containers, those that run before the job's included.
     """
 
     name: str
@@ -224,6 +226,22 @@ class PodView:
     started: bool
     ended: bool
     exit_code: int | None
+    containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    def with_container(self, name: str | None) -> PodView:
+        """The same pod, as far as one of its containers has run; None is the job's.
+
+        Raises:
+            NotFoundError: It has no such container; names those that it has.
+        """
+        if name is None or name == self.container:
+            return self
+        if name not in self.containers:
+            has = ", ".join(self.containers)
+            raise NotFoundError(f"{self.name} has no container {name}; it has {has}")
+        state = self.containers[name]
+        ended = "terminated" in state
+        return replace(self, container=name, started="running" in state or ended, ended=ended)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> PodView | None:
@@ -254,6 +272,7 @@ class PodView:
             started="running" in state or terminated is not None,
             ended=terminated is not None or status.get("phase") in {"Succeeded", "Failed"},
             exit_code=terminated.get("exitCode") if terminated else None,
+            containers=_containers(spec, status),
         )
 
 
@@ -268,6 +287,20 @@ def _state(statuses: Any, container: str) -> Mapping[str, Any]:  # noqa: ANN401 
             state: Mapping[str, Any] = entry.get("state") or {}
             return state
     return {}
+
+
+def _containers(
+    spec: Mapping[str, Any], status: Mapping[str, Any]
+) -> Mapping[str, Mapping[str, Any]]:
+    return {
+        container["name"]: _state(status.get(statuses), container["name"])
+        for group, statuses in (
+            ("containers", "containerStatuses"),
+            ("initContainers", "initContainerStatuses"),
+            ("ephemeralContainers", "ephemeralContainerStatuses"),
+        )
+        for container in spec.get(group) or ()
+    }
 
 
 def _word(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ import yaml
 
 from mmrlhf.client.client import Client
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KIND
+from mmrlhf_api.run_logs import LogPiece
+from mmrlhf_api.runs import RunLayout
 from tests.cli.remote.conftest import Ctl
 from tests.cli.remote.proxy import Proxy
 from tests.cluster import images
@@ -35,7 +38,9 @@ class Pods:
         self.path = f"/api/v1/namespaces/{ctl.namespace}/pods"
         self.owner = ctl.job(resources={"nodes": 2})
 
-    def start(self, attempt: int, script: str, *, ranks: tuple[int, ...] = (0, 1)) -> None:
+    def start(
+        self, attempt: int, script: str, *, ranks: tuple[int, ...] = (0, 1), **more: Any
+    ) -> None:
         for rank in ranks:
             labels = {
                 LABEL_KIND: "MMDPOJob",
@@ -66,6 +71,7 @@ class Pods:
                 "containers": [container],
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
+                **more,
             }
             self.api.create(self.path, {"metadata": metadata, "spec": spec})
 
@@ -137,6 +143,63 @@ def test_logs_of_pods_that_have_ended(pods: Pods, ctl: Ctl) -> None:
         done = ctl("logs", "digits", *arguments)
         assert (done.returncode, done.stdout) == (code, "")
         assert message in done.stderr
+
+
+def test_logs_of_the_attempt_before_and_of_other_containers(pods: Pods, ctl: Ctl) -> None:
+    fetch = {"name": "fetch", "image": images.TEST.name, "args": ["echo fetched"]}
+    pods.start(0, STEPS + "exit 137", ranks=(0,), initContainers=[fetch])
+    pods.wait_for("Failed", "digits-0-0")
+    pods.start(1, STEPS + ON_GO, ranks=(0,), initContainers=[fetch])
+    pods.wait_for("Running", "digits-1-0")
+    pods.status(phase="Running", attempt=1, restarts=1)
+    one = ("logs", "digits", "--rank=0")
+
+    def lines(attempt: int) -> list[str]:
+        return [f"attempt {attempt} rank 0 step {step}" for step in (1, 2, 3)]
+
+    wait_until(
+        lambda: ctl(*one, "--tail=-1").stdout.splitlines() == lines(1), timeout=60, what="the log"
+    )
+    for arguments, expected in (
+        (["--previous"], lines(0)),
+        (["--previous", "--tail=-1"], lines(0)),
+        (["-c", "fetch"], ["fetched"]),
+        (["--previous", "-c", "fetch"], ["fetched"]),
+        (["--attempt=0", "-f", "-c", "fetch"], ["fetched"]),
+    ):
+        done = ctl(*one, *arguments)
+        assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+    for arguments, code, message in (
+        (["-c", "web"], 3, "digits-1-0 has no container web; it has job, fetch"),
+        (["--tail=-2"], 2, "--tail -2"),
+        (["--archived", "-f"], 2, "leave -f and -c out"),
+        (["--archived"], 1, "cannot read s3://bucket/runs/"),
+    ):
+        done = ctl(*one, *arguments, AWS_EC2_METADATA_DISABLED="true")
+        assert (done.returncode, done.stdout) == (code, "")
+        assert message in done.stderr
+
+
+def test_archived_logs_are_read_without_any_pod(ctl: Ctl, crds: None, tmp_path: Path) -> None:
+    job = ctl.job(name="kept", artifacts={"uri": str(tmp_path)}, resources={"nodes": 2})
+    ctl.set_status("MMDPOJob", "kept", phase="Running", attempt=1)
+    run = RunLayout.named(ctl.namespace, "kept", job["metadata"]["uid"]).within(str(tmp_path))
+    for attempt in (0, 1):
+        for node in (0, 1):
+            path = Path(run.logs) / LogPiece(attempt, node, "20260101T000000Z-ab", 0).key
+            path.parent.mkdir(parents=True)
+            path.write_text(f"2026-01-01T00:00:00.5Z attempt {attempt} node {node}\n")
+    for arguments, expected in (
+        ([], ["[kept-1-0] attempt 1 node 0", "[kept-1-1] attempt 1 node 1"]),
+        (["--previous", "--rank=1"], ["attempt 0 node 1"]),
+        (["--rank=0", "--timestamps"], ["2026-01-01T00:00:00.5Z attempt 1 node 0"]),
+        (["--since=1h"], []),
+    ):
+        done = ctl("logs", "kept", "--archived", *arguments)
+        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, expected, "")
+    gone = ctl("logs", "kept", "--previous")
+    assert gone.returncode == 3
+    assert "--archived --attempt 0 shows what its artifact store has" in gone.stderr
 
 
 def test_following_waits_for_pods_and_goes_on_over_restarts(pods: Pods, ctl: Ctl) -> None:

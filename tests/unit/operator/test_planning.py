@@ -256,11 +256,11 @@ def test_restart_waits_for_back_off_and_for_the_old_pods_to_go() -> None:
     assert not _created(there)
     there.tick(12)
     there.settle()
-    assert set(there.pods) == {"demo-0-1"}  # its kubelet is not done
+    assert set(there.pods) == {"demo-0-0", "demo-0-1"}  # the kubelet of the second is not done
     assert there.status["phase"] == "Restarting"
     there.vanish()
     there.settle()
-    assert set(there.pods) == {"demo-1-0", "demo-1-1"}
+    assert set(there.pods) == {"demo-0-0", "demo-1-0", "demo-1-1"}  # the first keeps its log
     assert there.conditions["Restarting"]["status"] == "False"
     assert there.conditions["Scheduled"]["status"] == "False"
     env = {e["name"]: e.get("value") for e in _container(there, "demo-1-1")["env"]}
@@ -381,7 +381,7 @@ def test_changes_that_cannot_be_applied_are_refused() -> None:
     there.vanish()
     there.tick(100)
     there.settle()
-    assert set(there.pods) == {"demo-1-0", "demo-1-1"}  # as it was accepted
+    assert set(there.pods) == {"demo-0-0", "demo-1-0", "demo-1-1"}  # as it was accepted
     there.body["spec"]["resources"]["nodes"] = 2
     del there.body["spec"]["optimizer"]
     there.settle()

@@ -1,0 +1,1 @@
+"""The log of a node, kept in the artifact store while it is written."""

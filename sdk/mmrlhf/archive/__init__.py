@@ -1,0 +1,1 @@
+"""Reads what jobs have left in their artifact stores; never prints."""

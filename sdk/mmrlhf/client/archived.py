@@ -1,0 +1,37 @@
+"""The archived logs of a job that a cluster knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from mmrlhf.archive.logs import ArchivedLogs
+from mmrlhf.client.views import JobView
+from mmrlhf.telling import Tell, log_line
+from mmrlhf_api.runs import RunLayout
+
+__all__ = ["archived_logs", "moment"]
+
+
+def archived_logs(job: JobView, *, tell: Tell = log_line) -> ArchivedLogs:
+    """Open the logs of a job in its artifact store.
+
+    Args:
+        job: The job.
+        tell: Takes lines for a person.
+
+    Raises:
+        MmrlhfError: The store cannot be read.
+    """
+    artifacts = job.spec.get("artifacts") or {}
+    run = RunLayout.named(job.namespace, job.name, job.uid).within(str(artifacts.get("uri")))
+    return ArchivedLogs(
+        run.logs,
+        endpoint=artifacts.get("endpoint"),
+        region=artifacts.get("region"),
+        tell=tell,
+    )
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """When it was so many seconds ago; None for None."""
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
