@@ -21,7 +21,7 @@ from tests.unit.sampling.corpora import cut, llava, write_lines, write_parquet, 
 from tests.unit.sampling.test_report import statistics
 
 
-def chat(*parts: Mapping[str, Any], answer: str | None = "red", **more: object) -> dict[str, Any]:
+def chat(*parts: Any, answer: str | None = "red", **more: object) -> dict[str, Any]:
     said: list[dict[str, Any]] = [
         {"role": "user", "content": [*parts, {"type": "text", "text": "Which colour?"}]}
     ]
@@ -73,6 +73,14 @@ SHOWN: dict[str, tuple[dict[str, Any], str]] = {
     "a field of names": (
         {"question": "What?", "answer": "a", "frames": ["1.webp"]},
         "unread-media",
+    ),
+    "a part within a list of parts": (
+        chat([{"type": "image"}]),
+        "unread-media",
+    ),
+    "a number that is none": (
+        {"question": float("nan"), "image": "a.png", "answer": "That."},
+        "invalid-row",
     ),
     "a second mark": (llava("1", "<image><image>\nWhat?", "That."), "surplus-marks"),
     "a tag of HTML": (llava("1", "What does the <video> tag do?", "That."), "surplus-marks"),

@@ -86,6 +86,38 @@ def test_a_header_that_leads_nowhere_is_an_error(
         list(read(tmp_path / "a.tar", first + BAD[name] + END))
 
 
+def cut(content: bytes, at: int) -> bytes:
+    return content[:at]
+
+
+def spoilt(content: bytes, at: int) -> bytes:
+    return content[:at] + b"\xff" + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: cut(content, len(GOOD) + 92), "truncated header"),
+        (lambda content: cut(content, len(GOOD) + 511), "truncated header"),
+        (lambda content: spoilt(content, len(GOOD) + 3), "bad checksum"),
+        (lambda content: content + content, "something stands behind the end"),
+        (lambda content: content + b"\0" * 5000 + b"x", "something stands behind the end"),
+    ],
+)
+def test_a_second_member_that_cannot_be_read_is_not_lost_in_silence(
+    change: Callable[[bytes], bytes], reason: str, tmp_path: Path
+) -> None:
+    content = GOOD + member(b"b.json", b'{"id": "b"}') + END
+    with pytest.raises(DataError, match=reason):
+        list(read(tmp_path / "a.tar", change(content)))
+
+
+@pytest.mark.parametrize("end", [b"", END, END + b"\0" * 20_000])
+def test_archives_may_end_in_zeros_or_none(end: bytes, tmp_path: Path) -> None:
+    content = GOOD + member(b"b.json", b'{"id": "b"}')
+    assert len(list(read(tmp_path / "a.tar", content + end))) == 2
+
+
 def test_a_negative_size_is_refused_where_tarfile_takes_it() -> None:
     """Newer versions of Python refuse some of them before (CVE-2025-8194), others do not."""
     for kind in (b"0", b"Q", b"L", b"x"):

@@ -19,6 +19,7 @@ of it gets them again (research on LLaVA's format: the placeholder stands in the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -249,6 +250,8 @@ def _text(holder: object, name: str, where: str) -> str:
 
 def _string(value: object, name: str) -> str:
     if not isinstance(value, str):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadRow(f"{name} is {value}, which is no number")
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         raise BadRow(f"{name} is no text, but {type(value).__name__}")

@@ -85,9 +85,18 @@ def _parts(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         turns = row.get(name)
         for turn in turns if isinstance(turns, list) else ():
             for value in turn.values() if isinstance(turn, dict) else ():
-                for part in value if isinstance(value, list) else ():
-                    if isinstance(part, dict):
-                        yield part
+                yield from _parts_in(value)
+
+
+def _parts_in(content: object) -> Iterator[Mapping[str, Any]]:
+    """Parts of a content that is a list, or a list of lists."""
+    left: list[Any] = [content] if isinstance(content, list) else []
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += reversed(part)
+        elif isinstance(part, dict):
+            yield part
 
 
 def _name(part: Mapping[str, Any], own: str) -> str | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from mmrlhf_jobs.data.jsonl import MAX_LINE_BYTES
 from mmrlhf_jobs.data.sources import is_hidden
@@ -38,6 +38,7 @@ _MAX_ATTRIBUTES: Final = 2**20
 """Bytes of a long name or of extended attributes, which tarfile reads as a whole."""
 
 _SHOWN: Final = 200
+_PIECE: Final = 1 << 20
 
 
 def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - hashlib names no type
@@ -66,6 +67,7 @@ def read_tar(split: Split, digest: Any) -> Iterator[RawRow]:  # noqa: ANN401 - h
                 yield from samples.add(member.name, found)
             if split.fingerprint.size < shard.offset:
                 raise tarfile.ReadError("unexpected end of data")
+            _check_end(handle, shard.offset)
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile lets through what is wrong with numbers in attributes, and endless attributes.
         raise DataError(
@@ -95,6 +97,20 @@ def _member(
     return file.read()
 
 
+def _check_end(handle: IO[bytes], at: int) -> None:
+    """Check that nothing stands behind the last member: what does would be lost.
+
+    Raises:
+        tarfile.ReadError: Something does.
+    """
+    handle.seek(at)
+    while chunk := handle.read(_PIECE):
+        if chunk.strip(b"\0"):
+            raise tarfile.ReadError(
+                "something stands behind the end of the archive, such as another archive"
+            )
+
+
 class _Member(tarfile.TarInfo):
     """A header that leads onwards: tarfile itself goes back over a negative size, for ever."""
 
@@ -103,10 +119,14 @@ class _Member(tarfile.TarInfo):
         """Read a header.
 
         Raises:
-            tarfile.ReadError: Its size is negative, or it is a name or a list of attributes that
-                would fill the memory.
+            tarfile.ReadError: It is cut off or damaged, at which tarfile itself ends without a
+                word; its size is negative, or it is a name or a list of attributes that would fill
+                the memory.
         """
-        member = super().frombuf(buf, encoding, errors)
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except (tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from error
         if member.size < 0 or (member.type in _ATTRIBUTES and member.size > _MAX_ATTRIBUTES):
             raise tarfile.ReadError(f"a header says that {member.size} bytes follow")
         return member
