@@ -61,7 +61,11 @@ TOLERANCES: Final = {
 
 
 def choose_queries(groups: Sequence[EncodedGroup]) -> list[EncodedGroup]:
-    """The first query with media and the first without, with a few of their responses each."""
+    """The first query with media and the first without, with a few of their responses each.
+
+    All tokens of these count as predicted, so that there is something to compare where a response
+    is only read, as by a reward model without critiques.
+    """
     chosen = [
         next((group for group in groups if bool(group.media_inputs) == media), None)
         for media in (True, False)
@@ -71,7 +75,6 @@ def choose_queries(groups: Sequence[EncodedGroup]) -> list[EncodedGroup]:
             group.prompt_ids,
             group.responses[:_MOST_RESPONSES],
             group.media_inputs,
-            group.given[:_MOST_RESPONSES],
         )
         for group in chosen
         if group is not None

@@ -33,6 +33,7 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia, as_loaded
 from mmrlhf_jobs.errors import ModelError, SpecError
 from mmrlhf_jobs.forward.choices import Choose, choose_likeliest, choose_sampled
+from mmrlhf_jobs.forward.sharing import Sharing
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
@@ -160,6 +161,10 @@ class CritiqueRewardModel:
         inference: How to score.
         precision: What the backbone computes in.
         seed: Seed of sampled critiques.
+        tell: Is told if responses cannot share a prompt though the family can.
+
+    Attributes:
+        sharing: Whether responses share a prompt where they are read without writing.
 
     Raises:
         ModelError: The model was trained with another critique template.
@@ -175,6 +180,7 @@ class CritiqueRewardModel:
         inference: RewardInference,
         precision: Precision | None = None,
         seed: int = 0,
+        tell: Tell = tell_in_log,
     ) -> None:
         self.adapter = loaded.adapter
         self.card = card
@@ -189,9 +195,8 @@ class CritiqueRewardModel:
             )
         self._seed = seed
         loaded.model.eval()
-        self._scorer = RewardScorer(
-            loaded.model, loaded.adapter, head, shared_prefix=loaded.adapter.supports_shared_prefix
-        )
+        self.sharing = Sharing(loaded.model, loaded.adapter, tell)
+        self._scorer = RewardScorer(loaded.model, loaded.adapter, head, shared_prefix=False)
 
     @classmethod
     def from_pretrained(
@@ -252,6 +257,7 @@ class CritiqueRewardModel:
             inference=asked,
             precision=Precision(dtype, attention),
             seed=seed,
+            tell=tell,
         )
 
     def identity(self) -> SidecarIdentity:
@@ -321,9 +327,13 @@ class CritiqueRewardModel:
 
         Returns:
             Verdicts of all responses of all groups, in order.
+
+        Raises:
+            ModelError: The first queries are not read as transformers reads them.
         """
         inference = self.inference
         if inference.critique != "generated":
+            self._scorer.shared_prefix = self.sharing.find(groups)
             scores = self._scorer(groups).scores.double().cpu().tolist()
             return [Verdict(score) for score in scores]
         samples = inference.samples

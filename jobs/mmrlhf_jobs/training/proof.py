@@ -17,8 +17,9 @@ import torch
 import transformers
 
 from mmrlhf_api.runs import RunLayout
-from mmrlhf_jobs.errors import ModelError, SpecError
-from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, PlainPass, choose_queries
+from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, choose_queries
+from mmrlhf_jobs.forward.sharing import compare_rows
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
@@ -29,14 +30,10 @@ __all__ = ["FIRST_QUERIES", "Proof", "prove"]
 FIRST_QUERIES: Final = 8
 """Queries among which those to compare are looked for."""
 _SCHEMA: Final = 1
-_REFUSED: Final = 4.0
-"""Times the tolerance beyond which even rows of one response are wrong and not just rounded."""
 _UNABLE: Final = (
     "this model or its attention takes no mask per response (layers that see a window or are "
     "recurrent, images whose tokens see each other, or attention flash_attention_2)"
 )
-_NOISE: Final = 2.0
-"""Rows that share a prompt may be this many times as far off as rows of one response."""
 
 
 @dataclass(frozen=True)
@@ -137,45 +134,17 @@ def _look(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Pr
 
 
 def _compare(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Proof:
-    model, adapter = policy.loaded.model, policy.loaded.adapter
+    found = compare_rows(policy.loaded.model, policy.loaded.adapter, groups, wanted=wanted)
     dtype = policy.precision.dtype
-    plain = PlainPass(model, adapter, groups)
-    limit = TOLERANCES[getattr(torch, dtype)]
-    facts: dict[str, Any] = {"tolerance": asdict(limit), "dtype": dtype}
-    if not plain.groups or not plain.is_finite:
-        # Numbers that are not finite are told by what needs them.
-        reason = (
-            "its log-probabilities or gradients are not finite"
-            if plain.groups
-            else "the first queries have videos of several lengths"
-        )
-        return Proof(wanted, reason, None, None, queries=0, responses=0, **facts)
-    facts |= {"queries": len(plain.groups), "responses": plain.responses}
-    shared = plain.deviation(shared_prefix=True) if wanted else None
-    separate = None
-    if shared is None or not shared.within(limit):
-        separate = plain.deviation(shared_prefix=False)
-        if not separate.within(limit, times=_REFUSED):
-            raise ModelError(
-                f"models of type {model.config.model_type!r} are not read as transformers reads "
-                f"them: {separate} apart from the model's own forward pass in {dtype}, and "
-                f"{limit} are allowed; the model is of a make that is not supported"
-            )
-    trusted = shared is not None and (
-        shared.within(limit) or (separate is not None and shared.within(separate, times=_NOISE))
-    )
-    reason = ""
-    if shared is not None and not trusted:
-        reason = (
-            f"rows that share a prompt are {shared} apart from the model's own forward pass in "
-            f"{dtype}, and {limit} are allowed"
-        )
     return Proof(
-        trusted,
-        reason,
-        _figures(shared),
-        _figures(separate),
-        **facts,
+        found.trusted,
+        found.reason,
+        _figures(found.shared),
+        _figures(found.separate),
+        asdict(TOLERANCES[getattr(torch, dtype)]),
+        dtype,
+        found.queries,
+        found.responses,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from mmrlhf.training.rows import OpenRow, Rows, open_rows
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.forward.sharing import Sharing
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.folders import fetch_model
 from mmrlhf_jobs.models.loading import Attention, Dtype
 from mmrlhf_jobs.models.loading import load_model as load_folder
+from mmrlhf_jobs.reporting.events import tell_in_log
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["Model", "ResponseLikelihoods", "load_model", "log_probs"]
@@ -34,6 +37,11 @@ class Model:
 
     loaded: LoadedModel
     device: torch.device
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """Whether responses share a prompt: found out on the first rows that are asked about."""
+        return Sharing(self.loaded.model, self.loaded.adapter, tell_in_log)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ def log_probs(
     """Compute the log-probability of every response given its question and media.
 
     Without gradients. The prompt is computed once for all responses of a row where the model can
-    share it; the numbers of a row do not depend on the other rows of its batch.
+    share it, which is compared with the model's own forward pass on the first rows. The numbers of
+    a row do not depend on the other rows of its batch.
 
     Args:
         model: What `load_model` returned.
@@ -111,15 +120,15 @@ def log_probs(
     Raises:
         DataError: A medium cannot be read, a text holds a special token, or a sequence is longer
             than the model takes.
+        ModelError: The first rows are not read as transformers reads them.
     """
     adapter = model.loaded.adapter
     opened = open_rows(rows, media_root=media_root, storage=storage)
     found: list[ResponseLikelihoods] = []
     while batch := list(islice(_encoded(model, opened), batch_size)):
+        shared = model.sharing.find(batch)
         with torch.no_grad():
-            result = response_log_probs(
-                model.loaded.model, adapter, batch, shared_prefix=adapter.supports_shared_prefix
-            )
+            result = response_log_probs(model.loaded.model, adapter, batch, shared_prefix=shared)
         counts = [len(group.responses) for group in batch]
         found += [
             ResponseLikelihoods(sums.cpu(), lengths.cpu())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from mmrlhf_jobs.data.critiques import CritiqueSource, critique_of
@@ -22,6 +23,7 @@ from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset
 from mmrlhf_jobs.training.preparation import Preparation
+from mmrlhf_jobs.training.proof import FIRST_QUERIES
 
 __all__ = [
     "BATCH_TOKENS",
@@ -99,6 +101,18 @@ class RewardScoring:
             for place, (record, indices) in enumerate(items)
             for index, verdict in zip(indices, verdicts[place], strict=True)
         ]
+
+    def find_sharing(self) -> bool:
+        """Whether responses share a prompt, by the data set's first queries.
+
+        Raises:
+            DataError: As `score`.
+            ModelError: They are not read as transformers reads them.
+        """
+        first = islice(self._dataset.share(), FIRST_QUERIES)
+        return self._model.sharing.find(
+            [self._encode(record, range(len(record.responses))) for record in first]
+        )
 
     def _encode(self, record: RankedResponse, indices: Sequence[int]) -> EncodedGroup:
         responses = [record.responses[index] for index in indices]
@@ -216,6 +230,9 @@ def score_records(
         DataError: See `RewardScoring.score`.
     """
     scoring = RewardScoring(model, records, batch_tokens=batch_tokens, storage=storage)
+    if model.inference.critique != "generated":
+        # All processes do the same, whatever queries each has.
+        model.sharing.shared = context.runtime.on_main(scoring.find_sharing)
     made = make(model.identity(), records, scoring.score, queries_per_batch=QUERIES_PER_PART)
     cut = int(context.runtime.sum([scoring.cut])[0])
     if cut:

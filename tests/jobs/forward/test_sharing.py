@@ -1,0 +1,115 @@
+"""What reads without training shares a prompt only where that gives the plain model's numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmrlhf
+from mmrlhf.training.rows import Row
+from mmrlhf_api import RewardInference
+from mmrlhf_jobs.attention import backends
+from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.models import load_model
+from mmrlhf_jobs.models.families.generic import GenericAdapter
+from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard, critique_template
+from tests.jobs.models.stock import media_of
+from tests.jobs.models.tiny import picture
+from tests.jobs.models.zoo import save
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+RESPONSES = ["a dog", "no, a red square", "blue"]
+IMAGE = picture(40, 28, 1)
+ROW = Row("what is this?", RESPONSES, [IMAGE])
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save("qwen2_vl", tmp_path_factory.mktemp("models") / "qwen2_vl")
+
+
+def responses_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.BACKENDS, "mmrlhf_sdpa", backends.CAUSAL)
+
+
+def lose_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all tokens of a prompt were at one place."""
+    monkeypatch.setattr(
+        GenericAdapter,
+        "prompt_positions",
+        lambda _, group: torch.zeros(3, len(group.prompt_ids), dtype=torch.int64),
+    )
+
+
+def make_judge(folder: Path, told: list[str]) -> CritiqueRewardModel:
+    loaded = load_model(folder, dtype="float32", attention="sdpa")
+    inference = RewardInference(critique="none")
+    card = RewardModelCard(
+        head="linear",
+        hidden_size=32,
+        critique="enhanced",
+        inference=inference,
+        template=critique_template(loaded).digest(),
+        base=str(folder),
+        base_digest="0" * 64,
+    )
+    return CritiqueRewardModel(
+        loaded,
+        RewardHead("linear", 32, seed=5),
+        card,
+        digest="0" * 64,
+        inference=inference,
+        tell=told.append,
+    )
+
+
+def scores(judge: CritiqueRewardModel) -> list[float]:
+    return [one.score for one in judge.score("what is this?", [IMAGE], RESPONSES)]
+
+
+def test_a_reward_model_falls_back_to_one_row_a_response(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    right = make_judge(qwen, told)
+    expected = scores(right)
+    assert right.sharing.shared is True
+    assert told == []
+    responses_see_each_other(monkeypatch)
+    judge = make_judge(qwen, told)
+    assert scores(judge) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    assert judge.sharing.shared is False
+    assert len(told) == 1, "once, and not for every query"
+    assert "one row for each response: rows that share a prompt are" in told[0]
+    scores(judge)
+    assert len(told) == 1
+
+
+def test_log_probs_fall_back_to_one_row_a_response(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = mmrlhf.load_model(qwen)
+    group = model.loaded.adapter.encode("what is this?", media_of([IMAGE]), RESPONSES)
+    with torch.no_grad():
+        plain = response_log_probs(
+            model.loaded.model, model.loaded.adapter, [group], shared_prefix=False
+        ).sums
+    responses_see_each_other(monkeypatch)
+    (found,) = mmrlhf.log_probs(model, [ROW])
+    torch.testing.assert_close(found.sums, plain, rtol=1e-4, atol=1e-3)
+    assert "one row for each response" in caplog.text
+
+
+def test_a_model_that_is_read_wrongly_gives_no_numbers(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_positions(monkeypatch)
+    with pytest.raises(ModelError, match="'qwen2_vl' are not read as transformers reads them"):
+        scores(make_judge(qwen, []))
+    with pytest.raises(ModelError, match="'qwen2_vl' are not read as transformers reads them"):
+        mmrlhf.log_probs(mmrlhf.load_model(qwen), [ROW])
