@@ -17,7 +17,6 @@ import torch
 import yaml
 from transformers import AutoModelForImageTextToText
 
-from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.binaries import kubectl
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import NAMESPACE, Platform, leader
@@ -166,14 +165,16 @@ def at_step(user: User, step: int, *, attempt: int = 0) -> None:
 
 
 def pods(user: User) -> list[str]:
-    return user.kubectl("get", "pods", f"--selector={LABEL_JOB}", "--output=name").split()
+    return [pod["metadata"]["name"] for pod in user.made("pods")]
 
 
 def objects(user: User) -> list[str]:
     """What was made for jobs."""
-    return user.kubectl(
-        "get", "pods,services,configmaps", f"--selector={LABEL_JOB}", "--output=name"
-    ).split()
+    return [
+        f"{resource}/{found['metadata']['name']}"
+        for resource in ("pod", "service", "configmap")
+        for found in user.made(f"{resource}s")
+    ]
 
 
 def download(s3: S3Server, uri: str, folder: Path) -> Path:

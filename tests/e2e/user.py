@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmrlhf_api.constants import API_VERSION, LABEL_JOB
 from tests.cluster.access import Access
 from tests.cluster.binaries import kubectl
 
@@ -76,9 +76,16 @@ class User:
             process.wait()
 
     def job(self, name: str) -> dict[str, Any]:
-        """A job as the API server has it."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", "mmdpo", name, "--output=json"))
-        return found
+        """A job as the API server has it: tests that wait ask often, and kubectl is dear."""
+        return self.cluster.api.get(
+            f"/apis/{API_VERSION}/namespaces/{self.namespace}/mmdpojobs/{name}"
+        )
+
+    def made(self, resource: str) -> list[dict[str, Any]]:
+        """Objects of a core resource that were made for jobs, as the API server has them."""
+        path = f"/api/v1/namespaces/{self.namespace}/{resource}"
+        items: list[dict[str, Any]] = self.cluster.api.get(path, labelSelector=LABEL_JOB)["items"]
+        return items
 
     def _environment(self) -> dict[str, str]:
         return {**self.cluster.environment(), **self.env}
