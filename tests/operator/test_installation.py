@@ -20,6 +20,8 @@ from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
 
+OPERATOR = "/mmrlhf-operator"
+
 
 @pytest.fixture
 def platform(control_plane: Access, kinds: None, tmp_path: Path) -> Iterator[Platform]:
@@ -48,7 +50,7 @@ def test_one_file_installs_everything_and_removes_it(
 
     platform.remove_operator()
     wait_until(
-        lambda: not [name for name in traces(cluster) if NAMESPACE in name or "roles/" in name],
+        lambda: not [name for name in traces(cluster) if NAMESPACE in name or OPERATOR in name],
         timeout=60,
         what="the end of the operator",
     )

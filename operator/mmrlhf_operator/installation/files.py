@@ -23,6 +23,7 @@ from mmrlhf_operator.installation.monitoring import (
 )
 from mmrlhf_operator.installation.naming import CONFIG_NAME, NAME, NAMESPACE, metadata
 from mmrlhf_operator.installation.settings import settings
+from mmrlhf_operator.installation.users import user_roles
 from mmrlhf_operator.installation.workload import (
     CONFIG_FILE,
     deployment,
@@ -51,6 +52,7 @@ def files(version: str, *, cel: bool = True) -> dict[str, str]:
     image = f"mmrlhf/operator:{version}"
     whole = {
         "namespace.yaml": [namespace(NAMESPACE)],
+        "users.yaml": user_roles(),
         "access.yaml": access(namespace=NAMESPACE, cluster=True),
         "operator.yaml": [
             service(namespace=NAMESPACE),
@@ -78,7 +80,8 @@ def files(version: str, *, cel: bool = True) -> dict[str, str]:
 def _bundle(content: dict[str, list[dict[str, Any]]], *, version: str, cel: bool) -> str:
     """All objects, in an order in which a cluster that has none of them takes one after another.
 
-    The kinds carry no label of ours: ``kubectl delete --selector`` removes the operator alone.
+    The kinds and the roles of their users lack the operator's label: ``kubectl delete --selector``
+    removes the operator alone.
     """
     kinds = [crd(kind, cel=cel) for kind in KINDS.values()]
     config = {
@@ -91,6 +94,7 @@ def _bundle(content: dict[str, list[dict[str, Any]]], *, version: str, cel: bool
         [
             *content["namespace.yaml"],
             *kinds,
+            *content["users.yaml"],
             *content["access.yaml"],
             config,
             *content["operator.yaml"],

@@ -237,12 +237,15 @@ def test_every_port_has_all_of_its_key() -> None:
     }
 
 
-def test_the_label_of_the_operator_is_on_all_but_the_kinds() -> None:
+def test_the_label_of_the_operator_is_on_all_but_the_kinds_and_the_roles_of_their_users() -> None:
     """Or else `kubectl delete --selector`, which removes the operator alone, removed the jobs."""
+    users = {"mmrlhf-view", "mmrlhf-edit", "mmrlhf-admin"}
+    assert users < {body["metadata"]["name"] for body in bundle()}
     label = ("app.kubernetes.io/name", "mmrlhf-operator")
     for body in bundle():
         labels = body["metadata"].get("labels", {})
-        assert (label in labels.items()) == (body["kind"] != "CustomResourceDefinition")
+        stays = body["kind"] == "CustomResourceDefinition" or body["metadata"]["name"] in users
+        assert (label in labels.items()) == (not stays)
 
 
 def test_old_servers_get_the_bundle_without_the_rules_that_they_do_not_know(
@@ -318,7 +321,9 @@ def test_the_right_to_read_secrets_can_be_taken_away(base: str, tmp_path: Path) 
         resource = BUNDLE
     text = yaml.safe_dump({"resources": [resource], "components": ["../without-secrets"]})
     (tmp_path / "own/kustomization.yaml").write_text(text)
-    (whole,) = (body for body in objects("cluster") if body["kind"] == "ClusterRole")
+    whole = next(
+        one for one in objects("cluster") if key(one) == ("ClusterRole", "mmrlhf-operator")
+    )
     made = kustomized(tmp_path / "own")["ClusterRole", "mmrlhf-operator"]
     lost = [rule for rule in whole["rules"] if rule not in made["rules"]]
     assert lost == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
