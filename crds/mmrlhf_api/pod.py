@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
@@ -28,6 +29,9 @@ RESERVED_ENV = re.compile(
     "^(RANK|LOCAL_RANK|GROUP_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT)$"
 )
 """Variables that the operator and torchrun set; a user's value would break the wiring."""
+
+_QUEUE_KEYS = "kueue.x-k8s.io/"
+"""What Kueue reads from pods that it manages one by one: a gang would wait for itself for ever."""
 
 EnvName = Annotated[
     str,
@@ -138,6 +142,10 @@ class Toleration(ApiModel):
     )
 
 
+def _takes_no_queue(keys: Iterable[str]) -> bool:
+    return not any(key.startswith(_QUEUE_KEYS) for key in keys)
+
+
 class PodTemplate(ApiModel):
     """Additions to every pod of the job."""
 
@@ -161,3 +169,14 @@ class PodTemplate(ApiModel):
         tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()
     """Taints the pods tolerate."""
+
+    rules = tuple(
+        Rule(
+            f"!has(self.{field}) || self.{field}.all(key, !key.startsWith('{_QUEUE_KEYS}'))",
+            f"{field} of {_QUEUE_KEYS} are not for pods of a job; use spec.scheduling.queue",
+            field=field,
+            check=lambda self, field=field: _takes_no_queue(getattr(self, field)),
+            for_new_jobs=True,
+        )
+        for field in ("labels", "annotations")
+    )

@@ -17,11 +17,12 @@ class Scheduling(ApiModel):
     """How the pods of a job queue for and find their nodes."""
 
     queue: DnsLabel | None = None
-    """Queue that admits the job: a Kueue LocalQueue or a Volcano queue."""
+    """Queue that admits the job: a LocalQueue of Kueue in its namespace, or a queue of Volcano."""
     priority_class: DnsName | None = None
     """PriorityClass of the pods; that of the node pool wins."""
     gang: GangProvider = "auto"
-    """Who starts all pods or none: auto takes what the cluster offers, none does without."""
+    """Who starts all pods or none: auto takes Kueue or else Volcano where a queue is named; without
+    a queue, or with none, the operator creates all pods or none and the cluster places them."""
     topology_required: LabelKey | None = None
     """Node label whose value all pods must share, such as a rack or InfiniBand island."""
     topology_preferred: LabelKey | None = None

@@ -7,6 +7,7 @@
     +-- ServerError        the API server refused a request; carries the HTTP status
     +-- UnreachableError   the API server did not answer
     +-- PostponeError      the work cannot be done yet and is tried again later
+    +-- QueuesChangedError  a queue provider came or went; the operator starts anew
     +-- LeadershipLostError   another replica leads from here on
 
 What is wrong with a job is no error but a condition in its status.
@@ -19,6 +20,7 @@ __all__ = [
     "LeadershipLostError",
     "OperatorError",
     "PostponeError",
+    "QueuesChangedError",
     "ServerError",
     "UnreachableError",
 ]
@@ -30,6 +32,10 @@ class OperatorError(Exception):
 
 class ConfigError(OperatorError):
     """The configuration cannot be read or is not valid; the message names file and field."""
+
+
+class QueuesChangedError(OperatorError):
+    """A queue or gang provider was installed or removed; what is watched is chosen at the start."""
 
 
 class ServerError(OperatorError):

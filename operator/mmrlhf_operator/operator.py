@@ -18,9 +18,10 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.acting.checks import Checker
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.acting.queue import WorkQueue
+from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.errors import ConfigError
+from mmrlhf_operator.errors import ConfigError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport, Transport
@@ -30,7 +31,7 @@ from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.watchdog import Watchdog
-from mmrlhf_operator.state.watches import NETWORK_POLICIES, Pump
+from mmrlhf_operator.state.watches import NETWORK_POLICIES, WORKLOADS, Pump
 
 __all__ = ["Operator", "own_addresses"]
 
@@ -83,6 +84,7 @@ class Operator:
             without=() if config.network_policies else (NETWORK_POLICIES,),
         )
         self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)
+        self._queues = Queues(self.api)
         self._reconciler = Reconciler(
             self.api,
             self._pump.store,
@@ -95,6 +97,7 @@ class Operator:
                 reserved=own_addresses(configuration.host),
             ),
             board=self.board,
+            queues=self._queues,
             wake=self.queue.add,
             clock=clock,
             metrics=self.metrics,
@@ -113,13 +116,16 @@ class Operator:
         Raises:
             CancelledError: The process was told to end.
             ConfigError: The API server does not know the kinds.
-            ExceptionGroup: A part died; the process should end, to be started anew.
+            ExceptionGroup: A part died, or a queue provider came or went (`QueuesChangedError`):
+                the process should end, to be started anew.
         """
         try:
             await self._check_kinds()
+            await self._queues.discover()
+            without = () if "kueue" in self._queues.offered else (WORKLOADS,)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(self.config.workers), name="queue")
-                pump = group.create_task(self._pump.run(ready=ready), name="pump")
+                pump = group.create_task(self._pump.run(ready=ready, without=without), name="pump")
                 # kopf takes SIGTERM for itself and returns: then everything else must end as well.
                 pump.add_done_callback(functools.partial(_end_with, asyncio.current_task()))
                 group.create_task(self._resync(), name="resync")
@@ -152,7 +158,14 @@ class Operator:
             await asyncio.sleep(self.config.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311
             for key in self._pump.store.keys():  # noqa: SIM118 - no mapping
                 self.queue.add(key)
+            await self._look_for_queues()
             await self._watchdog.look(self._pump.store)
+
+    async def _look_for_queues(self) -> None:
+        try:
+            await self._queues.look_again()
+        except (ServerError, UnreachableError) as error:
+            _LOG.warning("cannot see which queues there are: %s", error)
 
     async def _sweep_often(self) -> None:
         while True:

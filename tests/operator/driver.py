@@ -97,6 +97,7 @@ class Driver:
         found = [
             f"{plural}/{name}"
             for plural, child in CHILDREN.items()
+            if not child.optional or self.api.exists(child.root)
             for name in self._names(child.root, plural)
         ]
         return sorted(found)

@@ -33,7 +33,7 @@ def granted(*scopes: Scope) -> set[Right]:
     return {
         Right(grant.group, resource, verb)
         for grant in GRANTS
-        if grant.scope in scopes
+        if grant.scope in scopes and grant.provider is None
         for resource in grant.resources
         for verb in grant.verbs
     }

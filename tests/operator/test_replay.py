@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import Job
+from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.errors import PostponeError, ServerError
 from mmrlhf_operator.kube.api import Api
@@ -18,6 +19,7 @@ from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import ConfigMapView, Finding, NetworkPolicyView, ServiceView
+from mmrlhf_operator.state.workloads import WorkloadView
 from tests.cluster.access import Access
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
@@ -60,6 +62,9 @@ class Snapshot:
         found: NetworkPolicyView | None = self.children["network_policy"]
         return found
 
+    def workload(self, key: Key, uid: str) -> WorkloadView | None:
+        return None
+
 
 class Remembering:
     """Passes on what an operator's store says, and keeps every state of it."""
@@ -101,6 +106,9 @@ class Remembering:
     def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
         return self._inner.network_policy(key, uid)
 
+    def workload(self, key: Key, uid: str) -> WorkloadView | None:
+        return self._inner.workload(key, uid)
+
 
 class NothingMissing:
     """Finds nothing in the way of any job."""
@@ -114,7 +122,12 @@ async def _replay(access: Access, snapshot: Snapshot) -> list[tuple[str, int]]:
     log: faults.Log = []
     api = Api(faults.Recorded(ApiTransport(await load_configuration(access.kubeconfig)), log))
     reconciler = Reconciler(
-        api, snapshot, config=CONFIG, checker=NothingMissing(), board=ProgressBoard()
+        api,
+        snapshot,
+        config=CONFIG,
+        checker=NothingMissing(),
+        board=ProgressBoard(),
+        queues=Queues(api),
     )
     try:
         for _ in range(3):

@@ -15,7 +15,7 @@ from mmrlhf_api import JobStatus
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import API_VERSION, MANAGER
 from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
-from mmrlhf_operator.kube.api import Api, Manifest, collection, jobs
+from mmrlhf_operator.kube.api import Api, Manifest, collection, collection_of, jobs
 from mmrlhf_operator.kube.concurrency import run_all
 from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.planning.actions import (
@@ -24,7 +24,9 @@ from mmrlhf_operator.planning.actions import (
     DeleteJob,
     DeletePod,
     DeleteService,
+    DeleteWorkload,
     Note,
+    PatchWorkload,
 )
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.views import Finding, JobView, owner_uid
@@ -163,6 +165,13 @@ async def act(
         elif isinstance(action, DeleteService):
             path = f"{collection('Service', job.namespace)}/{action.name}"
             await api.delete(path, uid=action.uid)
+        elif isinstance(action, DeleteWorkload):
+            path = f"{collection('Workload', job.namespace)}/{action.name}"
+            await api.delete(path, uid=action.uid)
+        elif isinstance(action, PatchWorkload):
+            path = f"{collection('Workload', job.namespace)}/{action.name}/status"
+            metadata = {"uid": action.uid, "resourceVersion": action.version}
+            await api.patch(path, {"metadata": metadata, "status": action.status})
         elif isinstance(action, DeleteJob):
             await api.delete(f"{jobs(job.kind, job.namespace)}/{job.name}", uid=action.uid)
     return tuple(found[:1])
@@ -175,7 +184,7 @@ async def conflict_with(api: Api, job: JobView, manifest: Manifest) -> Finding |
         PostponeError: It belongs to an earlier job of the same name, which is on its way out.
     """
     kind, name = manifest["kind"], manifest["metadata"]["name"]
-    there = await api.find(f"{collection(kind, job.namespace)}/{name}")
+    there = await api.find(f"{collection_of(manifest, job.namespace)}/{name}")
     if there is None or owner_uid(there) == job.uid:
         return None
     owners = there["metadata"].get("ownerReferences") or ()
@@ -200,7 +209,7 @@ async def _who_is_there(api: Api, job: JobView, manifest: Manifest) -> list[Find
     conflict = await conflict_with(api, job, manifest)
     if conflict is not None:
         return [conflict]
-    if await api.find(f"{collection(kind, job.namespace)}/{name}") is None:
+    if await api.find(f"{collection_of(manifest, job.namespace)}/{name}") is None:
         raise PostponeError(f"{kind} {name} has just gone", seconds=_PREVIOUS_SECONDS)
     return []
 
@@ -231,7 +240,7 @@ async def _create(
 ) -> list[Finding]:
     name = manifest["metadata"]["name"]
     try:
-        made = await api.create(collection(manifest["kind"], job.namespace), manifest)
+        made = await api.create(collection_of(manifest, job.namespace), manifest)
     except UnreachableError:
         told(name, None)
         raise

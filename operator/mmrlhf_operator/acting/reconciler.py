@@ -14,6 +14,7 @@ from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
+from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.troubles import Troubles
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
@@ -36,7 +37,7 @@ from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
 from mmrlhf_operator.planning.reasons import OperatorReason
-from mmrlhf_operator.rendering.names import pod_name
+from mmrlhf_operator.rendering.names import pod_name, shared_name
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.pods import PodView, see
@@ -49,6 +50,7 @@ from mmrlhf_operator.state.views import (
     JobView,
     Observed,
 )
+from mmrlhf_operator.state.workloads import WorkloadView
 
 __all__ = ["Reconciler"]
 
@@ -80,6 +82,7 @@ class Reconciler:
         config: The operator's configuration.
         checker: Looks up what specs name.
         board: Progress that jobs pushed.
+        queues: Knows what the cluster has to queue jobs.
         wake: Asks for a job to be reconciled, as what it names was looked up.
         clock: Tells the time.
         metrics: Told of jobs and how they get on.
@@ -93,6 +96,7 @@ class Reconciler:
         config: OperatorConfig,
         checker: Checker,
         board: ProgressBoard,
+        queues: Queues,
         wake: Callable[[Key], None] = lambda _: None,
         clock: Callable[[], datetime] | None = None,
         metrics: Metrics | None = None,
@@ -110,6 +114,7 @@ class Reconciler:
         )
         self._board = board
         self._metrics = metrics or Metrics()
+        self._queues = queues
         self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -138,6 +143,7 @@ class Reconciler:
                 return None  # the watch will tell
             job = JobView.read(job.kind, trim(live))
             observed = replace(observed, pods=await self._live_pods(job, observed))
+            observed = await self._queued(job, observed, await self._live_workload(job, observed))
             made = self._plan(job, observed)
         self._board.recognise(key, job.uid, made.status.reporter)
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
@@ -274,13 +280,14 @@ class Reconciler:
         pods = self._store.pods(key, job.uid)
         await self._review_conflicts(job, memory)
         lost, known = await self._look_up_nodes(nodes_in_question(pods, self._clock()))
-        return Observed(
+        observed = Observed(
             pods=pods,
             service=self._store.service(key, job.uid),
             config_map=self._store.config_map(key, job.uid),
             blocked=memory.troubles.finding,
             network_policy=self._store.network_policy(key, job.uid),
             dependency=self._dependency(key),
+            offered=self._queues.offered,
             namesake=self._has_namesake(key),
             check=self._checks.latest(key),
             conflicts=memory.creations.conflicts,
@@ -293,6 +300,7 @@ class Reconciler:
             made=memory.creations.uids,
             perhaps_made=frozenset(memory.creations.unsure),
         )
+        return await self._queued(job, observed, self._store.workload(key, job.uid))
 
     def _has_namesake(self, key: Key) -> bool:
         others = (Key(kind, key.namespace, key.name) for kind in KINDS if kind != key.kind)
@@ -355,6 +363,30 @@ class Reconciler:
             if view is not None and view.owner == job.uid
         )
 
+    async def _queued(
+        self, job: JobView, observed: Observed, workload: WorkloadView | None
+    ) -> Observed:
+        """What is known of the job's place in a queue, added."""
+        pods = observed.pods_of(job.status.attempt)
+        assigned = await self._queues.assignment(job.accepted, workload, pods, self._config)
+        return replace(
+            observed,
+            workload=workload,
+            flavors=assigned.flavors,
+            flavor_problem=assigned.problem,
+            priority=assigned.priority,
+        )
+
+    async def _live_workload(self, job: JobView, observed: Observed) -> WorkloadView | None:
+        """The Workload as it is now, which is written to on top of the version that was read."""
+        known = observed.workload
+        if "kueue" not in observed.offered or (known is None and not _is_queued(observed)):
+            return known
+        name = known.name if known is not None else shared_name(job.kind, job.name)
+        body = await self._api.find(f"{collection('Workload', job.namespace)}/{name}")
+        found = None if body is None else WorkloadView.read(body)
+        return found if found is not None and found.owner == job.uid else None
+
     async def _warnings(self, job: JobView, pods: tuple[PodView, ...]) -> dict[str, Finding]:
         """Latest warning event of each pod that has waited for long without saying why."""
         now = self._clock()
@@ -384,6 +416,10 @@ class Reconciler:
 def _in_words(action: Action) -> str:
     name = action.name if isinstance(action, Create | DeletePod | DeleteService) else ""
     return f"{type(action).__name__} {name}".rstrip()
+
+
+def _is_queued(observed: Observed) -> bool:
+    return any(pod.workload is not None for pod in observed.pods)
 
 
 def _acts(job: JobView, made: Plan) -> bool:

@@ -45,6 +45,7 @@ class Grant:
         scope: Where.
         names: Names of the only objects that it is about; empty for all.
         why: What the operator does with it.
+        provider: Queue or gang provider that it is for; unused where the cluster lacks that.
     """
 
     group: str = ""
@@ -53,6 +54,7 @@ class Grant:
     scope: Scope = Scope.JOBS
     names: tuple[str, ...] = ()
     why: str
+    provider: str | None = None
 
     def rule(self) -> Manifest:
         """The grant as a rule of a role."""
@@ -118,6 +120,50 @@ GRANTS: Sequence[Grant] = (
         why="why a pod waits is read there, and what happens to a job is told there",
     ),
     SECRETS,
+    Grant(
+        group="kueue.x-k8s.io",
+        resources=("workloads",),
+        verbs=("get", "list", "watch", "create", "delete"),
+        why="what stands for a job in a queue of Kueue",
+        provider="kueue",
+    ),
+    Grant(
+        group="kueue.x-k8s.io",
+        resources=("workloads/status",),
+        verbs=("patch",),
+        why="Kueue is told when pods are ready, when quota is free again and when all is over",
+        provider="kueue",
+    ),
+    Grant(
+        group="kueue.x-k8s.io",
+        resources=("resourceflavors",),
+        verbs=("get",),
+        scope=Scope.CLUSTER,
+        why="pods go to the nodes that their job was admitted to",
+        provider="kueue",
+    ),
+    Grant(
+        group="scheduling.k8s.io",
+        resources=("priorityclasses",),
+        verbs=("get",),
+        scope=Scope.CLUSTER,
+        why="a queue knows priorities by their value",
+        provider="kueue",
+    ),
+    Grant(
+        group="scheduling.volcano.sh",
+        resources=("podgroups",),
+        verbs=("get", "create"),
+        why="Volcano is told which pods are one gang",
+        provider="volcano",
+    ),
+    Grant(
+        group="scheduling.x-k8s.io",
+        resources=("podgroups",),
+        verbs=("get", "create"),
+        why="the coscheduling plugin is told which pods are one gang",
+        provider="coscheduling",
+    ),
     Grant(
         resources=("nodes",),
         verbs=("get",),

@@ -11,7 +11,7 @@ from mmrlhf_api.constants import API_VERSION, MANAGER
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.transport import Request, Response, Transport
 
-__all__ = ["PAGE", "Api", "Manifest", "collection", "jobs"]
+__all__ = ["PAGE", "Api", "Manifest", "collection", "collection_of", "jobs"]
 
 Manifest = dict[str, Any]
 
@@ -25,6 +25,7 @@ _PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "Service": ("/api/v1", "services"),
     "ConfigMap": ("/api/v1", "configmaps"),
     "Event": ("/api/v1", "events"),
+    "Workload": ("/apis/kueue.x-k8s.io/v1beta2", "workloads"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
 }
 
@@ -38,6 +39,13 @@ def collection(kind: str, namespace: str) -> str:
     """Path of the objects of a kind that is not ours, such as Pod."""
     root, plural = _PATHS[kind]
     return f"{root}/namespaces/{namespace}/{plural}"
+
+
+def collection_of(manifest: Mapping[str, Any], namespace: str) -> str:
+    """Path of the collection that an object of a job belongs to."""
+    if manifest["kind"] == "PodGroup":  # more than one API group has this kind
+        return f"/apis/{manifest['apiVersion']}/namespaces/{namespace}/podgroups"
+    return collection(manifest["kind"], namespace)
 
 
 class Api:

@@ -8,6 +8,7 @@ job's current spec.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from mmrlhf_api import Job, JobFileError, parse_job, spec_digest
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import ConditionType, Reason
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.gangs.providers import choose
 from mmrlhf_operator.planning.conditions import find
 from mmrlhf_operator.planning.dependencies import resolve, resolve_alike, unready
 from mmrlhf_operator.planning.policy import policy_finding
@@ -58,7 +60,7 @@ def accept(
         return _accepted_before(job, observed, observed.config_map.job_json, config)
     if job.job is None:
         return _refused(Reason.INVALID_SPEC, job.problem or "")
-    finding = _static_finding(job.job, job, config)
+    finding = _static_finding(job.job, job, observed.offered, config)
     if finding is not None:
         return Acceptance(job=None, finding=finding, may_create=False)
     conflict = _conflict(observed)
@@ -112,7 +114,7 @@ def _accepted_before(
     if job.accepted is not None:
         spec = accepted.spec.model_copy(update={"run_policy": job.accepted.spec.run_policy})
         accepted = accepted.model_copy(update={"spec": spec})
-    broken = _static_finding(accepted, job, config) or _conflict(observed)
+    broken = _static_finding(accepted, job, observed.offered, config) or _conflict(observed)
     return Acceptance(job=accepted, finding=broken or finding, may_create=broken is None)
 
 
@@ -148,13 +150,17 @@ def _conflict(observed: Observed) -> Finding | None:
     return next((f for f in conflicts if f.reason == OperatorReason.NAME_CONFLICT), None)
 
 
-def _static_finding(job: Job, view: JobView, config: OperatorConfig) -> Finding | None:
-    """What is wrong with a valid spec in this cluster, as far as the configuration tells."""
-    unknown = _unknown_to_us(job, view, config)
+def _static_finding(
+    job: Job, view: JobView, offered: Collection[str], config: OperatorConfig
+) -> Finding | None:
+    """What is wrong with a valid spec in this cluster, as far as configuration and kinds tell."""
+    unknown = _unknown_to_us(job, view, offered, config)
     return unknown or policy_finding(job, policy_for(config.policies, view.namespace))
 
 
-def _unknown_to_us(job: Job, view: JobView, config: OperatorConfig) -> Finding | None:
+def _unknown_to_us(
+    job: Job, view: JobView, offered: Collection[str], config: OperatorConfig
+) -> Finding | None:
     too_long = length_problem(view.kind, view.name, job.spec)
     if too_long is not None:
         return Finding(reason=OperatorReason.NAME_TOO_LONG, message=too_long)
@@ -166,13 +172,9 @@ def _unknown_to_us(job: Job, view: JobView, config: OperatorConfig) -> Finding |
     if config.image_of(view.kind.name, job.spec.image) is None:
         message = f"spec.image: name one; the operator has no default image for a {view.kind.name}"
         return Finding(reason=OperatorReason.IMAGE_UNSET, message=message)
-    scheduling = job.spec.scheduling
-    if scheduling.gang not in {"auto", "none"}:
-        message = f"spec.scheduling.gang: {scheduling.gang} is not supported by this operator yet"
-        return Finding(reason=OperatorReason.GANG_UNAVAILABLE, message=message)
-    if scheduling.queue is not None:
-        message = "spec.scheduling.queue: this operator supports no queues yet; remove it"
-        return Finding(reason=OperatorReason.GANG_UNAVAILABLE, message=message)
+    problem = choose(job.spec.scheduling, offered).problem
+    if problem is not None:
+        return Finding(reason=OperatorReason.GANG_UNAVAILABLE, message=problem)
     return None
 
 

@@ -7,8 +7,20 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mmrlhf_api import Job, JobStatus
+from mmrlhf_operator.state.workloads import WorkloadView
 
-__all__ = ["Action", "Check", "Create", "DeleteJob", "DeletePod", "DeleteService", "Note", "Plan"]
+__all__ = [
+    "Action",
+    "Check",
+    "Create",
+    "DeleteJob",
+    "DeletePod",
+    "DeleteService",
+    "DeleteWorkload",
+    "Note",
+    "PatchWorkload",
+    "Plan",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +71,41 @@ class DeleteService:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeleteWorkload:
+    """Take a job out of its queue.
+
+    Attributes:
+        name: Name of its Workload.
+        uid: Its identity.
+    """
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchWorkload:
+    """Write to the status of a job's Workload, unless it has changed since it was read.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+        version: Version of it that was read.
+        status: What to merge into its status.
+    """
+
+    name: str
+    uid: str
+    version: str
+    status: dict[str, Any]
+
+    @classmethod
+    def of(cls, known: WorkloadView, status: dict[str, Any]) -> PatchWorkload:
+        """Return the patch of a Workload as it was read."""
+        return cls(name=known.name, uid=known.uid, version=known.version, status=status)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeleteJob:
     """Delete the job itself, whose time to live is over."""
 
@@ -72,7 +119,7 @@ class Check:
     job: Job
 
 
-Action = Create | DeletePod | DeleteService | DeleteJob | Check
+Action = Create | DeletePod | DeleteService | DeleteWorkload | PatchWorkload | DeleteJob | Check
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from mmrlhf_operator.planning.endings import restart_due
 from mmrlhf_operator.planning.kept import kept_pods
 from mmrlhf_operator.planning.nodes import avoided_nodes
 from mmrlhf_operator.planning.progress import tell_progress
+from mmrlhf_operator.planning.queueing import as_gang
 from mmrlhf_operator.planning.refusals import refusal
 from mmrlhf_operator.planning.removal import remove, stuck_words
 from mmrlhf_operator.planning.waiting import why_not_running, why_not_scheduled
@@ -23,7 +24,7 @@ from mmrlhf_operator.rendering.network import network_policy
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding, Observed, after
 
-__all__ = ["clear_previous_attempt", "create_missing", "describe"]
+__all__ = ["begin", "clear_previous_attempt", "create_missing", "describe"]
 
 _RETRY_SECONDS = 30.0
 _MOST_NAMED = 8
@@ -64,12 +65,16 @@ def clear_previous_attempt(
             draft.enter(Phase.PENDING, Reason.WAITING_FOR_PODS, message)
         draft.count((), total=job.spec.resources.nodes)
         return False
+    return True
+
+
+def begin(draft: Draft) -> None:
+    """Say that the current attempt has begun, if it comes after one that failed."""
     draft.conditions.clear(
         ConditionType.RESTARTING,
         Reason.WAITING_FOR_PODS,
         f"attempt {draft.status.attempt} has started",
     )
-    return True
 
 
 def create_missing(
@@ -95,21 +100,21 @@ def create_missing(
         draft.actions.append(Create(manifest=network_policy(job)))
     if observed.service is None:
         draft.actions.append(Create(manifest=service(job)))
-    if not draft.conditions.holds(ConditionType.SCHEDULED):
-        draft.actions.extend(
-            Create(
-                manifest=pod(
-                    job,
-                    attempt=attempt,
-                    index=index,
-                    config=config,
-                    stem=draft.status.pod_stem,
-                    avoided=avoided,
-                )
-            )
-            for index in range(job.spec.resources.nodes)
-            if index not in there
+    if draft.conditions.holds(ConditionType.SCHEDULED):
+        return
+    missing = [
+        pod(
+            job,
+            attempt=attempt,
+            index=index,
+            config=config,
+            stem=draft.status.pod_stem,
+            avoided=avoided,
         )
+        for index in range(job.spec.resources.nodes)
+        if index not in there
+    ]
+    draft.actions.extend(as_gang(draft, missing, job, observed, config))
 
 
 def describe(

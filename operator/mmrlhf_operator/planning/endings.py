@@ -15,6 +15,7 @@ from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure, action_for
 from mmrlhf_operator.planning.kept import older_pods
 from mmrlhf_operator.planning.nodes import avoided_nodes, with_fault
+from mmrlhf_operator.planning.queueing import finish
 from mmrlhf_operator.planning.removal import remove
 from mmrlhf_operator.planning.restarts import backoff, next_restart
 from mmrlhf_operator.state.views import Observed, after
@@ -133,6 +134,7 @@ def clean_up(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
     }[which]
     older = older_pods(observed.pods)
     remove(draft, (*doomed, *(pod for pod in older if pod not in doomed)), observed, config)
+    finish(draft, observed)
     _release(draft, observed)
     expires = None if policy is None else expiry(policy, draft.view.status)
     if expires is None:

@@ -13,13 +13,25 @@ from mmrlhf_api.constants import ConditionType, Phase, Reason
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.planning.acceptance import Acceptance, accept
 from mmrlhf_operator.planning.actions import Check, Plan
-from mmrlhf_operator.planning.attempts import clear_previous_attempt, create_missing, describe
+from mmrlhf_operator.planning.attempts import (
+    begin,
+    clear_previous_attempt,
+    create_missing,
+    describe,
+)
 from mmrlhf_operator.planning.deadlines import next_deadline
 from mmrlhf_operator.planning.dependencies import taken
 from mmrlhf_operator.planning.done import with_done
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.endings import cancel, clean_up, fail, succeed, succeeded
 from mmrlhf_operator.planning.failures import Failure, Verdict, judge
+from mmrlhf_operator.planning.queueing import (
+    admitted,
+    eviction,
+    give_place_back,
+    leave,
+    tell_ready,
+)
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.refusals import give_back, refusal
 from mmrlhf_operator.planning.removal import remove, stuck_words
@@ -136,6 +148,7 @@ def _suspend(
     draft.enter(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, stuck or "")
     draft.count((), total=total)
     remove(draft, observed.pods, observed, config)
+    leave(draft, observed)
 
 
 def _resume(draft: Draft) -> None:
@@ -162,20 +175,26 @@ def _run(
     if _has_succeeded(draft, job, observed):
         succeed(draft, job, observed)
         return
-    failure = _find_failure(draft, job, observed, config)
+    failure = eviction(draft, job, observed) or _find_failure(draft, job, observed, config)
     if failure is not None:
         fail(draft, job, failure, observed, config)
         return
     if not clear_previous_attempt(draft, job, observed, config):
+        give_place_back(draft, observed)
+        tell_ready(draft, job, observed)
         return
-    if draft.view.status.phase is not Phase.RUNNING:
-        draft.wait_from_now()
     if observed.namesake and observed.config_map is None and not observed.pods:
         # From here on, as nothing was made yet: of two jobs of one name, the later one gives way.
         draft.change(pod_stem=pod_stem(draft.view.kind, draft.view.name, job.spec))
+    if not admitted(draft, acceptance, job, observed, config):
+        return
+    begin(draft)
+    if draft.view.status.phase is not Phase.RUNNING:
+        draft.wait_from_now()
     if not give_back(draft, observed, config, total=total):
         create_missing(draft, acceptance, job, observed, config)
     describe(draft, acceptance, job, observed, config)
+    tell_ready(draft, job, observed)
     draft.report(observed.progress, seconds=config.progress_seconds)
 
 

@@ -21,13 +21,25 @@ from mmrlhf_api.constants import (
 )
 from mmrlhf_jobs.components import MASTER_PORT, component, place
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.gangs import kueue, podgroups
+from mmrlhf_operator.gangs.providers import Provider
 from mmrlhf_operator.nodepools import NodePool
 from mmrlhf_operator.rendering import containers, owned
-from mmrlhf_operator.rendering.names import pod_host, pod_name, shared_name
+from mmrlhf_operator.rendering.names import gang_name, pod_host, pod_name, shared_name
 from mmrlhf_operator.rendering.volumes import volumes
 from mmrlhf_operator.state.views import ANNOTATION_DIGEST, JOB_FILE
 
-__all__ = ["Manifest", "config_map", "placed", "pod", "pods", "service"]
+__all__ = [
+    "Manifest",
+    "config_map",
+    "placed",
+    "pod",
+    "pod_group",
+    "pods",
+    "priority_class",
+    "service",
+    "workload",
+]
 
 Manifest = dict[str, Any]
 
@@ -59,6 +71,24 @@ def service(job: Job) -> Manifest:
             "ports": [{"name": "torchrun", "port": MASTER_PORT, "targetPort": MASTER_PORT}],
         },
     }
+
+
+def workload(
+    job: Job, *, config: OperatorConfig, stem: str | None = None, priority: int | None = None
+) -> Manifest:
+    """What stands for the job in its queue; see `kueue.workload`."""
+    metadata = owned.metadata(job, shared_name(kind_of(job), job.metadata.name))
+    template = pod(job, attempt=0, index=0, config=config, stem=stem)
+    return kueue.workload(job, metadata, template, priority=priority)
+
+
+def pod_group(
+    provider: Provider, job: Job, *, attempt: int, config: OperatorConfig, stem: str | None = None
+) -> Manifest:
+    """The gang of an attempt, for a scheduler that knows gangs; see `podgroups.pod_group`."""
+    member = pod(job, attempt=attempt, index=0, config=config, stem=stem)
+    metadata = owned.metadata(job, gang_name(stem or job.metadata.name, attempt=attempt))
+    return podgroups.pod_group(provider, job, metadata, member)
 
 
 def pods(job: Job, *, attempt: int, config: OperatorConfig) -> list[Manifest]:
@@ -111,7 +141,7 @@ def pod(
         KeyError: The configuration has no such node pool; the planner checks that before.
     """
     name = pod_name(stem or job.metadata.name, attempt=attempt, index=index)
-    pool = NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
+    pool = _pool(job, config)
     app = placed(job, attempt=attempt, config=config, stem=stem)
     role = _role(app, job, attempt=attempt, index=index)
     template = job.spec.pod_template
@@ -145,7 +175,7 @@ def pod(
     optional = {
         "serviceAccountName": template.service_account_name,
         "imagePullSecrets": [{"name": secret} for secret in template.image_pull_secrets],
-        "priorityClassName": pool.priority_class or job.spec.scheduling.priority_class,
+        "priorityClassName": priority_class(job, config),
         "runtimeClassName": pool.runtime_class,
         "schedulerName": pool.scheduler,
         "affinity": _affinity(job, attempt) | _avoidance(avoided),
@@ -155,6 +185,15 @@ def pod(
         # The node's resolver knows no Services.
         spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def priority_class(job: Job, config: OperatorConfig) -> str | None:
+    """The PriorityClass of a job's pods; what the administrator says goes first."""
+    return _pool(job, config).priority_class or job.spec.scheduling.priority_class
+
+
+def _pool(job: Job, config: OperatorConfig) -> NodePool:
+    return NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
 
 
 def _role(app: AppDef, job: Job, *, attempt: int, index: int) -> Role:

@@ -8,6 +8,7 @@ from mmrlhf_api.job import JobSpec
 __all__ = [
     "MAX_ATTEMPT",
     "MAX_LABEL",
+    "gang_name",
     "length_problem",
     "pod_host",
     "pod_name",
@@ -24,6 +25,11 @@ MAX_ATTEMPT = 99_999
 def pod_name(stem: str, *, attempt: int, index: int) -> str:
     """Name of a pod: ``<stem>-<attempt>-<index>``; the stem is the job's name or its `pod_stem`."""
     return f"{stem}-{attempt}-{index}"
+
+
+def gang_name(stem: str, *, attempt: int) -> str:
+    """Name of the PodGroup of an attempt."""
+    return f"{stem}-{attempt}"
 
 
 def pod_stem(kind: Kind, job: str, spec: JobSpec) -> str | None:

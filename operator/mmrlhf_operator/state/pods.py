@@ -12,9 +12,11 @@ from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.containers import Containers, End, Waiting, as_words
 from mmrlhf_operator.state.sightings import Sightings
 
-__all__ = ["Disruption", "PodView", "see"]
+__all__ = ["ANNOTATION_WORKLOAD", "Disruption", "PodView", "see"]
 
 _MOST_FINALIZERS = 8
+ANNOTATION_WORKLOAD = "kueue.x-k8s.io/workload"
+"""Of a pod that runs by the quota of a Workload: its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class PodView:
         delete_at: When it should be gone, once it is being deleted.
         grace: Seconds it was given for that.
         finalizers: Who must let go of it first.
+        workload: Name of the Workload of Kueue by whose quota it runs.
         seen: When the operator first saw what, by its own clock; times above are of others, and
             stand in where a pod is judged that nobody has watched.
     """
@@ -77,6 +80,7 @@ class PodView:
     delete_at: datetime | None = None
     grace: int = 0
     finalizers: tuple[str, ...] = ()
+    workload: str | None = None
     seen: Sightings | None = field(default=None, compare=False)
 
     @property
@@ -203,6 +207,7 @@ class PodView:
             delete_at=parse_time(metadata.get("deletionTimestamp")),
             grace=metadata.get("deletionGracePeriodSeconds") or 0,
             finalizers=tuple(metadata.get("finalizers") or ())[:_MOST_FINALIZERS],
+            workload=(metadata.get("annotations") or {}).get(ANNOTATION_WORKLOAD),
         )
 
 

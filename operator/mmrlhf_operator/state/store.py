@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
+from mmrlhf_operator.state.workloads import WorkloadView
 
 __all__ = ["Key", "Store"]
 
@@ -45,3 +46,6 @@ class Store(Protocol):
 
     def network_policy(self, key: Key, uid: str) -> NetworkPolicyView | None:
         """Its NetworkPolicy."""
+
+    def workload(self, key: Key, uid: str) -> WorkloadView | None:
+        """Its Workload in a queue of Kueue."""

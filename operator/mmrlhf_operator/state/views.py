@@ -22,6 +22,7 @@ from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.bodies import TOO_LARGE, pack_text, unpack_text, without_notes
 from mmrlhf_operator.state.metadata import without_misfits
 from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
 
 __all__ = [
     "ANNOTATION_DIGEST",
@@ -290,6 +291,11 @@ class Observed:
         config_map: Its ConfigMap.
         network_policy: Its NetworkPolicy.
         dependency: The job that it names, None when there is none of that name.
+        offered: Names of the queue and gang providers that the cluster has.
+        workload: Its Workload, where it waits in a queue of Kueue.
+        flavors: Flavours that were assigned to it, by name, as far as they were looked up.
+        flavor_problem: Why one could not be looked up.
+        priority: Value of the PriorityClass of its pods, where it was looked up.
         namesake: Whether a job of another kind has its name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
@@ -309,6 +315,11 @@ class Observed:
     config_map: ConfigMapView | None = None
     network_policy: NetworkPolicyView | None = None
     dependency: DependencyView | None = None
+    offered: frozenset[str] = frozenset()
+    workload: WorkloadView | None = None
+    flavors: Mapping[str, FlavorView] = field(default_factory=dict)
+    flavor_problem: str | None = None
+    priority: int | None = None
     namesake: bool = False
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()

@@ -26,8 +26,9 @@ from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.session import connect
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
+from mmrlhf_operator.state.workloads import WorkloadView
 
-__all__ = ["CHILDREN", "NETWORK_POLICIES", "Child", "IndexStore", "Pump"]
+__all__ = ["CHILDREN", "NETWORK_POLICIES", "WORKLOADS", "Child", "IndexStore", "Pump"]
 
 _LOG = logging.getLogger(__name__)
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
@@ -40,26 +41,37 @@ class Child:
     Attributes:
         view: What is kept of one.
         group: Its API group; empty for the core.
+        version: Version of that.
         selector: Labels by which the API server finds them.
+        optional: Whether clusters may lack the kind.
     """
 
-    view: type[PodView | ServiceView | ConfigMapView]
+    view: type[PodView | ServiceView | ConfigMapView | WorkloadView]
     group: str = ""
+    version: str = "v1"
     selector: str = SELECTOR
+    optional: bool = False
 
     @property
     def root(self) -> str:
         """Path below which the API server has them."""
-        return f"/apis/{self.group}/v1" if self.group else "/api/v1"
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
 
 NETWORK_POLICIES = "networkpolicies"
+WORKLOADS = "workloads"
 CHILDREN: Mapping[str, Child] = {
     # Policies write well-known labels onto pods; those of our own group nobody else knows.
     "pods": Child(view=PodView, selector=LABEL_JOB),
     "services": Child(view=ServiceView),
     "configmaps": Child(view=ConfigMapView),
     NETWORK_POLICIES: Child(view=NetworkPolicyView, group="networking.k8s.io"),
+    WORKLOADS: Child(
+        view=WorkloadView,
+        group="kueue.x-k8s.io",
+        version="v1beta2",
+        optional=True,
+    ),
 }
 """By plural, which is the name of the index as well."""
 _DEPENDENTS = "dependents"
@@ -115,6 +127,10 @@ class IndexStore:
         found = self._of(NETWORK_POLICIES, key)
         return next((entry for entry in found if entry.owner == uid), None)
 
+    def workload(self, key: Key, uid: str) -> WorkloadView | None:
+        """See `Store`."""
+        return next((entry for entry in self._of(WORKLOADS, key) if entry.owner == uid), None)
+
     def held(self, plural: str) -> Mapping[str, Key]:
         """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
         keys = self._indices.get(plural, ())
@@ -160,14 +176,20 @@ class Pump:
         self._configuration = configuration
         self._enqueue = enqueue
         self._namespaces = namespaces
-        self._children = {name: one for name, one in CHILDREN.items() if name not in without}
+        self._without = frozenset(without)
+        self._children: Mapping[str, Child] = {}
 
-    async def run(self, *, ready: asyncio.Event | None = None) -> None:
+    async def run(
+        self, *, ready: asyncio.Event | None = None, without: Collection[str] = ()
+    ) -> None:
         """Watch until cancelled.
 
         Args:
             ready: Set once kopf has started; jobs are told a little later.
+            without: More plurals that are not watched, as the API server does not know them.
         """
+        left_out = self._without | set(without)
+        self._children = {name: one for name, one in CHILDREN.items() if name not in left_out}
         await kopf.operator(
             registry=self._registry(),
             settings=_settings(self._seconds),
@@ -213,7 +235,7 @@ class Pump:
             self.wake(_key(kind, body))
 
     def _watch_children(self, registry: kopf.OperatorRegistry, plural: str, child: Child) -> None:
-        place = (child.group, "v1") if child.group else ("v1",)
+        place = (child.group, child.version) if child.group else (child.version,)
 
         @kopf.index(*place, plural, id=plural, registry=registry)
         async def index(body: Mapping[str, Any], **_: object) -> dict[Key, Any] | None:

@@ -404,7 +404,7 @@ def test_run_policy_may_change() -> None:
     ("changes", "reason", "words"),
     [
         ({"nodePool": "b200"}, "NodePoolUnknown", "no node pool b200; the operator knows h800"),
-        ({"scheduling": {"queue": "team"}}, "GangUnavailable", "queues"),
+        ({"scheduling": {"queue": "team"}}, "GangUnavailable", "neither Kueue nor Volcano"),
         ({"scheduling": {"gang": "volcano"}}, "GangUnavailable", "volcano"),
         ({"metadata__name": "a" * 53}, "InvalidSpec", "at most 52 characters"),
         ({"resources": {"nodes": 2, "memory": "8 GB"}}, "InvalidSpec", "spec.resources.memory"),

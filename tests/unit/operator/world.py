@@ -17,6 +17,8 @@ from mmrlhf_operator.planning.actions import (
     DeleteJob,
     DeletePod,
     DeleteService,
+    DeleteWorkload,
+    PatchWorkload,
     Plan,
 )
 from mmrlhf_operator.planning.notes import notes
@@ -36,6 +38,7 @@ from mmrlhf_operator.state.views import (
     ProgressReport,
     ServiceView,
 )
+from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
 from tests.unit.api.specimens import changed
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -69,6 +72,12 @@ class World:
     service: dict[str, Any] | None = None
     config_map: dict[str, Any] | None = None
     network_policy: dict[str, Any] | None = None
+    offered: frozenset[str] = frozenset()
+    workload: dict[str, Any] | None = None
+    flavors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flavor_problem: str | None = None
+    priority: int | None = None
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     reward_job: dict[str, Any] | None = None
     check: CheckResult | None = None
     progress: ProgressReport | None = None
@@ -112,6 +121,11 @@ class World:
                 None if self.network_policy is None else NetworkPolicyView.read(self.network_policy)
             ),
             dependency=None if self.reward_job is None else DependencyView.read(self.reward_job),
+            offered=self.offered,
+            workload=None if self.workload is None else WorkloadView.read(self.workload),
+            flavors={name: FlavorView.read(body) for name, body in self.flavors.items()},
+            flavor_problem=self.flavor_problem,
+            priority=self.priority,
             check=self.check,
             conflicts=self.conflicts,
             blocked=self.blocked,
@@ -329,12 +343,29 @@ class World:
         elif isinstance(step, DeleteService):
             if self.service is not None and self.service["metadata"]["uid"] == step.uid:
                 self.service = None
+        elif isinstance(step, DeleteWorkload):
+            if self.workload is not None and self.workload["metadata"]["uid"] == step.uid:
+                self.workload = None
+        elif isinstance(step, PatchWorkload):
+            self._patch_workload(step)
         elif isinstance(step, DeleteJob):
             self.deleted = True
         elif isinstance(step, Check):
             pass
         else:
             self.body["status"] = wire_dict(step)
+
+    def _patch_workload(self, step: PatchWorkload) -> None:
+        known = self.workload
+        if known is None or known["metadata"]["resourceVersion"] != step.version:
+            return
+        status = known.setdefault("status", {})
+        for key, value in copy.deepcopy(step.status).items():
+            if value is None:
+                status.pop(key, None)
+            else:
+                status[key] = value
+        known["metadata"]["resourceVersion"] = str(int(step.version) + 1)
 
     def _is_done(self, pod: dict[str, Any]) -> bool:
         return pod["status"]["phase"] in {"Succeeded", "Failed"}
@@ -345,6 +376,7 @@ class World:
         body["metadata"] |= {
             "uid": f"child-{self._uid}",
             "creationTimestamp": format_time(self.now),
+            "resourceVersion": "1",
         }
         if body["kind"] == "Pod":
             name = body["metadata"]["name"]
@@ -353,6 +385,10 @@ class World:
                 self.made[name] = body["metadata"]["uid"]
         elif body["kind"] == "Service":
             self.service = self.service or body
+        elif body["kind"] == "Workload":
+            self.workload = self.workload or body
+        elif body["kind"] == "PodGroup":
+            self.groups.setdefault(body["metadata"]["name"], body)
         elif body["kind"] == "NetworkPolicy":
             self.network_policy = self.network_policy or body
         else:

@@ -1,0 +1,123 @@
+"""What the cluster has to queue jobs, and what is read of it for a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mmrlhf_api import Job
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import QueuesChangedError, ServerError
+from mmrlhf_operator.gangs.providers import PROVIDERS
+from mmrlhf_operator.kube.api import Api
+from mmrlhf_operator.rendering.manifests import priority_class
+from mmrlhf_operator.state.pods import PodView
+from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
+
+__all__ = ["Assignment", "Queues"]
+
+_LOG = logging.getLogger(__name__)
+_FLAVORS = "/apis/kueue.x-k8s.io/v1beta2/resourceflavors"
+_PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What was read of a job's queue besides its Workload; see `Observed` for the fields."""
+
+    flavors: Mapping[str, FlavorView] = field(default_factory=dict)
+    problem: str | None = None
+    priority: int | None = None
+
+
+class Queues:
+    """Knows the queue and gang providers of the cluster.
+
+    Args:
+        api: The API server.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.offered: frozenset[str] = frozenset()
+        """Names of the providers that the cluster has."""
+
+    async def discover(self) -> None:
+        """Find out what the cluster has.
+
+        Raises:
+            ServerError: It does not say; UnreachableError: likewise.
+        """
+        self.offered = await self._find()
+        if self.offered:
+            _LOG.info("queues and gangs: %s", ", ".join(sorted(self.offered)))
+
+    async def look_again(self) -> None:
+        """See whether the cluster has what it had.
+
+        Raises:
+            QueuesChangedError: It has not; what is watched is chosen at the start.
+        """
+        now = await self._find()
+        if now != self.offered:
+            before, after = (", ".join(sorted(names)) or "none" for names in (self.offered, now))
+            raise QueuesChangedError(
+                f"the cluster's queue and gang providers changed from {before} to {after}; the"
+                " operator starts anew with them"
+            )
+
+    async def assignment(
+        self,
+        job: Job | None,
+        known: WorkloadView | None,
+        pods: Sequence[PodView],
+        config: OperatorConfig,
+    ) -> Assignment:
+        """Read what pods of a job need to be where it was admitted to, as long as some are missing.
+
+        Args:
+            job: The job, if it is valid.
+            known: Its Workload.
+            pods: Pods of its current attempt.
+            config: The operator's configuration.
+        """
+        if job is None or "kueue" not in self.offered or job.spec.scheduling.queue is None:
+            return Assignment()
+        if known is None:
+            return Assignment(priority=await self._priority(priority_class(job, config)))
+        if not known.admitted or len(pods) >= job.spec.resources.nodes:
+            return Assignment()
+        flavors: dict[str, FlavorView] = {}
+        for name in known.flavors:
+            try:
+                body = await self._api.find(f"{_FLAVORS}/{name}")
+            except ServerError as error:
+                if error.status != 403:
+                    raise
+                return Assignment(problem=f"the operator may not ({error.message})")
+            if body is None:
+                return Assignment(problem="it does not exist")
+            flavors[name] = FlavorView.read(body)
+        return Assignment(flavors=flavors)
+
+    async def _priority(self, name: str | None) -> int | None:
+        if name is None:
+            return None
+        try:
+            body = await self._api.find(f"{_PRIORITIES}/{name}")
+        except ServerError as error:
+            if error.status != 403:
+                raise
+            _LOG.warning("queues do not know the priority of %s: %s", name, error)
+            return None
+        return None if body is None else int(body.get("value") or 0)
+
+    async def _find(self) -> frozenset[str]:
+        found: set[str] = set()
+        for provider in PROVIDERS:
+            served = await self._api.find(provider.path)
+            plurals = {entry["name"] for entry in (served or {}).get("resources", ())}
+            if provider.plural in plurals:
+                found.add(provider.name)
+        return frozenset(found)

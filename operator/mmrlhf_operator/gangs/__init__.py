@@ -1,0 +1,1 @@
+"""Who starts all pods of a job or none: one module a provider, and which one a job has."""
