@@ -70,6 +70,12 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
         {"resources__gpusPerNode": 8},
         {"resources__gpusPerNode": 1, "resources__processesPerNode": 2},
     ],
+    "labels of kueue.x-k8s.io/ are not for pods of a job; use spec.scheduling.queue": [
+        {"podTemplate__labels": {"kueue.x-k8s.io/queue-name": "a"}},
+    ],
+    "annotations of kueue.x-k8s.io/ are not for pods of a job; use spec.scheduling.queue": [
+        {"podTemplate__annotations": {"kueue.x-k8s.io/pod-group-total-count": "2"}},
+    ],
     "give topologyRequired or topologyPreferred, not both": [
         {"scheduling__topologyRequired": "rack", "scheduling__topologyPreferred": "rack"}
     ],

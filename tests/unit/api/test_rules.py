@@ -64,6 +64,8 @@ def values(node: Node) -> list[Any]:
             return [0.0, 0.5]
         case "array":
             return [[], *([value] for value in values(node["items"])[:2])]
+        case "object" if "additionalProperties" in node:
+            return [{}, {"a": "b"}, {"kueue.x-k8s.io/queue-name": "b"}]
         case "object":
             return [smallest(node)]
     return list(STRINGS)
