@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
@@ -142,8 +142,11 @@ class Toleration(ApiModel):
     )
 
 
-def _takes_no_queue(keys: Iterable[str]) -> bool:
-    return not any(key.startswith(_QUEUE_KEYS) for key in keys)
+def _has_no_queue_in(field: str) -> Callable[[PodTemplate], bool]:
+    def check(template: PodTemplate) -> bool:
+        return not any(key.startswith(_QUEUE_KEYS) for key in getattr(template, field))
+
+    return check
 
 
 class PodTemplate(ApiModel):
@@ -175,7 +178,7 @@ class PodTemplate(ApiModel):
             f"!has(self.{field}) || self.{field}.all(key, !key.startsWith('{_QUEUE_KEYS}'))",
             f"{field} of {_QUEUE_KEYS} are not for pods of a job; use spec.scheduling.queue",
             field=field,
-            check=lambda self, field=field: _takes_no_queue(getattr(self, field)),
+            check=_has_no_queue_in(field),
             for_new_jobs=True,
         )
         for field in ("labels", "annotations")

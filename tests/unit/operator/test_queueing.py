@@ -87,6 +87,10 @@ def queued(**changes: Any) -> tuple[World, Kueue]:
     return there, Kueue(there)
 
 
+def waits_in_queue(there: World) -> bool:
+    return there.workload is not None
+
+
 def running(**changes: Any) -> tuple[World, Kueue]:
     there, kueue = queued(**changes)
     kueue.admit()
@@ -264,10 +268,10 @@ def test_suspension_leaves_the_queue_once_no_pod_runs() -> None:
     there, _ = running()
     there.edit(runPolicy={"suspend": True})
     there.settle()
-    assert there.observed.workload is not None
+    assert waits_in_queue(there)
     there.vanish()
     there.settle()
-    assert there.observed.workload is None
+    assert not waits_in_queue(there)
     assert there.status["phase"] == "Suspended"
     there.edit(runPolicy={"suspend": False})
     there.settle()
