@@ -33,6 +33,7 @@ from mmrlhf_jobs.models.contents import (
 from mmrlhf_jobs.models.families.registry import supported_model_types
 from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import choose_template
+from mmrlhf_jobs.models.sizes import refuse_larger
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
 __all__ = ["Attention", "Dtype", "load_adapter", "load_model"]
@@ -80,6 +81,7 @@ def load_model(
     register_shared_prefix_attention()
     decoder_attention = SHARED_PREFIX_SDPA if attention == "sdpa" else attention
     try:
+        refuse_larger(auto, config, folder)
         model, info = auto.from_pretrained(
             folder,
             config=config,

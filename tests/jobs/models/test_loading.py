@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
 
 import mmrlhf
 from mmrlhf_api.models import TemplateOwner
@@ -115,6 +116,21 @@ def test_incomplete_weights_are_refused_not_made_up(copy: Path, damage: str) -> 
         weights[name] = weights[name][:-1].contiguous()
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     assert "layers.1.mlp.up_proj.weight" in refusal(copy)
+
+
+def test_a_configuration_of_a_larger_model_is_told_before_memory_is_taken(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"]["intermediate_size"] *= 50
+    (copy / "config.json").write_text(json.dumps(config))
+    loads: list[Path] = []
+    monkeypatch.setattr(
+        AutoModelForImageTextToText, "from_pretrained", lambda folder, **_: loads.append(folder)
+    )
+    message = refusal(copy)
+    assert "config.json describes a model of" in message
+    assert loads == []
 
 
 def pointer(path: Path) -> None:

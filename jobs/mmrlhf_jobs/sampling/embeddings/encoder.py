@@ -13,7 +13,7 @@ import PIL
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from mmrlhf_api.models import DType
 from mmrlhf_jobs.data.identity import digest_of
@@ -21,6 +21,7 @@ from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models.contents import refuse_pickles
 from mmrlhf_jobs.models.folders import digest_folder
 from mmrlhf_jobs.models.own_code import loading_error
+from mmrlhf_jobs.models.sizes import refuse_larger
 from mmrlhf_jobs.sampling.clustering.grid import Vectors, to_grid, tree_sum
 from mmrlhf_jobs.sampling.clustering.kmeans import thread_count
 from mmrlhf_jobs.sampling.embeddings.preparation import load_preparation
@@ -88,6 +89,10 @@ class Encoder:
         self.preparation, self._scaling, self._shape = load_preparation(folder)
         refuse_pickles(folder)
         try:
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            refuse_larger(AutoModel, config, folder)
             model, info = AutoModel.from_pretrained(
                 folder,
                 dtype=self._dtype,
