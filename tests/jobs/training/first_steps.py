@@ -23,7 +23,7 @@ from mmrlhf_jobs.process.gang import Runtime
 
 def main(folder: Path, jobs: list[str]) -> None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    meeting = f"file://{folder / 'meeting'}"
+    meeting = f"file://{folder / f'meeting-{size}'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     for path in jobs:
         job = load_job(Path(path))

@@ -27,6 +27,8 @@ DTYPES = ("float32", "bfloat16")
 KINDS = ("mmdpo", "reward")
 STAGES = (0, 2, 3)
 ALONE = "alone"
+SPLIT = [f"{processes}-{stage}" for processes in ("one", "two") for stage in STAGES]
+"""Ways through DeepSpeed: how many processes, and the stage of ZeRO."""
 SUMMED = {"float32": 1e-6, "bfloat16": 1e-6}
 """Relative: what the order of a sum over processes may change."""
 GRADIENTS = {"float32": 1e-5, "bfloat16": 0.02}
@@ -53,43 +55,49 @@ def row(world: World, name: str) -> Row:
     return found
 
 
+def _start(world: World, label: str, processes: int) -> list[Program]:
+    """Processes of one group, which take the first steps of both kinds in all stages."""
+    paths = []
+    for stage in STAGES:
+        for kind in KINDS:
+            for dtype in DTYPES:
+                name = f"{kind}-{dtype}-{label}-{stage}"
+                split = {"engine": "deepspeed", "zeroStage": stage}
+                job = first_step(world, kind, name, dtype, parallelism=split)
+                paths.append(str(world.write_job(job, f"{name}.yaml")))
+    env = {**os.environ, **AT_IMPORT, "WORLD_SIZE": str(processes), "LOCAL_RANK": "0"}
+    arguments = [str(world.folder), *paths]
+    return [
+        Program("tests.jobs.training.first_steps", arguments, {**env, "RANK": str(rank)})
+        for rank in range(processes)
+    ]
+
+
 @pytest.fixture(scope="module")
 def stepped(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """First steps of both kinds in both formats, by one process and by two at three stages."""
+    """First steps of both kinds in both formats: alone, and through DeepSpeed at three stages."""
     world = World.make(tmp_path_factory.mktemp("stepped"), queries=5, held_out=1)
-    paths = []
     for kind in KINDS:
         for dtype in DTYPES:
             name = f"{kind}-{dtype}"
             alone = world.write_job(first_step(world, kind, f"{name}-{ALONE}", dtype))
             assert main([kind, "--job", str(alone)]) == 0
     # Stage 3 changes a function of torch for the rest of the process.
-    for stage in STAGES:
-        for kind in KINDS:
-            for dtype in DTYPES:
-                name = f"{kind}-{dtype}-{stage}"
-                job = first_step(world, kind, name, dtype, parallelism__zeroStage=stage)
-                paths.append(str(world.write_job(job, f"{name}.yaml")))
-    env = {**os.environ, **AT_IMPORT, "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
-    pair = [
-        Program(
-            "tests.jobs.training.first_steps", [str(world.folder), *paths], {**env, "RANK": rank}
-        )
-        for rank in ("0", "1")
-    ]
-    errors = [process.communicate()[1] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], errors
+    for label, processes in (("one", 1), ("two", 2)):
+        group = _start(world, label, processes)
+        errors = [process.communicate()[1] for process in group]
+        assert [process.returncode for process in group] == [0] * len(group), errors
     return world
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stage", [ALONE, *map(str, STAGES)])
+@pytest.mark.parametrize("way", [ALONE, *SPLIT])
 def test_margins_of_a_policy_that_is_its_reference_are_zero(
-    stepped: World, dtype: str, stage: str
+    stepped: World, dtype: str, way: str
 ) -> None:
-    found = row(stepped, f"mmdpo-{dtype}-{stage}")
+    found = row(stepped, f"mmdpo-{dtype}-{way}")
     assert found["pairs"] > 20
-    if stage == "3":
+    if way.endswith("3"):
         # Its linear layers add the bias after rounding; the run has checked each margin.
         assert abs(found["margin"]) < 0.1 * float(
             Precision(dtype, "sdpa").tolerance(torch.tensor(200.0))  # type: ignore[arg-type]
@@ -100,14 +108,15 @@ def test_margins_of_a_policy_that_is_its_reference_are_zero(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("way", SPLIT)
 def test_every_engine_gives_the_same_figures(
-    stepped: World, kind: str, dtype: str, stage: int
+    stepped: World, kind: str, dtype: str, way: str
 ) -> None:
-    one, two = row(stepped, f"{kind}-{dtype}-{ALONE}"), row(stepped, f"{kind}-{dtype}-{stage}")
-    rounded = stage == 3 and dtype == "bfloat16"
+    one, two = row(stepped, f"{kind}-{dtype}-{ALONE}"), row(stepped, f"{kind}-{dtype}-{way}")
+    whole = way.endswith("3")
+    rounded = whole and dtype == "bfloat16"
     names = set(one) - {"seconds", "tokensPerSecond", "etaSeconds", "gradientNorm"}
-    if stage == 3:
+    if whole:
         names -= {"accuracy"}
     for name in names:
         expected = pytest.approx(
@@ -118,9 +127,9 @@ def test_every_engine_gives_the_same_figures(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stage", [ALONE, *map(str, STAGES)])
-def test_the_scoring_head_is_not_rounded(stepped: World, dtype: str, stage: str) -> None:
-    head = load_file(stepped.results(f"reward-{dtype}-{stage}") / "model/reward_head.safetensors")
+@pytest.mark.parametrize("way", [ALONE, *SPLIT])
+def test_the_scoring_head_is_not_rounded(stepped: World, dtype: str, way: str) -> None:
+    head = load_file(stepped.results(f"reward-{dtype}-{way}") / "model/reward_head.safetensors")
     (weight,) = head.values()
     assert weight.dtype == torch.float32
     assert not torch.equal(weight, weight.bfloat16().float())
@@ -128,8 +137,16 @@ def test_the_scoring_head_is_not_rounded(stepped: World, dtype: str, stage: str)
     torch.testing.assert_close(weight, alone["out.weight"], rtol=0, atol=1e-3 * 2.1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", SPLIT)
+def test_each_way_was_taken(stepped: World, kind: str, way: str) -> None:
+    manifest = json.loads((stepped.results(f"{kind}-float32-{way}") / "manifest.json").read_text())
+    # Stage 0 splits nothing, and is plain torch.
+    assert manifest["engine"].startswith("torch" if way.endswith("0") else "deepspeed")
+
+
 def test_cached_values_belong_to_a_precision(stepped: World) -> None:
-    """Eight runs of one model and data, of which those of one format and engine share."""
+    """Many runs of one model and data, of which those of one format and engine share."""
     found = {
         json.loads(pq.read_schema(path).metadata[b"mmrlhf.sidecar"])["identity"]["precision"]
         for path in (stepped.folder / "artifacts/cache/reference").rglob("*.parquet")
