@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmrlhf_api import KINDS
-from mmrlhf_api.constants import API_VERSION, LABEL_JOB
+from mmrlhf_api.constants import API_VERSION, LABEL_ATTEMPT, LABEL_JOB, LABEL_KIND
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.state.watches import CHILDREN
@@ -90,6 +90,22 @@ class Driver:
         return next((entry for entry in conditions if entry["type"] == type_), {})
 
     def pods(self) -> list[str]:
+        """Pods, but for those of a failed attempt that have ended and stay for their logs."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        items = self.api.get(path, labelSelector=LABEL_JOB)["items"]
+        latest: dict[tuple[str, str], int] = {}
+        for item in items:
+            owner = _owner(item)
+            latest[owner] = max(latest.get(owner, 0), _attempt(item))
+        return sorted(
+            item["metadata"]["name"]
+            for item in items
+            if _attempt(item) == latest[_owner(item)]
+            or item["status"].get("phase") not in {"Succeeded", "Failed"}
+            or item["metadata"].get("finalizers")
+        )
+
+    def all_pods(self) -> list[str]:
         return self._names("/api/v1", "pods")
 
     def objects(self) -> list[str]:
@@ -189,6 +205,15 @@ async def until(
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what if isinstance(what, str) else what()}")
         await asyncio.sleep(0.05)
+
+
+def _owner(pod: dict[str, Any]) -> tuple[str, str]:
+    labels = pod["metadata"]["labels"]
+    return labels.get(LABEL_KIND, ""), labels[LABEL_JOB]
+
+
+def _attempt(pod: dict[str, Any]) -> int:
+    return int(pod["metadata"]["labels"].get(LABEL_ATTEMPT, 0))
 
 
 def _created(event: dict[str, Any]) -> tuple[str, str]:

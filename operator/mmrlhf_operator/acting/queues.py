@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mmrlhf_api import Job
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.errors import QueuesChangedError, ServerError
+from mmrlhf_operator.errors import QueuesChangedError, ServerError, UnreachableError
 from mmrlhf_operator.gangs.providers import PROVIDERS
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.rendering.manifests import priority_class
@@ -18,6 +20,8 @@ from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
 __all__ = ["Assignment", "Queues"]
 
 _LOG = logging.getLogger(__name__)
+_TRIES = 8
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
 _FLAVORS = "/apis/kueue.x-k8s.io/v1beta2/resourceflavors"
 _PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
@@ -36,20 +40,32 @@ class Queues:
 
     Args:
         api: The API server.
+        sleep: Waits for seconds.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(
+        self, api: Api, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._api = api
+        self._sleep = sleep
         self.offered: frozenset[str] = frozenset()
         """Names of the providers that the cluster has."""
 
     async def discover(self) -> None:
-        """Find out what the cluster has.
+        """Find out what the cluster has; asked again where the server fails for a moment.
 
         Raises:
             ServerError: It does not say; UnreachableError: likewise.
         """
-        self.offered = await self._find()
+        for attempt in range(1, _TRIES):
+            try:
+                self.offered = await self._find()
+                break
+            except (ServerError, UnreachableError) as error:
+                _LOG.warning("cannot see which queues there are, and ask again: %s", error)
+                await self._sleep(doubling_wait(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
+        else:
+            self.offered = await self._find()
         if self.offered:
             _LOG.info("queues and gangs: %s", ", ".join(sorted(self.offered)))
 

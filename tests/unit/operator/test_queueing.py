@@ -16,7 +16,7 @@ import pytest
 from mmrlhf_api import JobFileError, parse_job
 from mmrlhf_api.scheduling import Scheduling
 from mmrlhf_operator.acting.queues import Queues
-from mmrlhf_operator.errors import QueuesChangedError
+from mmrlhf_operator.errors import QueuesChangedError, ServerError
 from mmrlhf_operator.gangs.providers import PROVIDERS, choose
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.transport import Request, Response
@@ -445,9 +445,13 @@ class Served:
 
     def __init__(self, *paths: str) -> None:
         self.paths = set(paths)
+        self.failures = 0
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         del seconds
+        if self.failures:
+            self.failures -= 1
+            return Response(status=500, headers={}, body=b"{}")
         known = {provider.path: provider for provider in PROVIDERS}[request.path]
         if request.path not in self.paths:
             return Response(status=404, headers={}, body=b"{}")
@@ -456,6 +460,21 @@ class Served:
 
     async def close(self) -> None:
         pass
+
+
+async def test_a_server_that_fails_for_a_moment_is_asked_again() -> None:
+    server, waits = Served("/apis/kueue.x-k8s.io/v1beta2"), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    server.failures = 3
+    queues = Queues(Api(server), sleep=sleep)
+    await queues.discover()
+    assert (queues.offered, waits) == (frozenset({"kueue"}), [0.25, 0.5, 1.0])
+    server.failures = 100
+    with pytest.raises(ServerError):
+        await queues.discover()
 
 
 async def test_providers_are_found_by_what_the_server_serves() -> None:
