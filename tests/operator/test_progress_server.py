@@ -162,7 +162,7 @@ async def test_an_attempt_that_is_over_is_not_heard_any_more(
         await driver.pods_are("demo-0-0", "demo-0-1")
         driver.run()
         await driver.phase("Running")
-        first, unused = token_of(driver, "demo-0-0"), token_of(driver, "demo-0-0")
+        first, unused, late = (token_of(driver, "demo-0-0") for _ in range(3))
         assert await door.knock(first) == (204, "")
 
         for index in (0, 1):
@@ -177,9 +177,13 @@ async def test_an_attempt_that_is_over_is_not_heard_any_more(
             token_of(driver, "demo-1-0"), {"events": [{"event": "step", "step": 1}]}
         ) == (204, "")
         # Known from before, and never seen: neither may turn the job's progress back.
-        status, words = await door.knock(first)
-        assert (status, "attempt 0 is over" in words) == (409, True)
-        status, words = await door.knock(unused)
+        for token in (first, unused):  # the pod of either stays for its log
+            status, words = await door.knock(token)
+            assert (status, "attempt 0 is over" in words) == (409, True), words
+        path = f"/api/v1/namespaces/{driver.namespace}/pods/demo-0-0"
+        driver.api.delete(path, grace_seconds=0)
+        await until(lambda: not driver.api.exists(path), what="the end of demo-0-0")
+        status, words = await door.knock(late)
         assert status == 401, words  # Kubernetes itself knows that the pod is gone
         assert door.heard(driver) == 1
 
