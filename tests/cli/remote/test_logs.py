@@ -312,7 +312,7 @@ def test_a_job_that_is_deleted_ends_the_following(pods: Pods, ctl: Ctl) -> None:
     pods.start(0, STEPS + ON_GO)
     running = ctl.start("logs", "-f", "digits")
     running.wait_for("[digits-0-1] attempt 0 rank 1 step 3")
-    assert ctl("delete", "digits", "--timeout=60s").returncode == 0
+    assert ctl("delete", "digits", "--timeout=600s").returncode == 0
     assert running.end() == 3
     assert running.err.splitlines()[-1] == (f"error: MMDPOJob {ctl.namespace}/digits was deleted")
 
