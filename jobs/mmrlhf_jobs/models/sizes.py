@@ -28,7 +28,7 @@ folder that lacks a few is told by their names, after it was loaded."""
 
 
 class _Maker(Protocol):
-    def from_config(self, config: PretrainedConfig) -> nn.Module: ...
+    def from_config(self, config: PretrainedConfig, *, trust_remote_code: bool) -> nn.Module: ...
 
 
 def refuse_larger(auto: _Maker, config: PretrainedConfig, folder: Path) -> None:
@@ -46,7 +46,7 @@ def refuse_larger(auto: _Maker, config: PretrainedConfig, folder: Path) -> None:
     if not held:
         return  # told by whoever loads
     with torch.device("meta"):  # shapes alone, no memory
-        skeleton = auto.from_config(copy.deepcopy(config))
+        skeleton = auto.from_config(copy.deepcopy(config), trust_remote_code=False)
     described = sum(weight.numel() for weight in skeleton.parameters())
     if described > _MOST * held:
         raise ModelError(
