@@ -29,7 +29,8 @@ from mmrlhf_operator.planning.actions import (
     PatchWorkload,
 )
 from mmrlhf_operator.planning.reasons import OperatorReason
-from mmrlhf_operator.state.views import Finding, JobView, owner_uid
+from mmrlhf_operator.state.metadata import owner_uid
+from mmrlhf_operator.state.views import Finding, JobView
 
 _LOG = logging.getLogger(__name__)
 
@@ -162,12 +163,9 @@ async def act(
                 uid=action.uid,
                 grace=0 if action.force else None,
             )
-        elif isinstance(action, DeleteService):
-            path = f"{collection('Service', job.namespace)}/{action.name}"
-            await api.delete(path, uid=action.uid)
-        elif isinstance(action, DeleteWorkload):
-            path = f"{collection('Workload', job.namespace)}/{action.name}"
-            await api.delete(path, uid=action.uid)
+        elif isinstance(action, DeleteService | DeleteWorkload):
+            kind = "Service" if isinstance(action, DeleteService) else "Workload"
+            await api.delete(f"{collection(kind, job.namespace)}/{action.name}", uid=action.uid)
         elif isinstance(action, PatchWorkload):
             path = f"{collection('Workload', job.namespace)}/{action.name}/status"
             metadata = {"uid": action.uid, "resourceVersion": action.version}

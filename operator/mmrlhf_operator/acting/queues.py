@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,15 +58,15 @@ class Queues:
         Raises:
             ServerError: It does not say; UnreachableError: likewise.
         """
-        for attempt in range(1, _TRIES):
+        for attempt in itertools.count(1):
             try:
                 self.offered = await self._find()
                 break
             except (ServerError, UnreachableError) as error:
+                if attempt == _TRIES:
+                    raise
                 _LOG.warning("cannot see which queues there are, and ask again: %s", error)
                 await self._sleep(doubling_wait(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
-        else:
-            self.offered = await self._find()
         if self.offered:
             _LOG.info("queues and gangs: %s", ", ".join(sorted(self.offered)))
 

@@ -382,7 +382,7 @@ class Reconciler:
         known = observed.workload
         if "kueue" not in observed.offered or (known is None and not _is_queued(observed)):
             return known
-        name = known.name if known is not None else shared_name(job.kind, job.name)
+        name = shared_name(job.kind, job.name)
         body = await self._api.find(f"{collection('Workload', job.namespace)}/{name}")
         found = None if body is None else WorkloadView.read(body)
         return found if found is not None and found.owner == job.uid else None

@@ -1,7 +1,8 @@
-"""Labels and annotations of a job, of which others may write whatever the API server takes.
+"""Metadata: who owns an object, and what of a job's labels and annotations is of use.
 
-Tools keep whole objects in annotations, many of them, under any prefix. They are none of the
-operator's business and make no job invalid: what fits a job file is kept, and the rest passed over.
+Others may write whatever labels and annotations the API server takes. Tools keep whole objects in
+annotations, many of them, under any prefix. They are none of the operator's business and make no
+job invalid: what fits a job file is kept, and the rest passed over.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from pydantic import TypeAdapter, ValidationError
 from mmrlhf_api.constants import GROUP
 from mmrlhf_api.scalars import LabelMap, StringMap
 
-__all__ = ["without_misfits"]
+__all__ = ["owner_uid", "without_misfits"]
 
 _MAPS: Mapping[str, TypeAdapter[dict[str, str]]] = {
     "labels": TypeAdapter(LabelMap),
     "annotations": TypeAdapter(StringMap),
 }
 _MOST = 64
+
+
+def owner_uid(body: Mapping[str, Any]) -> str | None:
+    """UID of the object that controls this one."""
+    for owner in body["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            uid: str = owner["uid"]
+            return uid
+    return None
 
 
 def without_misfits(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX
 from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.containers import Containers, End, Waiting, as_words
+from mmrlhf_operator.state.metadata import owner_uid
 from mmrlhf_operator.state.sightings import Sightings
 
 __all__ = ["ANNOTATION_WORKLOAD", "Disruption", "PodView", "see"]
@@ -184,7 +185,7 @@ class PodView:
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
-            owner=_owner(metadata),
+            owner=owner_uid(body),
             attempt=attempt,
             index=index,
             phase=status.get("phase", "Pending"),
@@ -209,11 +210,6 @@ class PodView:
             finalizers=tuple(metadata.get("finalizers") or ())[:_MOST_FINALIZERS],
             workload=(metadata.get("annotations") or {}).get(ANNOTATION_WORKLOAD),
         )
-
-
-def _owner(metadata: Mapping[str, Any]) -> str | None:
-    owners = metadata.get("ownerReferences") or ()
-    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
 
 
 def _disruption(condition: Mapping[str, Any] | None) -> Disruption | None:

@@ -20,7 +20,7 @@ from mmrlhf_api.sizes import size_problem
 from mmrlhf_operator.errors import OperatorError
 from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.bodies import TOO_LARGE, pack_text, unpack_text, without_notes
-from mmrlhf_operator.state.metadata import without_misfits
+from mmrlhf_operator.state.metadata import owner_uid, without_misfits
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
 
@@ -38,7 +38,6 @@ __all__ = [
     "ProgressReport",
     "ServiceView",
     "StatusUnreadableError",
-    "owner_uid",
 ]
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
@@ -341,15 +340,6 @@ class Observed:
     def pods_besides(self, attempt: int) -> tuple[PodView, ...]:
         """Pods of all other attempts."""
         return tuple(pod for pod in self.pods if pod.attempt != attempt)
-
-
-def owner_uid(body: Mapping[str, Any]) -> str | None:
-    """UID of the object that controls this one."""
-    for owner in body["metadata"].get("ownerReferences") or ():
-        if owner.get("controller"):
-            uid: str = owner["uid"]
-            return uid
-    return None
 
 
 def after(moment: datetime, seconds: float) -> datetime:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from mmrlhf_operator.state.containers import as_words
+from mmrlhf_operator.state.metadata import owner_uid
 
 __all__ = ["FlavorView", "WorkloadCondition", "WorkloadView"]
 
@@ -61,11 +62,10 @@ class WorkloadView:
         admission = status.get("admission") or {}
         assigned = admission.get("podSetAssignments") or ()
         checks = status.get("admissionChecks") or ()
-        owners = metadata.get("ownerReferences") or ()
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
-            owner=next((entry["uid"] for entry in owners if entry.get("controller")), None),
+            owner=owner_uid(body),
             version=metadata["resourceVersion"],
             active=spec.get("active") is not False,
             deleting="deletionTimestamp" in metadata,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,15 +49,6 @@ JOB: dict[str, Any] = {
     "training__queriesPerMicroBatch": 1,
     "checkpoint__everySteps": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def one_thread(own_signals: None) -> Iterator[None]:
-    """Jobs run in this process with as many threads: the bits depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))

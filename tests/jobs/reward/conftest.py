@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
@@ -31,15 +29,6 @@ QUERIES: list[tuple[str, list[LoadedMedia], list[str], list[str | None]]] = [
     ),
 ]
 """Question, media, responses, critiques."""
-
-
-@pytest.fixture(scope="module")
-def one_thread(own_signals: None) -> Iterator[None]:
-    """Run jobs in this process with as many threads as the others: the bits depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
