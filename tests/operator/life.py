@@ -22,6 +22,9 @@ EVENTS = Counter(
 )
 """What is told of that life, each transition once."""
 
+RESTS = 5
+"""How often the operator rests until the test goes on, each time with a status of its own."""
+
 OUTCOME: dict[str, Any] = {
     "status": {
         "phase": "Succeeded",

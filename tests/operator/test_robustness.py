@@ -13,7 +13,7 @@ from mmrlhf_operator.kube.transport import Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
-from tests.operator.life import live
+from tests.operator.life import EVENTS, RESTS, live
 
 pytestmark = pytest.mark.cluster
 
@@ -84,7 +84,7 @@ async def test_the_operator_dies_at_every_write(
         over.set()
         await supervisor
     done = [request for request, status in log if request.writes and status < 400]
-    assert deaths >= len(done) >= 25
+    assert deaths >= len(done) >= PODS.total() + EVENTS.total() + RESTS
     assert created_pods(log) == PODS
 
 
@@ -148,5 +148,4 @@ async def test_every_request_fails_once(
     asked = Counter(str(request) for request, _ in log)
     assert set(asked) - {f"GET /apis/{API_VERSION}"} <= set(failures)
     assert {name for name in failures if not name.startswith("GET")} <= set(asked)
-    assert failures[f"PATCH {driver.path()}/status"] >= 7
-    assert sum(failures.values()) >= 60
+    assert failures[f"PATCH {driver.path()}/status"] >= RESTS

@@ -37,7 +37,6 @@ async def test_watches_that_fail_miss_nothing(
     assert {"watch mmdpojobs", "watch pods"} <= spoiled
     if trouble in {"429", "500"}:
         assert {"list mmdpojobs", "list pods", "list services", "list configmaps"} <= spoiled
-    assert interference.spoiled.total() >= 4
 
 
 async def test_a_pod_that_is_gone_unheard_is_made_anew(
