@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,8 @@ from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.evaluation.generation import generate_answers
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, load_model
+from mmrlhf_jobs.models.families.llava_onevision import LlavaOnevisionAdapter
+from tests.jobs.examples.base import rehearse
 
 BRIEF = Recipe(
     vision_epochs=1, practice_steps=2, study_steps=2, mimicry_steps=2, practice_pictures=16
@@ -99,3 +104,25 @@ def test_the_vision_lesson_teaches_to_name_digits() -> None:
     model = build_model(processor.tokenizer, seed=0)
     train, _ = split_scans(seed=0)
     assert pretrain_vision(model, processor, train, seed=0, epochs=2) > 0.7
+
+
+def test_a_rehearsal_is_the_same_until_an_input_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> dict[str, str]:
+        rehearse(tmp_path / name, train=30, heldout=1, recipe=replace(BRIEF, batch_size=4))
+        seen: dict[str, str] = json.loads((tmp_path / name / "rehearsal.json").read_text())
+        return seen
+
+    first = run("first")
+    assert run("again") == first
+    encode = LlavaOnevisionAdapter.encode
+
+    def alter(self: LlavaOnevisionAdapter, text: str, media: Any, responses: Any) -> EncodedGroup:
+        group = encode(self, text, media, responses)
+        if "pixel_values_videos.0" in group.media_inputs:
+            group.media_inputs["pixel_values_videos.0"][0, 0, 0, 0] += 1
+        return group
+
+    monkeypatch.setattr(LlavaOnevisionAdapter, "encode", alter)
+    assert run("other")["inputs"] != first["inputs"]
