@@ -41,6 +41,7 @@ for command in (
     changing.submit,
     looking.get,
     looking.status,
+    looking.why,
     looking.logs,
     looking.describe,
     looking.events,

@@ -47,7 +47,7 @@ def test_help_lists_the_commands(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
     for name in (
-        *("run", "submit", "get", "status", "logs", "describe", "events", "wait", "suspend"),
+        *("run", "submit", "get", "status", "why", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "delete", "doctor", "validate", "explain", "version", "completion"),
         *("import", "export", "help"),
     ):

@@ -57,6 +57,7 @@ _WORKLOAD = {
     },
 }
 _FLAVOR = {"type": "object", "properties": {"spec": _FREE}}
+_QUEUE = {"type": "object", "properties": {"spec": _FREE, "status": _FREE}}
 
 
 @contextmanager
@@ -66,6 +67,8 @@ def served(control_plane: Access) -> Iterator[None]:
     bodies = [
         _crd("Workload", "Namespaced", _WORKLOAD),
         _crd("ResourceFlavor", "Cluster", _FLAVOR),
+        _crd("LocalQueue", "Namespaced", _QUEUE),
+        _crd("ClusterQueue", "Cluster", _QUEUE),
     ]
     try:
         for body in bodies:

@@ -8,6 +8,8 @@ import typer
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.options import (
+    AnswerFormat,
+    AnswerOption,
     Format,
     JobArgument,
     JobsArgument,
@@ -20,7 +22,7 @@ from mmrlhfctl.commands.options import (
     words_for_jobs,
 )
 
-__all__ = ["describe", "doctor", "events", "get", "logs", "status"]
+__all__ = ["describe", "doctor", "events", "get", "logs", "status", "why"]
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -198,3 +200,19 @@ def doctor(*, connection: Connection, output: OutputOption = Format.TEXT) -> Non
     from mmrlhfctl.verbs.doctor import check_cluster
 
     check_cluster(connection, as_json=output is Format.JSON)
+
+
+@with_connection
+def why(
+    *, connection: Connection, job: JobArgument, output: AnswerOption = AnswerFormat.TEXT
+) -> None:
+    """Say why a job waits, stands still or failed, and what to do.
+
+    Merges what job, pods, events, scheduler, queue, quota, volumes and nodes say into causes, the
+    most certain first, each with its evidence and a fix; and looks for room on the nodes as the
+    scheduler does. What you may not read is listed as not looked at. Exits 0 with any answer, 3
+    when there is no such job, 5 when the cluster cannot be reached.
+    """
+    from mmrlhfctl.verbs.why import tell_why
+
+    tell_why(connection, job, form=output.value)

@@ -15,6 +15,8 @@ from mmrlhfctl.durations import parse_span
 from mmrlhfctl.terminal import choose_colours
 
 __all__ = [
+    "AnswerFormat",
+    "AnswerOption",
     "AsOption",
     "ColourOption",
     "ContextOption",
@@ -46,6 +48,14 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class AnswerFormat(StrEnum):
+    """Forms of an answer."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
 
 
 class Colour(StrEnum):
@@ -150,6 +160,7 @@ SetOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Form of the result.")]
+AnswerOption = Annotated[AnswerFormat, typer.Option("--output", "-o", help="Form of the answer.")]
 JobArgument = Annotated[
     list[str],
     typer.Argument(

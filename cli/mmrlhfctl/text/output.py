@@ -10,12 +10,16 @@ from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.text.jobs import without_noise
 
-__all__ = ["as_json", "as_names", "as_object", "as_yaml", "resource_name"]
+__all__ = ["as_json", "as_names", "as_object", "as_yaml", "json_text", "resource_name", "yaml_text"]
 
 
 def as_json(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str:
     """Return objects as JSON: one object, or a List as kubectl writes it."""
-    whole = as_object(bodies, single=single)
+    return json_text(as_object(bodies, single=single))
+
+
+def json_text(whole: Mapping[str, Any]) -> str:
+    """Return data as JSON that steers no terminal."""
     text = json.dumps(whole, indent=2, ensure_ascii=False)
     # What steers a terminal is escaped, which JSON reads as the same text.
     return text if _is_safe(text) else json.dumps(whole, indent=2).replace("\x7f", "\\u007f")
@@ -23,12 +27,16 @@ def as_json(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str
 
 def as_yaml(bodies: Sequence[Mapping[str, Any]], *, single: bool = False) -> str:
     """Return objects as YAML; see `as_json`."""
+    return yaml_text(as_object(bodies, single=single))
+
+
+def yaml_text(whole: Mapping[str, Any]) -> str:
+    """Return data as YAML that steers no terminal."""
     import yaml
 
-    whole = as_object(bodies, single=single)
-    text: str = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.safe_dump(dict(whole), sort_keys=False, allow_unicode=True, width=100)
     if not _is_safe(text):
-        text = yaml.safe_dump(whole, sort_keys=False, width=100)
+        text = yaml.safe_dump(dict(whole), sort_keys=False, width=100)
     return text
 
 

@@ -171,9 +171,11 @@ def gang_providers(groups: Sequence[str]) -> Finding:
     return Finding(
         "gang providers",
         State.INFO,
-        f"{', '.join(found) or 'none'}; this version of the operator uses none of them and leaves "
-        "pods to be placed one by one",
-        "keep large jobs from blocking each other by quota, or by a node pool of their own",
+        f"{', '.join(found)}; jobs name a queue or provider in spec.scheduling"
+        if found
+        else "none: the operator creates all pods of a job or none, and the scheduler places them "
+        "one by one",
+        "" if found else "keep large jobs from blocking each other by quota, or by node pools",
     )
 
 

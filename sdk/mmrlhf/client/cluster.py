@@ -37,6 +37,8 @@ from mmrlhf_api.backoff import doubling_wait
 __all__ = ["Change", "Cluster", "Manifest", "open_cluster"]
 
 Manifest = dict[str, Any]
+Page = tuple[list[Manifest], str]
+"""Objects of a list, and the version of the whole."""
 
 MANAGER: Final = "mmrlhfctl"
 """Field manager of what is submitted, by the command line and from Python alike: what one has set,
@@ -118,18 +120,29 @@ class Cluster:
     ) -> tuple[list[Manifest], str]:
         """Return all objects of a path, and the version at which a watch goes on."""
         items: list[Manifest] = []
+        version = ""
+        for page, version in self.pages(path, query=query):  # noqa: B007 - the last one
+            items += page
+        return items, version
+
+    def pages(self, path: str, *, query: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield the objects of a path page by page, each with the version of the list.
+
+        Who wants only some of them stops, and the rest is never sent.
+        """
         query = {"limit": str(_PAGE), **(query or {})}
         while True:
             page = self._json("GET", path, query=query)
             # Items of a list come without the apiVersion and kind that all share.
             kind = str(page.get("kind", "")).removesuffix("List")
-            items += [
+            items = [
                 {"apiVersion": page.get("apiVersion"), "kind": kind, **item}
                 for item in page.get("items") or ()
             ]
             metadata = page.get("metadata") or {}
+            yield items, metadata.get("resourceVersion", "")
             if not metadata.get("continue"):
-                return items, metadata.get("resourceVersion", "")
+                return
             query["continue"] = metadata["continue"]
 
     def create(self, path: str, body: Manifest) -> Manifest:

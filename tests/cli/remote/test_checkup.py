@@ -99,8 +99,8 @@ def test_an_operator_is_a_deployment_with_ready_pods() -> None:
 def test_gang_providers_are_known_by_their_api_groups() -> None:
     found = gang_providers(["apps", "kueue.x-k8s.io", "scheduling.volcano.sh"])
     assert found.state is State.INFO
-    assert found.text.startswith("kueue, volcano; this version of the operator uses none")
-    assert gang_providers(["apps"]).text.startswith("none; ")
+    assert found.text == "kueue, volcano; jobs name a queue or provider in spec.scheduling"
+    assert gang_providers(["apps"]).text.startswith("none: the operator creates all pods")
 
 
 def node(ready: str = "True", **labels: str) -> dict[str, Any]:
