@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from mmrlhf_operator.installation.files import COMMAND, files
+from mmrlhf_operator.installation.documents import COMMAND
+from mmrlhf_operator.installation.files import files
 
 __all__ = ["main"]
 

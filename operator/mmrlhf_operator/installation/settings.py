@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["settings"]
+__all__ = ["IMAGES", "NODE_POOLS", "settings"]
+
+IMAGES = {
+    "MMDPOJob": "mmrlhf/train",
+    "RewardTrainJob": "mmrlhf/train",
+    "ClusterSampleJob": "mmrlhf/sample",
+}
+"""Image of the pods by kind, without a tag."""
 
 _TEXT = """\
 # Configuration of the operator: take a copy into a kustomization of your own (docs/install.md).
@@ -10,10 +17,11 @@ _TEXT = """\
 
 # Image of the pods, for jobs that name none.
 images:
-  MMDPOJob: mmrlhf/train:{version}
-  RewardTrainJob: mmrlhf/train:{version}
-  ClusterSampleJob: mmrlhf/sample:{version}
+{images}
 
+"""
+
+NODE_POOLS = """\
 # What a kind of node needs of a pod; a job names one by spec.nodePool.
 nodePools:
   # Machines with eight H800 and InfiniBand, as the paper trained on (paper 5.1).
@@ -21,7 +29,7 @@ nodePools:
     nodeSelector:
       nvidia.com/gpu.product: NVIDIA-H800 # a label of NVIDIA's GPU feature discovery
     tolerations:
-      - {{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}}
+      - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}
     resources:
       rdma/hca: "1" # as your RDMA device plugin calls it
     env:
@@ -29,6 +37,7 @@ nodePools:
       NCCL_SOCKET_IFNAME: eth0 # the pod's own network, to find each other by
     scratchSize: 500Gi # /tmp, where checkpoints are written before they are uploaded
 """
+"""Node pools, as an example of what they are."""
 
 
 def settings(version: str) -> str:
@@ -37,4 +46,5 @@ def settings(version: str) -> str:
     Args:
         version: Tag of the images of jobs.
     """
-    return _TEXT.format(version=version)
+    images = "\n".join(f"  {kind}: {image}:{version}" for kind, image in IMAGES.items())
+    return _TEXT.format(images=images) + NODE_POOLS

@@ -14,9 +14,12 @@ from mmrlhf_operator.installation.naming import CONFIG_NAME, LABELS, NAME, metad
 from mmrlhf_operator.serving.health import HEALTH_PATH, READY_PATH
 
 __all__ = [
+    "AFFINITY",
     "CONFIG_FILE",
     "METRICS_PORT",
     "READERS",
+    "REPLICAS",
+    "RESOURCES",
     "SELECTOR",
     "USER",
     "deployment",
@@ -43,6 +46,27 @@ _TCP = {"protocol": "TCP"}
 """Spelled out, as it is part of a port's key: servers before 1.21 apply no list without it."""
 SELECTOR = {"app.kubernetes.io/name": LABELS["app.kubernetes.io/name"]}
 """Labels by which its pods are found."""
+REPLICAS = 2
+"""How many there are, of which one works."""
+RESOURCES: Manifest = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    "limits": {"memory": "1Gi"},
+}
+"""What each asks of its node."""
+AFFINITY: Manifest = {
+    "podAntiAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 100,
+                "podAffinityTerm": {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {"matchLabels": dict(SELECTOR)},
+                },
+            }
+        ]
+    }
+}
+"""To different nodes, where there are."""
 _LOST_NODE_SECONDS = 30
 
 
@@ -109,7 +133,7 @@ def deployment(*, namespace: str, image: str, cluster: bool) -> Manifest:
         "kind": "Deployment",
         "metadata": metadata(namespace=namespace),
         "spec": {
-            "replicas": 2,
+            "replicas": REPLICAS,
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": dict(SELECTOR)},
             "template": {
@@ -130,19 +154,7 @@ def _pod(image: str, *, cluster: bool) -> Manifest:
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "affinity": {
-            "podAntiAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [
-                    {
-                        "weight": 100,
-                        "podAffinityTerm": {
-                            "topologyKey": "kubernetes.io/hostname",
-                            "labelSelector": {"matchLabels": dict(SELECTOR)},
-                        },
-                    }
-                ]
-            }
-        },
+        "affinity": AFFINITY,
         # Kubernetes would leave a replica on a lost node for five minutes.
         "tolerations": [
             {
@@ -175,10 +187,7 @@ def _container(image: str, *, cluster: bool) -> Manifest:
         "startupProbe": _probe(HEALTH_PATH, period=2, failures=60),
         "livenessProbe": _probe(HEALTH_PATH, period=10, failures=3),
         "readinessProbe": _probe(READY_PATH, period=5, failures=2),
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "256Mi"},
-            "limits": {"memory": "1Gi"},
-        },
+        "resources": RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

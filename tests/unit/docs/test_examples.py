@@ -19,6 +19,7 @@ from mmrlhf_jobs.steps.registry import find_step, step_names
 from mmrlhf_jobs.steps.runner import load_step
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhfctl.app import app
+from tests.helm.program import lint
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -107,6 +108,9 @@ def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
                     continue
                 folder = ROOT / path.removeprefix("../mmrlhf/")
                 assert (folder / "kustomization.yaml").is_file(), path
+        elif "registry" in document:  # values of the chart
+            (found,) = lint([document])
+            assert found == []
         elif "step" in document:
             (tmp_path / "step.yaml").write_text(text)
             assert load_step(tmp_path / "step.yaml")

@@ -312,7 +312,7 @@ def kustomized(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
 @pytest.mark.parametrize("base", ["cluster", BUNDLE])
 def test_the_right_to_read_secrets_can_be_taken_away(base: str, tmp_path: Path) -> None:
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "own").mkdir()
     resource = f"../{base}"
@@ -328,6 +328,11 @@ def test_the_right_to_read_secrets_can_be_taken_away(base: str, tmp_path: Path) 
     lost = [rule for rule in whole["rules"] if rule not in made["rules"]]
     assert lost == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     assert len(made["rules"]) == len(whole["rules"]) - 1
+
+
+def test_the_chart_is_of_the_version_of_the_images() -> None:
+    made = yaml.safe_load(FILES["chart/Chart.yaml"])
+    assert (made["version"], made["appVersion"]) == ("1.2.3", "1.2.3")
 
 
 def test_the_right_can_be_given_for_one_namespace() -> None:
