@@ -1,8 +1,8 @@
 """What a decoder must be given so that the parts of a row attend as they should, by its attention.
 
 A decoder's configuration names its attention. One entry of :data:`BACKENDS` for each name that can
-take rows ``[prompt | response 1 | response 2 | ...]``; any attention can take ``[prompt |
-response]``, padded on the right.
+take rows ``[prompt | response 1 | response 2 | ...]``; the project's own takes all queries packed
+into one. Any attention can take ``[prompt | response]``, padded on the right.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from mmrlhf_jobs.attention.layout import RowLayout
+from mmrlhf_jobs.attention.parts import PackedParts
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA
 
 __all__ = ["BACKENDS", "CAUSAL", "AttentionBackend", "shared_prefix_backend"]
 
 
 class AttentionBackend(Protocol):
-    """One way to keep the parts of a row apart."""
+    """One way to keep the parts of a row apart.
+
+    Attributes:
+        packs: It takes all queries in one row without padding, and such a row alone.
+    """
+
+    packs: bool
 
     def inputs(
         self, layout: RowLayout, *, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor | RowLayout]:
+    ) -> dict[str, Tensor | PackedParts]:
         """Keyword arguments of the decoder for rows of this layout.
 
         Args:
@@ -37,9 +44,11 @@ class AttentionBackend(Protocol):
 class _Causal:
     """Rows of one response each, under the causal mask of any attention."""
 
+    packs = False
+
     def inputs(
         self, layout: RowLayout, *, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor | RowLayout]:
+    ) -> dict[str, Tensor | PackedParts]:
         del dtype
         # Right padding under a causal mask is seen by no token that counts: a 2-D mask is enough.
         used = torch.tensor(layout.used, device=device)
@@ -47,14 +56,18 @@ class _Causal:
         return {"attention_mask": (places < used[:, None]).long()}
 
 
-class _Split:
-    """The project's own attention, which needs the layout and a mask for one response."""
+class _Packed:
+    """The project's own attention, which is told where the parts are and needs no mask."""
+
+    packs = True
 
     def inputs(
         self, layout: RowLayout, *, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor | RowLayout]:
+    ) -> dict[str, Tensor | PackedParts]:
         del dtype
-        return {"attention_mask": layout.response_mask().to(device), "row_layout": layout}
+        # A mask of four dimensions is taken as it is; without one, transformers would make one.
+        unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+        return {"attention_mask": unused, "packed_parts": PackedParts.of(layout, device)}
 
 
 class _BooleanMask:
@@ -64,9 +77,11 @@ class _BooleanMask:
     as independent documents and the responses would lose their prompt.
     """
 
+    packs = False
+
     def inputs(
         self, layout: RowLayout, *, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor | RowLayout]:
+    ) -> dict[str, Tensor | PackedParts]:
         del dtype
         return {"attention_mask": layout.full_mask().to(device)}
 
@@ -74,9 +89,11 @@ class _BooleanMask:
 class _AdditiveMask:
     """Attention that adds a mask of all tokens to the scores."""
 
+    packs = False
+
     def inputs(
         self, layout: RowLayout, *, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor | RowLayout]:
+    ) -> dict[str, Tensor | PackedParts]:
         mask = layout.full_mask().to(device)
         lowest = torch.finfo(dtype).min
         return {"attention_mask": torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, lowest)}
@@ -86,7 +103,7 @@ CAUSAL: AttentionBackend = _Causal()
 """For rows of one response each."""
 
 BACKENDS: dict[str, AttentionBackend] = {
-    SHARED_PREFIX_SDPA: _Split(),
+    SHARED_PREFIX_SDPA: _Packed(),
     "sdpa": _BooleanMask(),
     "eager": _AdditiveMask(),
 }

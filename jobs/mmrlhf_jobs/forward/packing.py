@@ -18,13 +18,13 @@ Positions = Callable[[EncodedGroup], Tensor]
 
 @dataclass(frozen=True)
 class PackedRows:
-    """Tokens of several groups, laid out in rows.
+    """Tokens of several groups, laid out in rows, or in one without padding.
 
     Attributes:
-        input_ids: ``[rows, L]`` int64, padded on the right.
+        input_ids: ``[rows, L]`` int64, padded on the right; ``[1, T]`` if packed.
         position_ids: ``[A, rows, L]`` int64; responses go on where their prompt ends.
         layout: Where prompts and responses are.
-        copies: Rows per group: 1 with a shared prompt, else the number of responses.
+        copies: Times that a group's prompt is there: 1 if it is shared, else once a response.
         sources: ``[T]`` flat indices into ``rows * L``: the hidden state that predicts each
             predicted token. The first token of a response is predicted at the end of the prompt.
         targets: ``[T]`` ids of the predicted tokens of all responses, in order.
@@ -49,15 +49,17 @@ def pack(
     positions: Positions,
     *,
     shared_prefix: bool,
+    one_row: bool = False,
     padding_id: int = 0,
 ) -> PackedRows:
-    """Lay out groups in rows, one per group or one per response.
+    """Lay out groups in rows, one per group or one per response, or all in one.
 
     Args:
         groups: Encoded groups, at least one; every group has at least one response.
         positions: Positions of a group's prompt, ``[A, P]``.
         shared_prefix: One row ``[prompt | r1 | r2 | ...]`` per group instead of one
             ``[prompt | r]`` per response.
+        one_row: All those rows one after the other, as one.
         padding_id: Token id of the padding; it influences nothing.
     """
     prompts: list[int] = []
@@ -76,15 +78,21 @@ def pack(
             ids.append(torch.cat([group.prompt_ids, *row]))
             own = [torch.arange(begin, begin + len(r)).expand(len(prompt_places), -1) for r in row]
             places.append(torch.cat([prompt_places, *own], dim=1))
-    length = max(map(len, ids))
+    real_tokens = sum(map(len, ids))
     predicted = [count for group in groups for count in group.predicted]
     flat = [response for group in groups for response in group.responses]
-    layout = RowLayout(prompts=tuple(prompts), responses=tuple(members), length=length)
-    input_ids = torch.full((len(ids), length), padding_id, dtype=torch.int64)
-    position_ids = torch.zeros(len(places[0]), len(ids), length, dtype=torch.int64)
-    for index, (row_ids, row_places) in enumerate(zip(ids, places, strict=True)):
-        input_ids[index, : len(row_ids)] = row_ids
-        position_ids[:, index, : len(row_ids)] = row_places
+    layout = RowLayout(
+        prompts=tuple(prompts),
+        responses=tuple(members),
+        length=real_tokens if one_row else max(map(len, ids)),
+        packed=one_row,
+    )
+    input_ids = torch.full(layout.shape, padding_id, dtype=torch.int64)
+    position_ids = torch.zeros(len(places[0]), *layout.shape, dtype=torch.int64)
+    flat_ids, flat_places = input_ids.view(-1), position_ids.view(len(position_ids), -1)
+    for start, row_ids, row_places in zip(layout.starts, ids, places, strict=True):
+        flat_ids[start : start + len(row_ids)] = row_ids
+        flat_places[:, start : start + len(row_ids)] = row_places
     sources, ends = _places(layout, predicted)
     return PackedRows(
         input_ids=input_ids,
@@ -97,7 +105,7 @@ def pack(
         ),
         lengths=torch.tensor(predicted),
         ends=ends,
-        real_tokens=sum(map(len, ids)),
+        real_tokens=real_tokens,
     )
 
 
@@ -105,8 +113,9 @@ def _places(layout: RowLayout, predicted: Sequence[int]) -> tuple[Tensor, Tensor
     """Where tokens are predicted, and where responses end."""
     pieces, ends = [], []
     counts = iter(predicted)
-    for row, (prompt, responses) in enumerate(zip(layout.prompts, layout.responses, strict=True)):
-        start = row * layout.length
+    for start, prompt, responses in zip(
+        layout.starts, layout.prompts, layout.responses, strict=True
+    ):
         place = start + prompt
         for length in responses:
             before = torch.arange(place - 1, place + length - 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mmrlhf_jobs.attention.backends import CAUSAL, shared_prefix_backend
+from mmrlhf_jobs.attention.backends import CAUSAL, AttentionBackend, shared_prefix_backend
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.logprobs import token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
@@ -112,12 +112,20 @@ class GroupModel(nn.Module):
         Raises:
             ModelError: A shared prefix is asked for but the model cannot do it.
         """
-        if self.shared_prefix and not self.adapter.supports_shared_prefix:
+        if not self.shared_prefix:
+            return pack(groups, self.adapter.prompt_positions, shared_prefix=False)
+        backend = self._shared_backend()
+        if backend is None or not self.adapter.supports_shared_prefix:
             raise ModelError(
                 "this model or its attention takes no mask per response (sliding windows, or "
                 "attention flash_attention_2); set objective.sharedPrefix to auto or off"
             )
-        return pack(groups, self.adapter.prompt_positions, shared_prefix=self.shared_prefix)
+        return pack(
+            groups, self.adapter.prompt_positions, shared_prefix=True, one_row=backend.packs
+        )
+
+    def _shared_backend(self) -> AttentionBackend | None:
+        return shared_prefix_backend(self.adapter.decoder(self.model).config)
 
     def hidden_states(self, groups: Sequence[EncodedGroup], rows: PackedRows) -> Tensor:
         """Hidden states after the decoder's final norm, ``[rows * L, H]``, from one pass."""
@@ -131,7 +139,7 @@ class GroupModel(nn.Module):
             rows.copies,
             every_part=self.every_part,
         )
-        backend = shared_prefix_backend(decoder.config) if self.shared_prefix else CAUSAL
+        backend = self._shared_backend() if self.shared_prefix else CAUSAL
         assert backend is not None  # `pack` refuses a model without one
         masks: dict[str, Any] = dict(
             backend.inputs(rows.layout, dtype=inputs.inputs_embeds.dtype, device=device)

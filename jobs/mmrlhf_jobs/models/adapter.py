@@ -144,11 +144,11 @@ class VLMAdapter(Protocol):
 
         Args:
             model: The model.
-            input_ids: ``[rows, L]``; ``copies[g]`` consecutive rows start with the prompt of
-                ``groups[g]``, or end with it.
+            input_ids: ``[rows, L]``; the prompt of ``groups[g]`` stands ``copies[g]`` times in
+                them, read row by row, before those of the next group.
             positions: ``[A, rows, L]``, made of :meth:`prompt_positions`.
             groups: Groups in the order of the rows.
-            copies: Per group the number of rows.
+            copies: Per group how often its prompt is there.
             every_part: Run tower and projector also where no group has media: weights that are
                 split over processes must be gathered by all of them, in the same order.
 

@@ -29,7 +29,8 @@ __all__ = ["FIRST_QUERIES", "Proof", "prove"]
 
 FIRST_QUERIES: Final = 8
 """Queries among which those to compare are looked for."""
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
+"""Counts what was changed in the rows or their attention, too: a proof is of one of them."""
 _UNABLE: Final = (
     "this model or its attention takes no mask per response (layers that see a window or are "
     "recurrent, images whose tokens see each other, or attention flash_attention_2)"

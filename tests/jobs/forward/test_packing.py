@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmrlhf_jobs.attention.layout import RowLayout
+from mmrlhf_jobs.attention.parts import PackedParts
 from mmrlhf_jobs.forward.packing import pack
 from mmrlhf_jobs.models import EncodedGroup
 
@@ -31,6 +32,29 @@ def test_shared_rows() -> None:
     assert rows.lengths.tolist() == [2, 1, 3]
     assert rows.copies == (1, 1)
     assert rows.real_tokens == 6 + 5
+
+
+def test_one_row_of_all_queries() -> None:
+    rows = pack(GROUPS, plain, shared_prefix=True, one_row=True)
+    assert rows.input_ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]
+    assert rows.position_ids.tolist() == [[[0, 1, 2, 3, 4, 3, 0, 1, 2, 3, 4]]]
+    assert rows.sources.tolist() == [2, 3, 2, 7, 8, 9]
+    assert rows.targets.tolist() == [4, 5, 6, 9, 10, 11]
+    assert rows.ends.tolist() == [4, 5, 10]
+    assert rows.copies == (1, 1)
+    assert rows.real_tokens == rows.input_ids.numel() == 6 + 5
+
+
+def test_parts_of_one_row() -> None:
+    layout = pack(GROUPS, plain, shared_prefix=True, one_row=True).layout
+    parts = PackedParts.of(layout, torch.device("cpu"))
+    assert parts.own.lengths == (3, 2, 1, 2, 3)
+    assert parts.own.ends.tolist() == [0, 3, 5, 6, 8, 11]
+    assert parts.prompts.ends.tolist() == [0, 3, 5]
+    assert parts.answers.ends.tolist() == [0, 3, 6]
+    assert parts.own.longest == 3
+    assert parts.prompt_places.tolist() == [0, 1, 2, 6, 7]
+    assert parts.answer_places.tolist() == [3, 4, 5, 8, 9, 10]
 
 
 def test_separate_rows() -> None:
@@ -61,4 +85,3 @@ def test_masks() -> None:
         [1, 1, 0, 0, 1, 0],
         [1, 1, 1, 1, 1, 1],  # padding: anything but nothing
     ]
-    assert layout.response_mask()[0, 0].int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]

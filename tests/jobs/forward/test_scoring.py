@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from mmrlhf_jobs.attention import split as attention
-from mmrlhf_jobs.attention.layout import RowLayout
+from mmrlhf_jobs.attention.parts import PackedParts
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA
 from mmrlhf_jobs.forward.responses import ResponseModel, response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
@@ -108,11 +108,12 @@ def test_each_group_alone_is_exact(
 
 
 def plain_causal(
-    *args: Any, row_layout: RowLayout | None = None, **kwargs: Any
+    *args: Any, packed_parts: PackedParts | None = None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """What a row gets when nothing keeps its responses apart."""
-    whole = RowLayout((row_layout.length,), ((0,),), row_layout.length) if row_layout else None
-    return attention.shared_prefix_attention(*args, row_layout=whole, **kwargs)
+    del packed_parts
+    module, query, key, value, _ = args
+    return attention.shared_prefix_attention(module, query, key, value, None, **kwargs)
 
 
 def test_negative_control_plain_causal_attention_is_noticed(
@@ -184,6 +185,15 @@ def test_gradient_checkpointing_does_not_matter(
     )
     assert_same(sums_and_gradients(loaded, groups, shared_prefix=True), without, tolerance=1e-9)
     assert len(calls) == 2  # the layer ran again in the backward pass
+
+
+def test_queries_that_share_their_prompts_go_without_padding(
+    loaded: LoadedModel, groups: list[EncodedGroup]
+) -> None:
+    scored = response_log_probs(loaded.model, loaded.adapter, groups, shared_prefix=True)
+    tokens = sum(group.tokens for group in groups)
+    assert len({group.tokens for group in groups}) > 1
+    assert scored.tokens_forwarded == scored.real_tokens == tokens
 
 
 @pytest.mark.parametrize("shared_prefix", [True, False])
