@@ -54,7 +54,7 @@ class Queueing:
         workload: Its Workload of Kueue.
         local_queue: Its LocalQueue.
         cluster_queue: The ClusterQueue behind that.
-        others: Workloads that were read, its own included.
+        others: Workloads, or PodGroups, that were read, its own included.
         everywhere: Whether those are of all namespaces.
         pending: What Kueue's visibility API says of the LocalQueue; None where it does not answer.
         group: The PodGroup of the current attempt.

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Final
 
 from mmrlhfctl.diagnosis.advice import ADVICE
-from mmrlhfctl.diagnosis.amounts import read_amounts, told
+from mmrlhfctl.diagnosis.amounts import is_device, read_amounts, told
 from mmrlhfctl.diagnosis.answers import Cause, Certainty, Evidence, Topic
 from mmrlhfctl.diagnosis.facts import Facts, Manifest, condition, says, words
+from mmrlhfctl.diagnosis.refusal_causes import holders
 
 __all__ = ["gang_causes"]
+
+_HOLDING: Final = frozenset({"Running", "Inqueue"})
 
 
 def gang_causes(facts: Facts) -> Iterator[Cause]:
@@ -83,8 +87,28 @@ def _group(facts: Facts, group: Manifest) -> Iterator[Cause]:
                     )
                     for name, most in sorted(limit.items())
                 ),
+                *_held(facts, group),
             ),
         )
+
+
+def _held(facts: Facts, group: Manifest) -> Iterator[Evidence]:
+    """Which other groups hold the queue, by what they ask for: devices, if this one does."""
+    spec = group.get("spec") or {}
+    asked = read_amounts(spec.get("minResources"))
+    resource = next((name for name in sorted(asked) if is_device(name)), None)
+    if resource is None:
+        return
+    pieces = (
+        (
+            f"{other['metadata'].get('namespace')}/{other['metadata']['name']}",
+            read_amounts((other.get("spec") or {}).get("minResources")).get(resource, Decimal(0)),
+        )
+        for other in facts.queueing.others
+        if (other.get("spec") or {}).get("queue") == spec.get("queue")
+        and (other.get("status") or {}).get("phase") in _HOLDING
+    )
+    yield from holders(pieces, resource, thing="podgroup")
 
 
 def _certain(text: str, fix: str, *evidence: Evidence) -> Cause:

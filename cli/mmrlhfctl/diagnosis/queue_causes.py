@@ -16,7 +16,7 @@ from mmrlhfctl.diagnosis.facts import Facts, Manifest, condition, says, words
 from mmrlhfctl.diagnosis.queue_places import is_admitted, place_in_queue
 from mmrlhfctl.diagnosis.refusal_causes import holders
 
-__all__ = ["queue_causes"]
+__all__ = ["queue_causes", "queue_evidence"]
 
 _SECTION: Final = "Queued"
 _STOPPED: Final = {"Hold": "admits nobody", "HoldAndDrain": "admits nobody and evicts all"}
@@ -105,8 +105,7 @@ def _workload(facts: Facts, workload: Manifest) -> Iterator[Cause]:
             says(thing, evicted),
         )
         return
-    place = place_in_queue(facts)
-    evidence = [place] if place else []
+    evidence = list(queue_evidence(facts))
     if reserved.get("status") == "False" and reserved.get("message"):
         said = f"its queue has not admitted it: {words(reserved['message'])}"
         evidence.insert(0, says(thing, reserved))
@@ -125,9 +124,19 @@ def _workload(facts: Facts, workload: Manifest) -> Iterator[Cause]:
         return
     else:
         said = "its queue has not admitted it yet"
-    yield _cause(
-        said, ADVICE["Queued"], *evidence, *_quota(facts, workload), *_held(facts, workload)
-    )
+    yield _cause(said, ADVICE["Queued"], *evidence)
+
+
+def queue_evidence(facts: Facts) -> Iterator[Evidence]:
+    """Yield the place of a job in its queue, which quota there is, and who holds it."""
+    workload = facts.queueing.workload
+    if workload is None or is_admitted(workload):
+        return
+    place = place_in_queue(facts)
+    if place is not None:
+        yield place
+    yield from _quota(facts, workload)
+    yield from _held(facts, workload)
 
 
 def _quota(facts: Facts, workload: Manifest) -> Iterator[Evidence]:

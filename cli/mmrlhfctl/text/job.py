@@ -24,11 +24,21 @@ _WIDTH = 13
 _BAD_PODS = {"Error", "OOMKilled", "Evicted", "Failed", "ErrImagePull", "ImagePullBackOff"}
 
 
-def summary(job: JobView, now: datetime, *, colours: bool = False) -> list[str]:
-    """Return what most want to know about a job: where it is, why, and how far."""
+def summary(
+    job: JobView, now: datetime, *, queue: Sequence[str] = (), colours: bool = False
+) -> list[str]:
+    """Return what most want to know about a job: where it is, why, and how far.
+
+    Args:
+        job: The job.
+        now: The time.
+        queue: What is known of its place in a queue.
+        colours: Whether to use colours.
+    """
     return [
         _field("Job", job.title),
         *_state(job, now, colours=colours),
+        *(_field("Queue" if line is queue[0] else "", line) for line in queue),
         *_results(job),
     ]
 
@@ -243,7 +253,7 @@ def _field(name: str, value: str) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    return f"{name + ':':<{_WIDTH}}{value}".rstrip()
+    return f"{name + ':' if name else '':<{_WIDTH}}{value}".rstrip()
 
 
 def _pairs(name: str, pairs: Mapping[str, str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from mmrlhf.client.names import Targets, find_jobs, list_jobs, parse_targets
 from mmrlhf.client.paths import job_path
 from mmrlhf.client.views import JobView
 from mmrlhf.client.watch import Snapshot, observe
+from mmrlhf_api.constants import Reason
 from mmrlhf_api.kinds import Kind
 from mmrlhf_api.progress import is_number
 from mmrlhfctl.errors import CliError
@@ -74,13 +75,26 @@ def get_jobs(
     if detail and targets.jobs and form == "text":
         now = datetime.now(UTC)
         colours = colours_wanted(sys.stdout)
-        out("\n".join("\n".join(summary(job, now, colours=colours)) + "\n" for job in jobs))
+        parts = [summary(job, now, queue=_queue(cluster, job), colours=colours) for job in jobs]
+        out("\n".join("\n".join(lines) + "\n" for lines in parts))
         return
     if not jobs and form in {"text", "wide", "name"}:
         where = "in any namespace" if all_namespaces else f"in namespace {cluster.namespace}"
         note(f"no jobs found {where}")
         return
     _printer(form, kinds, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
+
+
+def _queue(cluster: Cluster, job: JobView) -> list[str]:
+    """Return the place of a job that waits in a queue, the quota, and who holds it."""
+    if job.ended or job.reason != Reason.QUEUED:
+        return []
+    from mmrlhfctl.diagnosis.queue_causes import queue_evidence
+    from mmrlhfctl.verbs.why_facts import read_queue
+
+    facts = read_queue(cluster, job)
+    lines = [f"{one.thing}: {one.text}" for one in queue_evidence(facts)]
+    return lines + [f"could not look at {one.what}: {one.why}" for one in facts.unread]
 
 
 def _sorted(jobs: Sequence[JobView], path: Path) -> list[JobView]:

@@ -26,7 +26,7 @@ from mmrlhfctl.text.events import concerns
 from mmrlhfctl.verbs.why_queues import read_queueing
 from mmrlhfctl.verbs.why_reading import Reading
 
-__all__ = ["read_facts"]
+__all__ = ["read_facts", "read_queue"]
 
 _T = TypeVar("_T")
 _LOG: Final = {"tailLines": "5", "limitBytes": "20000"}
@@ -43,6 +43,14 @@ def read_facts(cluster: Cluster, job: JobView) -> Facts:
     facts = replace(facts, log=_log(reading, facts)) if job.ended else _of_waiting(reading, facts)
     now = cluster.server_time or facts.now
     return replace(facts, now=now, unread=tuple(reading.unread))
+
+
+def read_queue(cluster: Cluster, job: JobView) -> Facts:
+    """Read of a job only its place among others."""
+    reading = Reading(cluster)
+    facts = Facts(job=job, now=datetime.now(UTC))
+    queueing = read_queueing(reading, facts)
+    return replace(facts, queueing=queueing, unread=tuple(reading.unread))
 
 
 def _of_waiting(reading: Reading, facts: Facts) -> Facts:

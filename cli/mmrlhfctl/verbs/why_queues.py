@@ -117,7 +117,17 @@ def _gang(reading: Reading, facts: Facts, group: str, queue: str | None) -> Queu
     job, finder, root = facts.job, _Finder(reading), _GROUPS[group]
     name = f"{job.status.get('podStem') or job.name}-{job.attempt}"
     found = finder.find("PodGroup", root, name, namespace=job.namespace)
-    behind = None
+    behind, others = None, None
     if group == _VOLCANO and queue is not None:
         behind = finder.find("Queue", root, queue, namespace=None)
-    return Queueing(group=found, group_queue=behind, absent=frozenset(finder.absent))
+        others = reading.some(
+            "PodGroups of all namespaces, and so who holds the queue",
+            f"{root}/podgroups",
+            right=f"list podgroups.{group} (cluster)",
+        )
+    return Queueing(
+        group=found,
+        group_queue=behind,
+        others=tuple(others or ()),
+        absent=frozenset(finder.absent),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -249,6 +250,9 @@ def test_a_queue_says_the_place_the_quota_and_who_holds_it(ctl: Ctl) -> None:
         api.patch(path, {"status": {"admission": admission}})
         Kueue(api, space, "mmdpo-digits").refuse("insufficient unused quota for nvidia.com/gpu")
         (cause,) = asked(ctl, "digits")["causes"]
+        shown = ctl("status", "digits").stdout
+    assert re.search(r"^Queue: +localqueue/team-a: place 1 of 1, counted", shown, re.MULTILINE)
+    assert f"\n             workload/{space}/mmdpo-hog: holds 16 {GPU}\n" in shown
     assert (cause["topic"], cause["certainty"]) == ("Queue", "certain")
     assert "insufficient unused quota for nvidia.com/gpu" in cause["text"]
     told = said(cause)

@@ -100,7 +100,7 @@ CLAIMED: dict[str, Any] = {
 def gang(**status: Any) -> Facts:
     group = {
         "metadata": {"name": "digits-0"},
-        "spec": {"minMember": 2, "queue": "team-a"},
+        "spec": {"minMember": 2, "queue": "team-a", "minResources": {"nvidia.com/gpu": "16"}},
         "status": status,
     }
     queue = {
@@ -108,9 +108,14 @@ def gang(**status: Any) -> Facts:
         "spec": {"capability": {"nvidia.com/gpu": "8"}},
         "status": {"state": "Open", "allocated": {"nvidia.com/gpu": "8"}},
     }
+    other = {
+        "metadata": {"name": "hog-0", "namespace": "nlp"},
+        "spec": {"queue": "team-a", "minResources": {"nvidia.com/gpu": "8"}},
+        "status": {"phase": "Running"},
+    }
     return world(
         pods=(gpu_pod(0, schedulerName="volcano"),),
-        queueing=Queueing(group=group, group_queue=queue),
+        queueing=Queueing(group=group, group_queue=queue, others=(group, other)),
     )
 
 
@@ -344,7 +349,12 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "gang not let in": (
         gang(phase="Pending"),
-        *("Gang", "likely", "not let the gang of 2 pods into queue team-a", "8 of 8 given away"),
+        *(
+            "Gang",
+            "likely",
+            "not let the gang of 2 pods into queue team-a",
+            "8 of 8 given away.*podgroup/nlp/hog-0: holds 8",
+        ),
     ),
     "gang scheduler away": (gang(), "Gang", "likely", "no gang scheduler", "has no status.phase"),
     "gate": (
