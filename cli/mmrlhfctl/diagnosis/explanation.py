@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmrlhf.client.times import parse_time
 from mmrlhf_api.constants import Phase
-from mmrlhfctl.diagnosis.answers import Answer, rank
+from mmrlhfctl.diagnosis.answers import Answer, Cause, Topic, rank
 from mmrlhfctl.diagnosis.ending_causes import ending_causes
 from mmrlhfctl.diagnosis.facts import Facts, words
 from mmrlhfctl.diagnosis.gang_causes import gang_causes
@@ -15,6 +15,7 @@ from mmrlhfctl.diagnosis.place_causes import place_causes
 from mmrlhfctl.diagnosis.pod_causes import pod_causes
 from mmrlhfctl.diagnosis.queue_causes import queue_causes
 from mmrlhfctl.diagnosis.refusal_causes import refusal_causes
+from mmrlhfctl.diagnosis.status_causes import status_causes
 from mmrlhfctl.durations import format_age
 
 __all__ = ["explain"]
@@ -22,26 +23,25 @@ __all__ = ["explain"]
 
 def explain(facts: Facts) -> Answer:
     """Return why a job is where it is: causes with a fix each, the most certain first."""
-    job = facts.job
-    if job.ended:
-        causes = rank(ending_causes(facts))
-    else:
-        causes = rank(
-            [
-                *job_causes(facts),
-                *refusal_causes(facts),
-                *queue_causes(facts),
-                *gang_causes(facts),
-                *pod_causes(facts),
-                *place_causes(facts),
-            ]
-        )
+    found = list(ending_causes(facts) if facts.job.ended else _of_waiting(facts))
+    if all(cause.topic is Topic.OPERATOR for cause in found):
+        found += status_causes(facts)
+    causes = rank(found)
     return Answer(
         headline=_headline(facts, found=bool(causes)),
         causes=causes,
-        facts=tuple(_facts(facts)),
+        facts=tuple(_facts(facts, causes)),
         unread=facts.unread,
     )
+
+
+def _of_waiting(facts: Facts) -> Iterator[Cause]:
+    yield from job_causes(facts)
+    yield from refusal_causes(facts)
+    yield from queue_causes(facts)
+    yield from gang_causes(facts)
+    yield from pod_causes(facts)
+    yield from place_causes(facts)
 
 
 def _headline(facts: Facts, *, found: bool) -> str:
@@ -62,11 +62,12 @@ def _headline(facts: Facts, *, found: bool) -> str:
     return f"{phase}{why}: nothing is found to be in its way{unread}"
 
 
-def _facts(facts: Facts) -> Iterator[str]:
+def _facts(facts: Facts, causes: Sequence[Cause]) -> Iterator[str]:
     """What else is worth knowing of it."""
     job = facts.job
-    if not job.ended and job.message:
-        yield f"the operator says: {words(job.message)}"
+    said = words(job.message)
+    if not job.ended and said and not any(said in cause.text for cause in causes):
+        yield f"the operator says: {said}"
     progress = job.progress
     if job.phase == Phase.RUNNING and progress.get("step") is not None:
         updated = parse_time(progress.get("updatedAt"))

@@ -1,7 +1,8 @@
 """What ``why`` reads of a cluster around a job, and no more than is needed.
 
-Nodes and their pods are read only for pods that look for a node, quotas only where something is
-refused, queues only where the job names one, a log only of a job that failed.
+Of a job that runs only its pods and events are read. Nodes and their pods are read for pods that
+look for a node, quotas where something is refused, queues where the job names one, and a log of a
+job that failed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def read_queue(cluster: Cluster, job: JobView) -> Facts:
 
 def _of_waiting(reading: Reading, facts: Facts) -> Facts:
     job = facts.job
+    if job.phase == Phase.RUNNING:
+        return facts
     facts = replace(facts, leases=_leases(reading), dependency=_dependency(reading, job))
     if is_refused(facts):
         facts = _quotas(reading, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,18 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
             "no ServiceAccount trainer",
             "create serviceaccount trainer",
         ),
+    ),
+    "rights of the operator": (
+        refused('User "op" cannot create resource "pods" in API group "" in the namespace "v"'),
+        *("Rights", "certain", "operator .op. may not create pods here", "installation"),
+    ),
+    "the status alone": (
+        world(
+            condition("Scheduled", "Unschedulable", "2 of 2 pods have no node", "False"),
+            reason="Unschedulable",
+            status={"message": "2 of 2 pods have no node"},
+        ),
+        *("Scheduler", "likely", "the operator says: 2 of 2 pods have no node", "smaller"),
     ),
     "priority class": (
         refused("no PriorityClass with name urgent was found"),
@@ -592,7 +605,7 @@ def test_every_reason_has_an_advice_and_no_other_word_has() -> None:
 def test_every_topic_is_met_in_the_table() -> None:
     from mmrlhfctl.diagnosis.answers import Topic
 
-    assert {topic for _, topic, *_ in CASES.values()} | {"Rights"} == set(Topic)
+    assert {topic for _, topic, *_ in CASES.values()} == set(Topic)
 
 
 @pytest.mark.parametrize("one", [*REFUSALS, *IMAGES, *CONTAINERS, *VOLUMES], ids=lambda s: s.text)
@@ -610,6 +623,13 @@ def test_two_at_once_come_by_certainty_and_then_by_when_a_job_meets_them() -> No
     )
     topics = [one.topic.value for one in explain(facts).causes]
     assert topics == ["Suspended", "Operator", "Refused", "Scheduler"]
+
+
+def test_what_is_certain_comes_before_what_a_job_meets_earlier() -> None:
+    said = unscheduled(leases=None)
+    body = {**said.job.body, "status": {}}
+    causes = explain(replace(said, job=JobView.read(body))).causes
+    assert [one.topic.value for one in causes] == ["NoRoom", "Operator"]
 
 
 def test_pods_that_say_the_same_are_one_cause_with_the_evidence_of_each() -> None:
