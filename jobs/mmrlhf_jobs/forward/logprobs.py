@@ -6,13 +6,42 @@ what is kept between them are the hidden states and one number per token.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["token_log_probs"]
+__all__ = ["choose_chunk", "logit_memory", "token_log_probs"]
+
+_HOST_BYTES: Final = 160_000_000
+"""Logits in the memory of a host; more at a time was not faster on a CPU."""
+_DEVICE_SHARE: Final = 64
+"""One part in so many of a card's memory. On 80 GB that is 2,048 tokens of a vocabulary of 152k,
+with which an H100 was 3 % faster in all than with 256."""
+_FEWEST: Final = 64
+
+
+def logit_memory(device: torch.device) -> int:
+    """Bytes that float32 logits may take on a device.
+
+    By all the memory of a card and not by what is free: the size of a chunk rounds, and a run that
+    goes on must round as before.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory) // _DEVICE_SHARE
+    return _HOST_BYTES
+
+
+def choose_chunk(vocabulary: int, budget: int) -> int:
+    """Tokens whose logits are made at a time: a power of two, 64 at least.
+
+    Args:
+        vocabulary: Numbers of a token's logits.
+        budget: Bytes that they may take as float32.
+    """
+    tokens = max(budget // (4 * vocabulary), _FEWEST)
+    return 1 << (tokens.bit_length() - 1)
 
 
 def token_log_probs(

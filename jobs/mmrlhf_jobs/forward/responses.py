@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from mmrlhf_jobs.attention.backends import CAUSAL, AttentionBackend, shared_prefix_backend
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.forward.logprobs import token_log_probs
+from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_memory, token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
@@ -23,9 +23,6 @@ __all__ = [
     "ResponseModel",
     "response_log_probs",
 ]
-
-# 256 tokens of a vocabulary of 152k are 160 MB of float32 logits.
-DEFAULT_CHUNK_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def response_log_probs(
     groups: Sequence[EncodedGroup],
     *,
     shared_prefix: bool,
-    chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> ResponseLogProbs:
     """Compute the log-probability of every response given its prompt.
 
@@ -65,7 +62,8 @@ def response_log_probs(
         adapter: Adapter of its family.
         groups: Encoded groups, each with at least one response.
         shared_prefix: Prompt once per group instead of once per response.
-        chunk_tokens: Response tokens whose logits exist at a time.
+        chunk_tokens: Response tokens whose logits exist at a time; None: as many as the device's
+            memory is large enough for.
 
     Raises:
         ModelError: ``shared_prefix`` is asked for but the model cannot do it.
@@ -97,7 +95,7 @@ class GroupModel(nn.Module):
         adapter: VLMAdapter,
         *,
         shared_prefix: bool,
-        chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+        chunk_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -177,7 +175,9 @@ class LogProbHead(nn.Module):
     tensors it returns, before its backward pass.
     """
 
-    def __init__(self, model: PreTrainedModel, adapter: VLMAdapter, chunk_tokens: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, adapter: VLMAdapter, chunk_tokens: int | None
+    ) -> None:
         super().__init__()
         # In a tuple, or the model would be registered as a child a second time.
         self._owner = (model, adapter)
@@ -187,6 +187,7 @@ class LogProbHead(nn.Module):
         """Log-probability ``[T]`` of each target after the hidden states ``[T, H]``."""
         model, adapter = self._owner
         layer = adapter.output_layer(model)
-        return token_log_probs(
-            hidden, layer.weight, layer.bias, targets, chunk_tokens=self._chunk_tokens
-        )
+        chunk = self._chunk_tokens
+        if chunk is None:
+            chunk = choose_chunk(layer.out_features, logit_memory(hidden.device))
+        return token_log_probs(hidden, layer.weight, layer.bias, targets, chunk_tokens=chunk)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.forward.responses import DEFAULT_CHUNK_TOKENS, GroupModel
+from mmrlhf_jobs.forward.responses import GroupModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 from mmrlhf_jobs.reward_model.head import RewardHead
 
@@ -47,7 +47,7 @@ class RewardScorer(GroupModel):
         adapter: Adapter of its family.
         head: The scoring head.
         shared_prefix: Prompt once per query instead of once per response.
-        chunk_tokens: Critique tokens whose logits exist at a time.
+        chunk_tokens: Critique tokens whose logits exist at a time; None: by the device's memory.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RewardScorer(GroupModel):
         head: RewardHead,
         *,
         shared_prefix: bool,
-        chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+        chunk_tokens: int | None = None,
     ) -> None:
         super().__init__(model, adapter, shared_prefix=shared_prefix, chunk_tokens=chunk_tokens)
         self.reward_head = head

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from mmrlhf_jobs.forward.logprobs import token_log_probs
+from mmrlhf_jobs.forward import logprobs, responses
+from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_memory, token_log_probs
+from mmrlhf_jobs.models import LoadedModel
 
 
 def inputs(dtype: torch.dtype, *, tokens: int = 7) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -124,3 +128,42 @@ def test_no_matrix_of_all_logits_exists() -> None:
     with Watch():
         token_log_probs(hidden, weight, None, targets, chunk_tokens=16).sum().backward()
     assert max(sizes) == 16 * 1000
+
+
+@given(vocabulary=st.integers(1, 300_000), budget=st.integers(0, 10**11))
+def test_chunks_fill_their_memory_and_no_more(vocabulary: int, budget: int) -> None:
+    chunk = choose_chunk(vocabulary, budget)
+    assert chunk & (chunk - 1) == 0
+    assert chunk == 64 or 4 * vocabulary * chunk <= budget
+    assert 4 * vocabulary * 2 * chunk > budget
+
+
+def test_chunks_of_known_sizes() -> None:
+    host = logit_memory(torch.device("cpu"))
+    assert choose_chunk(152_064, host) == 256
+    assert choose_chunk(32_000, host) == 1024
+    assert choose_chunk(152_064, 85_000_000_000 // 64) == 2048  # 80 GB
+
+
+@pytest.mark.parametrize("budget", [4 * 320 * 64, 4 * 320 * 200])
+def test_the_head_takes_as_many_as_its_memory_holds(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    monkeypatch.setattr(responses, "logit_memory", lambda device: budget)
+    head = responses.LogProbHead(loaded.model, loaded.adapter, None)
+    layer = loaded.adapter.output_layer(loaded.model)
+    made: list[int] = []
+    real = logprobs._logits
+
+    def note(hidden: Tensor, *rest: Any) -> Tensor:
+        made.append(len(hidden))
+        return real(hidden, *rest)
+
+    monkeypatch.setattr(logprobs, "_logits", note)
+    hidden = torch.randn(300, layer.in_features, dtype=torch.float64)
+    targets = torch.randint(0, layer.out_features, (300,))
+    found = head(hidden, targets)
+    chunk = choose_chunk(layer.out_features, budget)
+    assert made == [chunk] * (300 // chunk) + [300 % chunk]
+    plain = torch.log_softmax(hidden @ layer.weight.T, -1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
