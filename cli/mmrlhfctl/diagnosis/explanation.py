@@ -66,7 +66,8 @@ def _facts(facts: Facts, causes: Sequence[Cause]) -> Iterator[str]:
     """What else is worth knowing of it."""
     job = facts.job
     said = words(job.message)
-    if not job.ended and said and not any(said in cause.text for cause in causes):
+    told = [text for one in causes for text in (one.text, *(e.text for e in one.evidence))]
+    if not job.ended and said and not any(said in text for text in told):
         yield f"the operator says: {said}"
     progress = job.progress
     if job.phase == Phase.RUNNING and progress.get("step") is not None:
@@ -78,7 +79,7 @@ def _facts(facts: Facts, causes: Sequence[Cause]) -> Iterator[str]:
             + (f", reported {format_age(updated, facts.now)} ago" if updated else "")
         )
     restarts = job.status.get("restarts") or 0
-    if job.attempt and (restarts or job.phase == Phase.RUNNING):
+    if job.attempt and (job.failed or job.phase == Phase.RUNNING):
         yield f"attempt {job.attempt}; {restarts} of {job.max_restarts} restarts used"
     faults = [
         f"{entry.get('name')} ({entry.get('count')})"

@@ -125,7 +125,7 @@ def _sign_of_life(facts: Facts) -> tuple[Evidence | None, bool | None]:
         lives = facts.now - renewed <= limit
         evidence = Evidence(
             thing=f"lease/{metadata.get('namespace')}/{metadata.get('name')}",
-            text=f"{spec['holderIdentity']} renewed it {format_age(renewed, facts.now)} ago",
+            text=f"last renewed by {spec['holderIdentity']}",
             seen=renewed,
         )
         if best is None or (best[0].seen or renewed) < renewed:
@@ -149,7 +149,9 @@ def _acceptance(facts: Facts) -> Iterator[Cause]:
             topic=Topic.WAITS_FOR_JOB,
             certainty=Certainty.CERTAIN,
             text=words(waits.get("message")) or "the job waits for another job",
-            fix=fix if other is None else f"{fix}: {program_name()} why {other.argument}",
+            fix=fix
+            if other is None
+            else f"see why that one is not done: {program_name()} why {other.argument}",
             section=section,
             evidence=(facts.told(ConditionType.DEPENDENCIES_READY), *state),
         )

@@ -175,15 +175,17 @@ def _never(facts: Facts, result: Fit, need: Need, evidence: tuple[Evidence, ...]
     if result.total == 0:
         text = "the cluster has no nodes"
     elif not result.usable:
-        text = f"none of the {result.total} nodes takes the job's pods{of_pool}"
-        text += f": {result.unfit[main]} are {main}" if main else ""
+        nodes = _count(result.total, "node")
+        text = f"no node of {nodes} takes the job's pods{of_pool}"
+        few = result.unfit[main]
+        text += f": {few} {'is' if few == 1 else 'are'} {main}"
     else:
         text = (
-            f"the nodes that take the job's pods{of_pool} hold {result.empty} of"
-            f" {result.wanted} even when they are empty: {_count(len(result.usable), 'node')}"
+            f"the {_count(len(result.usable), 'node')} that the job's pods fit on{of_pool} have"
+            f" room for {result.empty} of {result.wanted}, even when nothing else is there"
         )
         if need.topology is not None and result.apart:
-            text += f" with one {need.topology}"
+            text += f", with one {need.topology}"
     if "label" in main or "affinity" in main:
         fix = "submit the job with labels (nodePool, nodeSelector) that nodes have, or label nodes"
     elif "taint" in main:
@@ -209,7 +211,6 @@ def _full(
     scarce = _scarce(result, need)
     each, free, best = need.requests[scarce], result.free[scarce], result.best[scarce]
     wanted = result.wanted * each
-    have = f"{_short(free)} of {_short(wanted)} {scarce} that the job waits for are free"
     if free >= wanted and best < each:
         text = f"{told(scarce, free)} are free, but no node has {told(scarce, each)}"
         fix = "wait for a whole node, or submit the job with less per node on more nodes"
@@ -223,7 +224,10 @@ def _full(
         )
         fix = "wait, or submit the job with less per node on more nodes"
     else:
-        text = f"{have}, on {_count(len(result.usable), 'node')} that fit"
+        text = (
+            f"the job waits for {told(scarce, wanted)}, and {told(scarce, free)} are free on the"
+            f" {_count(len(result.usable), 'node')} that its pods fit on"
+        )
         fix = "wait for others to end, or submit the job with smaller spec.resources"
     usable = set(result.usable)
     loads = (
@@ -253,10 +257,6 @@ def _scarce(result: Fit, need: Need) -> str:
             -result.free[name] / (result.wanted * need.requests[name]),
         ),
     )
-
-
-def _short(amount: Decimal) -> str:
-    return told("", amount).strip()
 
 
 def _count(number: int, what: str) -> str:

@@ -396,11 +396,16 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "never: too small": (
         unscheduled(nodes=(node("a", gpus=4), node("b", gpus=4)), loads=()),
-        *("NoNode", "certain", "none of the 2 nodes.*less than 8 nvidia.com/gpu", "smaller"),
+        *("NoNode", "certain", "no node of 2 nodes.*less than 8 nvidia.com/gpu", "smaller"),
     ),
     "never: too few": (
         unscheduled(nodes=(node("a"), node("b", gpus=2)), loads=()),
-        *("NoNode", "certain", "hold 1 of 2 even when they are empty: 1 node", "smaller"),
+        *(
+            "NoNode",
+            "certain",
+            "1 node that the job's pods fit on have room for 1 of 2, even",
+            "smaller",
+        ),
     ),
     "never: taint": (
         unscheduled(nodes=(node("a", taints=({"key": "t", "effect": "NoSchedule"},)),), loads=()),
@@ -408,7 +413,7 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "never: cordoned": (
         unscheduled(nodes=(node("a", cordoned=True), node("b", ready=False)), loads=()),
-        *("NoNode", "certain", "none of the 2 nodes", "uncordon or mend"),
+        *("NoNode", "certain", "no node of 2 nodes.*1 is cordoned", "uncordon or mend"),
     ),
     "fragments": (
         unscheduled(
@@ -419,7 +424,12 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "full": (
         unscheduled(nodes=(node("a"), node("b")), loads=(load("a", 8), load("b", 2, "nlp/x"))),
-        *("NoRoom", "certain", "6 of 16 nvidia.com/gpu", "vision/other: holds 8.*nlp/x: holds 2"),
+        *(
+            "NoRoom",
+            "certain",
+            "waits for 16 nvidia.com/gpu, and 6 nvidia.com/gpu are free on the 2",
+            "vision/other: holds 8.*nlp/x: holds 2",
+        ),
     ),
     "words of the scheduler alone": (
         unscheduled(),
