@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from mmrlhf.client.times import parse_time
 from mmrlhfctl.diagnosis.advice import advice
 from mmrlhfctl.diagnosis.answers import Cause, Certainty, Evidence, Topic
-from mmrlhfctl.diagnosis.facts import Facts, Manifest, Pod, words
+from mmrlhfctl.diagnosis.facts import Facts, Pod, how_it_ended, terminated, words
 
 __all__ = ["ending_causes", "first_failed"]
 
@@ -30,7 +29,7 @@ def ending_causes(facts: Facts) -> Iterator[Cause]:
         evidence.append(facts.told("Restarting"))
     failed = first_failed(facts)
     if failed is not None:
-        evidence += _end(failed)
+        evidence += how_it_ended(failed)
     name, lines = facts.log
     evidence += [Evidence(thing=f"log of {name}", text=line) for line in lines]
     message = words(job.message)
@@ -54,34 +53,9 @@ def first_failed(facts: Facts) -> Pod | None:
 
 
 def _turn(pod: Pod) -> tuple[bool, str, int]:
-    ended = _terminated(pod).get("finishedAt")
+    ended = terminated(pod).get("finishedAt")
     return _code(pod) == _LOST_PEERS, str(ended or "9"), pod.view.rank
 
 
 def _code(pod: Pod) -> int:
-    return int(_terminated(pod).get("exitCode") or 0)
-
-
-def _terminated(pod: Pod) -> Manifest:
-    for entry in pod.status.get("containerStatuses") or ():
-        if entry.get("name") == pod.view.container:
-            found: Any = (entry.get("state") or {}).get("terminated")
-            return found or {}
-    return {}
-
-
-def _end(pod: Pod) -> Iterator[Evidence]:
-    ended = _terminated(pod)
-    where = f" on node {pod.view.node}" if pod.view.node else ""
-    if ended:
-        code = ended.get("exitCode")
-        said = words(ended.get("message"))
-        yield Evidence(
-            thing=pod.thing,
-            text=f"container {pod.view.container} ended with exit code {code}"
-            f" ({ended.get('reason') or 'no reason'}){where}" + (f": {said}" if said else ""),
-            seen=parse_time(ended.get("finishedAt")),
-        )
-    reason = pod.status.get("reason")
-    if reason:
-        yield Evidence(thing=pod.thing, text=f"{reason}{where}: {words(pod.status.get('message'))}")
+    return int(terminated(pod).get("exitCode") or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +13,17 @@ from mmrlhf.client.views import JobView, PodView
 from mmrlhfctl.diagnosis.answers import Evidence, Unread, last_seen
 from mmrlhfctl.diagnosis.nodes import Load, Node
 
-__all__ = ["Facts", "Manifest", "Pod", "Queueing", "condition", "says", "words"]
+__all__ = [
+    "Facts",
+    "Manifest",
+    "Pod",
+    "Queueing",
+    "condition",
+    "how_it_ended",
+    "says",
+    "terminated",
+    "words",
+]
 
 Manifest = Mapping[str, Any]
 
@@ -182,3 +192,30 @@ def says(thing: str, entry: Manifest) -> Evidence:
 def words(text: object) -> str:
     """Return what someone said, in one line."""
     return " ".join(str(text or "").split())
+
+
+def terminated(pod: Pod) -> Manifest:
+    """Return how the job's container of a pod ended; empty where it has not."""
+    for entry in pod.status.get("containerStatuses") or ():
+        if entry.get("name") == pod.view.container:
+            found: Any = (entry.get("state") or {}).get("terminated")
+            return found or {}
+    return {}
+
+
+def how_it_ended(pod: Pod) -> Iterator[Evidence]:
+    """Yield how a pod ended: its container, and what the cluster says of the pod."""
+    ended = terminated(pod)
+    where = f" on node {pod.view.node}" if pod.view.node else ""
+    if ended:
+        code = ended.get("exitCode")
+        said = words(ended.get("message"))
+        yield Evidence(
+            thing=pod.thing,
+            text=f"container {pod.view.container} ended with exit code {code}"
+            f" ({ended.get('reason') or 'no reason'}){where}" + (f": {said}" if said else ""),
+            seen=parse_time(ended.get("finishedAt")),
+        )
+    reason = pod.status.get("reason")
+    if reason:
+        yield Evidence(thing=pod.thing, text=f"{reason}{where}: {words(pod.status.get('message'))}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mmrlhf.client.times import parse_time
 from mmrlhfctl.diagnosis.advice import ADVICE
 from mmrlhfctl.diagnosis.answers import Cause, Certainty, Evidence, Topic
-from mmrlhfctl.diagnosis.facts import Facts, Manifest, Pod, words
+from mmrlhfctl.diagnosis.facts import Facts, Manifest, Pod, condition, how_it_ended, says, words
 from mmrlhfctl.diagnosis.words import CONTAINERS, IMAGES, VOLUMES, read_words
 
 __all__ = ["claim_names", "pod_causes", "unwell_claims"]
@@ -32,8 +32,10 @@ def pod_causes(facts: Facts) -> Iterator[Cause]:
     yield from _claims(facts)
     for pod in facts.attempt:
         if pod.view.ended:
+            yield from _ended(pod)
             continue
         yield from _gates(pod)
+        yield from _unready(pod)
         if pod.view.node and not pod.view.started:
             yield from _beginning(facts, pod)
 
@@ -67,6 +69,44 @@ def _gates(pod: Pod) -> Iterator[Cause]:
             section="Queued",
             evidence=(Evidence(thing=pod.thing, text=f"spec.schedulingGates: {names}"),),
         )
+
+
+def _ended(pod: Pod) -> Iterator[Cause]:
+    """A pod that has failed, while the job goes on: the operator is about to judge it."""
+    evidence = tuple(how_it_ended(pod))
+    if evidence and (pod.view.exit_code or pod.status.get("phase") == "Failed"):
+        yield Cause(
+            topic=Topic.CONTAINER,
+            certainty=Certainty.LIKELY,
+            text="a pod of the current attempt has failed: the operator waits for how the others"
+            " end, and then restarts the job or lets it fail",
+            fix="wait a minute and ask again",
+            section="ApplicationError",
+            evidence=evidence,
+        )
+
+
+def _unready(pod: Pod) -> Iterator[Cause]:
+    """A pod that runs and is not ready for another reason than a container beside the job's.
+
+    The job's has no probes: then the control plane has not heard of the node (kubernetes,
+    pkg/controller/util/node/controller_utils.go: MarkPodsNotReady).
+    """
+    ready = condition(pod.body, "Ready")
+    beside = ready.get("reason") == "ContainersNotReady"
+    if "running" in _job_state(pod) and ready.get("status") == "False" and not beside:
+        yield Cause(
+            topic=Topic.NODE,
+            certainty=Certainty.LIKELY,
+            text=f"node {pod.view.node} does not answer: a pod runs there and is not ready",
+            fix="mend the node; the operator moves the job once the node is lost",
+            section="NodeLost",
+            evidence=(says(pod.thing, ready),),
+        )
+
+
+def _job_state(pod: Pod) -> Manifest:
+    return pod.view.containers.get(pod.view.container) or {}
 
 
 def _beginning(facts: Facts, pod: Pod) -> Iterator[Cause]:

@@ -569,6 +569,24 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
         ),
         *("Network", "likely", "set up the network", "cni: no plugin"),
     ),
+    "a pod has failed": (
+        world(phase="Starting", pods=(FAILED_POD,)),
+        *("Container", "likely", "a pod of the current attempt has failed"),
+        "exit code 137 .OOMKilled. on node h-3",
+    ),
+    "a node that runs a pod is lost": (
+        world(
+            phase="Running",
+            pods=(
+                pod(
+                    state={"running": {}},
+                    spec={"nodeName": "h-0", "containers": [CONTAINER]},
+                    conditions=[status_condition("Ready", "NodeStatusUnknown", "silent")],
+                ),
+            ),
+        ),
+        *("Node", "likely", "node h-0 does not answer", "Ready=False .NodeStatusUnknown.: silent"),
+    ),
     "node not ready": (
         world(
             pods=(
@@ -601,7 +619,14 @@ def test_a_cause_is_found_alone(name: str) -> None:
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
-    for facts in (world(phase="Running"), world(phase="Succeeded"), world()):
+    beside = status_condition("Ready", "ContainersNotReady", "unready: [mesh]")
+    meshed = pod(
+        state={"running": {}},
+        spec={"nodeName": "h-0", "containers": [CONTAINER]},
+        conditions=[beside],
+    )
+    runs, done = world(phase="Running"), world(phase="Succeeded")
+    for facts in (runs, done, world(), world(phase="Running", pods=(meshed,))):
         assert explain(facts).causes == ()
     assert "nothing is found to be in its way" in explain(world()).headline
     assert explain(world(phase="Succeeded")).headline == "it has succeeded"
