@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -31,6 +31,16 @@ class Resources(ApiModel):
     """Memory of each node, requested and limited, as a Kubernetes quantity."""
     shared_memory: Quantity = "1Gi"
     """Size of /dev/shm of each node; data loaders and NCCL use it, and it counts as memory."""
+    feature_cache: Literal["on", "off"] | None = None
+    """Whether a training keeps what a frozen vision tower has made of an image, so that later
+    epochs, reference pass, scoring and evaluation do not run the tower again; on by default. The
+    projector stays trainable. Results are the same up to rounding."""
+    feature_memory: Quantity | None = None
+    """Memory of each node for these features, part of `memory`; without it, a sixteenth of
+    `memory`. What was not used for longest goes first."""
+    feature_disk: Quantity | None = None
+    """Local disk of each node for these features, which its processes share while the job runs;
+    without it, 8Gi. Never more than half of what is free at the start."""
 
     @property
     def world_size(self) -> int:

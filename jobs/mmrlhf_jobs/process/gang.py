@@ -82,6 +82,14 @@ class Runtime:
         dist.all_reduce(tensor, group=self.messages)
         return [float(value) for value in tensor.tolist()]
 
+    def most(self, values: Sequence[int]) -> list[int]:
+        """The largest of each number over all processes, with the same result on each."""
+        if self.world_size == 1:
+            return list(values)
+        tensor = torch.tensor(list(values), dtype=torch.int64)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.messages)
+        return [int(value) for value in tensor.tolist()]
+
     def sum_array(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sum arrays of one shape over all processes, with the same result on each."""
         if self.world_size == 1:

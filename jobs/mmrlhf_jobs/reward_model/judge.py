@@ -164,6 +164,7 @@ class CritiqueRewardModel:
         tell: Is told if responses cannot share a prompt though the family can.
 
     Attributes:
+        loaded: The backbone, none of which is trained.
         sharing: Whether responses share a prompt where they are read without writing.
 
     Raises:
@@ -182,6 +183,7 @@ class CritiqueRewardModel:
         seed: int = 0,
         tell: Tell = tell_in_log,
     ) -> None:
+        self.loaded = loaded
         self.adapter = loaded.adapter
         self.card = card
         self.digest = digest
@@ -194,7 +196,7 @@ class CritiqueRewardModel:
                 "would be used with; its scores would be wrong: train it again with this version"
             )
         self._seed = seed
-        loaded.model.eval()
+        loaded.model.eval().requires_grad_(False)
         self.sharing = Sharing(loaded.model, loaded.adapter, tell)
         self._scorer = RewardScorer(loaded.model, loaded.adapter, head, shared_prefix=False)
 

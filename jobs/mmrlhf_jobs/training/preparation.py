@@ -17,6 +17,7 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
+from mmrlhf_jobs.training.features import JobFeatures
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
 from mmrlhf_jobs.training.proof import FIRST_QUERIES, Proof, prove
 
@@ -58,6 +59,14 @@ class Preparation:
         self.context = context
         self.store = store
         self.options = options
+        self._features: JobFeatures | None = None
+
+    @property
+    def features(self) -> JobFeatures:
+        """Features of frozen vision towers; every process must ask for it first together."""
+        if self._features is None:
+            self._features = JobFeatures(self._job.spec.resources, self.context)
+        return self._features
 
     def open_data(self) -> tuple[OpenDataset, OpenDataset | None]:
         """Validate and open the records to train on and those held out.
@@ -136,7 +145,7 @@ class Preparation:
         """
         spec = self._job.spec
         self.context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
-        return Policy.load(
+        policy = Policy.load(
             spec.model,
             spec.trainable,
             precision=self.precision,
@@ -145,6 +154,8 @@ class Preparation:
             options=self.options,
             tell=self.context.tell,
         )
+        self.features.keep(policy.loaded, "model")
+        return policy
 
     def load_reward_model(
         self, uri: str, *, inference: RewardInference | None = None
@@ -155,7 +166,7 @@ class Preparation:
             ModelError: It is missing, damaged, or no reward model.
         """
         spec, runtime = self._job.spec, self.context.runtime
-        return CritiqueRewardModel.from_pretrained(
+        model = CritiqueRewardModel.from_pretrained(
             uri,
             inference=inference,
             dtype=spec.model.dtype,
@@ -166,6 +177,8 @@ class Preparation:
             storage=self.options,
             tell=self.context.tell,
         )
+        self.features.keep(model.loaded, "reward model")
+        return model
 
     def prove(
         self,

@@ -85,6 +85,7 @@ def make_manifest(
     engine: str,
     steps: int,
     skipped: int,
+    features: Mapping[str, Any],
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -97,6 +98,7 @@ def make_manifest(
         engine: Name of the engine.
         steps: Optimizer steps done.
         skipped: How many of them updated nothing, because a gradient overflowed float16.
+        features: How often frozen vision towers ran, and what was kept of them.
         attempts: Every start of the run and how it ended.
     """
     return {
@@ -111,6 +113,7 @@ def make_manifest(
         "steps": steps,
         **({"skippedSteps": skipped} if skipped else {}),
         **prepared.record,
+        "visionFeatures": dict(features),
         "metrics": named_metrics(prepared, results),
         "evaluation": {name: result.to_dict() for name, result in results.items()},
         "environment": environment(),

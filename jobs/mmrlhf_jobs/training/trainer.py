@@ -306,6 +306,7 @@ class Trainer(Generic[Q, Out]):
         results: dict[str, EvaluationResult],
     ) -> None:
         """Write metrics and manifest, and put all in place, the manifest last."""
+        features = self._preparation.features.record()
         if self._runtime.is_main:
             self._outcome.write_text(_name(self._layout.metrics), log.text())
             attempts = self._attempts.ended(exit_name="Succeeded", step=self._step)
@@ -317,6 +318,7 @@ class Trainer(Generic[Q, Out]):
                 engine=self._engine.name,
                 steps=self._step,
                 skipped=self._skipped,
+                features=features,
                 attempts=attempts,
             )
             self._outcome.conclude(manifest)

@@ -12,15 +12,26 @@ from tests.jobs.forward import sharded_worker
 from tests.jobs.warm import Program
 
 
-def test_zero3_with_uneven_media_trains_as_one_process_does(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("features", ["joined", "kept"])
+def test_zero3_with_uneven_media_trains_as_one_process_does(
+    tiny: Path, tmp_path: Path, features: str
+) -> None:
     """Gathers must match on all processes, or they wait for each other for ever."""
     worker = sharded_worker.__name__
-    program = Program(worker, [str(tiny), str(tmp_path)], os.environ, processes=2)
-    _, errors = program.communicate()
+    arguments = [str(tiny), str(tmp_path), features]
+    program = Program(worker, arguments, os.environ, processes=2)
+    try:
+        _, errors = program.communicate(timeout=900)
+    finally:
+        program.kill()
     assert program.wait() == 0, errors[-3000:]
-    expected = sharded_worker.losses_alone(tiny, 3)
+    expected = sharded_worker.losses_alone(tiny)
+    runs = []
     for rank in (0, 1):
-        losses = json.loads((tmp_path / f"{rank}.json").read_text())
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
         alone = [step[rank] for step in expected]
         assert len(set(alone)) == 3
-        assert losses == pytest.approx(alone, rel=1e-5)
+        assert found["losses"] == pytest.approx(alone, rel=1e-5)
+        runs.append((found["misses"], found["hits"]))
+    # Misses and hits: image and film on one process; two images together and film on the other.
+    assert runs == ([(2, 4), (2, 0)] if features == "kept" else [(0, 0)] * 2)

@@ -12,26 +12,32 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from mmrlhf_jobs.attention.backends import shared_prefix_backend
 from mmrlhf_jobs.data.conversation import Asked
+from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.features.tower import FrozenTower, MediaInputs
+from mmrlhf_jobs.features.units import Run
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
 
 if TYPE_CHECKING:
-    from mmrlhf_jobs.data.media import LoadedMedia
     from mmrlhf_jobs.data.records import Media
 
 __all__ = ["FamilyAdapter", "GroupFeatures", "Placeholder", "ProcessedMedia"]
 
 GroupFeatures: TypeAlias = list[list[Tensor]]
 """Per group one tensor ``[tokens, H]`` for each of its media of one kind."""
+
+_BLANK_SIDE: Final = 56
+"""Side in pixels of an image that shows nothing."""
 
 # What decides about pixels; the rest of the image processor's config is bookkeeping.
 _PIXEL_SETTINGS = (
@@ -90,6 +96,10 @@ class FamilyAdapter(ABC):
         config: The model's configuration.
         processor: The model's processor.
 
+    Attributes:
+        frozen_tower: Keeps what the vision tower makes of media, while it is frozen; None: it runs
+            for all media of a batch in one call.
+
     Raises:
         ModelError: Tokenizer and model disagree about the media tokens.
     """
@@ -116,6 +126,8 @@ class FamilyAdapter(ABC):
                     f"{placeholder.token_id}; tokenizer and model do not belong together"
                 )
         self.chat = self.make_chat()
+        self.frozen_tower: FrozenTower | None = None
+        self._blank_groups: dict[str, EncodedGroup] = {}
 
     # What a family tells.
 
@@ -213,11 +225,9 @@ class FamilyAdapter(ABC):
         text = self.embed_text(model, input_ids, positions)
         embeds = text.inputs_embeds
         for kind, placeholder in self._placeholders.items():
-            features = self.features(model, kind, groups)
-            if features is None:
-                if every_part:
-                    embeds = embeds + 0.0 * self.idle_features(model).sum().to(embeds.dtype)
-                features = [[] for _ in groups]
+            features, spare = self._all_features(model, kind, groups, every_part=every_part)
+            for one in spare:
+                embeds = embeds + 0.0 * one.sum().to(embeds.dtype)
             # Row-major order of the rows: each group's features once per copy.
             repeated = [
                 feature
@@ -236,6 +246,65 @@ class FamilyAdapter(ABC):
                 joined = torch.cat(repeated).to(embeds.dtype)
                 embeds = embeds.masked_scatter(places[..., None], joined)
         return DecoderInputs(embeds, text.position_ids, text.extras)
+
+    def media_of(self, kind: str, group: EncodedGroup) -> Mapping[str, Tensor]:
+        """Tensors of a query that features of one kind are made of; empty if there are none."""
+        there = bool((group.prompt_ids == self._placeholders[kind].token_id).any())
+        return group.media_inputs if there else {}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of media that have features of their own."""
+        return tuple(self._placeholders)
+
+    def blank_run(self, model: PreTrainedModel, kind: str) -> Run:
+        """What makes the features of a small black image, or of a video of one such frame."""
+        if kind not in self._blank_groups:
+            frames = (Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)),)
+            self._blank_groups[kind] = self.encode(
+                "blank", [LoadedMedia("image" if kind == "image" else "frames", frames)], []
+            )
+        return self.few_features(model, kind, self._blank_groups[kind])
+
+    def few_features(self, model: PreTrainedModel, kind: str, group: EncodedGroup) -> Run:
+        """What makes the features of one kind of one query; see `FrozenTower`."""
+
+        def run() -> list[Tensor]:
+            found = self.features(model, kind, [group])
+            return found[0] if found else []
+
+        return run
+
+    def media_inputs(
+        self, model: PreTrainedModel, kind: str, groups: Sequence[EncodedGroup]
+    ) -> list[MediaInputs]:
+        """Per query that has media of a kind, what is needed to make their features."""
+        found = [(self.media_of(kind, group), group) for group in groups]
+        return [
+            MediaInputs(tensors, self.few_features(model, kind, group))
+            for tensors, group in found
+            if tensors
+        ]
+
+    def _all_features(
+        self,
+        model: PreTrainedModel,
+        kind: str,
+        groups: Sequence[EncodedGroup],
+        *,
+        every_part: bool,
+    ) -> tuple[GroupFeatures, list[Tensor]]:
+        """Features of all media of one kind, and more that only have to be made."""
+        if self.frozen_tower is not None and self.frozen_tower.is_frozen:
+            media = self.media_inputs(model, kind, groups)
+            blank = self.blank_run(model, kind) if every_part else None
+            made, spare = self.frozen_tower.encode(kind, media, blank=blank)
+            queue = iter(made)
+            return [next(queue) if self.media_of(kind, one) else [] for one in groups], spare
+        features = self.features(model, kind, groups)
+        if features is not None:
+            return features, []
+        return [[] for _ in groups], [self.idle_features(model)] if every_part else []
 
     def embed_text(
         self, model: PreTrainedModel, input_ids: Tensor, positions: Tensor

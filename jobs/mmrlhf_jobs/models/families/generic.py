@@ -29,6 +29,7 @@ from transformers import (
 
 from mmrlhf_jobs.data.conversation import Asked, repeated
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.features.units import Run
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
 from mmrlhf_jobs.models.families.base import (
@@ -181,9 +182,9 @@ class GenericAdapter(FamilyAdapter):
         text = self.embed_text(model, input_ids, positions)
         embeds = text.inputs_embeds
         places = input_ids == self._image_id
-        encoded = self._encode(model, groups)
-        if encoded is None and every_part:
-            embeds = embeds + 0.0 * self.idle_features(model).to(embeds.dtype)
+        encoded, spare = self._encode_all(model, groups, every_part=every_part)
+        for one in spare:
+            embeds = embeds + 0.0 * one.sum().to(embeds.dtype)
         rows = encoded.repeat(copies) if encoded else None
         found = len(rows.shallow) if rows else 0
         if int(places.sum()) != found:
@@ -297,6 +298,36 @@ class GenericAdapter(FamilyAdapter):
         ]
         canonical = json.dumps(content, sort_keys=True, default=dict)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def media_of(self, kind: str, group: EncodedGroup) -> Mapping[str, Tensor]:
+        """All tensors of a query."""
+        del kind
+        return group.media_inputs
+
+    def few_features(self, model: PreTrainedModel, kind: str, group: EncodedGroup) -> Run:
+        """What makes the features of one query, those for deeper layers included."""
+        del kind
+
+        def run() -> list[Tensor]:
+            found = self._encode(model, [group])
+            return [found.shallow, *found.deep] if found else []
+
+        return run
+
+    def _encode_all(
+        self, model: PreTrainedModel, groups: Sequence[EncodedGroup], *, every_part: bool
+    ) -> tuple[ImageFeatures | None, list[Tensor]]:
+        """Features of all images, and more that only have to be made."""
+        if self.frozen_tower is not None and self.frozen_tower.is_frozen:
+            media = self.media_inputs(model, "image", groups)
+            blank = self.blank_run(model, "image") if every_part else None
+            made, spare = self.frozen_tower.encode("image", media, blank=blank)
+            queue = iter(made)
+            found = [next(queue) if group.media_inputs else None for group in groups]
+            return ImageFeatures.join(found), spare
+        encoded = self._encode(model, groups)
+        idle = encoded is None and every_part
+        return encoded, [self.idle_features(model)] if idle else []
 
     def _encode(
         self, model: PreTrainedModel, groups: Sequence[EncodedGroup]

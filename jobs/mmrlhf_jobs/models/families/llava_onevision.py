@@ -88,6 +88,14 @@ class LlavaOnevisionAdapter(FamilyAdapter):
         encode = _image_features if kind == "image" else _video_features
         return encode(model.model, groups)
 
+    def media_of(self, kind: str, group: EncodedGroup) -> Mapping[str, Tensor]:
+        """Tiles of the images, or the frames of the videos."""
+        return {
+            name: value
+            for name, value in group.media_inputs.items()
+            if name.startswith("pixel_values_videos.") == (kind == "frames")
+        }
+
     def idle_features(self, model: PreTrainedModel) -> Tensor:
         """Features of an empty frame."""
         side = model.config.vision_config.image_size

@@ -29,6 +29,16 @@ class ImageFeatures:
     deep: list[Tensor]
     counts: tuple[int, ...]
 
+    @classmethod
+    def join(cls, parts: Sequence[Sequence[Tensor] | None]) -> ImageFeatures | None:
+        """Of groups, each with its shallow features and the deep ones, or without images."""
+        layers = list(zip(*(part for part in parts if part is not None), strict=True))
+        if not layers:
+            return None
+        shallow, *deep = (torch.cat(layer) for layer in layers)
+        counts = tuple(len(part[0]) if part is not None else 0 for part in parts)
+        return cls(shallow, deep, counts)
+
     def by_group(self) -> list[Tensor]:
         """Per group its features ``[tokens, H]``."""
         return list(self.shallow.split(list(self.counts)))

@@ -1,0 +1,1 @@
+"""What frozen vision towers have made of media: once for each, kept by content."""
