@@ -85,7 +85,8 @@ def _operator(facts: Facts) -> Iterator[Cause]:
     observed = job.status.get("observedGeneration")
     behind = isinstance(observed, int) and observed < int(job.metadata.get("generation") or 0)
     if alive is False:
-        certainty = Certainty.CERTAIN
+        # One that runs outside of the cluster may hold no Lease.
+        certainty = Certainty.LIKELY if sign is None or sign.seen is None else Certainty.CERTAIN
         text = "no operator works: nothing happens to any job"
     elif not job.phase:
         certainty = Certainty.LIKELY if alive is None else Certainty.POSSIBLE

@@ -165,7 +165,7 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "no lease at all": (
         world(leases=()),
-        *("Operator", "certain", "no operator works", "nobody holds a Lease"),
+        *("Operator", "likely", "no operator works", "nobody holds a Lease"),
     ),
     "not seen, and nobody may know of the operator": (
         world(phase="", leases=None),
