@@ -11,6 +11,7 @@ from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.protocols import Builder, Q
+from mmrlhf_jobs.training.balance import deal, estimate_cost
 
 __all__ = ["Step", "StepPlan", "micro_batches"]
 
@@ -36,8 +37,8 @@ class Step(Generic[Q]):
 class StepPlan:
     """Which records every step takes: a pure function of data set, seed and step.
 
-    The global batch of a step does not depend on the number of processes. The last step of an
-    epoch takes what is left.
+    The global batch of a step does not depend on the number of processes, which share it by what
+    its queries cost. The last step of an epoch takes what is left.
 
     Attributes:
         num_records: Records of the data set.
@@ -98,14 +99,11 @@ class StepPlan:
         while index < self.total_steps:
             epoch, first = divmod(index, self.steps_per_epoch)
             for records in dataset.batches(
-                seed=seed,
-                epoch=epoch,
-                start=first,
-                batch_size=self.queries_per_step,
-                rank=runtime.rank,
-                world_size=runtime.world_size,
+                seed=seed, epoch=epoch, start=first, batch_size=self.queries_per_step
             ):
-                yield index, records
+                costs = [estimate_cost(record) for record in records]
+                share = deal(costs, runtime.world_size)[runtime.rank]
+                yield index, [records[place] for place in share]
                 index += 1
                 if index >= self.total_steps:
                     return
