@@ -48,11 +48,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PIP: Final = "hashes/pip.txt"
 IMAGES: Final = "hashes/images.txt"
 DEVELOPMENT: Final = "hashes/development.txt"
-FILES: Final = (PIP, IMAGES, DEVELOPMENT)
-"""What is written: pip itself, what images hold, and what only development needs. A layer of an
-image is made anew only when the first two change."""
+EXAMPLES: Final = "hashes/examples.txt"
+FILES: Final = (PIP, IMAGES, DEVELOPMENT, EXAMPLES)
+"""What is written: pip itself, what images hold, what only development needs, and what examples
+read and never install. A layer of an image is made anew only when the first two change."""
 
-_PINS: Final = ("constraints.txt", "constraints-beside.txt")
+_READ: Final = "constraints-examples.txt"
+_PINS: Final = ("constraints.txt", "constraints-beside.txt", _READ)
 _IN_IMAGES: Final = ("operator", "cli", "jobs", "sample")
 _PYPI: Final = "https://pypi.org/simple"
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -106,9 +108,9 @@ class Index:
             raise ValueError(f"{self.url}: a file of {name} has no {error}") from error
 
 
-def read_pins(root: Path) -> Pins:
+def read_pins(root: Path, names: Iterable[str] = _PINS) -> Pins:
     """The pins of the constraints files."""
-    lines = (line.strip() for name in _PINS for line in (root / name).read_text().splitlines())
+    lines = (line.strip() for name in names for line in (root / name).read_text().splitlines())
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
@@ -231,10 +233,13 @@ class Maker:
             roots += project["optional-dependencies"][extra]
         needed = closure(roots, _requires)
         split: dict[str, Pins] = {path: {} for path in FILES}
+        read = read_pins(self.root, [_READ])
         for name, version in pins.items():
             canonical = canonicalize_name(name)
             if canonical == "pip":
                 path = PIP
+            elif name in read:
+                path = EXAMPLES
             elif canonical in needed or not _is_installed(canonical):
                 path = IMAGES
             else:

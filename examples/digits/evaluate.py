@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from examples.digits.answers import judge
 from mmrlhf_jobs.data.dataset import RankedDataset
@@ -16,10 +17,18 @@ from mmrlhf_jobs.evaluation.generation import generate_answers
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.loading import load_model
 
-__all__ = ["AnswerScores", "evaluate"]
+__all__ = ["AnswerScores", "Judge", "evaluate"]
 
 _BATCH = 50
 _MAX_NEW_TOKENS = 96
+
+
+class Judge(Protocol):
+    """Says whether an answer is right."""
+
+    def __call__(self, *, question: str, reference: str, text: str) -> bool:
+        """Whether a text answers a question as the reference answer does."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,12 +49,16 @@ class AnswerScores:
         return sum(self.right.values()) / sum(self.asked.values())
 
 
-def evaluate(model: Path, data: Path) -> AnswerScores:
+def evaluate(
+    model: Path, data: Path, *, judge: Judge = judge, max_new_tokens: int = _MAX_NEW_TOKENS
+) -> AnswerScores:
     """Asks every held-out question once, greedily, and judges what the model says.
 
     Args:
         model: Hugging Face model folder.
         data: Folder that ``generate`` wrote.
+        judge: Says whether an answer is right.
+        max_new_tokens: Tokens after which an answer is cut off.
     """
     loaded = load_model(model, dtype="float32", attention="sdpa")
     dataset = RankedDataset.open(Source(str(data / "heldout.jsonl")))
@@ -56,7 +69,7 @@ def evaluate(model: Path, data: Path) -> AnswerScores:
     # Alike in length, alike in the time they take.
     asked.sort(key=lambda item: len(item[1].prompt_ids))
     right: Counter[str] = Counter()
-    for record, text in _answer(loaded, asked):
+    for record, text in _answer(loaded, asked, max_new_tokens):
         reference = record.query.reference_answer
         assert reference is not None, "every record of the example has a reference answer"
         right[record.category] += judge(question=record.query.text, reference=reference, text=text)
@@ -66,11 +79,11 @@ def evaluate(model: Path, data: Path) -> AnswerScores:
 
 
 def _answer(
-    loaded: LoadedModel, asked: list[tuple[RankedResponse, EncodedGroup]]
+    loaded: LoadedModel, asked: list[tuple[RankedResponse, EncodedGroup]], max_new_tokens: int
 ) -> Iterable[tuple[RankedResponse, str]]:
     for start in range(0, len(asked), _BATCH):
         batch = asked[start : start + _BATCH]
         prompts = [group for _, group in batch]
-        texts = generate_answers(loaded, prompts, max_new_tokens=_MAX_NEW_TOKENS)
+        texts = generate_answers(loaded, prompts, max_new_tokens=max_new_tokens)
         for (record, _), text in zip(batch, texts, strict=True):
             yield record, text

@@ -9,12 +9,10 @@ again; one that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,17 @@ from transformers.utils import logging
 from examples.digits.evaluate import AnswerScores, evaluate
 from examples.digits.generate import generate
 from examples.digits.supervise import supervise
+from examples.stages import ROOT, code_digest, put_table, run_job, run_stage
 
 __all__ = ["main"]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _STRATEGIES = ("fixed", "dynamic")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=_ROOT / "out" / "digits")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     options = parser.parse_args(arguments)
@@ -44,16 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable_progress_bar()  # ours are the ones that are shown
     started = time.monotonic()
 
-    stamp = _code_digest()
+    stamp = code_digest("examples/digits")
     data, base = out / "data", out / "base"
-    _stage(
+    run_stage(
         console,
         "1/4 data: scanned digits, 2000 training and 400 held-out queries",
         out / "data.done",
         stamp,
         lambda: generate(data, train=2000, heldout=400, seed=options.seed),
     )
-    _stage(
+    run_stage(
         console,
         "2/4 base model: a small LLaVA-OneVision, supervised on the training split",
         out / "base.done",
@@ -83,26 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _stage(console: Console, title: str, done: Path, stamp: str, work: Callable[[], None]) -> None:
-    console.rule(title, align="left", style="none")
-    if done.is_file() and done.read_text() == stamp:
-        console.print("done before, with the same code")
-        return
-    began = time.monotonic()
-    done.unlink(missing_ok=True)
-    work()
-    done.parent.mkdir(parents=True, exist_ok=True)
-    done.write_text(stamp)
-    console.print(f"took {time.monotonic() - began:.0f} s")
-
-
 def _align(strategy: str, out: Path, stamp: str, *, seed: int) -> tuple[int, dict[str, Any]]:
     """Run a job file; returns the exit code and the manifest with the run's folder."""
-    mark = out / f"{strategy}.started"
-    fresh = not (mark.is_file() and mark.read_text() == stamp)
-    mark.write_text(stamp)
-    job = Path(__file__).with_name(f"job-{strategy}.yaml")
-    settings = {
+    settings: dict[str, object] = {
         "spec.model.uri": out / "base",
         "spec.data.train.uri": out / "data" / "train.jsonl",
         "spec.data.evaluation.uri": out / "data" / "heldout.jsonl",
@@ -111,17 +92,8 @@ def _align(strategy: str, out: Path, stamp: str, *, seed: int) -> tuple[int, dic
     }
     if strategy == "dynamic":
         settings["spec.reward.scoresUri"] = out / "data" / "rewards" / "train.parquet"
-    command = [sys.executable, "-m", "mmrlhfctl", "run", "-f", str(job), "--local"]
-    for path, value in settings.items():
-        command += ["--set", f"{path}={value}"]
-    if fresh:
-        command.append("--fresh")
-    code = subprocess.run(command, check=False, cwd=_ROOT).returncode
-    if code != 0:
-        return code, {}
-    runs = (out / "artifacts" / "default" / f"digits-{strategy}").glob("*/manifest.json")
-    newest = max(runs, key=lambda path: path.stat().st_mtime)
-    return 0, {**json.loads(newest.read_text()), "folder": str(newest.parent)}
+    job = Path(__file__).with_name(f"job-{strategy}.yaml")
+    return run_job(job, settings, name=f"digits-{strategy}", out=out, stamp=stamp)
 
 
 def _report(
@@ -180,26 +152,12 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _write_readme(report: dict[str, Any]) -> None:
     """Put the table between its marks in README.md."""
-    begin, end = "<!-- digits:begin -->\n", "<!-- digits:end -->"
     lines = [
         "| held-out data | before | fixed beta | dynamic beta |",
         "| --- | ---: | ---: | ---: |",
     ]
     lines += [f"| {' | '.join(row)} |" for row in _rows(report)]
-    path = _ROOT / "README.md"
-    head, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, _, tail = rest.partition(end)
-    path.write_text(head + begin + "\n".join(lines) + "\n" + end + tail, encoding="utf-8")
-
-
-def _code_digest() -> str:
-    """Digest of the code that the results depend on."""
-    total = hashlib.sha256()
-    for folder in ("examples/digits", "jobs/mmrlhf_jobs", "crds/mmrlhf_api"):
-        for path in sorted((_ROOT / folder).rglob("*")):
-            if path.suffix in {".py", ".yaml"}:
-                total.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()
+    put_table(ROOT / "README.md", "digits", lines)
 
 
 if __name__ == "__main__":

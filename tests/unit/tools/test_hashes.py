@@ -95,6 +95,7 @@ class Known(Index):
             "pip": [File("pip-3-py3-none-any.whl", "c" * 64)],
             "iniconfig": [File("iniconfig-4.tar.gz", "d" * 64)],
             "not-here": [File("not_here-5-py3-none-any.whl", "e" * 64)],
+            "weights": [File("weights-6-py3-none-any.whl", "f" * 64)],
         }[name]
 
 
@@ -112,6 +113,7 @@ def repository(tmp_path: Path) -> Path:
     )
     (tmp_path / "constraints.txt").write_text("iniconfig==4\npackaging==1.0\n")
     (tmp_path / "constraints-beside.txt").write_text("# more\nnot-here==5\npip==3\n")
+    (tmp_path / "constraints-examples.txt").write_text("# read\nweights==6\n")
     return tmp_path
 
 
@@ -126,6 +128,8 @@ def test_files_are_written_by_what_needs_them(repository: Path) -> None:
         # What is not installed here comes with what images hold.
         {"packaging==1.0": {"a" * 64}, "not-here==5": {"e" * 64}},
         {"iniconfig==4": {"d" * 64}},
+        # What examples read is not installed either, and is in no image.
+        {"weights==6": {"f" * 64}},
     ]
 
 
