@@ -19,6 +19,9 @@ _ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/",
     "LC_ALL": "C.UTF-8",
+    # All are written in Go. They collect garbage a quarter as often: that is a quarter of what they
+    # take of the cores, and memory is there.
+    "GOGC": "400",
 }
 
 _LINES_SHOWN = 15

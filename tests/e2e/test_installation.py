@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import NAMESPACE, Platform, traces
 from tests.e2e.user import User
@@ -52,7 +50,12 @@ def test_a_job_outlives_its_operator_and_nothing_outlives_the_kinds(
     user.kubectl("apply", "--filename=second.yaml")
     wait_until(lambda: running(user), timeout=60, what="pods")
     installed.remove()
-    wait_until(lambda: not traces(user.cluster), timeout=120, what="a cluster without a trace")
+    wait_until(
+        lambda: not traces(user.cluster),
+        timeout=120,
+        what="a cluster without a trace",
+        interval=1,  # each lists all that the server has
+    )
 
     # What stays is the user's: results and Secrets.
     uri = status["artifacts"]["uri"].removeprefix(f"s3://{BUCKET}/")
@@ -67,5 +70,4 @@ def phase(user: User) -> str:
 
 def running(user: User) -> set[str]:
     """UIDs of the pods of jobs."""
-    found = user.kubectl("get", "pods", f"--selector={LABEL_JOB}", "--output=json")
-    return {pod["metadata"]["uid"] for pod in json.loads(found)["items"]}
+    return {pod["metadata"]["uid"] for pod in user.made("pods")}
