@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,15 +15,21 @@ import mmrlhf
 from mmrlhf.training.rows import Row
 from mmrlhf_api import RewardInference
 from mmrlhf_jobs.attention import backends
+from mmrlhf_jobs.data.dataset import RankedDataset
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.data.validation import scan
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.families.generic import GenericAdapter
 from mmrlhf_jobs.reward_model.head import RewardHead
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard, critique_template
+from mmrlhf_jobs.scores.parts import Valued
+from mmrlhf_jobs.training.reward.scoring import score_records
 from tests.jobs.models.stock import media_of
 from tests.jobs.models.tiny import picture
 from tests.jobs.models.zoo import save
+from tests.jobs.training.world import make_record, write_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -113,3 +123,58 @@ def test_a_model_that_is_read_wrongly_gives_no_numbers(
         scores(make_judge(qwen, []))
     with pytest.raises(ModelError, match="'qwen2_vl' are not read as transformers reads them"):
         mmrlhf.log_probs(mmrlhf.load_model(qwen), [ROW])
+
+
+@dataclass
+class Gang:
+    """Processes that run one after the other: what rank 0 finds, the others are given."""
+
+    rank: int = 0
+    found: list[Any] = field(default_factory=list)
+
+    def on_main(self, work: Callable[[], Any]) -> Any:
+        if self.rank == 0:
+            self.found.append(work())
+        return self.found[-1]
+
+    def sum(self, values: list[float]) -> list[float]:
+        return values
+
+
+def test_processes_that_score_together_do_what_rank_0_has_found(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other one would have found otherwise by itself."""
+    write_records(tmp_path / "data.jsonl", [make_record(tmp_path, index) for index in range(2)])
+    source = Source(uri=str(tmp_path / "data.jsonl"))
+    records = RankedDataset.open(source, index=scan(source)[0])
+    gang = Gang()
+    context: Any = SimpleNamespace(runtime=gang, tell=pytest.fail)
+
+    def score_share(judge: CritiqueRewardModel) -> list[Valued]:
+        def make(_: object, data: RankedDataset, compute: Any, **__: object) -> list[Valued]:
+            mine = data.share(rank=gang.rank, world_size=2)
+            items = [(record, range(len(record.responses))) for record in mine]
+            made: list[Valued] = compute(items)
+            return made
+
+        takes: Any = make
+        made, _ = score_records(judge, records, takes, context=context, storage=None)
+        return list(made)
+
+    told: list[str] = []
+    with monkeypatch.context() as first:
+        responses_see_each_other(first)
+        judge = make_judge(qwen, told)
+        assert len(score_share(judge)) == 4
+        assert judge.sharing.shared is False
+    gang.rank = 1
+    other = make_judge(qwen, told)
+    assert len(score_share(other)) == 4
+    assert other.sharing.shared is False
+    assert other._scorer.shared_prefix is False
+    assert len(told) == 1, "by the one that has looked"
+    assert gang.found == [False]
+    alone = make_judge(qwen, told)
+    scores(alone)
+    assert alone.sharing.shared is True
