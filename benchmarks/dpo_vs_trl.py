@@ -1,9 +1,11 @@
 """Pairs per second and peak memory of group-form DPO against TRL's DPOTrainer.
 
 Same model, same data, same optimizer, same number of steps. One optimizer step holds all pairs of
-a few queries. Reference log-probabilities are computed before the timed part for both. TRL gets
-the best of several batch sizes, chosen on this machine; the two then run in turn, each run in a
-process of its own, so that drifting load and memory of one do not touch the other.
+a few queries. Reference log-probabilities are computed before the timed part for both; on rows with
+images TRL computes them in every step, since it cannot before. TRL gets the best of several batch
+sizes, chosen on this machine; the two then run in turn, each run in a process of its own, so that
+drifting load and memory of one do not touch the other. Lengths are all the same, or those of the
+digits' records, or drawn from a log-normal distribution; where they differ, TRL pads.
 
 The number to look at is the speed-up over the ratio of tokens: how much of what is saved in tokens
 arrives as time. On a machine with other work on it, run with ``--threads 1`` and read the figures
@@ -12,14 +14,16 @@ of the output is one line of JSON with all figures.
 
 Usage::
 
-    python benchmarks/dpo_vs_trl.py [--full]
+    python -m benchmarks.dpo_vs_trl [--full] [--only NAME ...] [--rounds N] [--steps N]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -28,12 +32,16 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from torch import nn
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin
 
     from mmrlhf_jobs.forward.responses import ResponseLogProbs
 
@@ -47,19 +55,18 @@ class Case:
     """One measurement: what is trained, by whom, for how long.
 
     Attributes:
-        responses: Responses n per query, all of different rank.
-        prompt: Tokens P of a prompt.
-        response: Tokens R of a response, the terminal one included.
-        queries: Queries per optimizer step.
+        name: What it is called.
+        lengths: Of each query of a step the tokens of its prompt, and of each of its responses, all
+            of different rank, the terminal one included.
+        images: Every prompt begins with an image, whose tokens are among those of the prompt.
         batch: Pairs per micro-batch for TRL, queries per micro-batch for mmrlhf.
         steps: Timed optimizer steps after one that warms up; 0 times that one alone.
         trainer: "trl" or "mmrlhf".
     """
 
-    responses: int
-    prompt: int
-    response: int
-    queries: int
+    name: str
+    lengths: tuple[tuple[int, tuple[int, ...]], ...]
+    images: bool = False
     batch: int = 1
     steps: int = 1
     trainer: str = "mmrlhf"
@@ -67,76 +74,221 @@ class Case:
     @property
     def pairs(self) -> int:
         """Pairs per optimizer step."""
-        return self.queries * self.responses * (self.responses - 1) // 2
+        return sum(len(own) * (len(own) - 1) // 2 for _, own in self.lengths)
+
+    @property
+    def won_tokens(self) -> int:
+        """Tokens of the chosen responses of all pairs."""
+        return sum(
+            length * (len(own) - 1 - rank)
+            for _, own in self.lengths
+            for rank, length in enumerate(own)
+        )
 
     @property
     def pairwise_tokens(self) -> int:
-        """Tokens per step when every pair is forwarded."""
-        return 2 * self.pairs * (self.prompt + self.response)
+        """Tokens per step when every pair is forwarded, padding left out."""
+        return sum((len(own) - 1) * (len(own) * prompt + sum(own)) for prompt, own in self.lengths)
 
     @property
     def shared_tokens(self) -> int:
         """Tokens per step when the prompt of a query is forwarded once."""
-        return self.queries * (self.prompt + self.responses * self.response)
+        return sum(prompt + sum(own) for prompt, own in self.lengths)
 
     @property
     def token_ratio(self) -> float:
-        """``n(n-1)(P+R) / (P+nR)``."""
+        """``n(n-1)(P+R) / (P+nR)`` where all lengths are the same."""
         return self.pairwise_tokens / self.shared_tokens
 
 
+def equal(n: int, prompt: int, response: int, queries: int, *, images: bool = False) -> Case:
+    """A case whose prompts and whose responses are as long as each other."""
+    name = f"{'images, ' if images else ''}n={n} P={prompt} R={response}"
+    return Case(name, ((prompt, (response,) * n),) * queries, images)
+
+
+def log_normal(n: int, prompt: int, response: int, queries: int, *, seed: int = 3) -> Case:
+    """Lengths around these medians, with spreads of 0.5 and 0.7 of their logarithms."""
+    draw = random.Random(seed)
+
+    def length(median: int, spread: float) -> int:
+        return max(2, round(draw.lognormvariate(math.log(median), spread)))
+
+    lengths = tuple(
+        (length(prompt, 0.5), tuple(length(response, 0.7) for _ in range(n)))
+        for _ in range(queries)
+    )
+    return Case(f"log-normal, n={n} P~{prompt} R~{response}", lengths)
+
+
+def digits(queries: int) -> Case:
+    """Lengths of the digits' records with 4 responses, by the tokenizer of the example.
+
+    An image takes the tokens of two tiles there; here text stands for them.
+    """
+    from examples.digits.generate import generate
+    from examples.digits.model import PATCH, TILE, read_texts, train_tokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        generate(data, train=100, heldout=5, seed=0)
+        tokenizer = train_tokenizer(read_texts(data / "train.jsonl"))
+        rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    around = 2 * (TILE // PATCH) ** 2 + 20
+    lengths = [
+        (
+            around + len(tokenizer.encode(row["query"]["text"])),
+            tuple(len(tokenizer.encode(one["text"])) + 1 for one in row["responses"]),
+        )
+        for row in rows
+        if len(row["responses"]) == RESPONSES
+    ]
+    return Case("digits, n=4", tuple(lengths[:queries]))
+
+
+RESPONSES = 4
+IMAGE_TOKENS = 256
+
+
 # The pairs of a step divide by every batch size of TRL.
-SMALL = (
-    Case(responses=4, prompt=512, response=64, queries=2),
-    Case(responses=3, prompt=256, response=128, queries=4),
-)
-FULL = (
-    *SMALL,
-    Case(responses=2, prompt=512, response=64, queries=12),
-    Case(responses=4, prompt=829, response=200, queries=2),
-    Case(responses=4, prompt=1600, response=100, queries=2),
-    Case(responses=9, prompt=512, response=64, queries=1),
-)
+def small_cases() -> tuple[Case, ...]:
+    """What is measured by default."""
+    return (
+        equal(4, 512, 64, 2),
+        equal(3, 256, 128, 4),
+        log_normal(4, 256, 64, 4),
+        digits(16),
+        equal(4, 320, 64, 2, images=True),
+    )
+
+
+def full_cases() -> tuple[Case, ...]:
+    """All of it."""
+    return (
+        *small_cases(),
+        equal(2, 512, 64, 12),
+        equal(4, 829, 200, 2),
+        equal(4, 1600, 100, 2),
+        equal(9, 512, 64, 1),
+        log_normal(4, 512, 128, 8),
+    )
 
 
 # --- what both sides share -------------------------------------------------------------------
 
 
-def build_model(vocabulary: int = 4096) -> PreTrainedModel:
-    """A text decoder of about 28 million weights with seeded values."""
+def text_config() -> dict[str, Any]:
+    """A text decoder of about 28 million weights."""
+    return {
+        "vocab_size": 4096,
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 8192,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+    }
+
+
+def build_model(case: Case) -> PreTrainedModel:
+    """The decoder, or a LLaVA of it and a frozen tower of 6 layers, with seeded values."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import (
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
 
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=vocabulary,
-            hidden_size=384,
-            intermediate_size=1536,
-            num_hidden_layers=12,
-            num_attention_heads=6,
-            num_key_value_heads=2,
-            max_position_embeddings=8192,
-            eos_token_id=1,
-            pad_token_id=0,
-            bos_token_id=None,
+    if not case.images:
+        return Qwen2ForCausalLM(Qwen2Config(**text_config())).train()
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            text_config={"model_type": "qwen2", **text_config()},
+            vision_config={
+                "model_type": "clip_vision_model",
+                "hidden_size": 256,
+                "intermediate_size": 1024,
+                "num_hidden_layers": 6,
+                "num_attention_heads": 4,
+                "image_size": 224,
+                "patch_size": 14,
+            },
+            image_token_index=IMAGE_ID,
+            image_token_id=IMAGE_ID,
+            vision_feature_layer=-2,
+            vision_feature_select_strategy="default",
         )
     )
+    model.model.vision_tower.requires_grad_(False)
     return model.train()
 
 
+IMAGE_ID = 2
+FIRST_WORD = 3
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word for every id."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    vocabulary.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=vocabulary,
+        eos_token="<eos>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+
+
+WORDS = ["<pad>", "<eos>", "<image>", *(f"w{i}" for i in range(FIRST_WORD, 4096))]
+
+
+def build_processor() -> ProcessorMixin:
+    """A processor of LLaVA: an image takes 256 places."""
+    from transformers import CLIPImageProcessorPil, LlavaProcessor
+
+    return LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(
+            size={"height": 224, "width": 224}, do_center_crop=False
+        ),
+        tokenizer=build_tokenizer(),
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+
+
+def build_image(number: int) -> Image.Image:
+    """A picture of coloured noise."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(number).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
 def build_data(case: Case) -> list[tuple[list[int], list[list[int]]]]:
-    """Random token ids: per query the prompt and its responses, best first."""
+    """Random token ids: per query the text of the prompt and its responses, best first."""
     import torch
 
     generator = torch.Generator().manual_seed(1)
 
     def draw(count: int) -> list[int]:
-        return [int(i) for i in torch.randint(2, 4096, (count,), generator=generator)]
+        return [int(i) for i in torch.randint(FIRST_WORD, 4096, (count,), generator=generator)]
 
+    taken = IMAGE_TOKENS if case.images else 0
     return [
-        (draw(case.prompt), [[*draw(case.response - 1), 1] for _ in range(case.responses)])
-        for _ in range(case.queries)
+        (draw(prompt - taken), [[*draw(length - 1), 1] for length in own])
+        for prompt, own in case.lengths
     ]
 
 
@@ -178,8 +330,8 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
     from mmrlhf_jobs.objectives.preference import preference_loss
     from mmrlhf_jobs.objectives.supervised import supervised_loss
 
-    class TextAdapter:
-        """The part of the adapter interface that a decoder without media needs."""
+    class Adapter:
+        """The part of the adapter interface that is needed here."""
 
         supports_shared_prefix = True
 
@@ -191,14 +343,22 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
             model: PreTrainedModel,
             input_ids: torch.Tensor,
             positions: torch.Tensor,
-            *_: object,
+            groups: Sequence[EncodedGroup],
+            copies: Sequence[int],
+            *,
             every_part: bool = False,
         ) -> DecoderInputs:
-            del every_part
-            return DecoderInputs(model.get_input_embeddings()(input_ids), positions[0])
+            del copies, every_part
+            embeds = model.get_input_embeddings()(input_ids)
+            if case.images:
+                pixels = torch.cat([group.media_inputs["pixel_values"] for group in groups])
+                features = torch.cat(list(model.get_image_features(pixels).pooler_output))
+                places = (input_ids == IMAGE_ID)[..., None]
+                embeds = embeds.masked_scatter(places, features)
+            return DecoderInputs(embeds, positions[0])
 
         def decoder(self, model: PreTrainedModel) -> nn.Module:
-            module: nn.Module = model.model
+            module: nn.Module = model.model.language_model if case.images else model.model
             return module
 
         def output_layer(self, model: PreTrainedModel) -> nn.Linear:
@@ -206,15 +366,17 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
             return module
 
     register_shared_prefix_attention()
-    model = build_model()
-    model.set_attn_implementation(SHARED_PREFIX_SDPA)
-    adapter: Any = TextAdapter()
-    groups = [
-        EncodedGroup(torch.tensor(prompt), tuple(map(torch.tensor, responses)), {})
-        for prompt, responses in build_data(case)
-    ]
-    n = case.responses
-    group_pairs = torch.tensor([(i, j) for i in range(n) for j in range(i + 1, n)])
+    model = build_model(case)
+    adapter: Any = Adapter()
+    adapter.decoder(model).set_attn_implementation(SHARED_PREFIX_SDPA)
+    groups = []
+    for number, (prompt, responses) in enumerate(build_data(case)):
+        media = {}
+        if case.images:
+            pixels = build_processor().image_processor(build_image(number), return_tensors="pt")
+            media = {"pixel_values": pixels["pixel_values"]}
+        ids = [IMAGE_ID] * (IMAGE_TOKENS if case.images else 0) + prompt
+        groups.append(EncodedGroup(torch.tensor(ids), tuple(map(torch.tensor, responses)), media))
     batches = [groups[i : i + case.batch] for i in range(0, len(groups), case.batch)]
 
     def score(batch: Sequence[EncodedGroup]) -> ResponseLogProbs:
@@ -222,19 +384,23 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
 
     with torch.no_grad():
         references = [score(batch).sums for batch in batches]
-    win_tokens = case.pairs * case.response
+    own_pairs = [list(combinations(range(len(group.responses)), 2)) for group in groups]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     clock, losses, tokens = Clock(), [], 0
     before = peak_memory()
     clock.mark()
     for _ in range(case.steps + 1):
         total = 0.0
-        for batch, reference in zip(batches, references, strict=True):
-            places = torch.cat([group_pairs + n * index for index in range(len(batch))])
+        for number, (batch, reference) in enumerate(zip(batches, references, strict=True)):
+            first, rows = 0, []
+            for group, own in zip(batch, own_pairs[number * case.batch :], strict=False):
+                rows += [(first + i, first + j) for i, j in own]
+                first += len(group.responses)
+            places = torch.tensor(rows)
             scored = score(batch)
             preference = preference_loss(scored.sums, reference, places, BETA)
             supervised = supervised_loss(scored.sums, scored.lengths, places)
-            loss = preference.total / case.pairs + GAMMA * supervised.numerator / win_tokens
+            loss = preference.total / case.pairs + GAMMA * supervised.numerator / case.won_tokens
             loss.backward()
             total += float(loss)
             tokens += scored.tokens_forwarded
@@ -249,29 +415,23 @@ def run_mmrlhf(case: Case) -> dict[str, Any]:
 def run_trl(case: Case) -> dict[str, Any]:
     """Train with TRL on the batch of all pairs."""
     from datasets import Dataset
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    words = ["<pad>", "<eos>", *(f"w{i}" for i in range(2, 4096))]
-    vocabulary = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))
-    vocabulary.pre_tokenizer = WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=vocabulary, eos_token="<eos>", pad_token="<pad>"
-    )
-
     def text(ids: Sequence[int]) -> str:
-        return "".join(" " + words[i] for i in ids)
+        return "".join(" " + WORDS[i] for i in ids)
 
     rows = [
-        {"prompt": text(prompt), "chosen": text(responses[i]), "rejected": text(responses[j])}
-        for prompt, responses in build_data(case)
-        for i in range(case.responses)
-        for j in range(i + 1, case.responses)
+        {
+            "prompt": ("<image>" if case.images else "") + text(prompt),
+            "chosen": text(responses[i]),
+            "rejected": text(responses[j]),
+            **({"images": [build_image(number)]} if case.images else {}),
+        }
+        for number, (prompt, responses) in enumerate(build_data(case))
+        for i, j in combinations(range(len(responses)), 2)
     ]
-    clock, losses, tokens = Clock(), [], 0
+    clock, losses, tokens, places = Clock(), [], 0, 0
 
     class Ends(TrainerCallback):
         def on_train_begin(self, *_: object, **__: object) -> None:
@@ -288,16 +448,18 @@ def run_trl(case: Case) -> dict[str, Any]:
             *args: object,
             **kwargs: object,
         ) -> torch.Tensor:
-            nonlocal tokens
+            nonlocal tokens, places
             loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)
             losses.append(float(loss))
-            tokens += inputs["input_ids"].numel()
+            tokens += int(inputs["attention_mask"].sum())
+            places += inputs["input_ids"].numel()
             return loss
 
     accumulation = case.pairs // case.batch
     with tempfile.TemporaryDirectory() as folder:
         trainer = Observed(
-            model=build_model(),
+            model=build_model(case),
+            ref_model=build_model(case) if case.images else None,
             args=DPOConfig(
                 output_dir=folder,
                 use_cpu=True,
@@ -307,7 +469,7 @@ def run_trl(case: Case) -> dict[str, Any]:
                 beta=BETA,
                 loss_type=["sigmoid", "sft"],
                 loss_weights=[1.0, GAMMA],
-                precompute_ref_log_probs=True,
+                precompute_ref_log_probs=not case.images,
                 per_device_train_batch_size=case.batch,
                 gradient_accumulation_steps=accumulation,
                 max_steps=case.steps + 1,
@@ -321,9 +483,11 @@ def run_trl(case: Case) -> dict[str, Any]:
                 logging_strategy="no",
                 disable_tqdm=True,
                 report_to=[],
+                # Images are looked at by the collator, which needs them.
+                remove_unused_columns=not case.images,
             ),
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            processing_class=build_processor() if case.images else build_tokenizer(),
             callbacks=[Ends()],
         )
         before = peak_memory()
@@ -331,7 +495,11 @@ def run_trl(case: Case) -> dict[str, Any]:
     per_step = [
         statistics.fmean(losses[i : i + accumulation]) for i in range(0, len(losses), accumulation)
     ]
-    return result(clock, per_step, tokens // (case.steps + 1), before)
+    done = case.steps + 1
+    return {
+        **result(clock, per_step, tokens // done, before),
+        "padding": 1 - tokens / places,
+    }
 
 
 def result(clock: Clock, losses: list[float], tokens: int, before: int) -> dict[str, Any]:
@@ -383,9 +551,8 @@ def median(reports: Sequence[dict[str, Any]], field: str = "seconds") -> float:
 def compare(case: Case, *, rounds: int, steps: int, threads: int) -> dict[str, Any]:
     """Find TRL's best batch size, then measure both in turn."""
     print(
-        f"\nn={case.responses} P={case.prompt} R={case.response}, {case.queries} queries = "
-        f"{case.pairs} pairs a step; tokens {case.pairwise_tokens} : {case.shared_tokens} = "
-        f"{case.token_ratio:.2f}"
+        f"\n{case.name}: {len(case.lengths)} queries = {case.pairs} pairs a step; tokens "
+        f"{case.pairwise_tokens} : {case.shared_tokens} = {case.token_ratio:.2f}"
     )
     trials: dict[int, float] = {}
     for batch in TRL_BATCH_SIZES:
@@ -412,9 +579,9 @@ def compare(case: Case, *, rounds: int, steps: int, threads: int) -> dict[str, A
     memory = {t: max(r["peak_bytes"] for r in runs) / 1e9 for t, runs in reports.items()}
     speedup = seconds["trl"] / seconds["mmrlhf"]
     summary = {
-        "n": case.responses,
-        "P": case.prompt,
-        "R": case.response,
+        "case": case.name,
+        "lengths": case.lengths,
+        "trl_padding": reports["trl"][0]["padding"],
         "pairs_per_step": case.pairs,
         "trl_batch": best,
         "trl_trials_s": trials,
@@ -456,6 +623,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="more cases, more repeats")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="*", help="cases whose name begins with one of these")
+    parser.add_argument("--rounds", type=int, help="runs of each side")
+    parser.add_argument("--steps", type=int, help="timed steps of a run")
     options = parser.parse_args()
     if options.worker:
         case = Case(**json.loads(options.worker))
@@ -467,12 +637,23 @@ def main() -> None:
         return
     load = os.getloadavg()[0]
     print(f"{options.threads} threads, load before the start {load:.1f}")
-    cases = FULL if options.full else SMALL
-    rounds, steps = (3, 3) if options.full else (2, 2)
+    cases = [
+        case
+        for case in (full_cases() if options.full else small_cases())
+        if not options.only or case.name.startswith(tuple(options.only))
+    ]
+    rounds = options.rounds or (3 if options.full else 2)
+    steps = options.steps or (3 if options.full else 2)
     summaries = [
         compare(case, rounds=rounds, steps=steps, threads=options.threads) for case in cases
     ]
-    print(json.dumps({"threads": options.threads, "load": load, "cases": summaries}))
+    report = {"threads": options.threads, "load": load, "versions": versions(), "cases": summaries}
+    print(json.dumps(report))
+
+
+def versions() -> dict[str, str]:
+    """Of what is measured."""
+    return {name: metadata.version(name) for name in ("torch", "transformers", "trl", "mmrlhf")}
 
 
 if __name__ == "__main__":
