@@ -21,7 +21,8 @@ from mmrlhf_operator.config import LeaderElection, OperatorConfig, load_config
 from mmrlhf_operator.errors import ConfigError, LeadershipLostError, OperatorError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.kopf_log import TriedAgain
-from mmrlhf_operator.kube.lease import Lease, lead
+from mmrlhf_operator.kube.leadership import Leadership
+from mmrlhf_operator.kube.lease import Lease
 from mmrlhf_operator.kube.log_lines import JsonLines, SafeLines
 from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport, load_configuration
 from mmrlhf_operator.metrics import Metrics
@@ -96,7 +97,7 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
 
     election = config.leader_election if options.leader_elect else None
     metrics = Metrics()
-    lease = None if election is None else _lease(configuration, election, metrics)
+    leadership = None if election is None else _leadership(configuration, election, metrics)
     working: list[Operator] = []
 
     async def work() -> None:
@@ -112,43 +113,41 @@ async def _serve(config: OperatorConfig, options: argparse.Namespace) -> None:
             health = serve_health(
                 config.health_address,
                 well=lambda: working[-1].problem() if working else None,
-                ready=lambda: None if lease is None else lease.problem,
+                ready=lambda: None if leadership is None else leadership.problem,
             )
             await stack.enter_async_context(health)
         if config.metrics_address is not None:
             served = serve_metrics(config.metrics_address, metrics.registry)
             await stack.enter_async_context(served)
         with contextlib.suppress(asyncio.CancelledError):
-            if lease is None or election is None:
+            if leadership is None:
                 await work()
             else:
-                stack.push_async_callback(lease.close)
-                await _elect(lease, election, work)
+                await _elect(leadership, work)
 
 
-def _lease(
+def _leadership(
     configuration: client.Configuration, election: LeaderElection, metrics: Metrics
-) -> Lease:
-    transport = MeteredTransport(ApiTransport(configuration), metrics.asked)
-    return Lease(
-        Api(transport, timeout=election.duration / 3),
-        namespace=election.namespace or _own_namespace(),
-        name=election.name,
-        identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-        duration=election.duration,
-        tell=metrics.tried_lease,
-    )
+) -> Leadership:
+    namespace = election.namespace or _own_namespace()
+
+    def make() -> Lease:
+        transport = MeteredTransport(ApiTransport(configuration), metrics.asked)
+        return Lease(
+            Api(transport, timeout=election.duration / 3),
+            namespace=namespace,
+            name=election.name,
+            identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            duration=election.duration,
+            tell=metrics.tried_lease,
+        )
+
+    return Leadership(make, duration=election.duration, retry=election.retry)
 
 
-async def _elect(
-    lease: Lease, election: LeaderElection, work: Callable[[], Coroutine[Any, Any, None]]
-) -> None:
+async def _elect(leadership: Leadership, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
-        await lead(lease, work, duration=election.duration, retry=election.retry)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OperatorError):
-            await lease.release()
-        raise
+        await leadership.lead(work)
     except LeadershipLostError:
         _LOG.error("leadership lost: ending, to start anew as a follower")
         raise

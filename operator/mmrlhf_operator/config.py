@@ -167,8 +167,9 @@ class OperatorConfig(ApiModel):
     """Seconds before a job whose reconcile failed is tried again; they double with each failure."""
     max_retry_seconds: Duration = 120.0
     """Most seconds before it is tried again."""
-    workers: Annotated[int, Ge(1), Le(256)] = 8
-    """Jobs that are reconciled at the same time."""
+    workers: Annotated[int, Ge(1), Le(256)] = 16
+    """Jobs that are reconciled at the same time. Those of one namespace never take more of these
+    places than they leave free for the others."""
     deadlines: Deadlines = Deadlines()
     """How long the operator waits for what."""
     leader_election: LeaderElection = LeaderElection()

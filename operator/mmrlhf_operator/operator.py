@@ -72,6 +72,7 @@ class Operator:
             deadline=limits.reconcile,
             first=config.retry_seconds,
             most=config.max_retry_seconds,
+            tenant=lambda key: key.namespace,
             gauge=self.metrics,
         )
         self._watchdog = Watchdog(self.api, namespaces=config.namespaces)
@@ -98,7 +99,8 @@ class Operator:
             ),
             board=self.board,
             queues=self._queues,
-            wake=self.queue.add,
+            # Looked up and ready: it gets its pods before others are looked up.
+            wake=functools.partial(self.queue.add, first=True),
             clock=clock,
             metrics=self.metrics,
         )

@@ -14,8 +14,24 @@ Log = list[tuple[Request, int]]
 """Requests, each with the status of its answer."""
 
 
+def created_pods(log: Log) -> Counter[str]:
+    """How often each pod was created for real."""
+    return Counter(
+        request.body["metadata"]["name"]
+        for request, status in log
+        if request.method == "POST" and request.path.endswith("/pods") and status == 201
+    )
+
+
 class Crash(BaseException):
     """The operator's process dies. No code of the operator may catch it."""
+
+
+def is_crash(error: BaseException) -> bool:
+    """Whether an operator ended by such a death."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_crash(inner) for inner in error.exceptions)
+    return isinstance(error, Crash)
 
 
 class Wrapped:
@@ -119,3 +135,17 @@ class Flaky(Wrapped):
         if request.method == "PATCH" and response.status < 400:
             self._failed.clear()
         return response
+
+
+FAULTS: dict[str, tuple[Fault, bool]] = {
+    "409": (refuse(409, "Conflict"), False),
+    "410": (refuse(410, "Expired"), False),
+    "429": (refuse(429, "TooManyRequests"), False),
+    "500": (refuse(500, "InternalError"), False),
+    "silence": (silence, False),
+    # The server did what it was asked, and its answer was lost. One that says 409, 410 or 429 has
+    # done nothing.
+    "500-late": (refuse(500, "InternalError"), True),
+    "silence-late": (silence, True),
+}
+"""What can go wrong with a request, and whether the server has carried it out by then."""

@@ -20,15 +20,6 @@ pytestmark = pytest.mark.cluster
 PODS = Counter(f"demo-{attempt}-{index}" for attempt in range(3) for index in range(2))
 
 
-def created_pods(log: faults.Log) -> Counter[str]:
-    """How often each pod was created for real."""
-    return Counter(
-        request.body["metadata"]["name"]
-        for request, status in log
-        if request.method == "POST" and request.path.endswith("/pods") and status == 201
-    )
-
-
 async def test_nothing_is_written_once_settled(
     driver: Driver, start_operator: StartOperator
 ) -> None:
@@ -45,7 +36,7 @@ async def test_nothing_is_written_once_settled(
             assert driver.job()["metadata"]["resourceVersion"] == version
 
         await live(driver, rest=rest)
-    assert created_pods(log) == PODS
+    assert faults.created_pods(log) == PODS
     refused = [(str(request), status) for request, status in log if status >= 400]
     assert not [entry for entry in refused if entry[1] not in {404, 409}]
 
@@ -71,7 +62,7 @@ async def test_the_operator_dies_at_every_write(
                     # Cancelled once, when the block is left: kopf does not take two.
                     await asyncio.wait({running.task, lived}, return_when=asyncio.FIRST_COMPLETED)
             except (faults.Crash, BaseExceptionGroup) as death:
-                if not _is_crash(death):
+                if not faults.is_crash(death):
                     raise
             deaths += 1
 
@@ -85,13 +76,7 @@ async def test_the_operator_dies_at_every_write(
         await supervisor
     done = [request for request, status in log if request.writes and status < 400]
     assert deaths >= len(done) >= PODS.total() + EVENTS.total() + RESTS
-    assert created_pods(log) == PODS
-
-
-def _is_crash(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return any(_is_crash(inner) for inner in error.exceptions)
-    return isinstance(error, faults.Crash)
+    assert faults.created_pods(log) == PODS
 
 
 async def test_two_operators_overlap(driver: Driver, start_operator: StartOperator) -> None:
@@ -113,23 +98,10 @@ async def test_two_operators_overlap(driver: Driver, start_operator: StartOperat
     finally:
         over.set()
         await other
-    assert created_pods(log) == PODS
+    assert faults.created_pods(log) == PODS
 
 
-FAULTS = {
-    "409": (faults.refuse(409, "Conflict"), False),
-    "410": (faults.refuse(410, "Expired"), False),
-    "429": (faults.refuse(429, "TooManyRequests"), False),
-    "500": (faults.refuse(500, "InternalError"), False),
-    "silence": (faults.silence, False),
-    # The server did what it was asked, and its answer was lost. One that says 409, 410 or 429 has
-    # done nothing.
-    "500-late": (faults.refuse(500, "InternalError"), True),
-    "silence-late": (faults.silence, True),
-}
-
-
-@pytest.mark.parametrize(("fault", "late"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("fault", "late"), faults.FAULTS.values(), ids=faults.FAULTS)
 async def test_every_request_fails_once(
     fault: faults.Fault, late: bool, driver: Driver, start_operator: StartOperator
 ) -> None:
@@ -143,7 +115,7 @@ async def test_every_request_fails_once(
     async with start_operator(flaky):
         # Writes to one status that fail one after the other are told.
         await live(driver, troubled=True)
-    assert created_pods(log) == PODS
+    assert faults.created_pods(log) == PODS
     failures = made[0].failures
     asked = Counter(str(request) for request, _ in log)
     assert set(asked) - {f"GET /apis/{API_VERSION}"} <= set(failures)

@@ -11,9 +11,10 @@ from tests.cluster.access import Access
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.faults import created_pods
 from tests.operator.interference import Trouble, interfered
 from tests.operator.life import attempt, live
-from tests.operator.test_robustness import PODS, created_pods
+from tests.operator.test_robustness import PODS
 
 pytestmark = pytest.mark.cluster
 

@@ -2,6 +2,10 @@
 
 The semantics are those of controller-runtime's queue: a key that is added while it is worked on is
 worked on again afterwards; one whose work failed comes back after a growing delay with jitter.
+
+Beyond that it is fair: tenants are served in turn, whatever each has waiting, and none holds more
+workers than are left free for the others. So one whose store, webhook or quota makes every look at
+a job slow delays its own jobs alone.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import heapq
 import itertools
 import logging
 import random
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -53,6 +58,7 @@ class WorkQueue(Generic[K]):
         first: Seconds before a key whose work failed is worked on again; they double with each
             failure.
         most: Most seconds before that.
+        tenant: Whose a key is; by default all are of one.
         rng: Source of jitter.
         gauge: Is told how long keys wait, and how their work ends.
     """
@@ -64,6 +70,7 @@ class WorkQueue(Generic[K]):
         deadline: float,
         first: float = 0.25,
         most: float = 120.0,
+        tenant: Callable[[K], Hashable] = lambda _: "",
         rng: random.Random | None = None,
         gauge: Gauge[K] | None = None,
     ) -> None:
@@ -71,10 +78,14 @@ class WorkQueue(Generic[K]):
         self._deadline = deadline
         self._first = first
         self._most = most
+        self._tenant = tenant
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._gauge = gauge
-        self._ready: dict[K, float] = {}  # since when
+        # By tenant, the one whose turn is next first; in it by key since when it waits.
+        self._ready: OrderedDict[Hashable, OrderedDict[K, float]] = OrderedDict()
+        self._workers = 0
         self._busy: set[K] = set()
+        self._held: Counter[Hashable] = Counter()
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -85,13 +96,22 @@ class WorkQueue(Generic[K]):
         self.done = 0
         """Keys that were worked on so far."""
 
-    def add(self, key: K) -> None:
-        """Ask for work on a key."""
+    def add(self, key: K, *, first: bool = False) -> None:
+        """Ask for work on a key.
+
+        Args:
+            key: The key.
+            first: Whether it goes before the other keys of its tenant, as something that was begun
+                and can go on.
+        """
         if key in self._busy:
             self._again.add(key)
-        elif key not in self._ready:
-            self._ready[key] = self._now()
-            self._wanted.set()
+            return
+        waiting = self._ready.setdefault(self._tenant(key), OrderedDict())
+        waiting.setdefault(key, self._now())
+        if first:
+            waiting.move_to_end(key, last=False)
+        self._wanted.set()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work on a key at a later time; the earliest wish counts."""
@@ -109,7 +129,7 @@ class WorkQueue(Generic[K]):
     @property
     def depth(self) -> int:
         """How many keys want work and have no worker yet."""
-        return len(self._ready)
+        return sum(map(len, self._ready.values()))
 
     @property
     def is_idle(self) -> bool:
@@ -118,6 +138,7 @@ class WorkQueue(Generic[K]):
 
     async def run(self, workers: int) -> None:
         """Work until cancelled; a worker that dies takes all down, so that it is noticed."""
+        self._workers = workers
         async with asyncio.TaskGroup() as group:
             group.create_task(self._wake_later(), name="queue-timer")
             for number in range(workers):
@@ -129,7 +150,7 @@ class WorkQueue(Generic[K]):
             try:
                 delay = await self._attempt(key)
             finally:
-                self._busy.discard(key)
+                self._release(key)
                 self.done += 1
                 if key in self._again:
                     self._again.discard(key)
@@ -138,16 +159,34 @@ class WorkQueue(Generic[K]):
                 self.add_after(key, delay)
 
     async def _take(self) -> K:
-        while not self._ready:
+        while (tenant := self._next_tenant()) is None:
             self._wanted.clear()
             await self._wanted.wait()
-        key, since = next(iter(self._ready.items()))
-        del self._ready[key]
+        waiting = self._ready[tenant]
+        key, since = waiting.popitem(last=False)
+        if waiting:
+            self._ready.move_to_end(tenant)
+        else:
+            del self._ready[tenant]
         if self._gauge is not None:
             self._gauge.waited(self._now() - since)
         self._busy.add(key)
+        self._held[tenant] += 1
         self._due.pop(key, None)  # this is the call that was wished for
         return key
+
+    def _next_tenant(self) -> Hashable | None:
+        """Whose turn it is: the first that holds fewer workers than are free, this one included."""
+        free = self._workers - len(self._busy)
+        return next((one for one in self._ready if self._held[one] < free), None)
+
+    def _release(self, key: K) -> None:
+        tenant = self._tenant(key)
+        self._busy.discard(key)
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        self._wanted.set()  # another worker may take now what it might not before
 
     async def _attempt(self, key: K) -> float | None:
         began, result = self._now(), _FAILED

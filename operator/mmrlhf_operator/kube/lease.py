@@ -1,23 +1,21 @@
-"""Leader election by a coordination Lease: one replica works, the others wait.
+"""A coordination Lease, which one of several processes holds.
 
-The Lease is renewed well before it runs out, and whoever cannot renew it stops before another one
-may take it. Clocks of different machines are never compared: a waiting replica measures by its own
-clock how long the Lease has not changed.
+Clocks of different machines are never compared: a waiting process measures by its own clock how
+long the Lease has not changed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-from mmrlhf_operator.errors import LeadershipLostError, ServerError, UnreachableError
+from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest
 from mmrlhf_operator.kube.timestamps import format_time
 
-__all__ = ["Lease", "lead"]
+__all__ = ["Lease"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,6 +77,21 @@ class Lease:
             raise
         return True
 
+    async def try_and_tell(self) -> bool:
+        """The same; what is in the way is told, by the log once, and is no error."""
+        try:
+            held = await self.try_to_hold()
+        except (ServerError, UnreachableError) as error:
+            problem = f"the Lease cannot be taken or renewed: {error}"
+            if problem != self.problem:  # told once, not every two seconds
+                _LOG.warning("%s", problem)
+            self.problem = problem
+            self.tell("failed")
+            return False
+        self.problem = None
+        self.tell("held" if held else "standby")
+        return held
+
     async def release(self) -> None:
         """Give the Lease up, so that the next one need not wait for it to run out."""
         path = f"{self._folder}/{self._name}"
@@ -121,67 +134,3 @@ class Lease:
                 "leaseTransitions": changes + (lease is not None and not same),
             },
         }
-
-
-async def lead(
-    lease: Lease,
-    work: Callable[[], Coroutine[Any, Any, None]],
-    *,
-    duration: float,
-    retry: float,
-) -> None:
-    """Wait for the Lease, then work for as long as it is held.
-
-    Args:
-        lease: The Lease.
-        work: What the leader does.
-        duration: Seconds that the Lease lasts; work stops two thirds into them.
-        retry: Seconds between attempts.
-
-    Raises:
-        LeadershipLostError: The Lease could not be renewed in time; work was cancelled before
-            another process could take it.
-    """
-    while not await _try(lease):  # noqa: ASYNC110 - nothing here could set an event
-        await asyncio.sleep(retry)
-    _LOG.info("this replica leads")
-    task = asyncio.create_task(work(), name="leader-work")
-    try:
-        await _hold(lease, task, limit=duration * 2 / 3, retry=retry)
-        await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    await lease.release()
-
-
-async def _hold(lease: Lease, task: asyncio.Task[None], *, limit: float, retry: float) -> None:
-    loop = asyncio.get_running_loop()
-    renewed = loop.time()
-    while not task.done():
-        await asyncio.wait({task}, timeout=retry)
-        remaining = renewed + limit - loop.time()
-        try:
-            async with asyncio.timeout(max(0.0, remaining)):
-                held = await _try(lease)
-        except TimeoutError:
-            held = False
-        if held:
-            renewed = loop.time()
-        elif loop.time() >= renewed + limit:
-            raise LeadershipLostError(f"the Lease could not be renewed within {limit:.0f} s")
-
-
-async def _try(lease: Lease) -> bool:
-    try:
-        held = await lease.try_to_hold()
-    except (ServerError, UnreachableError) as error:
-        problem = f"the Lease cannot be taken or renewed: {error}"
-        if problem != lease.problem:  # told once, not every two seconds
-            _LOG.warning("%s", problem)
-        lease.problem = problem
-        lease.tell("failed")
-        return False
-    lease.problem = None
-    lease.tell("held" if held else "standby")
-    return held

@@ -22,6 +22,7 @@ from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY,
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
+from mmrlhf_operator.state.memoryless import NoDiffs, NoHandling
 from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.session import connect
 from mmrlhf_operator.state.store import Key
@@ -290,6 +291,8 @@ def _settings(seconds: int) -> kopf.OperatorSettings:
     # an object is not held for seconds in case another one follows.
     settings.watching.chunk_size = _PAGE
     settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoHandling()
     for plural, child in CHILDREN.items():
         settings.watching.label_selectors[plural] = child.selector
     return settings

@@ -17,7 +17,8 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.constants import FailureReason, Phase, Reason
 from mmrlhf_operator.acting.queue import WorkQueue
 from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
-from mmrlhf_operator.kube.lease import Lease, lead
+from mmrlhf_operator.kube.leadership import Leadership
+from mmrlhf_operator.kube.lease import Lease
 from mmrlhf_operator.kube.transport import MeteredTransport, Request, Response
 from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.serving.metrics import METRICS_PATH, serve_metrics
@@ -190,6 +191,9 @@ class ScriptedLease(Lease):
     async def release(self) -> None:
         pass
 
+    async def close(self) -> None:
+        pass
+
 
 async def test_each_try_at_the_lease_is_counted() -> None:
     metrics = Metrics()
@@ -198,7 +202,7 @@ async def test_each_try_at_the_lease_is_counted() -> None:
     async def work() -> None:
         pass
 
-    await lead(lease, work, duration=15.0, retry=0.001)
+    await Leadership(lambda: lease, duration=15.0, retry=0.001).lead(work)
     assert value(metrics, "mmrlhf_lease_tries_total", result="failed") == 1
     assert value(metrics, "mmrlhf_lease_tries_total", result="standby") == 1
     held = value(metrics, "mmrlhf_lease_tries_total", result="held")
