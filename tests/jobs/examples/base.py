@@ -6,9 +6,10 @@ takes a kept base model in one of two cases:
 - The modules of this project that are loaded to make it do the same as when it was made or last
   proved: their code without comments and docstrings, and the pinned libraries.
 - It is proved, in a minute: of all these modules only the lessons themselves (`examples.digits`)
-  do the same, but the tree's rehearsal gives the same bytes. A rehearsal makes all the data, gets
-  all the inputs of the model from them, teaches the whole first lesson and two steps of each other
-  one, and saves the model. What it does not see of the lessons are more steps of the same code.
+  do the same, but the tree's rehearsal gives the same bytes, by the same libraries. A rehearsal
+  makes all the data, gets all the inputs of the model from them, teaches the whole first lesson and
+  two steps of each other one, and saves the model. What it does not see of the lessons are more
+  steps of the same code.
 
 ``python -m tests.jobs.examples.base rehearse FOLDER`` makes data and rehearsal, and ``... teach
 FOLDER`` the model.
@@ -25,6 +26,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["code_digest", "digests", "find_base", "find_rehearsed", "make_base", "rehearse"]
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-LESSONS: Final = ("examples/", "tests/jobs/examples/", "constraints.txt")
+LESSONS: Final = ("examples/", "tests/jobs/examples/")
 """What no rehearsal can prove: it sees the first steps of each lesson only."""
 THREADS: Final = "1"
 """Of torch, on which the bits depend; more of them take more of a core's time altogether."""
@@ -139,7 +141,7 @@ def rehearse(
     brief = Recipe(practice_steps=2, study_steps=2, mimicry_steps=2)
     with patch.object(LlavaOnevisionAdapter, "encode", listen):
         supervise(folder / "data", folder / "brief", seed=0, recipe=recipe or brief)
-    seen = {"inputs": inputs.hexdigest()}
+    seen = {"inputs": inputs.hexdigest(), "libraries": " ".join(_libraries())}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         seen[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     shutil.rmtree(folder / "brief")
@@ -151,6 +153,14 @@ def _pieces(*tensors: Any, **named: Any) -> Iterator[bytes]:
         for one in tensor if isinstance(tensor, (list, tuple)) else [tensor]:
             yield f"{name} {one.dtype} {tuple(one.shape)}:".encode()
             yield one.contiguous().numpy().tobytes()
+
+
+def _libraries() -> list[str]:
+    """Libraries that this process has loaded a part of, with their versions."""
+    loaded = {name.partition(".")[0] for name in list(sys.modules)}
+    owners = packages_distributions()
+    names = {owner for top in loaded for owner in owners.get(top, ()) if owner != "mmrlhf"}
+    return sorted(f"{name}=={version(name)}" for name in names)
 
 
 def _lessons(folder: Path) -> dict[str, str]:

@@ -116,10 +116,18 @@ def test_another_rehearsal_makes_it_anew(tree: Path, make: Callable[..., list[st
 
 
 def test_other_lessons_make_it_anew_whatever_they_begin_with(
+    tree: Path, make: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LESSONS", ("code.py",))
+    (tree / "code.py").write_text(CODE.replace("0.1", "0.2"))
+    assert make() == ["rehearse", "teach"]
+
+
+def test_a_library_more_that_it_does_not_load_keeps_it(
     tree: Path, make: Callable[..., list[str]]
 ) -> None:
-    (tree / "constraints.txt").write_text("torch==3\n")
-    assert make() == ["rehearse", "teach"]
+    (tree / "constraints.txt").write_text("torch==2\nother==1\n")
+    assert make() == ["rehearse"]
 
 
 def test_one_without_a_rehearsal_is_not_taken(tree: Path, make: Callable[..., list[str]]) -> None:
@@ -130,5 +138,5 @@ def test_one_without_a_rehearsal_is_not_taken(tree: Path, make: Callable[..., li
 def test_what_a_killed_run_left_is_removed(tree: Path, make: Callable[..., list[str]]) -> None:
     (tree.parent / "cache" / ".arriving.1").mkdir()
     (tree / "constraints.txt").write_text("torch==3\n")
-    make()
+    make(inputs="other")
     assert not (tree.parent / "cache" / ".arriving.1").exists()
