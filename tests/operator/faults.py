@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 
@@ -134,6 +135,49 @@ class Flaky(Wrapped):
         response = await super().send(request, seconds=seconds)
         if request.method == "PATCH" and response.status < 400:
             self._failed.clear()
+        return response
+
+
+class Luckless(Wrapped):
+    """Now and then something goes wrong, as a seed says: a request, its answer, or the process.
+
+    Args:
+        inner: Carries out requests.
+        rng: Decides.
+        rate: Share of the requests that go wrong.
+        life: After so many writes the process dies.
+    """
+
+    def __init__(self, inner: Transport, rng: random.Random, *, rate: float, life: int) -> None:
+        super().__init__(inner)
+        self._rng = rng
+        self._rate = rate
+        self._left = life
+        self.failures: Counter[str] = Counter()
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        if request.path == f"/apis/{API_VERSION}":  # asked at the start: it ends the operator
+            return await super().send(request, seconds=seconds)
+        name, (fault, late) = self._rng.choice(tuple(FAULTS.items()))
+        wrong = self._rng.random() < self._rate
+        if wrong and not late:
+            return self._fail(name, fault(request))
+        response = await self._carry_out(request, seconds)
+        return self._fail(name, fault(request)) if wrong else response
+
+    def _fail(self, name: str, outcome: Response | Exception) -> Response:
+        self.failures[name] += 1
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _carry_out(self, request: Request, seconds: float) -> Response:
+        if self._left <= 0:
+            raise Crash
+        self._left -= request.writes
+        response = await super().send(request, seconds=seconds)
+        if self._left <= 0:
+            raise Crash
         return response
 
 

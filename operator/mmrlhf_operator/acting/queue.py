@@ -237,8 +237,11 @@ class WorkQueue(Generic[K]):
                     self.add(key)
             self._postponed.clear()
             pause = max(0.0, self._later[0][0] - now) if self._later else None
+            # Not wait_for, which before Python 3.12 loses a cancellation that comes with what it
+            # waits for (python/cpython#86296): then a queue, and with it the operator, never ended.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._postponed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._postponed.wait()
 
     @staticmethod
     def _now() -> float:

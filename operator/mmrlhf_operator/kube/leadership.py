@@ -142,7 +142,8 @@ class _Stop:
         """Wait for so long; returns whether it was set by then."""
         assert self._event is not None, "attach comes first"
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         return self._event.is_set()
 
 

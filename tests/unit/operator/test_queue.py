@@ -116,3 +116,15 @@ async def test_a_key_is_worked_on_by_one_at_a_time_and_again_when_asked_meanwhil
         await turns()
         assert desk.ended == [("a", 0)] * 2
         assert queue.is_idle
+
+
+async def test_it_ends_when_it_is_told_to_just_as_there_is_something_new_to_wait_for() -> None:
+    queue: WorkQueue[Key] = WorkQueue(Desk().work, deadline=600)
+    task = asyncio.create_task(queue.run(2))
+    await turns()
+    queue.add_after(("a", 0), 300)
+    await turns()
+    queue.add_after(("b", 0), 200)
+    task.cancel()
+    await turns()
+    assert task.cancelled()
