@@ -29,6 +29,9 @@ __all__ = ["main", "wait_for_first_node"]
 
 _WAIT_SECONDS = 600.0
 _TOLD_EVERY_SECONDS = 30.0
+_FAREWELL_SECONDS = 2.0
+"""Node 0 stays for so long when all have ended well: the others may still be about to ask its store
+whether that is so, and would take its silence for a failure, with a page of traces in their log."""
 
 
 def wait_for_first_node(
@@ -77,6 +80,7 @@ def main(
     environ: Mapping[str, str] = os.environ,
     *,
     log_seconds: float = SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Run a node; return the exit code of the first process that failed, or 0.
 
@@ -84,10 +88,18 @@ def main(
         arguments: Words for the job's processes; by default those of this one.
         environ: Names the job file, attempt and node.
         log_seconds: Between two writes of the log.
+        sleep: Waits.
     """
     command = list(sys.argv[1:] if arguments is None else arguments)
     with keep_log(command, environ, seconds=log_seconds):
-        return _run_node(command, environ)
+        code = _run_node(command, environ)
+        if code == 0 and _is_first_of_several(environ):
+            sleep(_FAREWELL_SECONDS)
+        return code
+
+
+def _is_first_of_several(environ: Mapping[str, str]) -> bool:
+    return environ.get("PET_NODE_RANK", "0") == "0" and environ.get("PET_NNODES", "1") != "1"
 
 
 def _run_node(command: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -17,6 +17,7 @@ import torch
 import yaml
 from transformers import AutoModelForImageTextToText
 
+from mmrlhf_api.constants import LABEL_ATTEMPT
 from tests.cluster.binaries import kubectl
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import NAMESPACE, Platform, leader
@@ -75,7 +76,8 @@ def test_a_job_from_apply_to_a_model_that_loads(user: User, s3: S3Server, here: 
     for rank in (0, 1):
         mine = [line for line in log.lines if line.startswith(f"[align-0-{rank}] ")]
         assert any("begins" in line for line in mine), log.lines
-        assert mine[-1].endswith(f"rank {rank} of 2 has ended well"), log.lines
+        # torchrun has the last word where node 0 is gone before it has answered the others.
+        assert any(line.endswith(f"rank {rank} of 2 has ended well") for line in mine), log.lines
     # An image without a compiler has nothing to compile.
     assert not [line for line in log.lines if "extension" in line.lower()]
     told = [line for line in log.lines if line.startswith("[align-0-0] step ")]
@@ -165,7 +167,14 @@ def at_step(user: User, step: int, *, attempt: int = 0) -> None:
 
 
 def pods(user: User) -> list[str]:
-    return [pod["metadata"]["name"] for pod in user.made("pods")]
+    """Pods, but for those of a failed attempt that have ended and stay for their logs."""
+    attempt = user.job("align")["status"].get("attempt", 0)
+    return [
+        pod["metadata"]["name"]
+        for pod in user.made("pods")
+        if int(pod["metadata"]["labels"][LABEL_ATTEMPT]) == attempt
+        or pod["status"].get("phase") not in {"Succeeded", "Failed"}
+    ]
 
 
 def objects(user: User) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mmrlhf_jobs.errors import RunError
-from mmrlhf_jobs.launch import wait_for_first_node
+from mmrlhf_jobs.launch import main, wait_for_first_node
 from tests.jobs.training.world import World
 from tests.patience import PATIENCE
 
@@ -104,3 +104,17 @@ def test_a_node_whose_first_node_never_comes_ends_with_a_retryable_code(world: W
     agent = launch(world, job, rank=1, PET_NNODES="2", MMRLHF_GANG_TIMEOUT_SECONDS="1")
     assert agent.wait(timeout=300) == 141
     assert json.loads((world.folder / "end-1.json").read_text())["reason"] == "PeerLost"
+
+
+@pytest.mark.parametrize(
+    ("rank", "nodes", "code", "stays"),
+    [("0", "2", 0, True), ("1", "2", 0, False), ("0", "1", 0, False), ("0", "2", 1, False)],
+)
+def test_the_first_node_stays_a_little_for_the_others_when_all_is_well(
+    rank: str, nodes: str, code: int, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("mmrlhf_jobs.launch._run_node", lambda _command, _environ: code)
+    environ = {"PET_NODE_RANK": rank, "PET_NNODES": nodes}
+    assert main(["mmdpo"], environ, sleep=slept.append) == code
+    assert bool(slept) is stays

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmrlhf_api.constants import FailureReason
 from mmrlhfctl.program import program_name
 
 __all__ = ["ADVICE", "advice"]
 
-ADVICE: Final = {
+ADVICE: Final[dict[str, str]] = {
     "InvalidSpec": "mend the field that the message names: delete the job, submit the file again",
     "Checking": "nothing: another reason follows within a minute",
     "SecretMissing": "create the Secret in the job's namespace; the job goes on by itself",
@@ -39,14 +40,14 @@ ADVICE: Final = {
     "WriteFails": "mend what the server's words name; the operator tries again by itself",
     "WriteDone": "nothing",
     "CreationRefused": "mend what the server's words name; the operator tries again by itself",
-    "InvalidInput": "mend the data, model or field that the message names, and submit again",
+    FailureReason.INVALID_INPUT: "mend what the message names (data, model, field), submit again",
     "ApplicationError": "see the trace in the log of the pod that failed first",
     "Killed": "see the node (dmesg, Xid errors) and the log of the pod that failed first",
     "OutOfMemory": "submit with more resources.memory, or spread the model over more processes",
     "ImagePullFailed": "mend spec.image, or name a podTemplate.imagePullSecrets",
     "ConfigError": "create what the kubelet's words name, and submit again",
-    "StorageFull": "raise scratchSize, keep fewer checkpoints, or free the store",
-    "StorageUnavailable": "see that the store answers; raise runPolicy.storageOutageSeconds",
+    FailureReason.STORAGE_FULL: "raise scratchSize, keep fewer checkpoints, or free the store",
+    FailureReason.STORAGE_UNAVAILABLE: "mend the store, or raise runPolicy.storageOutageSeconds",
     "Preempted": "nothing: it goes on when there is room; a priorityClass makes it rarer",
     "Evicted": "nothing; if it comes again, look at the node's conditions",
     "NodeLost": "nothing for the job; mend the node",
