@@ -54,6 +54,7 @@ def test_a_training_killed_before_its_manifest_has_not_succeeded(
         _job=None,
         _layout=SimpleNamespace(metrics="run/metrics.jsonl"),
         _outcome=SimpleNamespace(write_text=lambda *_: None, conclude=die),
+        _preparation=SimpleNamespace(features=SimpleNamespace(record=dict)),
         _runtime=SimpleNamespace(is_main=True, world_size=1),
         _step=3,
         _skipped=0,
