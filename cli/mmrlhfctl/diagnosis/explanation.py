@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mmrlhf.client.times import parse_time
 from mmrlhf_api.constants import Phase
+from mmrlhf_api.progress import STEP, TOTAL_STEPS
 from mmrlhfctl.diagnosis.answers import Answer, Cause, Topic, rank
 from mmrlhfctl.diagnosis.ending_causes import ending_causes
 from mmrlhfctl.diagnosis.facts import Facts, words
@@ -70,11 +71,11 @@ def _facts(facts: Facts, causes: Sequence[Cause]) -> Iterator[str]:
     if not job.ended and said and not any(said in text for text in told):
         yield f"the operator says: {said}"
     progress = job.progress
-    if job.phase == Phase.RUNNING and progress.get("step") is not None:
+    step, total = progress.get(STEP.name), progress.get(TOTAL_STEPS.name)
+    if job.phase == Phase.RUNNING and step is not None:
         updated = parse_time(progress.get("updatedAt"))
-        total = progress.get("totalSteps")
         yield (
-            f"step {progress['step']}"
+            f"step {step}"
             + (f" of {total}" if total is not None else "")
             + (f", reported {format_age(updated, facts.now)} ago" if updated else "")
         )
