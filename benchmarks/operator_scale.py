@@ -1,0 +1,271 @@
+"""The operator at scale: many jobs of several pods at once, on a real control plane.
+
+No kubelet runs: pods are created, scheduled and, with ``--finish``, brought to their end by this
+script. What counts is the operator's own: pods a second, CPU, memory, requests a job, and what it
+writes when there is nothing to do.
+
+It needs a cluster that no one else uses, such as the tests' own::
+
+    python -m tests.cluster up --level control-plane
+    python -m tests.cluster exec python -m benchmarks.operator_scale --jobs 100 500
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.constants import LABEL_JOB
+from tests.cluster import gpu_nodes, scripted_pods
+from tests.cluster.access import Access, ExistingCluster
+from tests.cluster.control_plane import accepts_pods
+from tests.cluster.wait import wait_until
+from tests.operator.conftest import apply_kinds
+from tests.operator.driver import Driver
+
+PODS_A_NODE = 100
+THREADS = 4
+LIMIT_SECONDS = 3600.0
+WRITES = frozenset({"create", "update", "patch", "delete"})
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run showed.
+
+    Attributes:
+        jobs: Jobs.
+        pods: Pods of all of them.
+        seconds: From the first job to the last pod.
+        pods_a_second: Pods over seconds.
+        cpu: Seconds of CPU of the operator until then.
+        memory: MB that it had at most.
+        requests: Its requests a job until then, watches left out.
+        requests_ended: The same until all jobs had ended; None where they were not ended.
+        writes_at_rest: Its writes within the time of rest, those to its Lease left out.
+        lists_at_rest: Its lists within the time of rest.
+    """
+
+    jobs: int
+    pods: int
+    seconds: float
+    pods_a_second: float
+    cpu: float
+    memory: float
+    requests: float
+    requests_ended: float | None
+    writes_at_rest: int
+    lists_at_rest: int
+
+
+class Replica:
+    """The operator as a process, and what it says of itself."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self._process = process
+        self._url = url
+
+    def requests(self) -> Counter[str]:
+        """Its requests so far, by verb."""
+        return self._sum("mmrlhf_api_requests_total", "verb")
+
+    def value(self, name: str) -> float:
+        """One of its figures."""
+        return sum(self._sum(name, "").values())
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    @property
+    def memory(self) -> float:
+        """MB that it had at most."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
+        return int(peak) / 1024
+
+    def _sum(self, name: str, label: str) -> Counter[str]:
+        with urllib.request.urlopen(self._url, timeout=60) as answer:
+            text = answer.read().decode()
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name:
+                    found[sample.labels.get(label, "")] += sample.value  # type: ignore[assignment]
+        return found
+
+
+@contextmanager
+def replica(namespace: str, folder: Path, port: int) -> Iterator[Replica]:
+    """Start an operator for one namespace, and wait until it works."""
+    config = {
+        "images": dict.fromkeys(KINDS, "example.test/train:1"),
+        "namespaces": [namespace],
+        "metricsAddress": f"127.0.0.1:{port}",
+        "leaderElection": {"namespace": namespace},
+    }
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "mmrlhf_operator", f"--config={path}", "--leader-elect"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stderr=log)
+    try:
+        one = Replica(process, f"http://127.0.0.1:{port}/metrics")
+        wait_until(lambda: _leads(one, process, folder), timeout=120, what="an operator")
+        yield one
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _leads(one: Replica, process: subprocess.Popen[bytes], folder: Path) -> bool:
+    if process.poll() is not None:
+        raise SystemExit((folder / "log").read_text())
+    try:
+        return one.value("mmrlhf_leader") == 1
+    except OSError:
+        return False
+
+
+def run(access: Access, jobs: int, pods: int, *, rest: float, finish: bool, port: int) -> Figures:
+    """Let an operator make the pods of so many jobs, all submitted at once."""
+    api, namespace = access.api, f"scale-{uuid4().hex[:8]}"
+    api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    wait_until(lambda: accepts_pods(api, namespace), timeout=60, what="a namespace")
+    nodes = [f"{namespace}-{index}" for index in range(-(-jobs * pods // PODS_A_NODE))]
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            gpu_nodes.gpu_nodes(api, nodes, labels={}),
+            replica(namespace, Path(folder), port) as operator,
+        ):
+            return _measure(
+                Driver(api, namespace, node=""), operator, jobs, pods, rest=rest, finish=finish
+            )
+    finally:
+        api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
+        api.delete(f"/api/v1/namespaces/{namespace}")
+
+
+def _measure(
+    driver: Driver, operator: Replica, jobs: int, pods: int, *, rest: float, finish: bool
+) -> Figures:
+    before, cpu, began = operator.requests(), operator.cpu, time.monotonic()
+    size = {"nodes": pods, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
+    names = [f"job-{index}" for index in range(jobs)]
+    _each(names, lambda name: driver.submit(metadata__name=name, resources=size))
+    wait_until(
+        lambda: _count(driver) >= jobs * pods,
+        timeout=LIMIT_SECONDS,
+        what="all pods",
+        interval=0.5,
+    )
+    seconds = time.monotonic() - began
+    used, asked = operator.cpu - cpu, (operator.requests() - before).total()
+    ended: float | None = None
+    if finish:
+        _finish(driver)
+        wait_until(
+            lambda: operator.value("mmrlhf_jobs_ended_total") >= jobs,
+            timeout=LIMIT_SECONDS,
+            what="all ends",
+            interval=0.5,
+        )
+        ended = (operator.requests() - before).total() / jobs
+    time.sleep(rest)  # what is still under way ends
+    calm = operator.requests()
+    time.sleep(rest)
+    later = operator.requests() - calm
+    return Figures(
+        jobs=jobs,
+        pods=jobs * pods,
+        seconds=round(seconds, 1),
+        pods_a_second=round(jobs * pods / seconds, 1),
+        cpu=round(used, 1),
+        memory=round(operator.memory),
+        requests=round(asked / jobs, 2),
+        requests_ended=None if ended is None else round(ended, 2),
+        # The Lease is renewed by an update, which is used for nothing else.
+        writes_at_rest=int(sum(later[verb] for verb in WRITES - {"update"})),
+        lists_at_rest=int(later["list"]),
+    )
+
+
+def _count(driver: Driver) -> int:
+    """How many pods there are, by one of them and the number of the others."""
+    path = f"/api/v1/namespaces/{driver.namespace}/pods"
+    listed = driver.api.get(path, limit="1", labelSelector="")
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
+def _finish(driver: Driver) -> None:
+    """All pods run, and then all end well."""
+    path = f"/api/v1/namespaces/{driver.namespace}/pods"
+    names = [
+        pod["metadata"]["name"] for pod in driver.api.get(path, labelSelector=LABEL_JOB)["items"]
+    ]
+    _each(names, lambda name: scripted_pods.run(driver.api, driver.namespace, name))
+    _each(names, lambda name: scripted_pods.finish(driver.api, driver.namespace, name))
+
+
+def _each(names: Sequence[str], act: Callable[[str], object]) -> None:
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(act, names):
+            pass
+
+
+def main() -> int:
+    """Run all sizes and print a table, and its figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--jobs", type=int, nargs="+", default=[100, 500], help="sizes")
+    parser.add_argument("--pods", type=int, default=4, help="pods a job (%(default)s)")
+    parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest (%(default)s)")
+    parser.add_argument("--finish", action="store_true", help="bring all jobs to their end, too")
+    parser.add_argument("--port", type=int, default=18090, help="of metrics (%(default)s)")
+    options = parser.parse_args()
+    access = ExistingCluster(Path(os.environ["KUBECONFIG"]))
+    apply_kinds(access)
+    found = [
+        run(
+            access,
+            jobs,
+            options.pods,
+            rest=options.rest,
+            finish=options.finish,
+            port=options.port,
+        )
+        for jobs in options.jobs
+    ]
+    table = Table(title="The operator at scale", title_justify="left")
+    for name in asdict(found[0]):
+        table.add_column(name.replace("_", " "), justify="right")
+    for one in found:
+        table.add_row(*("-" if value is None else str(value) for value in asdict(one).values()))
+    Console(width=120).print(table)
+    print(json.dumps([asdict(one) for one in found]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
