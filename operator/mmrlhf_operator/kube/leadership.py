@@ -56,10 +56,13 @@ class Leadership:
         """
         held: Future[None] = Future()
         lost: Future[None] = Future()
-        stop = _Stop()
-        thread = threading.Thread(
-            target=lambda: asyncio.run(self._keep(held, lost, stop)), name="lease", daemon=True
-        )
+        loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+        def keep() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._keep(held, lost, stop))
+
+        thread = threading.Thread(target=keep, name="lease", daemon=True)
         thread.start()
         over = asyncio.wrap_future(lost)
         try:
@@ -70,14 +73,14 @@ class Leadership:
             _LOG.info("this replica leads")
             await _do(work, over)
         finally:
-            stop.set()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(stop.set)
             await asyncio.shield(asyncio.to_thread(thread.join))
             if over.done():
                 over.exception()  # it is known, whoever raised first
 
-    async def _keep(self, held: Future[None], lost: Future[None], stop: _Stop) -> None:
+    async def _keep(self, held: Future[None], lost: Future[None], stop: asyncio.Event) -> None:
         """Take the Lease and renew it; in the thread."""
-        stop.attach()
         try:
             lease = self._lease = self._make()
             try:
@@ -87,19 +90,19 @@ class Leadership:
         except BaseException as error:  # noqa: BLE001 - told to those who wait for it
             lost.set_exception(error)
 
-    async def _hold(self, lease: Lease, held: Future[None], stop: _Stop) -> None:
+    async def _hold(self, lease: Lease, held: Future[None], stop: asyncio.Event) -> None:
         while not await lease.try_and_tell():
-            if await stop.wait(self._retry):
+            if await _is_set(stop, self._retry):
                 return
         held.set_result(None)
         await self._renew(lease, stop)
         with contextlib.suppress(OperatorError):
             await lease.release()
 
-    async def _renew(self, lease: Lease, stop: _Stop) -> None:
+    async def _renew(self, lease: Lease, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
-        while not await stop.wait(self._retry):
+        while not await _is_set(stop, self._retry):
             remaining = renewed + self._limit - loop.time()
             try:
                 async with asyncio.timeout(max(0.0, remaining)):
@@ -114,42 +117,12 @@ class Leadership:
                 )
 
 
-class _Stop:
-    """Set in one thread, waited for in the loop of another."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_set = False
-        self._wake: Callable[[], None] | None = None
-        self._event: asyncio.Event | None = None
-
-    def attach(self) -> None:
-        """Wait in this loop from now on."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
-        with self._lock:
-            self._event, self._wake = event, lambda: _call(loop, event.set)
-            if self._is_set:
-                event.set()
-
-    def set(self) -> None:
-        """End all waiting, now and later."""
-        with self._lock:
-            self._is_set = True
-            if self._wake is not None:
-                self._wake()
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait for so long; returns whether it was set by then."""
-        assert self._event is not None, "attach comes first"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        return self._event.is_set()
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(function)
+async def _is_set(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait for so long; returns whether it was set by then."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    return stop.is_set()
 
 
 async def _do(work: Callable[[], Coroutine[Any, Any, None]], over: asyncio.Future[None]) -> None:
