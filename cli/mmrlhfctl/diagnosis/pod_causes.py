@@ -195,27 +195,13 @@ def _container(reason: str, said: str, evidence: tuple[Evidence, ...]) -> Cause:
             section="ApplicationError" if reason == "CrashLoopBackOff" else "ConfigError",
             evidence=evidence,
         )
-    return Cause(
-        topic=read.topic,
-        certainty=Certainty.CERTAIN,
-        text=read.text,
-        fix=read.fix,
-        section="ConfigError",
-        evidence=evidence,
-    )
+    return read.cause(Certainty.CERTAIN, section="ConfigError", evidence=evidence)
 
 
 def _volume(evidence: tuple[Evidence, ...]) -> Cause:
     read = read_words(evidence[0].text, VOLUMES)
     assert read is not None  # the last row takes whatever speaks of a volume, as the reason does
-    return Cause(
-        topic=read.topic,
-        certainty=Certainty.LIKELY,
-        text=read.text,
-        fix=read.fix,
-        section="WaitingForPods",
-        evidence=evidence,
-    )
+    return read.cause(Certainty.LIKELY, section="WaitingForPods", evidence=evidence)
 
 
 def _claims(facts: Facts) -> Iterator[Cause]:

@@ -45,14 +45,7 @@ def refusal_causes(facts: Facts) -> Iterator[Cause]:
             evidence += tuple(_quota(facts, message))
         if read.topic is Topic.LIMIT:
             evidence += tuple(_limits(facts))
-        yield Cause(
-            topic=read.topic,
-            certainty=Certainty.CERTAIN,
-            text=read.text,
-            fix=read.fix,
-            section=section,
-            evidence=evidence,
-        )
+        yield read.cause(Certainty.CERTAIN, section=section, evidence=evidence)
 
 
 def holders(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mmrlhfctl.diagnosis.answers import Topic
+from mmrlhfctl.diagnosis.answers import Cause, Certainty, Evidence, Topic
 
 __all__ = ["CONTAINERS", "IMAGES", "REFUSALS", "VOLUMES", "Reading", "Saying", "read_words"]
 
@@ -23,6 +23,17 @@ class Reading:
     topic: Topic
     text: str
     fix: str
+
+    def cause(self, certainty: Certainty, *, section: str, evidence: tuple[Evidence, ...]) -> Cause:
+        """The same as a cause; see `Cause`."""
+        return Cause(
+            topic=self.topic,
+            certainty=certainty,
+            text=self.text,
+            fix=self.fix,
+            section=section,
+            evidence=evidence,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
