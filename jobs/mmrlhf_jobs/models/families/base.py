@@ -286,6 +286,28 @@ class FamilyAdapter(ABC):
             if tensors
         ]
 
+    def kept_features(
+        self,
+        model: PreTrainedModel,
+        kind: str,
+        groups: Sequence[EncodedGroup],
+        *,
+        every_part: bool,
+    ) -> tuple[list[list[Tensor] | None], list[Tensor]] | None:
+        """Features by a frozen tower that keeps them; None where there is none.
+
+        Returns:
+            Per query what `few_features` makes, None without media of the kind; and features of
+            blank media, which only have to be made.
+        """
+        if self.frozen_tower is None or not self.frozen_tower.is_frozen:
+            return None
+        media = self.media_inputs(model, kind, groups)
+        blank = self.blank_run(model, kind) if every_part else None
+        made, spare = self.frozen_tower.encode(kind, media, blank=blank)
+        queue = iter(made)
+        return [next(queue) if self.media_of(kind, one) else None for one in groups], spare
+
     def _all_features(
         self,
         model: PreTrainedModel,
@@ -295,12 +317,10 @@ class FamilyAdapter(ABC):
         every_part: bool,
     ) -> tuple[GroupFeatures, list[Tensor]]:
         """Features of all media of one kind, and more that only have to be made."""
-        if self.frozen_tower is not None and self.frozen_tower.is_frozen:
-            media = self.media_inputs(model, kind, groups)
-            blank = self.blank_run(model, kind) if every_part else None
-            made, spare = self.frozen_tower.encode(kind, media, blank=blank)
-            queue = iter(made)
-            return [next(queue) if self.media_of(kind, one) else [] for one in groups], spare
+        kept = self.kept_features(model, kind, groups, every_part=every_part)
+        if kept is not None:
+            found, spare = kept
+            return [one or [] for one in found], spare
         features = self.features(model, kind, groups)
         if features is not None:
             return features, []

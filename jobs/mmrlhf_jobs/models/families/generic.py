@@ -318,12 +318,9 @@ class GenericAdapter(FamilyAdapter):
         self, model: PreTrainedModel, groups: Sequence[EncodedGroup], *, every_part: bool
     ) -> tuple[ImageFeatures | None, list[Tensor]]:
         """Features of all images, and more that only have to be made."""
-        if self.frozen_tower is not None and self.frozen_tower.is_frozen:
-            media = self.media_inputs(model, "image", groups)
-            blank = self.blank_run(model, "image") if every_part else None
-            made, spare = self.frozen_tower.encode("image", media, blank=blank)
-            queue = iter(made)
-            found = [next(queue) if group.media_inputs else None for group in groups]
+        kept = self.kept_features(model, "image", groups, every_part=every_part)
+        if kept is not None:
+            found, spare = kept
             return ImageFeatures.join(found), spare
         encoded = self._encode(model, groups)
         idle = encoded is None and every_part
