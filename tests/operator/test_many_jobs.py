@@ -13,6 +13,7 @@ from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver
 from tests.operator.fates import Hands, draw
+from tests.operator.lives import started_again
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.cluster
@@ -31,36 +32,17 @@ async def test_every_job_meets_its_fate_and_no_other(
     log: faults.Log = []
     lives: list[faults.Luckless] = []
     hands = Hands(driver, draw(seed=15, number=JOBS), random.Random(21))
-    over = asyncio.Event()
-    lived = asyncio.create_task(over.wait())
 
     def luckless(inner: Transport) -> Transport:
         lives.append(faults.Luckless(faults.Recorded(inner, log), rng, rate=RATE, life=LIFE))
         return lives[-1]
 
-    async def supervise() -> None:
-        while not over.is_set():
-            try:
-                async with start_operator(luckless) as running:
-                    await asyncio.wait({running.task, lived}, return_when=asyncio.FIRST_COMPLETED)
-            except (faults.Crash, BaseExceptionGroup) as death:
-                if not faults.is_crash(death):
-                    raise
-
     await asyncio.to_thread(hands.submit)
-    supervisor = asyncio.create_task(supervise())
-    try:
+    async with started_again(start_operator, luckless):
         deadline = time.monotonic() + SECONDS * PATIENCE
         while going := await asyncio.to_thread(hands.move):
             assert time.monotonic() < deadline, [driver.status(name=name) for name in going]
             await asyncio.sleep(0.1)
-    finally:
-        over.set()
-        await asyncio.wait({supervisor}, timeout=SECONDS * PATIENCE)
-        supervisor.cancel()
-        await asyncio.gather(supervisor, return_exceptions=True)
-    assert not supervisor.cancelled(), "an operator that was told to end does not"
-    await supervisor
 
     # It was as bad as it should be.
     assert len(lives) > 3

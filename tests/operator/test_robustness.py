@@ -14,6 +14,7 @@ from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import EVENTS, RESTS, live
+from tests.operator.lives import started_again
 
 pytestmark = pytest.mark.cluster
 
@@ -46,36 +47,19 @@ async def test_the_operator_dies_at_every_write(
     before: bool, driver: Driver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    deaths = 0
+    lives: list[faults.Mortal] = []
 
     def mortal(inner: Transport) -> Transport:
         # Just before a write that no one else makes, it would die for ever: every other life is
         # one write longer.
-        writes = 1 + (deaths % 2 if before else 0)
-        return faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes)
+        writes = 1 + (len(lives) % 2 if before else 0)
+        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
+        return lives[-1]
 
-    async def supervise() -> None:
-        nonlocal deaths
-        while not over.is_set():
-            try:
-                async with start_operator(mortal) as running:
-                    # Cancelled once, when the block is left: kopf does not take two.
-                    await asyncio.wait({running.task, lived}, return_when=asyncio.FIRST_COMPLETED)
-            except (faults.Crash, BaseExceptionGroup) as death:
-                if not faults.is_crash(death):
-                    raise
-            deaths += 1
-
-    over = asyncio.Event()
-    lived = asyncio.create_task(over.wait())
-    supervisor = asyncio.create_task(supervise())
-    try:
+    async with started_again(start_operator, mortal):
         await live(driver)
-    finally:
-        over.set()
-        await supervisor
     done = [request for request, status in log if request.writes and status < 400]
-    assert deaths >= len(done) >= PODS.total() + EVENTS.total() + RESTS
+    assert len(lives) >= len(done) >= PODS.total() + EVENTS.total() + RESTS
     assert faults.created_pods(log) == PODS
 
 
