@@ -15,9 +15,16 @@ from transformers import PretrainedConfig
 
 from mmrlhf_jobs.attention.layout import RowLayout
 from mmrlhf_jobs.attention.parts import PackedParts
-from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, SHARED_PREFIX_SPLIT
 
-__all__ = ["BACKENDS", "CAUSAL", "AttentionBackend", "shared_prefix_backend"]
+__all__ = [
+    "BACKENDS",
+    "CAUSAL",
+    "AttentionBackend",
+    "shared_prefix_backend",
+    "take_way",
+    "ways",
+]
 
 
 class AttentionBackend(Protocol):
@@ -104,6 +111,7 @@ CAUSAL: AttentionBackend = _Causal()
 
 BACKENDS: dict[str, AttentionBackend] = {
     SHARED_PREFIX_SDPA: _Packed(),
+    SHARED_PREFIX_SPLIT: _Packed(),
     "sdpa": _BooleanMask(),
     "eager": _AdditiveMask(),
 }
@@ -113,3 +121,14 @@ BACKENDS: dict[str, AttentionBackend] = {
 def shared_prefix_backend(config: PretrainedConfig) -> AttentionBackend | None:
     """How a decoder's attention keeps responses apart; None if it takes no mask of its own."""
     return BACKENDS.get(str(getattr(config, "_attn_implementation", None)))
+
+
+def ways(config: PretrainedConfig) -> tuple[str, ...]:
+    """Attentions that a decoder's rows can take, by name, the one of its configuration first."""
+    own = str(getattr(config, "_attn_implementation", None))
+    return (own, SHARED_PREFIX_SPLIT) if own == SHARED_PREFIX_SDPA else (own,)
+
+
+def take_way(config: PretrainedConfig, way: str) -> None:
+    """Let a decoder attend by one of its :func:`ways`; its layers read it in every pass."""
+    config._attn_implementation = way  # noqa: SLF001 - the setter of transformers

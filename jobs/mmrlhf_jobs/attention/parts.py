@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from mmrlhf_jobs.attention.forms import Choice, Form
 from mmrlhf_jobs.attention.layout import RowLayout
 
 __all__ = ["PackedParts", "Spans"]
@@ -51,6 +52,7 @@ class PackedParts:
         answers: Per prompt its responses together: each sees the prompt.
         prompt_places: ``[sum of prompts]`` int64, places of the prompts' tokens in the row.
         answer_places: ``[sum of responses]`` int64, places of all others.
+        taken: Forms that layers took for it, and why; noted by them.
     """
 
     layout: RowLayout
@@ -59,6 +61,11 @@ class PackedParts:
     answers: Spans
     prompt_places: Tensor
     answer_places: Tensor
+    taken: dict[Form, str] = field(default_factory=dict, compare=False)
+
+    def note(self, choice: Choice) -> None:
+        """Keep what a layer takes."""
+        self.taken.setdefault(choice.form, choice.reason)
 
     @classmethod
     def of(cls, layout: RowLayout, device: torch.device) -> Self:

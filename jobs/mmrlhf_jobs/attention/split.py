@@ -9,6 +9,8 @@ computed between responses, and no mask of the whole row exists.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -17,17 +19,23 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from mmrlhf_jobs.attention.merged import CPU_KERNEL, merged_attention
+from mmrlhf_jobs.attention.forms import SPLIT, Asked, Choice, choose_form, read_card
+from mmrlhf_jobs.attention.merged import CPU_KERNEL, PartsKernel, merged_attention
 from mmrlhf_jobs.attention.parts import PackedParts
+from mmrlhf_jobs.attention.varlen import VARLEN_KERNEL
 
 __all__ = [
     "SHARED_PREFIX_SDPA",
+    "SHARED_PREFIX_SPLIT",
     "register_shared_prefix_attention",
     "shared_prefix_attention",
     "split_attention",
 ]
 
 SHARED_PREFIX_SDPA = "mmrlhf_sdpa"
+"""In two calls where a kernel can, else split."""
+SHARED_PREFIX_SPLIT = "mmrlhf_sdpa_split"
+"""Always split."""
 
 
 def shared_prefix_attention(
@@ -39,6 +47,7 @@ def shared_prefix_attention(
     *,
     packed_parts: PackedParts | None = None,
     scaling: float | None = None,
+    two_calls: bool = True,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """Attention function of transformers' interface; plain SDPA without parts.
@@ -51,6 +60,7 @@ def shared_prefix_attention(
         attention_mask: Not looked at with parts.
         packed_parts: Where prompts and responses are.
         scaling: Factor of the scores.
+        two_calls: Take two calls where a kernel can.
         **kwargs: Passed on to plain SDPA.
 
     Returns:
@@ -65,9 +75,16 @@ def shared_prefix_attention(
         # As torch does for its own attention.
         narrow = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
+    choice = Choice(SPLIT)
+    if two_calls:
+        card = read_card(query.device)
+        sizes = query.shape[-1], value.shape[-1]
+        choice = choose_form(Asked(query.device.type, query.dtype, *sizes, card))
+    packed_parts.note(choice)
+    if choice.form != SPLIT:
         q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
-        merged = merged_attention(q, k, v, packed_parts, kernel=CPU_KERNEL, scale=scaling)
+        kernel: PartsKernel = CPU_KERNEL if choice.form == "cpu" else VARLEN_KERNEL
+        merged = merged_attention(q, k, v, packed_parts, kernel=kernel, scale=scaling)
         return merged[None], None
     output = split_attention(query, key, value, packed_parts, scale=scaling)
     return output.transpose(1, 2).contiguous(), None
@@ -129,7 +146,10 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> T
 
 
 def register_shared_prefix_attention() -> None:
-    """Make the attention known to transformers under :data:`SHARED_PREFIX_SDPA`."""
+    """Make the attention known to transformers, in both ways."""
     AttentionInterface.register(SHARED_PREFIX_SDPA, shared_prefix_attention)
+    split = partial(shared_prefix_attention, two_calls=False)
+    AttentionInterface.register(SHARED_PREFIX_SPLIT, split)
     # Calls without parts (generation, one response per row) get the masks of plain SDPA.
     AttentionMaskInterface.register(SHARED_PREFIX_SDPA, sdpa_mask)
+    AttentionMaskInterface.register(SHARED_PREFIX_SPLIT, sdpa_mask)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.attention.forms import Form
+from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
 __all__ = ["TOLERANCES", "Deviation", "PlainPass", "choose_queries"]
@@ -88,6 +89,9 @@ class PlainPass:
         model: The model, with ``requires_grad`` as the job wants it.
         adapter: Adapter of its family.
         groups: Queries, as :func:`choose_queries` picks them.
+
+    Attributes:
+        taken: Forms that the attention of the rows took that were last looked at, and why.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class PlainPass:
         self._adapter = adapter
         self._device = next(model.parameters()).device
         self._weights = list(_sample_weights(model, adapter))
+        self.taken: dict[Form, str] = {}
         # Videos of several lengths cannot go into one plain pass of some families.
         self.groups = [
             group
@@ -131,10 +136,12 @@ class PlainPass:
             ModelError: The model cannot take such rows.
         """
         means, gradients = [], self._no_gradients()
+        rows = ResponseModel(self._model, self._adapter, shared_prefix=shared_prefix)
         for group, signs in zip(self.groups, self._signs(), strict=True):
-            found = response_log_probs(
-                self._model, self._adapter, [group], shared_prefix=shared_prefix
-            )
+            try:
+                found: ResponseLogProbs = rows([group])
+            finally:
+                self.taken = rows.taken
             mean = found.sums / found.lengths.clamp(min=1)
             self._add_gradients(gradients, (mean * mean.new_tensor(signs)).sum())
             means += list(mean.detach())

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.attention.backends import CAUSAL, AttentionBackend, shared_prefix_backend
+from mmrlhf_jobs.attention.forms import Form
+from mmrlhf_jobs.attention.parts import PackedParts
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_memory, token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
@@ -87,6 +89,7 @@ class GroupModel(nn.Module):
     Attributes:
         every_part: Run tower and projector for groups without media too, because weights are
             split over processes (see `VLMAdapter.embed`). Whoever splits them sets it.
+        taken: Forms that the attention of the last pass took, and why; empty for padded rows.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class GroupModel(nn.Module):
         self.adapter = adapter
         self.shared_prefix = shared_prefix
         self.every_part = False
+        self.taken: dict[Form, str] = {}
         self._log_probs = LogProbHead(model, adapter, chunk_tokens)
 
     def pack(self, groups: Sequence[EncodedGroup]) -> PackedRows:
@@ -145,6 +149,9 @@ class GroupModel(nn.Module):
         if backend is CAUSAL:
             used = masks["attention_mask"]
             masks["attention_mask"] = self.adapter.attention_mask(self.model, inputs, used, None)
+        parts: PackedParts | None = masks.get("packed_parts")
+        # Layers write into it, up to the one that fails.
+        self.taken = {} if parts is None else parts.taken
         output = decoder(use_cache=False, **inputs.keywords(), **masks)
         hidden: Tensor = output.last_hidden_state
         return hidden.flatten(0, 1)

@@ -7,17 +7,19 @@ first queries that it is given; both go by the same rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from transformers import PreTrainedModel
 
+from mmrlhf_jobs.attention.backends import take_way, ways
+from mmrlhf_jobs.attention.forms import SPLIT
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, PlainPass, choose_queries
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
 
-__all__ = ["Comparison", "Sharing", "compare_rows"]
+__all__ = ["Comparison", "Found", "Sharing", "compare_rows"]
 
 _REFUSED: Final = 4.0
 """Times the tolerance beyond which even rows of one response are wrong and not just rounded."""
@@ -32,6 +34,9 @@ class Comparison:
     Attributes:
         trusted: Whether rows that share a prompt may be used.
         reason: Why not, or why nothing was compared; else empty.
+        way: Attention of the decoder that may be used, by name; see `take_way`.
+        forms: Forms that it took; empty where rows do not share a prompt.
+        fallbacks: Per form that was left or could not be taken, why; sentences for the user.
         shared: Deviation of rows that share a prompt; None if it was not looked at.
         separate: The same of rows of one response.
         queries: Queries compared.
@@ -40,6 +45,9 @@ class Comparison:
 
     trusted: bool
     reason: str = ""
+    way: str = ""
+    forms: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
     shared: Deviation | None = None
     separate: Deviation | None = None
     queries: int = 0
@@ -53,7 +61,9 @@ def compare_rows(
     *,
     wanted: bool,
 ) -> Comparison:
-    """Compare rows with the model's own forward pass.
+    """Compare rows with the model's own forward pass, and let the decoder attend by what is right.
+
+    An attention that fails or is beyond the tolerance is left for the next of `ways`.
 
     Args:
         model: The model, with ``requires_grad`` as it is wanted; without gradients, the
@@ -67,6 +77,8 @@ def compare_rows(
             its adapter knows.
     """
     plain = PlainPass(model, adapter, groups)
+    config = adapter.decoder(model).config
+    first, *others = ways(config)
     if not plain.groups or not plain.is_finite:
         # Numbers that are not finite are told by what needs them.
         reason = (
@@ -74,29 +86,105 @@ def compare_rows(
             if plain.groups
             else "the first queries have videos of several lengths"
         )
-        return Comparison(wanted, reason)
-    dtype = next(model.parameters()).dtype
-    limit, name = TOLERANCES[dtype], str(dtype).removeprefix("torch.")
-    shared = plain.deviation(shared_prefix=True) if wanted else None
-    separate = None
-    if shared is None or not shared.within(limit):
-        separate = plain.deviation(shared_prefix=False)
-        if not separate.within(limit, times=_REFUSED):
-            raise ModelError(
-                f"models of type {model.config.model_type!r} are not read as transformers reads "
-                f"them: {separate} apart from the model's own forward pass in {name}, and "
-                f"{limit} are allowed; the model is of a make that is not supported"
-            )
-    trusted = shared is not None and (
-        shared.within(limit) or (separate is not None and shared.within(separate, times=_NOISE))
-    )
-    reason = ""
-    if shared is not None and not trusted:
-        reason = (
-            f"rows that share a prompt are {shared} apart from the model's own forward pass in "
-            f"{name}, and {limit} are allowed"
+        return Comparison(wanted, reason, first)
+    judge = _Judge(plain, model)
+    result = Comparison(False, way=first)
+    for way in (first, *others) if wanted else ():
+        take_way(config, way)
+        try:
+            found = _try_rows(plain)
+        except torch.OutOfMemoryError:
+            take_way(config, first)
+            raise
+        taken = plain.taken  # before it looks at other rows
+        shared = found if isinstance(found, Deviation) else None
+        reason = judge.find_fault(found) if isinstance(found, Deviation) else found
+        forms = tuple(sorted(taken))
+        told = [why for why in taken.values() if why]
+        last = forms == (SPLIT,) or not others or way == others[-1]
+        if reason and not last:
+            told.append(f"attention by {' and '.join(forms) or way} is not used: {reason}")
+        result = replace(
+            result,
+            trusted=not reason,
+            reason=reason,
+            way=first if reason else way,
+            forms=() if reason else forms,
+            fallbacks=(*result.fallbacks, *told),
+            shared=shared,
         )
-    return Comparison(trusted, reason, shared, separate, len(plain.groups), plain.responses)
+        if result.trusted or last:
+            break
+    take_way(config, result.way)
+    separate = judge.separate if result.trusted else judge.measure_separate()
+    return replace(result, separate=separate, queries=len(plain.groups), responses=plain.responses)
+
+
+class _Judge:
+    """Says whether rows are right at a model's number format.
+
+    Attributes:
+        separate: Deviation of rows of one response; None until it was looked at.
+    """
+
+    def __init__(self, plain: PlainPass, model: PreTrainedModel) -> None:
+        dtype = next(model.parameters()).dtype
+        self._plain = plain
+        self._model_type = model.config.model_type
+        self._limit = TOLERANCES[dtype]
+        self._dtype = str(dtype).removeprefix("torch.")
+        self.separate: Deviation | None = None
+
+    def find_fault(self, shared: Deviation) -> str:
+        """Why rows that share a prompt are wrong; empty if they are not."""
+        if shared.within(self._limit) or shared.within(self.measure_separate(), times=_NOISE):
+            return ""
+        return (
+            f"rows that share a prompt are {shared} apart from the model's own forward pass in "
+            f"{self._dtype}, and {self._limit} are allowed"
+        )
+
+    def measure_separate(self) -> Deviation:
+        """Deviation of rows of one response.
+
+        Raises:
+            ModelError: They are wrong, too.
+        """
+        if self.separate is None:
+            self.separate = self._plain.deviation(shared_prefix=False)
+            if not self.separate.within(self._limit, times=_REFUSED):
+                raise ModelError(
+                    f"models of type {self._model_type!r} are not read as transformers reads "
+                    f"them: {self.separate} apart from the model's own forward pass in "
+                    f"{self._dtype}, and {self._limit} are allowed; the model is of a make that "
+                    "is not supported"
+                )
+        return self.separate
+
+
+def _try_rows(plain: PlainPass) -> Deviation | str:
+    """Deviation of rows that share a prompt, or how the attempt failed."""
+    try:
+        return plain.deviation(shared_prefix=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        # Kernels of other versions and cards fail in ways of their own.
+        first_line = str(error).strip().partition("\n")[0]
+        return f"rows that share a prompt fail: {type(error).__name__}: {first_line[:300]}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What processes that must do the same are given of what one of them found.
+
+    Attributes:
+        shared: Whether rows share a prompt.
+        way: Attention of the decoder; see `take_way`.
+    """
+
+    shared: bool
+    way: str
 
 
 class Sharing:
@@ -108,8 +196,7 @@ class Sharing:
         tell: Takes a sentence for the user.
 
     Attributes:
-        shared: What was found; None before it was asked for. Processes that must do the same are
-            given what one of them found.
+        found: What was found; None before it was asked for.
     """
 
     def __init__(
@@ -118,10 +205,15 @@ class Sharing:
         self._model = model
         self._adapter = adapter
         self._tell = tell
-        self.shared: bool | None = None
+        self.found: Found | None = None
 
-    def find(self, groups: Sequence[EncodedGroup]) -> bool:
-        """Whether rows share a prompt.
+    def take(self, found: Found) -> None:
+        """Do what another process has found."""
+        take_way(self._adapter.decoder(self._model).config, found.way)
+        self.found = found
+
+    def find(self, groups: Sequence[EncodedGroup]) -> Found:
+        """Whether rows share a prompt, and by which attention.
 
         Args:
             groups: Queries of which the first are compared, if that was not done before.
@@ -129,7 +221,7 @@ class Sharing:
         Raises:
             ModelError: As `compare_rows`.
         """
-        if self.shared is None:
+        if self.found is None:
             wanted = self._adapter.supports_shared_prefix
             chosen = choose_queries([group for group in groups if group.responses])
             try:
@@ -137,8 +229,11 @@ class Sharing:
                     found = compare_rows(self._model, self._adapter, chosen, wanted=wanted)
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                found = Comparison(wanted, "the device has too little memory for it")
+                way = ways(self._adapter.decoder(self._model).config)[0]
+                found = Comparison(wanted, "the device has too little memory for it", way)
+            for sentence in found.fallbacks:
+                self._tell(sentence)
             if wanted and not found.trusted:
                 self._tell(f"one row for each response: {found.reason}")
-            self.shared = found.trusted
-        return self.shared
+            self.found = Found(found.trusted, found.way)
+        return self.found

@@ -335,7 +335,7 @@ class CritiqueRewardModel:
         """
         inference = self.inference
         if inference.critique != "generated":
-            self._scorer.shared_prefix = self.sharing.find(groups)
+            self._scorer.shared_prefix = self.sharing.find(groups).shared
             scores = self._scorer(groups).scores.double().cpu().tolist()
             return [Verdict(score) for score in scores]
         samples = inference.samples

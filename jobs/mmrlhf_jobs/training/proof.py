@@ -17,6 +17,7 @@ import torch
 import transformers
 
 from mmrlhf_api.runs import RunLayout
+from mmrlhf_jobs.attention.backends import take_way, ways
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, choose_queries
 from mmrlhf_jobs.forward.sharing import compare_rows
@@ -29,7 +30,7 @@ __all__ = ["FIRST_QUERIES", "Proof", "prove"]
 
 FIRST_QUERIES: Final = 8
 """Queries among which those to compare are looked for."""
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
 """Counts what was changed in the rows or their attention, too: a proof is of one of them."""
 _UNABLE: Final = (
     "this model or its attention takes no mask per response (layers that see a window or are "
@@ -50,6 +51,9 @@ class Proof:
         dtype: Number format of the forward passes.
         queries: Queries compared.
         responses: Responses compared.
+        attention: Name of the decoder's attention that may be used; see `take_way`.
+        attentionForms: Forms that it took, such as ``varlen``; empty where nothing is shared.
+        attentionFallbacks: Why forms were left or could not be taken.
         reused: An earlier run of the same model, settings and versions found it.
     """
 
@@ -61,6 +65,9 @@ class Proof:
     dtype: str
     queries: int
     responses: int
+    attention: str
+    attentionForms: Sequence[str] = ()  # noqa: N815
+    attentionFallbacks: Sequence[str] = ()  # noqa: N815
     reused: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +119,10 @@ def prove(
         return found.as_dict()
 
     proof = Proof(**runtime.on_main(find))
+    # What was found out, or known, is done by every process.
+    take_way(policy.loaded.adapter.decoder(policy.loaded.model).config, proof.attention)
+    for sentence in proof.attentionFallbacks:
+        tell(sentence)
     if setting == "auto" and not wanted:
         proof = replace(proof, reason=_UNABLE)
         tell(f"one row for each response: {_UNABLE}")
@@ -131,7 +142,8 @@ def _look(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Pr
         torch.cuda.empty_cache()
     dtype = policy.precision.dtype
     limit = asdict(TOLERANCES[getattr(torch, dtype)])
-    return Proof(wanted, "the device has too little memory for it", None, None, limit, dtype, 0, 0)
+    reason = "the device has too little memory for it"
+    return Proof(wanted, reason, None, None, limit, dtype, 0, 0, _first_way(policy))
 
 
 def _compare(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Proof:
@@ -146,7 +158,14 @@ def _compare(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) ->
         dtype,
         found.queries,
         found.responses,
+        found.way,
+        found.forms,
+        found.fallbacks,
     )
+
+
+def _first_way(policy: Policy) -> str:
+    return ways(policy.loaded.adapter.decoder(policy.loaded.model).config)[0]
 
 
 def _figures(deviation: Deviation | None) -> dict[str, float] | None:
@@ -167,11 +186,16 @@ def _identity(policy: Policy, *, wanted: bool) -> str:
         adapter.template_digest(),
         adapter.image_settings(),
         [transformers.__version__, torch.__version__, _SCHEMA],
-        [str(policy.precision), next(model.parameters()).device.type],
+        [str(policy.precision), _name_device(next(model.parameters()).device), _first_way(policy)],
         hashlib.sha256("\n".join(trained).encode()).hexdigest(),
         wanted,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def _name_device(device: torch.device) -> str:
+    """Kernels are those of a card."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _read(text: str | None) -> dict[str, Any] | None:

@@ -126,7 +126,7 @@ def log_probs(
     opened = open_rows(rows, media_root=media_root, storage=storage)
     found: list[ResponseLikelihoods] = []
     while batch := list(islice(_encoded(model, opened), batch_size)):
-        shared = model.sharing.find(batch)
+        shared = model.sharing.find(batch).shared
         with torch.no_grad():
             result = response_log_probs(model.loaded.model, adapter, batch, shared_prefix=shared)
         counts = [len(group.responses) for group in batch]

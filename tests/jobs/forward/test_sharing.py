@@ -20,6 +20,7 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.validation import scan
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.forward.sharing import Found
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.families.generic import GenericAdapter
 from mmrlhf_jobs.reward_model.head import RewardHead
@@ -44,7 +45,8 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def responses_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(backends.BACKENDS, "mmrlhf_sdpa", backends.CAUSAL)
+    for way in ("mmrlhf_sdpa", "mmrlhf_sdpa_split"):
+        monkeypatch.setitem(backends.BACKENDS, way, backends.CAUSAL)
 
 
 def lose_positions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,16 +90,17 @@ def test_a_reward_model_falls_back_to_one_row_a_response(
     told: list[str] = []
     right = make_judge(qwen, told)
     expected = scores(right)
-    assert right.sharing.shared is True
+    assert right.sharing.find([]).shared
     assert told == []
     responses_see_each_other(monkeypatch)
     judge = make_judge(qwen, told)
     assert scores(judge) == pytest.approx(expected, rel=1e-3, abs=1e-4)
-    assert judge.sharing.shared is False
-    assert len(told) == 1, "once, and not for every query"
-    assert "one row for each response: rows that share a prompt are" in told[0]
+    assert not judge.sharing.find([]).shared
+    assert len(told) == 2, "once, and not for every query"
+    assert "attention by mmrlhf_sdpa is not used" in told[0]
+    assert "one row for each response: rows that share a prompt are" in told[1]
     scores(judge)
-    assert len(told) == 1
+    assert len(told) == 2
 
 
 def test_log_probs_fall_back_to_one_row_a_response(
@@ -167,14 +170,14 @@ def test_processes_that_score_together_do_what_rank_0_has_found(
         responses_see_each_other(first)
         judge = make_judge(qwen, told)
         assert len(score_share(judge)) == 4
-        assert judge.sharing.shared is False
+        assert not judge.sharing.find([]).shared
     gang.rank = 1
     other = make_judge(qwen, told)
     assert len(score_share(other)) == 4
-    assert other.sharing.shared is False
+    assert not other.sharing.find([]).shared
     assert other._scorer.shared_prefix is False
-    assert len(told) == 1, "by the one that has looked"
-    assert gang.found == [False]
+    assert len(told) == 2, "by the one that has looked"
+    assert gang.found == [Found(shared=False, way="mmrlhf_sdpa")]
     alone = make_judge(qwen, told)
     scores(alone)
-    assert alone.sharing.shared is True
+    assert alone.sharing.find([]).shared

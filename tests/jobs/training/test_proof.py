@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmrlhf_jobs.attention import backends
+from mmrlhf_jobs.attention import backends, split
+from mmrlhf_jobs.attention.forms import Choice
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError, SpecError
 from mmrlhf_jobs.models import EncodedGroup, load_model
@@ -96,15 +97,17 @@ def test_rows_that_are_wrong_fall_back_or_end_the_job(
     qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Responses that see those before them.
-    monkeypatch.setitem(backends.BACKENDS, "mmrlhf_sdpa", backends.CAUSAL)
+    for way in ("mmrlhf_sdpa", "mmrlhf_sdpa_split"):
+        monkeypatch.setitem(backends.BACKENDS, way, backends.CAUSAL)
     desk = Desk.of(qwen, tmp_path)
     proof = desk.prove()
     assert not proof.sharedPrefix
     assert proof.shared is not None
     assert proof.separate is not None
     assert proof.shared["log_prob"] > proof.tolerance["log_prob"] > proof.separate["log_prob"]
-    assert proof.reason in desk.told[0]
-    assert "one row for each response" in desk.told[0]
+    assert "attention by mmrlhf_sdpa is not used: rows that share" in desk.told[0]
+    assert proof.reason in desk.told[1]
+    assert "one row for each response" in desk.told[1]
     with pytest.raises(SpecError, match=r"sharedPrefix: required.* nats a token.*use auto"):
         desk.prove("required")
     assert desk.encoded == 1, "the second was known from the first"
@@ -152,3 +155,23 @@ def test_weights_that_are_not_finite_are_left_to_others(qwen: Path, tmp_path: Pa
     assert proof.queries == 0
     assert "not finite" in desk.told[0]
     assert not desk.prove().reused
+
+
+def test_a_kernel_that_fails_is_left_even_where_sharing_is_required(
+    qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel for cards, which has no form for CPUs.
+    monkeypatch.setattr(split, "choose_form", lambda _: Choice("varlen"))
+    desk = Desk.of(qwen, tmp_path)
+    proof = desk.prove("required")
+    assert proof.sharedPrefix
+    assert proof.as_dict()["attentionForms"] == ("split",)
+    assert "attention by varlen is not used: rows that share a prompt fail" in desk.told[0]
+    assert list(proof.attentionFallbacks) == desk.told
+    # Another process, or the next run of the same: it is given what was found.
+    later = Desk.of(qwen, tmp_path)
+    config = later.policy.loaded.model.get_decoder().config
+    assert config._attn_implementation == "mmrlhf_sdpa"
+    assert later.prove().reused
+    assert config._attn_implementation == "mmrlhf_sdpa_split"
+    assert later.told == desk.told

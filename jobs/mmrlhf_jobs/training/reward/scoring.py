@@ -11,6 +11,7 @@ from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.forward.sharing import Found
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.queries.judged import JudgedQueryBuilder
@@ -102,8 +103,8 @@ class RewardScoring:
             for index, verdict in zip(indices, verdicts[place], strict=True)
         ]
 
-    def find_sharing(self) -> bool:
-        """Whether responses share a prompt, by the data set's first queries.
+    def find_sharing(self) -> Found:
+        """Whether responses share a prompt, and how, by the data set's first queries.
 
         Raises:
             DataError: As `score`.
@@ -232,7 +233,7 @@ def score_records(
     scoring = RewardScoring(model, records, batch_tokens=batch_tokens, storage=storage)
     if model.inference.critique != "generated":
         # All processes do the same, whatever queries each has.
-        model.sharing.shared = context.runtime.on_main(scoring.find_sharing)
+        model.sharing.take(context.runtime.on_main(scoring.find_sharing))
     made = make(model.identity(), records, scoring.score, queries_per_batch=QUERIES_PER_PART)
     cut = int(context.runtime.sum([scoring.cut])[0])
     if cut:
