@@ -1,0 +1,1 @@
+"""Preference training of all pairs of a query, by us and by a peer, on the same pairs."""
