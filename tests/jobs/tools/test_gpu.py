@@ -1,0 +1,189 @@
+"""The program for cards, on a CPU with tiny models: what it measures is what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.dpo import ours, peer
+from benchmarks.dpo.steps import Trained
+from tools.gpu.__main__ import main
+
+# The peer's own use of names that transformers is about to drop.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning:transformers.*"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:trl.*"),
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
+]
+
+ONLY = (
+    *("beta dynamic", "head linear", "written critiques", "writer", "CLIP", "family"),
+    *("0.5B, text, n=4, digits", "images, n=4, equal", "log-normal P=829 R=200, pairwise"),
+)
+
+
+class Ticks:
+    """A clock that goes on by a second whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of one run, in which trainers fail in every way after they have done their work once."""
+    clock, out = Ticks(), tmp_path_factory.mktemp("results")
+    engine, trl = ours.train, peer.train
+    calls = {"engine": 0, "trl": 0}
+
+    def own(*args: Any, **kwargs: Any) -> Trained:
+        calls["engine"] += 1
+        if calls["engine"] > 1:
+            raise torch.OutOfMemoryError("no room for 7 GiB")
+        return engine(*args, **kwargs)
+
+    def other(*args: Any, **kwargs: Any) -> Trained:
+        calls["trl"] += 1
+        if calls["trl"] == 2:
+            raise ImportError("No module named 'trl'")
+        if calls["trl"] > 2:
+            clock.now += 1e6
+            raise RuntimeError("it broke off")
+        return trl(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours, "train", own)
+        patch.setattr(peer, "train", other)
+        code = main(
+            ["--tiny", "--budget", "10000", "--peak", "0.001", "--out", str(out), "--only", *ONLY],
+            clock=clock,
+            now=lambda: datetime(2026, 11, 29, 5, tzinfo=UTC),
+        )
+    assert code == 1, "a case broke off"
+    (path,) = out.glob("*.json")
+    assert path.name.startswith("2026-11-29-")
+    assert path.with_suffix(".md").is_file()
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def measured(report: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
+    return [
+        case
+        for case in report["cases"]
+        if case["state"] == "done"
+        and all(case["settings"].get(name) == value for name, value in settings.items())
+    ]
+
+
+def test_every_case_is_there_in_order(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--tiny", "--list", "--only", *ONLY]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert [case["name"] for case in report["cases"]] == names
+    assert len(names) > 20
+
+
+def test_all_that_fails_is_told_and_the_rest_is_done(report: dict[str, Any]) -> None:
+    states = [(case["state"], case["settings"].get("form")) for case in report["cases"]]
+    assert states[:7] == [("done", None)] * 7, [case["reason"] for case in report["cases"][:7]]
+    assert ("done", "trl") in states, [case["reason"] for case in report["cases"]]
+    reasons = {case["state"]: case["reason"] for case in report["cases"]}
+    assert set(reasons) == {"done", "out of memory", "unavailable", "failed", "skipped"}
+    assert reasons["out of memory"] == "no room for 7 GiB"
+    assert reasons["unavailable"] == "No module named 'trl'"
+    assert "RuntimeError: it broke off" in reasons["failed"]
+    assert reasons["skipped"].startswith("0 s of 10000 s are left")
+    after = states[states.index(("out of memory", "step")) + 1 :]
+    assert after[0] == ("failed", "trl")
+    assert {state for state, _ in after[1:]} == {"skipped"}, "its time is over"
+
+
+def test_tokens_and_pairs_are_those_of_the_row(report: dict[str, Any]) -> None:
+    equal = measured(report, kind="equal")
+    assert {case["settings"]["form"] for case in equal} == {"shared", "pairwise", "step", "trl"}
+    assert {case["settings"]["shape"] for case in equal} == {"LLaVA-OneVision-7B", "Qwen2.5-VL-7B"}
+    for case in equal:
+        row, figures = case["settings"], case["figures"]
+        n, prompt, response = row["n"], row["prompt"], row["response"]
+        of_query = math.comb(n, 2)
+        queries = row["queries"] if row["form"] in {"step", "trl"} else row["at_once"]
+        if row["form"] in {"shared", "step"}:
+            tokens, pairs = queries * (prompt + n * response), queries * of_query
+        else:
+            pairs = queries * of_query if row["form"] == "trl" else row["at_once"]
+            tokens = pairs * 2 * (prompt + response)
+        assert set(figures["tokens"]) == {tokens}, case["name"]
+        assert set(figures["pairs"]) == {pairs}, case["name"]
+        assert figures["padding"] == 0
+
+
+def test_figures_are_finite_and_follow_from_each_other(report: dict[str, Any]) -> None:
+    rows = measured(report)
+    for case in rows:
+        assert all(
+            math.isfinite(one)
+            for value in case["figures"].values()
+            if value is not None
+            for one in (value if isinstance(value, list) else [value])
+        ), case["name"]
+    for case in measured(report, form="shared"):
+        figures = case["figures"]
+        # The clock goes on by a second between the two looks at it.
+        assert figures["seconds"] == [1.0]
+        assert figures["tokens_per_s"] == figures["tokens"][0]
+        assert figures["pairs_per_s"] == figures["pairs"][0]
+        assert figures["mfu"] == pytest.approx(figures["flops_per_s"] / 1e9)
+        assert figures["peak_bytes"] > 0
+
+
+def test_ragged_lengths_are_new_ones_and_the_same_in_both_formats(report: dict[str, Any]) -> None:
+    half, whole = measured(report, kind="digits")
+    formats = [case["settings"]["settings"]["dtype"] for case in (half, whole)]
+    assert formats == ["bfloat16", "float32"]
+    assert half["figures"]["tokens"] == whole["figures"]["tokens"]
+    assert half["figures"]["loss"] == pytest.approx(whole["figures"]["loss"], rel=0.02)
+
+
+def test_both_sides_begin_with_the_same_loss(report: dict[str, Any]) -> None:
+    (step,), (trl,) = measured(report, form="step"), measured(report, form="trl")
+    assert step["figures"]["loss"] == pytest.approx(trl["figures"]["loss"], rel=5e-3)
+
+
+def test_the_ratio_of_tokens_is_that_of_the_formula(report: dict[str, Any]) -> None:
+    compared = {one["name"]: one for one in report["comparisons"]}
+    pairwise = [one for name, one in compared.items() if name.startswith("times pairwise")]
+    row = measured(report, form="shared", kind="equal")[0]["settings"]
+    n, prompt, response = row["n"], row["prompt"], row["response"]
+    ratio = n * (n - 1) * (prompt + response) / (prompt + n * response)
+    assert [one["beside"] for one in pairwise] == pytest.approx([ratio] * len(pairwise))
+    assert len(pairwise) == 2
+    (trl,) = (one for name, one in compared.items() if name.startswith("times TRL"))
+    assert trl["beside"] == pytest.approx(ratio)
+    assert trl["least"] == 10
+
+
+def test_it_says_what_was_measured_with_what(report: dict[str, Any]) -> None:
+    assert {"torch", "transformers", "trl", "python"} <= set(report["versions"])
+    assert len(report["commit"].split()[0]) == 40
+    assert report["peak_tflops"] == 0.001
+    assert report["tiny"]
+    assert "decoder weights" in report["flops"]
+
+
+def test_without_a_card_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a card")
+    with pytest.raises(SystemExit):
+        main([])
+    assert "--tiny does the same with small models on a CPU" in capsys.readouterr().err
