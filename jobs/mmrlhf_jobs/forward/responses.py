@@ -87,8 +87,9 @@ class GroupModel(nn.Module):
         chunk_tokens: As in :func:`response_log_probs`.
 
     Attributes:
-        every_part: Run tower and projector for groups without media too, because weights are
-            split over processes (see `VLMAdapter.embed`). Whoever splits them sets it.
+        every_part: Run tower and projector for groups without media too, because processes
+            gather weights or sum gradients together (see `VLMAdapter.embed`). Whoever makes them
+            sets it.
         taken: Forms that the attention of the last pass took, and why; empty for padded rows.
     """
 

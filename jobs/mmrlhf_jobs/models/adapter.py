@@ -149,8 +149,8 @@ class VLMAdapter(Protocol):
             positions: ``[A, rows, L]``, made of :meth:`prompt_positions`.
             groups: Groups in the order of the rows.
             copies: Per group how often its prompt is there.
-            every_part: Run tower and projector also where no group has media: weights that are
-                split over processes must be gathered by all of them, in the same order.
+            every_part: Run tower and projector also where no group has media: processes that
+                gather weights or sum gradients together must all do so, in the same order.
 
         Raises:
             ModelError: The media have another number of features than places in the rows.

@@ -147,7 +147,7 @@ class Trainer(Generic[Q, Out]):
         spec, context = self._job.spec, self._context
         records = prepared.train.records
         engine: Engine[Out] = self._engine.build(prepared.module)
-        prepared.module.every_part = self._engine.is_sharded
+        prepared.module.every_part = self._engine.collective_forward
         checkpoints = self._checkpoints()
         state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
         log = MetricsLog(

@@ -64,13 +64,8 @@ class DeepSpeedFactory:
         return f"deepspeed-{self.spec.parallelism.zero_stage}"
 
     @property
-    def is_sharded(self) -> bool:
-        """Stage 3 splits the weights."""
-        return self.spec.parallelism.zero_stage == 3
-
-    @property
     def collective_forward(self) -> bool:
-        """Stages from 1 on."""
+        """Stages from 1 on: 3 gathers weights in each pass, 1 and 2 sum gradients after it."""
         return self.spec.parallelism.zero_stage > 0
 
     def build(self, module: nn.Module) -> Engine[Any]:

@@ -64,11 +64,10 @@ class EngineFactory(Protocol):
 
     @property
     def collective_forward(self) -> bool:
-        """Whether all processes must make as many forward passes."""
+        """Whether all processes must make as many forward passes, each with all that is trained.
 
-    @property
-    def is_sharded(self) -> bool:
-        """Whether weights are split over processes: all must gather the same, in one order."""
+        They wait for each other in every pass: to gather weights, or to sum as many gradients.
+        """
 
     def build(self, module: nn.Module) -> Engine[Any]:
         """Put an engine around a module, with ``requires_grad`` set as the job wants it."""

@@ -41,7 +41,6 @@ class TorchFactory:
     name = "torch"
     kind = "none"
     collective_forward = False
-    is_sharded = False
 
     def build(self, module: nn.Module) -> TorchEngine[Any]:
         """Put an engine around a module."""
