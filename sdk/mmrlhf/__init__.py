@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mmrlhf.local.run import RunResult, run
     from mmrlhf.training import losses
     from mmrlhf.training.dataset import Dataset
+    from mmrlhf.training.features import Features
     from mmrlhf.training.model import Model, load_model, log_probs
     from mmrlhf.training.reward_model import RewardModel, ScoredResponse
     from mmrlhf_api.jobfile import load_job, load_jobs
@@ -42,6 +43,7 @@ __all__ = [
     "Dataset",
     "Done",
     "Event",
+    "Features",
     "Job",
     "JobLine",
     "JobView",
@@ -66,6 +68,7 @@ _HOMES: Final = {
     "Dataset": "mmrlhf.training.dataset",
     "Done": "mmrlhf.local.events",
     "Event": "mmrlhf.local.events",
+    "Features": "mmrlhf.training.features",
     "Job": "mmrlhf_api.kinds",
     "JobLine": "mmrlhf.client.log_stream",
     "JobView": "mmrlhf.client.views",

@@ -214,7 +214,7 @@ class Units:
     def _unlike(self, unit: int) -> ModelError:
         return ModelError(
             f"{self.names[unit] or 'the vision tower'} of the model gives other outputs for these "
-            "images than for a blank one, so they cannot be kept; set resources.featureCache to off"
+            "images than for a blank one, so they cannot be kept; set featureCache to off"
         )
 
     @contextmanager

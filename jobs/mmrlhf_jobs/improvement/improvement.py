@@ -18,6 +18,7 @@ from mmrlhf_jobs.data.row_faults import RowFaults, repeated_id
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.errors import DataError
+from mmrlhf_jobs.forward.kept_features import KeptFeatures
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.improvement.rounds import (
     ImprovementReport,
@@ -81,12 +82,17 @@ class Improvement:
 
 
 def improve(
-    asked: Improvement, context: TrainingContext, *, storage: StorageOptions
+    asked: Improvement,
+    context: TrainingContext,
+    *,
+    storage: StorageOptions,
+    features: KeptFeatures,
 ) -> ImprovementReport:
     """Make ranked records of a policy's own responses.
 
     Each process takes the next batch of queries when it is done with one. What it makes is in the
-    journal, from which the first process writes the files when all are done.
+    journal, from which the first process writes the files when all are done. Where both models have
+    the same vision tower, the reward model finds the features that the policy's has made.
 
     Raises:
         InputError: The queries or a model is wrong.
@@ -109,6 +115,7 @@ def improve(
     with Journal(asked.journal) as journal:
         context.progress.emit("phase", phase="sample", message=f"sampling from {asked.policy}")
         sampler, policy = _load_policy(asked, context, scratch / "policy", storage)
+        features.keep(policy, "policy")
         batches = _Batches(source, asked, context, sampler, load)
         for batch in batches.share("sample"):
             sample_queries(
@@ -128,6 +135,7 @@ def improve(
         scorer = CritiqueRewardModel.from_pretrained(
             reward, dtype=asked.dtype, device=runtime.device, tell=context.tell
         )
+        features.keep(scorer.loaded, "reward model")
         rank = partial(
             rank_samples,
             sampler=sampler,
@@ -257,7 +265,7 @@ def _load_policy(
         chat_template=asked.chat_template,
         tell=context.tell,
     )
-    loaded.model.to(context.runtime.device)
+    loaded.model.to(context.runtime.device).eval().requires_grad_(False)
     digest = digest_folder(folder)
     return PolicySampler(loaded, asked.plan, name=asked.policy_name, digest=digest), loaded
 

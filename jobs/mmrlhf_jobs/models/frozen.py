@@ -17,7 +17,9 @@ from mmrlhf_jobs.features.units import NotSeparableError, Units
 from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.families.base import FamilyAdapter
 
-__all__ = ["alone", "keep_features"]
+__all__ = ["TEXT_ALONE", "alone", "keep_features"]
+
+TEXT_ALONE: Final = "the model reads text alone"
 
 # Of a model's configuration, this does not decide about what its tower makes.
 _OTHER_PARTS: Final = frozenset({"_name_or_path", "architectures", "text_config", "use_cache"})
@@ -40,7 +42,7 @@ def keep_features(loaded: LoadedModel, store: FeatureStore, *, most: Most = alon
     """
     model, adapter = loaded.model, loaded.adapter
     if not isinstance(adapter, FamilyAdapter) or not adapter.kinds:
-        return "the model reads text alone"
+        return TEXT_ALONE
     adapter.frozen_tower = None
     tower = model.get_encoder(modality="image")
     if tower is model or tower is model.base_model:

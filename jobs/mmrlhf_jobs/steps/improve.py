@@ -14,7 +14,14 @@ from pydantic import AfterValidator, Strict, model_validator
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_jobs.improvement.plan import SamplingPlan
-from mmrlhf_jobs.steps.spec import POSITIONAL, Dtype, Flag, JournaledSpec, Place
+from mmrlhf_jobs.steps.spec import (
+    POSITIONAL,
+    Dtype,
+    FeatureSettings,
+    Flag,
+    JournaledSpec,
+    Place,
+)
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImproveSpec"]
@@ -72,6 +79,8 @@ class ImproveSpec(JournaledSpec):
     """Type of the weights of both models."""
     part: Annotated[str, AfterValidator(_check_part)] = "0/1"
     """Only these rows: 0/4 is every fourth from the first on."""
+    resources: FeatureSettings = FeatureSettings()
+    """What is kept of the work of vision towers, for both models together."""
 
     @model_validator(mode="after")
     def _can_be_sampled(self) -> Self:
@@ -100,7 +109,8 @@ def _run(spec: ImproveSpec, context: StepContext) -> Outcome:
     from mmrlhf_jobs.improvement.improvement import Improvement, improve
 
     part, parts = map(int, spec.part.split("/"))
-    report = improve(
+    kept = context.keep_features(spec.resources.limits())
+    done = improve(
         Improvement(
             queries=spec.queries,
             media_root=spec.media_root,
@@ -121,7 +131,9 @@ def _run(spec: ImproveSpec, context: StepContext) -> Outcome:
         ),
         context.gang,
         storage=context.storage,
-    ).to_dict()
+        features=kept,
+    )
+    report = {**done.to_dict(), "visionFeatures": dict(kept.record())}
     if context.gang.runtime.is_main:
         context.show(report)
     return Outcome(spec.out, report)

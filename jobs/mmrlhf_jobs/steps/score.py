@@ -15,7 +15,7 @@ from mmrlhf_api import DataSource
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
 from mmrlhf_api.uris import Uri
-from mmrlhf_jobs.steps.spec import Dtype, Flag, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Dtype, FeatureSettings, Flag, Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "InferenceChanges", "ScoreSpec"]
@@ -61,6 +61,8 @@ class ScoreSpec(StepSpec):
     """Places of the cache that a batch may take; 4 GB for 7 billion weights."""
     seed: Seed = 0
     """Seed of sampled critiques."""
+    resources: FeatureSettings = FeatureSettings()
+    """What is kept of the work of vision towers."""
 
 
 def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
@@ -100,6 +102,8 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
         storage=storage,
         tell=members.tell,
     )
+    kept = context.keep_features(spec.resources.limits())
+    kept.keep(model.loaded, "reward model")
     context.tell("validate", f"checking that the rows of {spec.data} fit the model")
     dataset = leave_out(
         dataset,
@@ -132,6 +136,7 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
         "responses": made.responses,
         "computed": made.computed,
         "cutCritiques": cut,
+        "visionFeatures": dict(kept.record()),
     }
     if runtime.is_main:
         context.show(report)

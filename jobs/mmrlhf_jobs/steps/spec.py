@@ -15,13 +15,16 @@ from pydantic import Strict, field_validator
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.credentials import has_password
+from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import Seconds
+from mmrlhf_jobs.features.limits import DISK, MEMORY, FeatureLimits, read_limits
 from mmrlhf_jobs.process.store_options import patient_options
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = [
     "POSITIONAL",
     "Dtype",
+    "FeatureSettings",
     "Flag",
     "JournaledSpec",
     "Place",
@@ -83,6 +86,21 @@ class StorageSettings(ApiModel):
         return patient_options(
             endpoint=self.endpoint, region=self.region, outage_seconds=self.outage_seconds
         )
+
+
+class FeatureSettings(ApiModel):
+    """What a step keeps of the features that frozen vision towers make, as jobs do."""
+
+    feature_cache: Literal["on", "off"] = "on"
+    """Whether what a vision tower has made of an image is kept while the step runs."""
+    feature_memory: Quantity = MEMORY
+    """Memory of each node for these features."""
+    feature_disk: Quantity = DISK
+    """Local disk of each node for these features, at most half of what is free."""
+
+    def limits(self) -> FeatureLimits | None:
+        """The same for those who keep them."""
+        return read_limits(self.feature_cache, self.feature_memory, self.feature_disk)
 
 
 class StepSpec(ApiModel):

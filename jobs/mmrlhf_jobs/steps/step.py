@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mmrlhf_jobs.features.limits import FeatureLimits
 from mmrlhf_jobs.reporting.events import NoProgress, Progress
 from mmrlhf_jobs.steps.spec import StepSpec
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 if TYPE_CHECKING:
+    from mmrlhf_jobs.forward.kept_features import KeptFeatures
     from mmrlhf_jobs.process.context import TrainingContext
 
 __all__ = ["Outcome", "Step", "StepContext"]
@@ -63,6 +65,14 @@ class StepContext:
     def note(self, message: str) -> None:
         """Say something that whoever runs the step should know."""
         self.progress.emit("notice", message=message)
+
+    def keep_features(self, limits: FeatureLimits | None) -> KeptFeatures:
+        """Keep what frozen vision towers make while the step runs; all its processes call it."""
+        from mmrlhf_jobs.forward.kept_features import KeptFeatures
+
+        return KeptFeatures(
+            limits, runtime=self.gang.runtime, scratch=self.scratch, tell=self.gang.tell
+        )
 
     def show(self, report: Mapping[str, Any]) -> None:
         """Print a report to standard output, which holds nothing else; progress goes elsewhere."""

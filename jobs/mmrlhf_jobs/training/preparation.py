@@ -8,6 +8,8 @@ from itertools import islice
 from mmrlhf_api import DataSource, RewardInference, TrainJob, run_digest, spec_digest
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
+from mmrlhf_jobs.features.limits import limits_of_job
+from mmrlhf_jobs.forward.kept_features import KeptFeatures
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.context import TrainingContext
@@ -17,7 +19,6 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
-from mmrlhf_jobs.training.features import JobFeatures
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
 from mmrlhf_jobs.training.proof import FIRST_QUERIES, Proof, prove
 
@@ -59,13 +60,18 @@ class Preparation:
         self.context = context
         self.store = store
         self.options = options
-        self._features: JobFeatures | None = None
+        self._features: KeptFeatures | None = None
 
     @property
-    def features(self) -> JobFeatures:
+    def features(self) -> KeptFeatures:
         """Features of frozen vision towers; every process must ask for it first together."""
         if self._features is None:
-            self._features = JobFeatures(self._job.spec.resources, self.context)
+            self._features = KeptFeatures(
+                limits_of_job(self._job.spec.resources),
+                runtime=self.context.runtime,
+                scratch=self.context.scratch,
+                tell=self.context.tell,
+            )
         return self._features
 
     def open_data(self) -> tuple[OpenDataset, OpenDataset | None]:

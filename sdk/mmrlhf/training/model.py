@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import torch
 
+from mmrlhf.training.features import Features
 from mmrlhf.training.rows import OpenRow, Rows, open_rows
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.errors import DataError
@@ -33,10 +34,12 @@ class Model:
     Attributes:
         loaded: The transformers model, its processor, and the adapter of its family.
         device: Where it computes.
+        features: What its vision tower has made.
     """
 
     loaded: LoadedModel
     device: torch.device
+    features: Features = field(default_factory=Features)
 
     @cached_property
     def sharing(self) -> Sharing:
@@ -69,9 +72,10 @@ def load_model(
     attention: Attention = "sdpa",
     chat_template: TemplateOwner = "processor",
     device: torch.device | str = "cpu",
+    features: Features | None = None,
     storage: StorageOptions | None = None,
 ) -> Model:
-    """Load a model, ready to be asked.
+    """Load a model, ready to be asked; none of its weights asks for gradients.
 
     Args:
         uri: Its folder: a path, ``file://`` or ``s3://``; that of a job's artifacts is ``model/``.
@@ -80,6 +84,8 @@ def load_model(
         chat_template: Whose chat template is used where processor and tokenizer differ, of which
             the log ``mmrlhf`` warns: that of the job, for a model that one has trained.
         device: Where to compute.
+        features: Where to keep what its vision tower makes; None keeps it in memory, for this
+            model.
         storage: How to reach an object store.
 
     Raises:
@@ -89,8 +95,8 @@ def load_model(
         folder = fetch_model(str(uri), Path(scratch), storage)
         loaded = load_folder(folder, dtype=dtype, attention=attention, chat_template=chat_template)
     loaded.model.to(device)
-    loaded.model.eval()
-    return Model(loaded, torch.device(device))
+    loaded.model.eval().requires_grad_(False)
+    return Model(loaded, torch.device(device), features or Features())
 
 
 def log_probs(
@@ -104,8 +110,9 @@ def log_probs(
     """Compute the log-probability of every response given its question and media.
 
     Without gradients. The prompt is computed once for all responses of a row where the model can
-    share it, which is compared with the model's own forward pass on the first rows. The numbers of
-    a row do not depend on the other rows of its batch.
+    share it, which is compared with the model's own forward pass on the first rows. The tower
+    runs once for each image, see `Features`. The numbers of a row do not depend on the other rows
+    of its batch.
 
     Args:
         model: What `load_model` returned.
@@ -123,6 +130,7 @@ def log_probs(
         ModelError: The first rows are not read as transformers reads them.
     """
     adapter = model.loaded.adapter
+    model.features.keep(model.loaded, "model")
     opened = open_rows(rows, media_root=media_root, storage=storage)
     found: list[ResponseLikelihoods] = []
     while batch := list(islice(_encoded(model, opened), batch_size)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from mmrlhf.errors import UsageError
+from mmrlhf.training.features import Features
 from mmrlhf.training.rows import Rows, open_rows
 from mmrlhf_api import RewardInference
 from mmrlhf_jobs.models.loading import Attention, Dtype
@@ -27,9 +28,11 @@ class RewardModel:
 
     Attributes:
         judge: The model itself, for questions about one query at a time.
+        features: What its vision tower has made.
     """
 
     judge: CritiqueRewardModel
+    features: Features = field(default_factory=Features)
 
     @classmethod
     def from_pretrained(
@@ -41,6 +44,7 @@ class RewardModel:
         attention: Attention = "sdpa",
         device: torch.device | str = "cpu",
         seed: int = 0,
+        features: Features | None = None,
         storage: StorageOptions | None = None,
     ) -> RewardModel:
         """Load a reward model.
@@ -54,6 +58,8 @@ class RewardModel:
             attention: Attention of decoder and vision tower.
             device: Where to compute.
             seed: Seed of sampled critiques.
+            features: Where to keep what its vision tower makes; None keeps it in memory, for this
+                model.
             storage: How to reach an object store.
 
         Raises:
@@ -69,7 +75,8 @@ class RewardModel:
                 device=device,
                 seed=seed,
                 storage=storage,
-            )
+            ),
+            features or Features(),
         )
 
     def score(
@@ -104,6 +111,7 @@ class RewardModel:
                 'none; load it with inference={"critique": "generated"}, or score a data set by '
                 "python -m mmrlhf_jobs score"
             )
+        self.features.keep(self.judge.loaded, "reward model")
         return [
             self.judge.score(row.question, row.media, row.responses)
             for row in open_rows(rows, media_root=media_root, storage=storage)

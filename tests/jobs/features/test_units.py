@@ -166,6 +166,6 @@ def test_outputs_of_another_form_than_the_learnt_ones_are_refused(tower: Tower) 
         return run
 
     units.learn(run_with(1))
-    with pytest.raises(ModelError, match=r"resources\.featureCache to off"):
+    with pytest.raises(ModelError, match="set featureCache to off"):
         units.record(run_with(2))
     assert "forward" not in vars(tower.layers[0])

@@ -16,6 +16,7 @@ from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.objectives.preference import preference_loss
+from tests.jobs.features.runs import counted_runs
 from tests.jobs.models.tiny import picture
 from tests.jobs.reward.conftest import QUERIES
 from tests.jobs.reward.test_reward_model import write
@@ -58,6 +59,68 @@ def test_log_probs_are_those_of_the_forward_pass(template: World, model: mmrlhf.
         torch.testing.assert_close(row.sums, alone.sums, rtol=1e-9, atol=1e-9)
         assert torch.equal(row.lengths, alone.lengths)
         torch.testing.assert_close(row.per_token, row.sums / row.lengths)
+
+
+def test_models_of_one_tower_share_what_it_has_made(template: World, tmp_path: Path) -> None:
+    """A model, its reference and a judge: the same bits, and a run for each image."""
+    data = list(mmrlhf.Dataset.open(template.folder / "data/heldout.jsonl"))[:2]
+    judge = write(tmp_path / "judge", template.folder / "model", critique="none")
+
+    def ask(features: mmrlhf.Features | None) -> tuple[list[torch.Tensor], list[float], int]:
+        found: list[torch.Tensor] = []
+        with counted_runs() as runs:
+            for _ in range(2):
+                model = mmrlhf.load_model(template.folder / "model", features=features)
+                found += [row.sums for row in mmrlhf.log_probs(model, data)]
+            reward = mmrlhf.RewardModel.from_pretrained(judge, features=features)
+            scores = [one.score for row in reward.score(data) for one in row]
+        return found, scores, len(runs)
+
+    features = mmrlhf.Features(disk="64Mi")
+    sums, scores, runs = ask(features)
+    assert runs == features.figures()["misses"] == len(data)
+    assert features.figures()["models"] == {"model": "", "reward model": ""}
+    assert features.figures()["hits"] >= 2 * len(data)
+    assert features.figures()["diskBytes"] > 0
+    small = mmrlhf.Features(memory="1", disk="64Mi")
+    for other, most in (
+        (small, len(data)),
+        (None, 3 * len(data)),  # each has its own
+        (mmrlhf.Features(cache="off"), 6 * len(data)),  # comparisons of the first rows too
+    ):
+        found = ask(other)
+        assert all(map(torch.equal, found[0], sums))
+        assert found[1] == scores
+        assert most // 2 < found[2] <= most
+    assert small.figures()["hitsFromDisk"] >= 2 * len(data)
+
+
+def test_what_a_changed_tower_has_made_is_not_found(template: World) -> None:
+    """Nor is that of one that is trained; a folder of features goes with them."""
+    data = mmrlhf.Dataset.open(template.folder / "data/heldout.jsonl")
+    model = mmrlhf.load_model(template.folder / "model")
+    assert not any(one.requires_grad for one in model.loaded.model.parameters())
+    weight = next(model.loaded.model.get_encoder(modality="image").parameters())
+    before = mmrlhf.log_probs(model, data)
+    with torch.no_grad():
+        weight.add_(1)
+    after = mmrlhf.log_probs(model, data)
+    assert model.features.figures()["misses"] == 2 * len(data)
+    fresh = mmrlhf.load_model(template.folder / "model", features=mmrlhf.Features(cache="off"))
+    next(fresh.loaded.model.get_encoder(modality="image").parameters()).data.copy_(weight)
+    expected = mmrlhf.log_probs(fresh, data)
+    for one, other, old in zip(after, expected, before, strict=True):
+        assert torch.equal(one.sums, other.sums)
+        assert not torch.equal(one.sums, old.sums)
+    weight.requires_grad_(True)
+    assert torch.equal(mmrlhf.log_probs(model, data)[0].sums, after[0].sums)
+    assert model.features.figures()["models"]["model"]
+    assert model.features.figures()["misses"] == 2 * len(data)
+
+
+def test_features_name_what_is_no_amount() -> None:
+    with pytest.raises(UsageError, match="memory and disk of features: each must be a Kubernetes"):
+        mmrlhf.Features(memory="much")
 
 
 def test_rows_made_by_hand_are_as_good_as_records(template: World, model: mmrlhf.Model) -> None:

@@ -22,6 +22,7 @@ INSTANCES = {
     "done": mmrlhf.JobView,
     "result": mmrlhf.RunResult,
     "data": mmrlhf.Dataset,
+    "features": mmrlhf.Features,
 }
 """What the variables of the page hold."""
 

@@ -15,10 +15,10 @@ from mmrlhf_jobs.steps.registry import find_step, step_names
 from mmrlhf_jobs.steps.runner import load_step
 
 LINES: dict[str, str] = {
-    "score": "--model m --data d --out o --critique none --batch-tokens 3 --samples 2",
+    "score": "--model m --data d --out o --critique none --batch-tokens 3 --feature-cache off",
     "critiques": "r o --endpoints e --max-failed-fraction 0.5",
     "responses": "r o --endpoints e --media-root m --max-frames 1",
-    "improve": "q o --policy p --reward r --part 1/4 --top-p 0.5 --dtype bfloat16",
+    "improve": "q o --policy p --reward r --part 1/4 --dtype bfloat16 --feature-memory 1Gi",
     "bench": "r --scores a --scores b=c --json j",
     "annotate-export": "argilla q f k --embed-media",
     "annotate-import": "argilla a k o --reviewer 1 --reviewer 2 --tie-policy guideline",
@@ -30,8 +30,9 @@ FILES: dict[str, dict[str, Any]] = {
         "model": "m",
         "data": "d",
         "out": "o",
-        "inference": {"critique": "none", "samples": 2},
+        "inference": {"critique": "none"},
         "batchTokens": 3,
+        "resources": {"featureCache": "off"},
     },
     "critiques": {"records": "r", "out": "o", "endpoints": "e", "maxFailedFraction": 0.5},
     "responses": {
@@ -47,8 +48,8 @@ FILES: dict[str, dict[str, Any]] = {
         "policy": "p",
         "reward": "r",
         "part": "1/4",
-        "topP": 0.5,
         "dtype": "bfloat16",
+        "resources": {"featureMemory": "1Gi"},
     },
     "bench": {"records": "r", "scores": ["a", "b=c"], "jsonOut": "j"},
     "annotate-export": {
@@ -132,6 +133,10 @@ def test_every_option_is_described(name: str, capsys: pytest.CaptureFixture[str]
         ("improve q o --policy p --reward r --part 4/4", "argument --part: '4/4' is not like 0/4"),
         ("score --model m --data ftp://d --out o", "argument --data: "),
         ("import trl s o --outage-seconds -1", "argument --outage-seconds: "),
+        (
+            "score --model m --data d --out o --feature-memory much",
+            "argument --feature-memory: must be a Kubernetes quantity above 0",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_clear_error(
@@ -176,6 +181,10 @@ def test_options_that_do_not_fit_each_other_are_one_error(
         (
             "step: improve\nqueries: q\nout: o\npolicy: p\nreward: r\npart: 4/4\n",
             "step.yaml:6: part: '4/4' is not like 0/4",
+        ),
+        (
+            "step: score\nmodel: m\ndata: d\nout: o\nresources: {featureDisk: much}\n",
+            "step.yaml:5: resources.featureDisk: must be a Kubernetes quantity above 0",
         ),
         ("step: {", "step.yaml"),
     ],
