@@ -52,7 +52,7 @@ from mmrlhf_api.status import (
     Reporter,
 )
 from mmrlhf_api.storage import ArtifactStore
-from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
+from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Recompute, Tracking, Training
 
 __all__ = [
     "KINDS",
@@ -93,6 +93,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Ratio",
+    "Recompute",
     "Reference",
     "Report",
     "Reporter",

@@ -8,6 +8,7 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import Field
 
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import (
     Fraction,
     LabelKey,
@@ -19,7 +20,7 @@ from mmrlhf_api.scalars import (
     Word,
 )
 
-__all__ = ["Checkpoint", "Optimizer", "Parallelism", "Tracking", "Training"]
+__all__ = ["Checkpoint", "Optimizer", "Parallelism", "Recompute", "Tracking", "Training"]
 
 
 class Optimizer(ApiModel):
@@ -45,6 +46,19 @@ class Optimizer(ApiModel):
     """Gradients are scaled down to this global norm."""
 
 
+class Recompute(ApiModel):
+    """Layers whose activations are not kept but made again in the backward pass.
+
+    The output layer keeps none in any case: its logits are always made again.
+    """
+
+    language_model_every: PositiveInt | None = None
+    """Every so many-th layer of the language model, the first among them: 1 is all, 2 every other;
+    without it, none."""
+    vision_tower: bool = False
+    """All layers of the vision tower and of the projector; frozen ones keep nothing anyway."""
+
+
 class Training(ApiModel):
     """Length of training, batches and determinism; the unit is a query with ranked responses."""
 
@@ -61,9 +75,28 @@ class Training(ApiModel):
     seed: Seed = 0
     """Seed of the data order, of sampling and of new weights."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Recompute activations of all layers in the backward pass: less memory, about a third more
+    time."""
+    recompute: Recompute | None = None
+    """The same for some layers, instead of gradientCheckpointing: less time for more memory."""
     evaluate_every_steps: PositiveInt | None = None
     """Optimizer steps between evaluations; without it, only at the end."""
+
+    rules = (
+        Rule(
+            "!self.gradientCheckpointing || !has(self.recompute)",
+            "recompute says which layers gradientCheckpointing is for; give one of the two",
+            field="recompute",
+            check=lambda self: not self.gradient_checkpointing or self.recompute is None,
+        ),
+    )
+
+    @property
+    def recomputed(self) -> Recompute | None:
+        """What is recomputed, however it was asked for; None: nothing."""
+        if self.gradient_checkpointing:
+            return Recompute(language_model_every=1, vision_tower=True)
+        return self.recompute
 
 
 class Parallelism(ApiModel):

@@ -16,6 +16,7 @@ from mmrlhf_api import TrainJob
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
+from mmrlhf_jobs.models.recomputation import recompute
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
@@ -126,8 +127,12 @@ class Trainer(Generic[Q, Out]):
             self._checkpoints().refuse_other_processes(name=self._engine.name)
         train, held_out = self._preparation.open_data()
         policy = self._preparation.load_policy()
-        if self._job.spec.training.gradient_checkpointing:
-            policy.loaded.model.activation_checkpointing_enable()
+        wanted = self._job.spec.training.recomputed
+        if wanted is not None:
+            recomputed = recompute(
+                policy.loaded, every=wanted.language_model_every, tower=wanted.vision_tower
+            )
+            self._context.tell(recomputed.sentence())
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
         self._runtime.on_main(

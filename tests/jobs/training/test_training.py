@@ -102,7 +102,13 @@ def test_several_processes_train_the_same_model(
         torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("change", [{"queriesPerMicroBatch": 3}, {"gradientCheckpointing": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"queriesPerMicroBatch": 3, "gradientCheckpointing": True},
+        {"recompute": {"languageModelEvery": 2}},
+    ],
+)
 def test_how_memory_is_saved_changes_nothing(
     finished: World, world: World, change: dict[str, Any]
 ) -> None:
@@ -110,6 +116,9 @@ def test_how_memory_is_saved_changes_nothing(
     assert run.code == 0, run.stderr
     for one, other in zip(series(finished), series(world), strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    told = [event["message"] for event in run.events if event["event"] == "notice"]
+    layers = 1 if "recompute" in change else 2
+    assert any(f"of {layers} of 2 layers of the language model" in message for message in told)
 
 
 def step(number: int) -> Callable[[Event], bool]:

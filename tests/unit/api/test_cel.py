@@ -116,6 +116,10 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "everything is frozen; set at least one part to true": [
         {"trainable__projector": False, "trainable__languageModel": False}
     ],
+    "recompute says which layers gradientCheckpointing is for; give one of the two": [
+        {"training__gradientCheckpointing": True, "training__recompute": {"visionTower": True}},
+        {"training__gradientCheckpointing": True, "training__recompute": {}},
+    ],
     "training.evaluateEverySteps needs data.evaluation": [{"training__evaluateEverySteps": 5}],
     "parallelism.engine none runs on one process only; use auto or deepspeed": [
         {"parallelism__engine": "none", "resources__nodes": 2},

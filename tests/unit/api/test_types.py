@@ -185,6 +185,12 @@ CROSS = [
     ),
     (
         "MMDPOJob",
+        {"training": {"gradientCheckpointing": True, "recompute": {"languageModelEvery": 2}}},
+        "spec.training.recompute",
+        "give one of the two",
+    ),
+    (
+        "MMDPOJob",
         {"trainable": {"projector": False, "languageModel": False}},
         "spec.trainable",
         "everything is frozen",
