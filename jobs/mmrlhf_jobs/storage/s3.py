@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from botocore.exceptions import (  # type: ignore[import-untyped]
@@ -35,6 +35,8 @@ _TRANSIENT: Final = (
     aiohttp.ClientPayloadError,
 )
 _STATUSES: Final = frozenset({429, 500, 502, 503, 504})
+_UNMET: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+"""An object is not as a condition says, another such request is under way, or it is gone."""
 _CODES: Final = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
 
 
@@ -68,6 +70,39 @@ class PatientS3(S3FileSystem):
     # s3fs makes this of its own function, past ours; open files use it.
     call_s3 = sync_wrapper(_call_s3)
 
+    async def _cat_tagged(self, path: str) -> tuple[bytes, str]:
+        """Content of an object and its entity tag, by one request."""
+        bucket, key, _ = self.split_path(path)
+
+        async def read() -> tuple[bytes, str]:
+            answer: Any = await self._call_s3("get_object", Bucket=bucket, Key=key)
+            try:
+                return await answer["Body"].read(), str(answer["ETag"])
+            finally:
+                answer["Body"].close()
+
+        return await self._outages.wait_out(read, is_transient=is_transient)
+
+    async def _put_if(self, path: str, content: bytes, tag: str | None) -> bool:
+        """Write an object if it still has this entity tag, or, with None, if there is none.
+
+        Returns:
+            Whether this request has written it. One whose answer was lost is made again, and then
+            its own object is in its way: whoever gets False looks who has written it.
+        """
+        bucket, key, _ = self.split_path(path)
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        try:
+            await self._call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
+        except OSError as error:
+            if _is_unmet(error):
+                return False
+            raise
+        return True
+
+    cat_tagged = sync_wrapper(_cat_tagged)
+    put_if = sync_wrapper(_put_if)
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether an error of s3fs may go away by itself: no answer, or one that blames the server."""
@@ -81,3 +116,8 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, BotoCoreError | aiohttp.ClientError):
         return isinstance(error, _TRANSIENT)
     return False
+
+
+def _is_unmet(error: OSError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in _UNMET

@@ -27,10 +27,7 @@ def tail(successes: int, n: int, share: float) -> float:
         return 0.0
     if share >= 1.0:
         return 1.0
-    chances = _chances(n, share)
-    upper = float(chances[successes:].sum())
-    # What is near 1 is known better by what is left of it.
-    return upper if upper < 0.5 else 1.0 - float(chances[:successes].sum())
+    return min(1.0, float(_chances(n, share)[successes:].sum()))
 
 
 @lru_cache(maxsize=65_536)

@@ -274,6 +274,13 @@ def test_shares_of_safety_leave_errors_out() -> None:
     assert (figures["asr"], figures["rta"], figures["errors"]) == (0.1, 0.6, 100)
 
 
+def test_requests_that_were_not_judged_of_both_are_in_no_comparison() -> None:
+    asked = rules(safety={"margin": 0.05, "maxErrorFraction": 0.02})
+    errors = [*answers(0, 197, 0), *[Answer.ERROR] * 3]
+    decision = decide(asked, Evidence(model(errors), model(answers(0, 200, 0)[::-1])))
+    assert only(decision).figures["queries"] == 197
+
+
 def test_other_harmful_requests_cannot_be_compared() -> None:
     one, other = model(answers(0, 200, 0)), model(answers(0, 200, 0))
     asked = rules(safety={"margin": 0.05})
