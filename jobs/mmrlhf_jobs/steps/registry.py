@@ -16,6 +16,8 @@ MODULES: Final[dict[str, str]] = {
     "responses": "mmrlhf_jobs.steps.responses",
     "improve": "mmrlhf_jobs.steps.improve",
     "bench": "mmrlhf_jobs.steps.bench",
+    "gate": "mmrlhf_jobs.steps.gate",
+    "alias": "mmrlhf_jobs.steps.alias",
     "annotate-export": "mmrlhf_jobs.steps.annotation_export",
     "annotate-import": "mmrlhf_jobs.steps.annotation_import",
     "import": "mmrlhf_jobs.steps.data_import",

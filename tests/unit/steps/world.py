@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,8 @@ from mmrlhf_jobs.data.queries import write_queries
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
+from mmrlhf_jobs.storage.alias import AliasStore, Cause, artifact_digest
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from tests.unit.annotation.forms import fill, make_query, results
 from tests.unit.data.builders import make_record, save_image, write_rows
 
@@ -98,6 +101,30 @@ CASES = (
         "evaluation.rewardbench {in}/records.jsonl --scores one={in}/scores.parquet"
         " --scores {in}/scores.parquet --json {out}/bench.json --html {out}/bench.html",
         ("bench.json", "bench.html"),
+    ),
+    Case(
+        "gate",
+        "{in}/rules.yaml {out}/report.json --candidate {in}/candidate.json"
+        " --champion {in}/champion.json --store {out}/store --alias default/vqa"
+        " --artifact {in}/models/one",
+        {
+            "rulesFile": "{in}/rules.yaml",
+            "out": "{out}/report.json",
+            "candidate": ["{in}/candidate.json"],
+            "champion": ["{in}/champion.json"],
+            "store": "{out}/store",
+            "alias": "default/vqa",
+            "artifact": "{in}/models/one",
+        },
+        "",
+        ("report.json",),
+    ),
+    Case(
+        "alias",
+        "show {in} default/vqa",
+        {"action": "show", "store": "{in}", "alias": "default/vqa"},
+        "",
+        (),
     ),
     Case(
         "annotate-export",
@@ -182,6 +209,7 @@ def make_inputs(folder: Path, server: str) -> None:
     paths = [str(folder / name) for name in ("queries.jsonl", "tasks", "key.jsonl")]
     assert main(["annotate-export", "label-studio", *paths, "--embed-media"]) == 0
     (folder / "answers.json").write_text(json.dumps(list(_answers(folder))))
+    _make_models(folder)
     commented = [
         make_record(
             f"c{n}",
@@ -200,6 +228,30 @@ def make_inputs(folder: Path, server: str) -> None:
     write_records(commented, str(folder / "commented.jsonl"))
     endpoint = {"name": "m", "baseUrl": server, "model": "m", "retry": {"firstWait": 0.01}}
     (folder / "endpoints.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint]}))
+
+
+def _make_models(folder: Path) -> None:
+    """A candidate that is better than the champion, and an alias of another one."""
+    criterion = {"name": "bench", "measure": "outcomes", "figure": "right"}
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"criteria": [criterion]}))
+    for name, right in (("candidate", True), ("champion", False)):
+        rows = [{"query": f"q{n}", "figures": {"right": right or n < 50}} for n in range(200)]
+        results = {"version": "GateResults/v1", "data": "held-out", "rows": rows}
+        (folder / f"{name}.json").write_text(json.dumps(results))
+    store = ArtifactStore(str(folder))
+    for name in ("one", "two"):
+        (folder / f"new-{name}").mkdir()
+        (folder / f"new-{name}" / "weights").write_text(name)
+        store.publish(folder / f"new-{name}", f"models/{name}")
+    uri = str(folder / "models/two")
+    AliasStore(str(folder)).move(
+        "default/vqa",
+        uri,
+        Cause("promote", "the first"),
+        now=datetime(2026, 11, 29, tzinfo=UTC),
+        of=None,
+        digest=artifact_digest(uri),
+    )
 
 
 def _answers(folder: Path) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from mmrlhf_jobs.evaluation.gate.hazards import (
     check_safety_kept,
 )
 from mmrlhf_jobs.evaluation.gate.rules import GateRules
-from mmrlhf_jobs.evaluation.gate.trust import check_judge
+from mmrlhf_jobs.evaluation.gate.trust import check_judge, check_models
 
 __all__ = ["Decision", "Outcome", "decide"]
 
@@ -90,6 +90,8 @@ def decide(rules: GateRules, evidence: Evidence) -> Decision:
 
 
 def _wanted(rules: GateRules, evidence: Evidence) -> Iterator[tuple[str, Callable[[], Check]]]:
+    if evidence.artifact is not None:
+        yield "models", partial(check_models, evidence)
     if any(rule.measure == "verdicts" for rule in rules.criteria):
         yield "judge", partial(check_judge, rules, evidence)
     for rule in rules.criteria:

@@ -13,7 +13,17 @@ import numpy.typing as npt
 from mmrlhf_jobs.evaluation.gate.judging import Said
 from mmrlhf_jobs.evaluation.gate.safety import Answer
 
-__all__ = ["Column", "Evidence", "Model", "Paired", "UnjudgeableError", "Verdicts", "pair_columns"]
+__all__ = [
+    "Column",
+    "Evidence",
+    "Model",
+    "Paired",
+    "RowKey",
+    "UnjudgeableError",
+    "Verdicts",
+    "by_query",
+    "pair_columns",
+]
 
 RowKey = tuple[str, str]
 """A query, and a row of it; the row is empty where a query has one."""
@@ -66,11 +76,21 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a decision is made from; what is None was not measured."""
+    """All that a decision is made from; what is None was not measured.
+
+    Attributes:
+        candidate: What was measured of the candidate.
+        champion: The same of the champion.
+        verdicts: What a judge said of both.
+        artifact: Digest of the artifact that is to be promoted; None where nothing is.
+        champion_artifact: Digest of the one that holds its place; None where none does.
+    """
 
     candidate: Model
     champion: Model | None = None
     verdicts: Verdicts | None = None
+    artifact: str | None = None
+    champion_artifact: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether what a judge of pairs said is used at all."""
+"""Whether what was measured is used at all: is it of these models, and can the judge be used?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmrlhf_jobs.evaluation.gate.judging import Agreement, Said, count_outcomes,
 from mmrlhf_jobs.evaluation.gate.outcomes import Outcomes
 from mmrlhf_jobs.evaluation.gate.rules import GateRules
 
-__all__ = ["check_judge", "judge_outcomes"]
+__all__ = ["check_judge", "check_models", "judge_outcomes"]
 
 
 def check_judge(rules: GateRules, evidence: Evidence) -> Check:
@@ -32,6 +32,30 @@ def check_judge(rules: GateRules, evidence: Evidence) -> Check:
         "minKappa": rules.judge.min_kappa,
     }
     return Check("judge", asks, Standing.PASSED, _agreement_words(agreement), figures)
+
+
+def check_models(evidence: Evidence) -> Check:
+    """Were the candidate that is to be promoted and the champion that stands there measured?
+
+    Raises:
+        UnjudgeableError: Results are of another artifact.
+    """
+    stated = 0
+    for whose, model, digest in (
+        ("candidate", evidence.candidate, evidence.artifact),
+        ("champion", evidence.champion, evidence.champion_artifact),
+    ):
+        if model is None or digest is None:
+            continue
+        if others := sorted(model.artifacts - {digest}):
+            raise UnjudgeableError(
+                f"the {whose}'s results are of artifact {others[0][:12]}, but the {whose} is"
+                f" {digest[:12]}: measure that one"
+            )
+        stated += len(model.artifacts)
+    words = "results that name their artifact are of these models"
+    sentence = words if stated else "no results name the artifact that they are of"
+    return Check("models", "results of these very models", Standing.PASSED, sentence)
 
 
 def judge_outcomes(rules: GateRules, evidence: Evidence) -> tuple[Outcomes, Agreement | None]:
