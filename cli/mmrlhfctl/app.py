@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmrlhf.client.connection import Connection
-from mmrlhfctl.commands import changing, formats, local, looking
+from mmrlhfctl.commands import changing, formats, local, looking, promoting
 from mmrlhfctl.commands.options import (
     AsOption,
     ColourOption,
@@ -59,6 +59,8 @@ for command in (
     app.command(cls=Command)(command)
 app.command("import", cls=Command)(formats.import_rows)
 app.command("export", cls=Command)(formats.export_records)
+for command in (promoting.gate, promoting.promote, promoting.rollback, promoting.alias):
+    app.command(cls=Command)(command)
 app.command("help", cls=Command)(local.help_)
 
 

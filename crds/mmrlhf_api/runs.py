@@ -14,6 +14,7 @@
     <artifacts>/cache/reference/ reference log-probabilities, shared by runs of the same inputs
     <artifacts>/cache/reward/    scores of a reward model, likewise
     <artifacts>/cache/proof/     how models compare with their plain forward passes, likewise
+    <artifacts>/aliases/         what names stand for (see `mmrlhf_jobs.storage.alias`)
 """
 
 from __future__ import annotations

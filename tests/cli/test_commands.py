@@ -49,7 +49,7 @@ def test_help_lists_the_commands(command: Command) -> None:
     for name in (
         *("run", "submit", "get", "status", "why", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "delete", "doctor", "validate", "explain", "version", "completion"),
-        *("import", "export", "help"),
+        *("import", "export", "gate", "promote", "rollback", "alias", "help"),
     ):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off

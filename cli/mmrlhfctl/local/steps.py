@@ -1,4 +1,4 @@
-"""``mmrlhfctl import`` and ``export``: a step of the jobs in a process of its own."""
+"""Commands that are a step of the jobs, such as ``mmrlhfctl import``: in a process of its own."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import yaml
 
 from mmrlhf_api import KINDS, ArtifactStore, parse_job
 from mmrlhf_jobs.endpoints.settings import load_endpoints
+from mmrlhf_jobs.evaluation.gate import GateRules
 from mmrlhf_jobs.steps.command_line import parse_arguments
 from mmrlhf_jobs.steps.registry import find_step, step_names
 from mmrlhf_jobs.steps.runner import load_step
@@ -70,7 +71,9 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_command_lines_are_understood(page: str, line: str) -> None:
-    words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True  # or a URI is several words
+    words = list(lexer)
     end = next((number for number, word in enumerate(words) if set(word) <= END), len(words))
     with GROUP.make_context("mmrlhfctl", words[:end]) as context:
         name, command, rest = GROUP.resolve_command(context, words[:end])
@@ -114,6 +117,8 @@ def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
         elif "step" in document:
             (tmp_path / "step.yaml").write_text(text)
             assert load_step(tmp_path / "step.yaml")
+        elif "criteria" in document:
+            assert GateRules.model_validate(document, by_alias=True, by_name=False)
         elif "endpoints" in document:
             (tmp_path / "endpoints.yaml").write_text(text)
             assert load_endpoints(str(tmp_path / "endpoints.yaml"))
