@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.errors import RunError, StorageError
 from mmrlhf_jobs.storage.s3 import PatientS3
 from tests.s3.conftest import Bucket
@@ -94,3 +96,26 @@ def test_a_store_without_conditions_is_found_out(
     with pytest.raises(StorageError, match="does not keep conditions on writes"):
         mover.move("two", of=first)
     assert mover.read() == first
+
+
+def test_a_gate_reads_decides_and_moves_in_the_store(mover: Mover, bucket: Bucket) -> None:
+    mover.move("one")
+    artifact = mover.publish("two")
+    rules = {"criteria": [{"name": "bench", "measure": "outcomes", "figure": "right"}]}
+    files: dict[str, object] = {"rules.yaml": rules}
+    for name, right in (("better", 1), ("worse", 0)):
+        rows = [{"query": f"q{n}", "figures": {"right": right}} for n in range(200)]
+        files[f"{name}.json"] = {"version": "GateResults/v1", "data": "d", "rows": rows}
+    for name, content in files.items():
+        mover.store.write_text(f"in/{name}", json.dumps(content))
+    place = f"{mover.store.uri}/in"
+
+    def judge(candidate: str, champion: str) -> str:
+        line = f"gate {place}/rules.yaml {place}/report.json --candidate {place}/{candidate}.json"
+        line += f" --champion {place}/{champion}.json --store {mover.store.uri} --alias {NAME}"
+        line += f" --artifact {artifact} --endpoint {bucket.server.endpoint} --region us-east-1"
+        assert main(line.split()) == 0
+        return str(json.loads(mover.store.read_text("in/report.json") or "")["outcome"])
+
+    assert (judge("worse", "better"), mover.standing()) == ("Rejected", "one")
+    assert (judge("better", "worse"), mover.standing()) == ("Promoted", "two")
