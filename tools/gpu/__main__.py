@@ -30,6 +30,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from tools.gpu.results import in_words, write
+from tools.gpu.session import Case, Outcome, run_cases
+from tools.gpu.table import rows, shrink
+
 __all__ = ["main"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -58,9 +62,6 @@ def main(
     from tools.gpu.checks import check_cases
     from tools.gpu.flops import FORMULA, find_peak
     from tools.gpu.measure import Bench
-    from tools.gpu.results import write
-    from tools.gpu.session import Case, Outcome, run_cases
-    from tools.gpu.table import rows, shrink
 
     device = torch.device("cuda" if torch.cuda.is_available() and not options.tiny else "cpu")
     if device.type == "cpu" and not (options.tiny or options.list):
@@ -111,7 +112,7 @@ def main(
     return int(any(one.state == "failed" for one in outcomes) or not outcomes)
 
 
-def _line(outcome: Any) -> str:  # noqa: ANN401 - of a module that needs torch
+def _line(outcome: Outcome) -> str:
     """A case in a line."""
     figures = outcome.figures
     if "pairs_per_s" in figures:
@@ -121,7 +122,7 @@ def _line(outcome: Any) -> str:  # noqa: ANN401 - of a module that needs torch
             f"peak {figures['peak_bytes'] / 1e9:.1f} GB"
         )
     else:
-        told = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+        told = in_words(figures)
     reason = f"\n    {outcome.reason}" if outcome.reason else ""
     return f"{outcome.state:>13} {outcome.seconds:6.1f} s  {outcome.name}: {told}{reason}"
 

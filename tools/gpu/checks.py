@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from mmrlhf_jobs.forward.choices import choose_likeliest
 from mmrlhf_jobs.forward.decoding import end_tokens, write_answers
 from mmrlhf_jobs.forward.proof import TOLERANCES
 from mmrlhf_jobs.forward.responses import ResponseModel, response_log_probs
-from mmrlhf_jobs.forward.sharing import compare_rows
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.loading import Dtype, load_model
@@ -37,7 +36,7 @@ from mmrlhf_jobs.training.recipe import Objective
 from mmrlhf_jobs.training.reward.objective import RewardObjective as RewardLoss
 from tools.gpu import small
 from tools.gpu.session import Case, CheckFailedError
-from tools.gpu.shapes import SHAPES, build, open_image
+from tools.gpu.shapes import SHAPES, build, prove
 
 __all__ = ["check_cases"]
 
@@ -236,28 +235,19 @@ class Checks:
 
     # --- families ----------------------------------------------------------------------------
 
-    def family(self, name: str) -> dict[str, float]:
+    def family(self, name: str) -> dict[str, float | str]:
         """Rows that share a prompt against the model's own forward pass, with gradients."""
         shape = SHAPES[name](True, None)
-        loaded = build(shape, dtype=torch.bfloat16, device=self.device)
-        opening = open_image(shape, loaded)
-        ids = torch.arange(100, 120)
-        groups = [
-            EncodedGroup(torch.cat([start, ids[:5]]), (ids[5:9], ids[9:15]), dict(media))
-            for start, media in (
-                (opening.ids, opening.media_inputs),
-                (torch.zeros(0, dtype=torch.int64), {}),
-            )
-        ]
-        found = compare_rows(loaded.model, loaded.adapter, groups, wanted=True)
-        figures = {
+        found = prove(shape, build(shape, dtype=torch.bfloat16, device=self.device))
+        figures: dict[str, float | str] = {
             f"{rows}_{name}": getattr(deviation, name)
             for rows, deviation in (("shared", found.shared), ("separate", found.separate))
             if deviation is not None
             for name in ("log_prob", "gradient")
         }
-        if not found.trusted or found.shared is None:
-            raise CheckFailedError(found.reason, figures)
+        figures["attention"] = " and ".join(found.forms)
+        if reasons := [*found.fallbacks, *([] if found.trusted else [found.reason])]:
+            raise CheckFailedError("; ".join(reasons), figures)
         return figures
 
     def _scorer(self, loaded: LoadedModel, head: HeadKind) -> RewardScorer:
@@ -295,7 +285,7 @@ def check_cases(device: torch.device, folder: Path, *, tiny: bool) -> Iterator[C
         "implicit": BetaPolicy(strategy="implicit"),
     }
     heads: tuple[HeadKind, ...] = ("linear", "mlp")
-    known: dict[str, Callable[[], dict[str, float]]] = {
+    known: dict[str, Callable[[], Mapping[str, Any]]] = {
         **{f"objective: MM-DPO, beta {n}": partial(checks.preference, b) for n, b in betas.items()},
         "objective: MM-DPO, hardest pairs": partial(
             checks.preference, betas["fixed"], mode="hardest"

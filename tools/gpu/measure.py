@@ -16,11 +16,23 @@ from benchmarks.dpo import lengths, ours, peer
 from benchmarks.dpo.lengths import Lengths
 from benchmarks.dpo.steps import Trained, peak_memory
 from benchmarks.dpo.words import NO_IMAGE, Opening, make_groups, make_rows
+from mmrlhf_jobs.attention.backends import take_way
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SPLIT
 from mmrlhf_jobs.forward.responses import ResponseModel
+from mmrlhf_jobs.forward.sharing import Comparison
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.precision import Precision
 from tools.gpu.flops import Weights, training_flops
-from tools.gpu.shapes import SHAPES, Shape, build, build_bare, count_weights, open_image
+from tools.gpu.session import CheckFailedError
+from tools.gpu.shapes import (
+    SHAPES,
+    Shape,
+    build,
+    build_bare,
+    count_weights,
+    open_image,
+    prove,
+)
 from tools.gpu.table import Row
 
 __all__ = ["Bench", "Figures"]
@@ -46,6 +58,7 @@ class _Built:
     loaded: LoadedModel
     weights: Weights
     image: Opening
+    proof: Comparison
 
 
 @dataclass
@@ -127,7 +140,11 @@ class Bench:
         finally:
             model.activation_checkpointing_disable()
             model.zero_grad(set_to_none=True)
-        return self._summary(repeats[1:])
+        return {
+            **self._summary(repeats[1:]),
+            "attention": " and ".join(sorted(module.taken)),
+            "reasons": [*built.proof.fallbacks, *filter(None, module.taken.values())],
+        }
 
     def _groups(self, row: Row, built: _Built, number: int) -> list[EncodedGroup]:
         """Queries of the micro-batch of this number; pairs as queries of two responses."""
@@ -196,6 +213,7 @@ class Bench:
             "pairs_per_s": pairs / seconds,
             "mfu": None,
             "peak_bytes": trained.peak_bytes,
+            "attention": "",
         }
 
     def _engine(self, row: Row, drawn: Lengths) -> Trained:
@@ -245,8 +263,24 @@ class Bench:
             dtype = getattr(torch, row.settings.dtype)
             loaded = build(shape, dtype=dtype, device=self.device)
             image = open_image(shape, loaded)
-            self._built = _Built(key, shape, loaded, count_weights(loaded), image)
+            proof = prove(shape, loaded)
+            self._built = _Built(key, shape, loaded, count_weights(loaded), image, proof)
+        self._take_attention(row, self._built)
         return self._built
+
+    def _take_attention(self, row: Row, built: _Built) -> None:
+        """As a training would, or as the row says.
+
+        Raises:
+            CheckFailedError: A training would take one row a response instead of what is measured.
+        """
+        config = built.loaded.adapter.decoder(built.loaded.model).config
+        if row.settings.attention == "split":
+            take_way(config, SHARED_PREFIX_SPLIT)
+            return
+        take_way(config, built.proof.way)
+        if row.form in {"shared", "step"} and not built.proof.trusted:
+            raise CheckFailedError(f"rows cannot share a prompt: {built.proof.reason}", {})
 
     def _precision(self, row: Row) -> Precision:
         return Precision(row.settings.dtype, "sdpa")

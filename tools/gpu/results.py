@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tools.gpu.session import Outcome
 
-__all__ = ["Goal", "compare", "page", "write"]
+__all__ = ["Goal", "compare", "in_words", "page", "write"]
 
 _SAME: Final = ("shape", "layers", "n", "images", "prompt", "response")
 """Settings of rows that are compared, beside those of the comparison."""
@@ -144,8 +144,8 @@ def page(about: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
         f"MFU counts {about['flops']}, over "
         + (f"{about['peak_tflops']:.0f} TFLOP/s." if about["peak_tflops"] else "no known peak."),
         "",
-        "| row | tokens/s | pairs/s | MFU | peak | padding |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| row | tokens/s | pairs/s | MFU | peak | padding | attention |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows = [one for one in outcomes if one.state == "done" and "form" in one.settings]
     lines += [_row(one) for one in rows]
@@ -159,8 +159,7 @@ def page(about: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
     lines += ["", "| check | state | figures |", "| --- | --- | --- |"]
     for one in outcomes:
         if "form" not in one.settings:
-            figures = ", ".join(f"{name} {value:.3g}" for name, value in one.figures.items())
-            lines.append(f"| {one.name} | {_state(one)} | {figures} |")
+            lines.append(f"| {one.name} | {_state(one)} | {in_words(one.figures)} |")
     missing = [one for one in outcomes if one.state != "done" and "form" in one.settings]
     lines += ["", "| not measured | why |", "| --- | --- |"] if missing else []
     lines += [f"| {one.name} | {_state(one)} |" for one in missing]
@@ -173,6 +172,15 @@ def _row(one: Outcome) -> str:
     return (
         f"| {one.name} | {figures['tokens_per_s']:,.0f} | {figures['pairs_per_s']:.2f} | {mfu} |"
         f" {figures['peak_bytes'] / 1e9:.1f} GB | {100 * figures['padding']:.0f} % |"
+        f" {figures['attention']} |"
+    )
+
+
+def in_words(figures: Mapping[str, Any]) -> str:
+    """Figures in a line."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else format(value, '.3g')}"
+        for name, value in figures.items()
     )
 
 

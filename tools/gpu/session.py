@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -27,7 +27,7 @@ class Case:
     """
 
     name: str
-    run: Callable[[], dict[str, Any]]
+    run: Callable[[], Mapping[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     needs: float = 0.0
 
@@ -49,7 +49,7 @@ class Outcome:
     state: State
     seconds: float
     settings: dict[str, Any]
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -60,7 +60,7 @@ class CheckFailedError(Exception):
         figures: What it found.
     """
 
-    def __init__(self, reason: str, figures: dict[str, Any]) -> None:
+    def __init__(self, reason: str, figures: Mapping[str, Any]) -> None:
         super().__init__(reason)
         self.figures = figures
 
@@ -99,7 +99,7 @@ def run_cases(
 
 def _run(
     case: Case, out_of_memory: tuple[type[BaseException], ...]
-) -> tuple[State, dict[str, Any], str]:
+) -> tuple[State, Mapping[str, Any], str]:
     try:
         return "done", case.run(), ""
     except out_of_memory as error:

@@ -25,7 +25,8 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from benchmarks.dpo.words import EOS_ID, PAD_ID, build_image, image_opening, word_tokenizer
 from mmrlhf_api import Trainable
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
-from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.forward.sharing import Comparison, compare_rows
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.architecture import make_adapter
 from mmrlhf_jobs.models.processing import processor_without_video
 from tools.gpu.flops import Weights
@@ -33,7 +34,7 @@ from tools.gpu.flops import Weights
 if TYPE_CHECKING:
     from benchmarks.dpo.words import Opening
 
-__all__ = ["SHAPES", "Shape", "build", "build_bare", "count_weights", "open_image"]
+__all__ = ["SHAPES", "Shape", "build", "build_bare", "count_weights", "open_image", "prove"]
 
 _WORDS: Final = 4096
 """Words of the tokenizers; models have as many embeddings as the real ones."""
@@ -226,6 +227,24 @@ def count_weights(loaded: LoadedModel) -> Weights:
         layers=text.num_hidden_layers,
         width=text.num_attention_heads * size,
     )
+
+
+def prove(shape: Shape, loaded: LoadedModel) -> Comparison:
+    """Let rows attend by what the proof before a training finds right, with an image and without.
+
+    Raises:
+        ModelError: Rows of one response are wrong as well.
+    """
+    opening = open_image(shape, loaded)
+    ids = torch.arange(100, 120)
+    groups = [
+        EncodedGroup(torch.cat([start, ids[:5]]), (ids[5:9], ids[9:15]), dict(media))
+        for start, media in (
+            (opening.ids, opening.media_inputs),
+            (torch.zeros(0, dtype=torch.int64), {}),
+        )
+    ]
+    return compare_rows(loaded.model, loaded.adapter, groups, wanted=True)
 
 
 def open_image(shape: Shape, loaded: LoadedModel) -> Opening:

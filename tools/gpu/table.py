@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from mmrlhf_api.models import DType
 
-__all__ = ["Form", "Kind", "Row", "Settings", "rows", "shrink"]
+__all__ = ["Attention", "Form", "Kind", "Row", "Settings", "rows", "shrink"]
 
 Form: TypeAlias = Literal["shared", "pairwise", "step", "trl"]
 """shared: the forward pass, objective and backward pass of a job, one prompt for all responses.
@@ -17,6 +17,9 @@ job's engine. trl: those of TRL's DPOTrainer, which are of all pairs."""
 Kind: TypeAlias = Literal["equal", "log-normal", "digits"]
 """Lengths: all the same; around these medians; prompts and responses of the digits' records, put
 together anew. The last two are new ones in every micro-batch, those of the warm-up included."""
+Attention: TypeAlias = Literal["proven", "split"]
+"""Of rows that share a prompt. proven: the first that the proof before a training finds right.
+split: a call of torch's own attention for each part."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,20 @@ class Settings:
     Attributes:
         dtype: Number format.
         checkpointing: Activations of layers are computed again in the backward pass.
+        attention: Which attention rows that share a prompt take.
     """
 
     dtype: DType = "bfloat16"
     checkpointing: bool = False
+    attention: Attention = "proven"
 
     def __str__(self) -> str:
-        words = [] if self.dtype == "bfloat16" else [self.dtype]
-        return ", ".join([*words, *(["checkpointing"] if self.checkpointing else [])])
+        words = {
+            self.dtype: self.dtype != "bfloat16",
+            "checkpointing": self.checkpointing,
+            f"attention {self.attention}": self.attention != "proven",
+        }
+        return ", ".join(word for word, told in words.items() if told)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ LLAVA: Final = "LLaVA-OneVision-7B"
 QWEN: Final = "Qwen2.5-VL-7B"
 SMALL: Final = "LLaVA-OneVision-0.5B"
 _CHECKPOINTING: Final = Settings(checkpointing=True)
+_SPLIT: Final = Settings(attention="split")
 _STEP_LAYERS: Final = 8
 """So many of 28: with an optimizer, all of them are more than a card of 80 GB holds."""
 
@@ -118,6 +128,8 @@ def _first(shape: str, prompt: int) -> Iterator[Row]:
     yield Row(shape, "pairwise", "equal", 4, prompt, 200, 2, images=True)
     yield Row(shape, "pairwise", "equal", 4, 829, 200, 3)
     yield Row(shape, "shared", "digits", 4, 829, 200, 24, batches=4)
+    yield Row(shape, "shared", "equal", 4, 829, 200, 4, settings=_SPLIT)
+    yield Row(shape, "shared", "log-normal", 4, 829, 200, 2, settings=_SPLIT, batches=4)
 
 
 def _against_trl(shape: str, prompt: int) -> Iterator[Row]:

@@ -24,6 +24,7 @@ pytestmark = [
 ONLY = (
     *("beta dynamic", "head linear", "written critiques", "writer", "CLIP", "family"),
     *("0.5B, text, n=4, digits", "images, n=4, equal", "log-normal P=829 R=200, pairwise"),
+    "LLaVA-OneVision-7B, text, n=4, log-normal P=829 R=200, shared 2 at once, attention split",
 )
 
 
@@ -133,8 +134,8 @@ def test_figures_are_finite_and_follow_from_each_other(report: dict[str, Any]) -
     for case in rows:
         assert all(
             math.isfinite(one)
-            for value in case["figures"].values()
-            if value is not None
+            for name, value in case["figures"].items()
+            if value is not None and name not in {"attention", "reasons"}
             for one in (value if isinstance(value, list) else [value])
         ), case["name"]
     for case in measured(report, form="shared"):
@@ -145,6 +146,13 @@ def test_figures_are_finite_and_follow_from_each_other(report: dict[str, Any]) -
         assert figures["pairs_per_s"] == figures["pairs"][0]
         assert figures["mfu"] == pytest.approx(figures["flops_per_s"] / 1e9)
         assert figures["peak_bytes"] > 0
+        split = case["settings"]["settings"]["attention"] == "split"
+        assert figures["attention"] == ("split" if split else "cpu")
+        assert figures["reasons"] == []
+    attentions = {
+        case["settings"]["settings"]["attention"] for case in measured(report, form="shared")
+    }
+    assert attentions == {"proven", "split"}
 
 
 def test_ragged_lengths_are_new_ones_and_the_same_in_both_formats(report: dict[str, Any]) -> None:

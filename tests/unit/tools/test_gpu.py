@@ -186,6 +186,7 @@ def done(
         "mfu": mfu,
         "peak_bytes": 5e9,
         "padding": 0.0,
+        "attention": "varlen",
     }
     return Outcome(row.name, "done", 1.0, asdict(row), figures)
 
@@ -241,7 +242,7 @@ def test_results_are_whole_after_every_case(tmp_path: Path) -> None:
         "today-a-card.md",
     ]
     page = path.with_suffix(".md").read_text()
-    assert "| 80 | 12.00 | 40.0 % | 5.0 GB | 0 % |" in page
+    assert "| 80 | 12.00 | 40.0 % | 5.0 GB | 0 % | varlen |" in page
     assert (
         "| share of the card's peak: shape, images, n=4, equal P=20 R=5, shared 1 at once |" in page
     )
