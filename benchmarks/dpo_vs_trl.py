@@ -14,7 +14,7 @@ of the output is one line of JSON with all figures.
 
 Usage::
 
-    python -m benchmarks.dpo_vs_trl [--full] [--only NAME ...] [--rounds N] [--steps N]
+    python -m benchmarks.dpo_vs_trl [--full | --brief] [--only NAME ...] [--rounds N] [--steps N]
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from dataclasses import asdict
 from importlib import metadata
 
 from benchmarks.dpo.measure import compare
-from benchmarks.dpo.rows import Case, full_cases, small_cases
+from benchmarks.dpo.rows import Case, brief_cases, full_cases, small_cases
 
 
 def main() -> None:
     """Run the workers and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--full", action="store_true", help="more cases, more repeats")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="more cases, more repeats")
+    size.add_argument("--brief", action="store_true", help="short cases of a smaller model")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="*", help="cases whose name begins with one of these")
@@ -42,17 +44,19 @@ def main() -> None:
     if options.worker:
         from benchmarks.dpo.worker import run
 
-        print(json.dumps(asdict(run(Case(**json.loads(options.worker))))))
+        cases = [Case(**one) for one in json.loads(options.worker)]
+        print(json.dumps([asdict(run(case)) for case in cases]))
         return
     load = os.getloadavg()[0]
     print(f"{options.threads} threads, load before the start {load:.1f}")
+    known = small_cases
+    if options.full or options.brief:
+        known = full_cases if options.full else brief_cases
     cases = [
-        case
-        for case in (full_cases() if options.full else small_cases())
-        if not options.only or case.name.startswith(tuple(options.only))
+        case for case in known() if not options.only or case.name.startswith(tuple(options.only))
     ]
-    rounds = options.rounds or (3 if options.full else 2)
-    steps = options.steps or (3 if options.full else 2)
+    rounds = options.rounds or (3 if options.full else 1 if options.brief else 2)
+    steps = options.steps or (3 if options.full or options.brief else 2)
     summaries = [
         compare(case, rounds=rounds, steps=steps, threads=options.threads) for case in cases
     ]

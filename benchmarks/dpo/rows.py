@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.dpo import lengths
 from benchmarks.dpo.lengths import Lengths
 
-__all__ = ["Case", "full_cases", "small_cases"]
+__all__ = ["Case", "brief_cases", "full_cases", "small_cases"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Case:
         batch: Pairs per micro-batch for TRL, queries per micro-batch for mmrlhf.
         steps: Timed optimizer steps after one that warms up; 0 times that one alone.
         trainer: "trl" or "mmrlhf".
+        layers: Layers of the decoder.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Case:
     batch: int = 1
     steps: int = 1
     trainer: str = "mmrlhf"
+    layers: int = 12
 
 
 def _equal(n: int, prompt: int, response: int, queries: int, *, images: bool = False) -> Case:
@@ -46,6 +48,17 @@ def _digits(queries: int) -> Case:
 
 
 # The pairs of a step divide by every batch size of TRL.
+def brief_cases() -> tuple[Case, ...]:
+    """One of each kind, with a third of the layers, for a machine with other work on it."""
+    cases = (
+        _equal(4, 128, 16, 1),
+        _log_normal(4, 64, 16, 2),
+        _digits(2),
+        _equal(4, 272, 16, 1, images=True),
+    )
+    return tuple(replace(case, layers=4) for case in cases)
+
+
 def small_cases() -> tuple[Case, ...]:
     """What is measured by default."""
     return (

@@ -1,4 +1,4 @@
-"""One run of one side, in a process of its own."""
+"""Runs of one side, in a process of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEARNING_RATE: Final = 1e-5
 
 def run(case: Case) -> Trained:
     """Train as the case says."""
-    model = build_model(images=case.images)
+    model = build_model(images=case.images, layers=case.layers)
     processor = build_processor(images=case.images)
     adapter = make_adapter(model.config, processor)
     opening = NO_IMAGE
@@ -34,7 +34,7 @@ def run(case: Case) -> Trained:
             model,
             make_rows(groups, opening, processor.tokenizer),
             processor if case.images else processor.tokenizer,
-            reference=build_model(images=True) if case.images else None,
+            reference=build_model(images=True, layers=case.layers) if case.images else None,
             pairs=count_pairs(case.lengths),
             at_once=case.batch,
             steps=case.steps,
