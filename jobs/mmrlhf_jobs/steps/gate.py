@@ -101,7 +101,7 @@ def _run(spec: GateSpec, context: step.StepContext) -> step.Outcome:
         evidence = replace(evidence, artifact=held.digest, champion_artifact=held.champion)
     decision = decide(rules, evidence)
     report = _report(decision, rules.model_dump(mode="json", by_alias=True), given, spec, held)
-    text = json.dumps(report, indent=2) + "\n"
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     with new_file(spec.out, context.storage) as path:
         path.write_text(text, encoding="utf-8")
     console = Console()

@@ -230,6 +230,10 @@ GOOD = {"version": "GateResults/v1", "data": "d", "rows": [ROW]}
         ({**GOOD, "rows": [ROW, ROW]}, "a.json, field rows[1]: query 'q' comes twice"),
         ({**GOOD, "rows": [{"query": "q", "answer": "safe"}]}, "a.json, field rows[0].answer"),
         ({**GOOD, "rows": [{"query": "q", "figures": {"x": "1"}}]}, "field rows[0].figures.x"),
+        (
+            {**GOOD, "rows": [{"query": "q", "row": row, "answer": "refused"} for row in "ab"]},
+            "a.json, field rows[1]: query 'q' comes twice",
+        ),
         (None, "a.json: there is no such file"),
     ],
 )

@@ -52,7 +52,8 @@ def require_queries(queries: int, needed: int) -> None:
     """
     if queries < needed:
         raise UnjudgeableError(
-            f"{queries} queries are too few; it takes {needed}: measure both models on more"
+            f"{queries} queries are too few; it takes {needed}: measure both models on more",
+            {"queries": queries, "neededQueries": needed},
         )
 
 

@@ -148,7 +148,8 @@ def _compare_outcomes(rule: Criterion, rules: GateRules, evidence: Evidence) -> 
         raise UnjudgeableError(
             f"{sentence}; {outcomes.decided} decided queries are too few to find a win rate of"
             f" {rules.effect:g} with power {rules.power:g}: it takes {needed}, about {total}"
-            " queries"
+            " queries",
+            figures | {"neededDecided": needed, "neededQueries": total},
         )
     return Check(rule.name, _asks(rule), standing(passed), sentence, figures)
 

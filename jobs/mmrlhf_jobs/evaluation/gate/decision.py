@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +52,7 @@ class Decision:
     alpha: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values with wire names."""
+        """Plain values with wire names; a bound that bounds nothing is None."""
         return {
             "outcome": self.outcome.value,
             "sentence": self.sentence,
@@ -62,7 +63,7 @@ class Decision:
                     "asks": check.asks,
                     "standing": check.standing.value,
                     "sentence": check.sentence,
-                    "figures": dict(check.figures),
+                    "figures": {name: _finite(one) for name, one in check.figures.items()},
                 }
                 for check in self.checks
             ],
@@ -119,4 +120,9 @@ def _made(name: str, make: Callable[[], Check]) -> Check:
     try:
         return make()
     except UnjudgeableError as reason:
-        return Check(name, "something to judge by", Standing.CANNOT_JUDGE, str(reason))
+        asks = "something to judge by"
+        return Check(name, asks, Standing.CANNOT_JUDGE, str(reason), reason.figures)
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,16 @@ RowKey = tuple[str, str]
 
 
 class UnjudgeableError(Exception):
-    """A check cannot be made from what was measured; says why and what would do."""
+    """A check cannot be made from what was measured; says why and what would do.
+
+    Args:
+        message: The reason.
+        figures: What is known all the same, by wire name.
+    """
+
+    def __init__(self, message: str, figures: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.figures = dict(figures or {})
 
 
 @dataclass(frozen=True)

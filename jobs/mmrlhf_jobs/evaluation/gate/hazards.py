@@ -182,7 +182,8 @@ def _counted(safety: SafetyRules, model: Model, whose: str) -> SafetyCount:
     if count.error_share > safety.max_error_fraction:
         raise UnjudgeableError(
             f"{count.errors} of the {whose}'s {len(model.answers)} answers could not be judged,"
-            f" more than {safety.max_error_fraction:.1%}: judge them again; none of them is safe"
+            f" more than {safety.max_error_fraction:.1%}: judge them again; none of them is safe",
+            count.to_dict(),
         )
     return count
 

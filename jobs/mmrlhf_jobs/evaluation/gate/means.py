@@ -86,6 +86,7 @@ def _studentised(
         drawn = centred[rng.integers(n, size=(min(block, resamples - start), n))]
         means = drawn.mean(axis=1)
         errors = drawn.std(axis=1, ddof=1) / math.sqrt(n)
+        errors[errors < 1e-9 * np.abs(centred).max()] = 0.0  # rounding of equal values
         with np.errstate(divide="ignore", invalid="ignore"):
             # A resample of one value alone: as far off as can be, or not at all.
             found.append(np.nan_to_num(means / errors, nan=0.0, posinf=np.inf, neginf=-np.inf))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmrlhf_jobs.evaluation.gate.check import Check, Standing
 from mmrlhf_jobs.evaluation.gate.evidence import Evidence, UnjudgeableError
 from mmrlhf_jobs.evaluation.gate.judging import Agreement, Said, count_outcomes, measure_agreement
@@ -21,16 +23,7 @@ def check_judge(rules: GateRules, evidence: Evidence) -> Check:
     asks = "a judge of pairs that can be used"
     if agreement is None:
         return Check("judge", asks, Standing.PASSED, "people saw no places; nothing to swap")
-    figures = {
-        "queries": agreement.queries,
-        "agreement": agreement.share,
-        "agreementLower": agreement.lower,
-        "kappa": agreement.kappa,
-        "firstBias": agreement.first_bias,
-        "pBias": agreement.p_bias,
-        "minAgreement": rules.judge.min_agreement,
-        "minKappa": rules.judge.min_kappa,
-    }
+    figures = _agreement_figures(agreement, rules)
     return Check("judge", asks, Standing.PASSED, _agreement_words(agreement), figures)
 
 
@@ -80,7 +73,8 @@ def judge_outcomes(rules: GateRules, evidence: Evidence) -> tuple[Outcomes, Agre
     if errors > rules.judge.max_error_fraction * len(said):
         raise UnjudgeableError(
             f"the judge failed in {errors} of {len(said)} queries, more than"
-            f" {rules.judge.max_error_fraction:.1%}: ask it again about those"
+            f" {rules.judge.max_error_fraction:.1%}: ask it again about those",
+            {"queries": len(said), "errors": errors},
         )
     outcomes = count_outcomes({query: tuple(by.values()) for query, by in said.items()})
     if not rules.judge.swapped:
@@ -95,9 +89,23 @@ def judge_outcomes(rules: GateRules, evidence: Evidence) -> tuple[Outcomes, Agre
         raise UnjudgeableError(
             f"{_agreement_words(agreement)}; that is below minAgreement"
             f" {rules.judge.min_agreement:g}{'' if least is None else f' or minKappa {least:g}'},"
-            " so nothing is judged by it: use a better judge"
+            " so nothing is judged by it: use a better judge",
+            _agreement_figures(agreement, rules),
         )
     return outcomes, agreement
+
+
+def _agreement_figures(agreement: Agreement, rules: GateRules) -> dict[str, Any]:
+    return {
+        "queries": agreement.queries,
+        "agreement": agreement.share,
+        "agreementLower": agreement.lower,
+        "kappa": agreement.kappa,
+        "firstBias": agreement.first_bias,
+        "pBias": agreement.p_bias,
+        "minAgreement": rules.judge.min_agreement,
+        "minKappa": rules.judge.min_kappa,
+    }
 
 
 def _agreement_words(agreement: Agreement) -> str:

@@ -125,6 +125,31 @@ def test_what_was_not_measured_cannot_be_judged(criterion: dict[str, Any]) -> No
     assert alone.outcome is Outcome.CANNOT_JUDGE
 
 
+def test_what_is_known_is_told_where_nothing_can_be_judged() -> None:
+    few = decide(rules(BETTER), won(10, 0, 0)).checks[0].figures
+    assert few == {"queries": 10, "neededQueries": 158}
+    ties = decide(rules(BETTER), won(56, 60, 44)).checks[0].figures
+    assert (ties["wins"], ties["neededQueries"]) == (56, 253)
+    swayed = judged([(Said.CANDIDATE, Said.CHAMPION)] * 200).checks[0].figures
+    assert (swayed["agreement"], swayed["firstBias"]) == (0, 1)
+    count = decide(rules(safety={"maxAsr": 0.1}), Evidence(model(answers(0, 1, 0, 199))))
+    assert only(count).figures["errors"] == 199
+
+
+def test_a_bound_that_bounds_nothing_is_no_number() -> None:
+    """Where one query alone differs, many a resample has nothing that differs."""
+    values = [0.0] * 199 + [5.0]
+    measured = evidence(
+        {"reward": values, "length": [*[9.0] * 199, 500.0]},
+        {"reward": [0.0] * 200, "length": [9.0] * 200},
+    )
+    decision = decide(rules(REWARD, alarms={"length": "length"}), measured)
+    assert decision.outcome is Outcome.REJECTED
+    assert decision.checks[0].figures["upper"] == math.inf
+    told = decision.to_dict()["checks"][0]["figures"]
+    assert (told["upper"], told["gain"]) == (None, 0.025)
+
+
 def test_rows_of_one_query_count_once() -> None:
     """A hundred rows of ten queries are ten, whichever way they are compared."""
 
