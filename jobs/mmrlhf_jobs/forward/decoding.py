@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel
 
 from mmrlhf_jobs.forward.choices import Choose
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, LoadedModel, VLMAdapter
+from mmrlhf_jobs.models.logit_shape import LogitShape
 
 __all__ = ["Answer", "Decoding", "end_tokens", "write_answers"]
 
@@ -188,7 +190,8 @@ class Decoding:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[B, V]`` after hidden states ``[B, H]``."""
         values: Tensor = self._adapter.output_layer(self._model)(hidden)
-        return values
+        config: Any = self._decoder.config
+        return LogitShape.of(config).bend(values)
 
     def _step(self, inputs: DecoderInputs) -> Tensor:
         length = inputs.inputs_embeds.shape[1]

@@ -17,6 +17,7 @@ from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_memory, token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+from mmrlhf_jobs.models.logit_shape import LogitShape
 
 __all__ = [
     "GroupModel",
@@ -198,4 +199,11 @@ class LogProbHead(nn.Module):
         chunk = self._chunk_tokens
         if chunk is None:
             chunk = choose_chunk(layer.out_features, logit_memory(hidden.device))
-        return token_log_probs(hidden, layer.weight, layer.bias, targets, chunk_tokens=chunk)
+        return token_log_probs(
+            hidden,
+            layer.weight,
+            layer.bias,
+            targets,
+            chunk_tokens=chunk,
+            shape=LogitShape.of(adapter.decoder(model).config),
+        )

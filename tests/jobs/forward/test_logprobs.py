@@ -167,3 +167,25 @@ def test_the_head_takes_as_many_as_its_memory_holds(
     assert made == [chunk] * (300 // chunk) + [300 % chunk]
     plain = torch.log_softmax(hidden @ layer.weight.T, -1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("tokens", "made"), [(7, 1 + 0), (16, 1 + 0), (17, 2 + 1), (40, 3 + 2)])
+def test_the_last_chunk_is_made_once(
+    monkeypatch: pytest.MonkeyPatch, tokens: int, made: int
+) -> None:
+    calls: list[int] = []
+    real = logprobs._logits
+
+    def note(hidden: Tensor, *rest: Any) -> Tensor:
+        calls.append(len(hidden))
+        return real(hidden, *rest)
+
+    monkeypatch.setattr(logprobs, "_logits", note)
+    hidden, weight, bias, targets = inputs(torch.float64, tokens=tokens)
+    value = token_log_probs(hidden, weight, bias, targets, chunk_tokens=16).sum()
+    first = torch.autograd.grad(value, (hidden, weight, bias), retain_graph=True)
+    assert len(calls) == made
+    # Its memory is used up by then, so all are made again.
+    again = torch.autograd.grad(value, (hidden, weight, bias))
+    assert len(calls) == made + -(-tokens // 16)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
