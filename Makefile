@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down control-plane control-plane-install installation
+	cluster-up cluster-down torchvision control-plane control-plane-install installation
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -105,6 +105,17 @@ lowest: setup ## The quick tests on the lowest versions that pyproject.toml clai
 	$(LOWEST)/bin/python -m pip install --quiet --requirement $(VENV)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(LOWEST)/bin/python -m pytest tests/unit
+
+TORCHVISION := $(VENV)-torchvision
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+# What all other tests have, and torchvision besides: those have none, as most who use this.
+torchvision: setup ## Model folders between environments with and without torchvision (package index)
+	$(PYTHON) -m venv --clear --without-pip $(TORCHVISION)
+	$(PY) -m pip --python $(TORCHVISION)/bin/python install --quiet $(HASHED) --no-deps \
+		$(shell grep '^torchvision==' constraints-beside.txt)
+	echo "import site; site.addsitedir('$$($(PY) $(SITE))')" > "$$($(TORCHVISION)/bin/python $(SITE))/beside.pth"
+	MMRLHF_TEST_PLAIN_PYTHON=$(PY) $(TORCHVISION)/bin/python -m pytest -p tests.torchvision.operators tests/torchvision
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli

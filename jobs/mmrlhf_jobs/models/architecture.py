@@ -26,7 +26,6 @@ from mmrlhf_jobs.models.families.rows import OTHERS, find_row
 from mmrlhf_jobs.models.families.text import TextAdapter
 from mmrlhf_jobs.models.processing import (
     load_image_processor,
-    load_processor,
     load_text_processor,
 )
 
@@ -62,7 +61,7 @@ def load_any_processor(config: PretrainedConfig, folder: Path) -> ProcessorMixin
     model_type = str(config.model_type)
     family = find_family(model_type)
     if family is not None:
-        return load_processor(folder, family.processor_class)
+        return load_image_processor(folder, model_type, family.processor_class)
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return load_image_processor(folder, model_type)
     return load_text_processor(folder)

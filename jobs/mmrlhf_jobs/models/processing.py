@@ -1,10 +1,10 @@
-"""Processors on a machine with or without torchvision.
+"""Processors that are the same on a machine with and without torchvision.
 
 From transformers 5 on, the processors of vision-language models ask for a video processor, and the
-video processors ask for torchvision. Where torchvision is absent, this module loads the same
-processor class without that part, with the PIL image processor, and turns frames into pixels with
-the image processor's own steps. LLaVA-OneVision takes what torchvision brings where it is present;
-all other families always take the PIL image processor, so that pixels are the same everywhere.
+video processors ask for torchvision. This module loads the same processor class without that part,
+with the PIL image processor, and turns frames into pixels with the image processor's own steps. So
+it does where torchvision is present too: pixels are the same everywhere, and a folder that was
+written by one machine is read by the other (`tests/torchvision`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor, AutoTokenizer, ProcessorMixin
+from transformers import AutoTokenizer, ProcessorMixin
 from transformers.image_utils import SizeDict
 from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-from transformers.utils import is_torchvision_available
 
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_jobs.errors import ModelError
@@ -39,7 +38,6 @@ __all__ = [
     "frame_pixels",
     "image_pixels",
     "load_image_processor",
-    "load_processor",
     "load_text_processor",
     "processor_without_video",
 ]
@@ -106,35 +104,6 @@ def processor_without_video(processor_class: type[ProcessorMixin]) -> type[Proce
     return type(processor_class.__name__, (processor_class,), members)
 
 
-def load_processor(folder: Path, processor_class: str) -> ProcessorMixin:
-    """Load the processor of a model folder.
-
-    Args:
-        folder: Hugging Face model folder.
-        processor_class: Name of the class in ``transformers`` to fall back to without torchvision.
-
-    Raises:
-        ModelError: The folder lacks the tokenizer or the image-processor files, or brings its own
-            code.
-    """
-    try:
-        if is_torchvision_available():
-            return AutoProcessor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        transformers = importlib.import_module("transformers")
-        reduced = processor_without_video(getattr(transformers, processor_class))
-        return reduced.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except _UNREADABLE as error:
-        raise loading_error(
-            folder,
-            error,
-            f"{folder}: the tokenizer or the image processor cannot be loaded ({error}); a model "
-            "folder needs tokenizer.json, tokenizer_config.json and preprocessor_config.json or "
-            "processor_config.json, as save_pretrained of the model's processor writes them",
-        ) from error
-
-
 def choose_template(processor: ProcessorMixin, whose: TemplateOwner, tell: Tell) -> None:
     """Make one chat template the processor's, of its own and that of its tokenizer.
 
@@ -161,18 +130,21 @@ def choose_template(processor: ProcessorMixin, whose: TemplateOwner, tell: Tell)
         )
 
 
-def load_image_processor(folder: Path, model_type: str) -> ProcessorMixin:
+def load_image_processor(
+    folder: Path, model_type: str, processor_class: str = ""
+) -> ProcessorMixin:
     """Load the processor of a model folder without its video part, with the PIL image processor.
 
     Args:
         folder: Hugging Face model folder.
         model_type: Of its configuration; tells the class where no file of the folder does.
+        processor_class: Name of the class, whatever the folder's files say.
 
     Raises:
         ModelError: There is no such class, the folder lacks the tokenizer or the image-processor
             files, or brings its own code.
     """
-    name = _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(model_type)
+    name = processor_class or _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(model_type)
     found = _find_class(name) if name else None
     if found is None:
         raise ModelError(
@@ -278,11 +250,6 @@ def frame_pixels(processor: ProcessorMixin, frames: Sequence[Image.Image]) -> Te
     Returns:
         Pixels of shape ``[1, F, 3, H, W]``, float32.
     """
-    video_processor = getattr(processor, "video_processor", None)
-    if video_processor is not None:
-        batch = video_processor(videos=[list(frames)], return_tensors="pt")
-        pixels = torch.as_tensor(batch["pixel_values_videos"])
-        return pixels if pixels.dim() == 5 else pixels[None]
     # The steps of the torchvision video processor, in its order: resize to the fixed size, rescale,
     # normalise. No tiles and no padding to a square.
     images = processor.image_processor
