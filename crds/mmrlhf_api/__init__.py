@@ -36,7 +36,7 @@ from mmrlhf_api.kinds.sample import (
     Typing,
 )
 from mmrlhf_api.metadata import ObjectMeta
-from mmrlhf_api.models import ModelSource, Trainable
+from mmrlhf_api.models import Adapter, ModelSource, Trainable
 from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
 from mmrlhf_api.policy import FailureRule, RunPolicy
 from mmrlhf_api.resources import Resources
@@ -56,6 +56,7 @@ from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Recompute, T
 
 __all__ = [
     "KINDS",
+    "Adapter",
     "ApiError",
     "ArtifactStatus",
     "ArtifactStore",

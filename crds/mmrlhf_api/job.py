@@ -9,7 +9,7 @@ from annotated_types import MaxLen, MinLen
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.data import PreferenceData
 from mmrlhf_api.metadata import ObjectMeta
-from mmrlhf_api.models import ModelSource, Trainable
+from mmrlhf_api.models import Adapter, ModelSource, Trainable
 from mmrlhf_api.pod import PodTemplate
 from mmrlhf_api.policy import RunPolicy
 from mmrlhf_api.resources import Resources
@@ -58,6 +58,8 @@ class TrainJobSpec(JobSpec):
     """Model to start from."""
     trainable: Trainable = Trainable()
     """Parts of the model that training changes."""
+    adapter: Adapter | None = None
+    """Train an adapter of these parts, and none of their weights; without it, the weights."""
     data: PreferenceData
     """Ranked responses to train on."""
     optimizer: Optimizer = Optimizer()

@@ -4,6 +4,7 @@
 
     <artifacts>/<namespace>/<name>/<uid>/
         model/                   the trained model, a Hugging Face folder
+        adapter/                 the adapter alone, if one was trained, as peft has it
         metrics.jsonl            one row a step
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
@@ -56,6 +57,11 @@ class RunLayout:
     def model(self) -> str:
         """The trained model."""
         return f"{self.prefix}/model"
+
+    @property
+    def adapter(self) -> str:
+        """The adapter alone, of runs that train one."""
+        return f"{self.prefix}/adapter"
 
     @property
     def manifest(self) -> str:

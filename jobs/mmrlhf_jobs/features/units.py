@@ -22,6 +22,9 @@ from mmrlhf_jobs.features.entry import Entry, Leaf, UnitCall
 
 __all__ = ["NotSeparableError", "Run", "Units", "find_units"]
 
+_ADAPTED: Final = "base_layer"
+"""What peft calls a layer within the one that it has put in its place."""
+
 Run = Callable[[], list[Tensor]]
 """Makes the features of the media of one query with the model: tower, projector and what is
 between."""
@@ -32,14 +35,17 @@ class NotSeparableError(Exception):
 
 
 def find_units(tower: nn.Module) -> dict[str, nn.Module]:
-    """The largest modules of a tower that have weights, none of which is trained; by name."""
+    """The largest modules of a tower that have weights, none of which is trained; by name.
+
+    A layer with an adapter is trained as a whole, though its own weight is not.
+    """
 
     def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         weights = list(module.parameters())
         runs = type(module).forward is not nn.Module.forward
         if runs and weights and not any(one.requires_grad for one in weights):
             yield name, module
-        elif weights:
+        elif weights and not hasattr(module, _ADAPTED):
             for child, part in module.named_children():
                 yield from walk(f"{name}.{child}".removeprefix("."), part)
 

@@ -51,7 +51,9 @@ __all__ = [
     "RewardModelCard",
     "Verdict",
     "critique_template",
+    "save_head",
     "save_reward_model",
+    "split_weights",
 ]
 
 CARD: Final = "reward_model.json"
@@ -397,10 +399,21 @@ def save_reward_model(
         source: Folder that the training started from.
         target: New folder.
     """
+    backbone, head = split_weights(weights)
+    save_model(model, backbone, source=source, target=target)
+    save_head(head, card, target)
+
+
+def split_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights of the backbone and of the head, of those of a `RewardScorer`."""
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "reward_head": {}}
     for name, value in weights.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
-    save_model(model, parts["model"], source=source, target=target)
-    RewardHead.save(parts["reward_head"], target / HEAD)
-    card.write(target)
+    return parts["model"], parts["reward_head"]
+
+
+def save_head(weights: dict[str, Tensor], card: RewardModelCard, folder: Path) -> None:
+    """Write a head and how to use it into the folder of a backbone or of its adapter."""
+    RewardHead.save(weights, folder / HEAD)
+    card.write(folder)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmrlhf_api import DataSource, ModelSource, Trainable
+from torch import Tensor
+
+from mmrlhf_api import Adapter, DataSource, ModelSource, Trainable
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
 from mmrlhf_jobs.data.records import RankedResponse
@@ -17,6 +19,7 @@ from mmrlhf_jobs.errors import DataError, SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
+from mmrlhf_jobs.models.lora import Lora, add_lora, merge_lora
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.row_check import find_unusable
@@ -51,30 +54,39 @@ class Policy:
         folder: Where its files are on this machine.
         digest: Digest of its files before training.
         precision: What it computes in.
+        lora: The adapter that alone is trained, if one is.
     """
 
     loaded: LoadedModel
     folder: Path
     digest: str
     precision: Precision
+    lora: Lora | None = None
 
     @classmethod
     def load(
-        cls, source: ModelSource, trainable: Trainable, *, precision: Precision, scratch: Path,
-        runtime: Runtime, options: StorageOptions | None, tell: Tell = tell_in_log,
+        cls, source: ModelSource, trainable: Trainable, adapter: Adapter | None, *,
+        precision: Precision, seed: int, scratch: Path, runtime: Runtime,
+        options: StorageOptions | None, tell: Tell = tell_in_log,
     ) -> Policy:  # fmt: skip
-        """Load the model and freeze what is not trained.
+        """Load the model, freeze what is not trained, and give it an adapter if it is to have one.
 
         Dropout is off, so that policy and reference see the same network.
 
         Args:
             source: Which model.
             trainable: Parts that are trained.
+            adapter: What is trained in place of their weights; None: the weights.
             precision: What it computes in.
+            seed: Seed of new weights.
             scratch: Local folder of this process.
             runtime: Process group.
             options: How to reach an object store.
             tell: Is told what whoever started the job should know of the model.
+
+        Raises:
+            ModelError: The model is missing or incomplete.
+            SpecError: The adapter does not fit the model.
         """
         folder = fetch_model(source.uri, scratch, options)
         loaded = load_model(
@@ -85,9 +97,21 @@ class Policy:
             tell=tell,
         )
         loaded.adapter.freeze(loaded.model, trainable)
+        lora = None if adapter is None else add_lora(loaded, adapter, seed=seed)
+        if lora is not None:
+            tell(lora.sentence())
         loaded.model.to(runtime.device)
         digest = runtime.on_main(lambda: digest_folder(folder))
-        return cls(loaded=loaded, folder=folder, digest=digest, precision=precision)
+        return cls(loaded=loaded, folder=folder, digest=digest, precision=precision, lora=lora)
+
+    def merged(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of a model without an adapter that computes the same, by its names."""
+        return weights if self.lora is None else merge_lora(weights, self.lora.scale)
+
+    def save_adapter(self, weights: Mapping[str, Tensor], *, base: str, folder: Path) -> None:
+        """Write the adapter alone; see `Lora.save`."""
+        assert self.lora is not None  # else nobody asks
+        self.lora.save(weights, base=base, base_digest=self.digest, folder=folder)
 
     def reference_identity(self) -> SidecarIdentity:
         """What reference log-probabilities of this model belong to."""

@@ -148,13 +148,16 @@ class Preparation:
 
         Raises:
             ModelError: It is missing or incomplete.
+            SpecError: The adapter does not fit it.
         """
         spec = self._job.spec
         self.context.progress.emit("phase", phase="load", message=f"loading {spec.model.uri}")
         policy = Policy.load(
             spec.model,
             spec.trainable,
+            spec.adapter,
             precision=self.precision,
+            seed=spec.training.seed,
             scratch=self.context.scratch,
             runtime=self.context.runtime,
             options=self.options,

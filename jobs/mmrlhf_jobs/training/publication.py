@@ -52,12 +52,12 @@ def rehearse_publication(
 def publish_model(
     save: Callable[[Path], None], *, results: Results, name: str, scratch: Path
 ) -> None:
-    """Write the model as a folder and keep it among the results of this attempt.
+    """Write a model, or its adapter, as a folder and keep it among the results of this attempt.
 
     Args:
         save: Writes it into a folder that does not exist yet.
         results: Of this attempt.
-        name: Name of the model among them.
+        name: Its name among them.
         scratch: Local folder for the files on their way.
     """
     shutil.rmtree(scratch, ignore_errors=True)
@@ -86,6 +86,7 @@ def make_manifest(
     steps: int,
     skipped: int,
     features: Mapping[str, Any],
+    adapter: Mapping[str, Any] | None,
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -99,6 +100,7 @@ def make_manifest(
         steps: Optimizer steps done.
         skipped: How many of them updated nothing, because a gradient overflowed float16.
         features: How often frozen vision towers ran, and what was kept of them.
+        adapter: What was trained in place of the model's weights, if it was an adapter.
         attempts: Every start of the run and how it ended.
     """
     return {
@@ -112,6 +114,7 @@ def make_manifest(
         "engine": engine,
         "steps": steps,
         **({"skippedSteps": skipped} if skipped else {}),
+        **({} if adapter is None else {"adapter": dict(adapter)}),
         **prepared.record,
         "visionFeatures": dict(features),
         "metrics": named_metrics(prepared, results),

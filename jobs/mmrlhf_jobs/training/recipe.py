@@ -142,9 +142,14 @@ class Recipe(Protocol[Q, Out]):
 
         Args:
             policy: The model as it was loaded.
-            weights: Weights of the module.
+            weights: Weights of the module, without an adapter.
             folder: Folder to create.
         """
+
+    def save_adapter(
+        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
+    ) -> None:
+        """Write the adapter alone (rank 0), of a policy that has one; as `save`."""
 
     def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:
         """Measure the published model, on all processes; results by name."""

@@ -8,9 +8,12 @@ so that a mistake in the input costs no training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Generic
+
+from torch import Tensor
 
 from mmrlhf_api import TrainJob
 from mmrlhf_api.runs import RunLayout
@@ -117,7 +120,7 @@ class Trainer(Generic[Q, Out]):
             # The engine and its optimizer are gone by now: the published model needs the room.
             own = RunLayout(self._outcome.place).within(self._store.uri)
             results |= self._recipe.assess(own.model)
-            self._conclude(prepared, log, results)
+            self._conclude(policy, prepared, log, results)
         except (Interrupted, JobError) as error:
             self._end_attempt(type(error).__name__)
             raise
@@ -135,14 +138,15 @@ class Trainer(Generic[Q, Out]):
             self._context.tell(recomputed.sentence())
         # Before the engine: the model is as it was loaded, and its weights are in one place.
         prepared = self._recipe.prepare(policy, train, held_out)
-        self._runtime.on_main(
-            lambda: rehearse_publication(
-                lambda folder: self._recipe.save(policy, {}, folder),
+        for key, save in self._outputs(policy, {}):
+            rehearse = partial(
+                rehearse_publication,
+                save,
                 store=self._store,
-                key=self._layout.model,
+                key=key,
                 scratch=self._context.scratch / "rehearsal",
             )
-        )
+            self._runtime.on_main(rehearse)
         prepared.module.train()
         return policy, prepared
 
@@ -295,17 +299,28 @@ class Trainer(Generic[Q, Out]):
         self._context.progress.emit("phase", phase="publish", message="writing the model")
         # Every process takes part in gathering the weights; rank 0 writes them.
         weights = engine.weights()
-        if self._runtime.is_main:
+        for key, save in self._outputs(policy, weights) if self._runtime.is_main else ():
             publish_model(
-                lambda folder: self._recipe.save(policy, weights, folder),
+                save,
                 results=self._outcome,
-                name=_name(self._layout.model),
+                name=_name(key),
                 scratch=self._context.scratch / "publish",
             )
         self._runtime.wait()
 
+    def _outputs(
+        self, policy: Policy, weights: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, Callable[[Path], None]]]:
+        """Key of the model, and of its adapter if it has one, and what writes each."""
+        recipe = self._recipe
+        plain = policy.merged(weights)
+        yield self._layout.model, lambda folder: recipe.save(policy, plain, folder)
+        if policy.lora is not None:
+            yield self._layout.adapter, lambda folder: recipe.save_adapter(policy, weights, folder)
+
     def _conclude(
         self,
+        policy: Policy,
         prepared: PreparedRun[Q, Out],
         log: MetricsLog,
         results: dict[str, EvaluationResult],
@@ -324,6 +339,7 @@ class Trainer(Generic[Q, Out]):
                 steps=self._step,
                 skipped=self._skipped,
                 features=features,
+                adapter=None if policy.lora is None else policy.lora.as_dict(),
                 attempts=attempts,
             )
             self._outcome.conclude(manifest)

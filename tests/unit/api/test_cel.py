@@ -120,6 +120,8 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
         {"training__gradientCheckpointing": True, "training__recompute": {"visionTower": True}},
         {"training__gradientCheckpointing": True, "training__recompute": {}},
     ],
+    "dropout must be 0: the log-ratios of policy and reference would carry the noise of a random "
+    "mask": [{"adapter": {"dropout": 0.1}}],
     "training.evaluateEverySteps needs data.evaluation": [{"training__evaluateEverySteps": 5}],
     "parallelism.engine none runs on one process only; use auto or deepspeed": [
         {"parallelism__engine": "none", "resources__nodes": 2},
@@ -163,6 +165,7 @@ CHANGES: dict[str, Change] = {
     "podTemplate": {"podTemplate__labels": {"a": "b"}},
     "model": {"model__dtype": "bfloat16"},
     "trainable": {"trainable__visionTower": True},
+    "adapter": {"adapter": {"rank": 8}},
     "data": {"data__train__uri": "/other.jsonl"},
     "optimizer": {"optimizer__beta1": 0.8},
     "training": {"training__epochs": 2},

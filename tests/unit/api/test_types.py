@@ -94,6 +94,10 @@ REFUSED = [
     ("MMDPOJob", "training__gradientCheckpointing", "yes", "must be true or false"),
     ("MMDPOJob", "training__gradientCheckpointing", 1, "must be true or false"),
     ("MMDPOJob", "parallelism__zeroStage", 4, "must be at most 3"),
+    ("MMDPOJob", "adapter", {"kind": "dora"}, "must be one of lora"),
+    ("MMDPOJob", "adapter", {"rank": 0}, "must be at least 1"),
+    ("MMDPOJob", "adapter", {"alpha": 0.5}, "must be an integer"),
+    ("MMDPOJob", "adapter", {"targetModules": []}, "needs at least 1 entries"),
     ("MMDPOJob", "data__train__fraction", 0, "must be above 0"),
     ("MMDPOJob", "data__train__fraction", 1.01, "must be at most 1"),
     ("MMDPOJob", "data__maxInvalidFraction", -0.1, "must be at least 0"),
@@ -194,6 +198,12 @@ CROSS = [
         {"trainable": {"projector": False, "languageModel": False}},
         "spec.trainable",
         "everything is frozen",
+    ),
+    (
+        "RewardTrainJob",
+        {"adapter": {"dropout": 0.05}},
+        "spec.adapter.dropout",
+        "must be 0: the log-ratios of policy and reference would carry the noise",
     ),
     (
         "MMDPOJob",

@@ -60,8 +60,9 @@ def test_a_training_killed_before_its_manifest_has_not_succeeded(
         _skipped=0,
     )
     log: Any = SimpleNamespace(text=lambda: "")
+    policy: Any = SimpleNamespace(lora=None)
     with pytest.raises(Killed):
-        training.Trainer._conclude(trainer, None, log, {})  # type: ignore[arg-type]
+        training.Trainer._conclude(trainer, policy, None, log, {})  # type: ignore[arg-type]
     assert ends(attempts) == [None]
 
 

@@ -14,6 +14,7 @@ from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
 from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
 from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.models.lora import without_adapter
 from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
@@ -79,12 +80,12 @@ class MMDPORecipe:
         )
 
         def builder(dataset: OpenDataset) -> QueryBuilder:
+            given = spec.reference.log_probs_uri if dataset is train else None
+            with without_adapter(policy.loaded.model):
+                reference = references.sidecar(dataset.records, given=given)
             return QueryBuilder(
                 encoder(dataset),
-                reference=references.sidecar(
-                    dataset.records,
-                    given=spec.reference.log_probs_uri if dataset is train else None,
-                ),
+                reference=reference,
                 rewards=rewards if dataset is train else None,
             )
 
@@ -134,6 +135,16 @@ class MMDPORecipe:
             {name.removeprefix("model."): value for name, value in weights.items()},
             source=policy.folder,
             target=folder,
+        )
+
+    def save_adapter(
+        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
+    ) -> None:
+        """Write the adapter as peft does."""
+        policy.save_adapter(
+            {name.removeprefix("model."): value for name, value in weights.items()},
+            base=self._job.spec.model.uri,
+            folder=folder,
         )
 
     def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:

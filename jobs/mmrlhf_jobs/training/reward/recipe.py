@@ -14,7 +14,13 @@ from mmrlhf_jobs.evaluation.rewardbench import bench_query, measure
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.queries.judged import JudgedQuery, JudgedQueryBuilder, count_critiques
 from mmrlhf_jobs.reward_model.head import RewardHead
-from mmrlhf_jobs.reward_model.judge import RewardModelCard, critique_template, save_reward_model
+from mmrlhf_jobs.reward_model.judge import (
+    RewardModelCard,
+    critique_template,
+    save_head,
+    save_reward_model,
+    split_weights,
+)
 from mmrlhf_jobs.reward_model.scorer import ResponseRewards, RewardScorer
 from mmrlhf_jobs.scores.keys import record_keys
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
@@ -97,8 +103,21 @@ class RewardRecipe:
 
     def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
         """Write the reward model."""
+        save_reward_model(
+            policy.loaded.model, weights, self._card(policy), source=policy.folder, target=folder
+        )
+
+    def save_adapter(
+        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
+    ) -> None:
+        """Write the adapter as peft does, and beside it the head, all of which is trained."""
+        model, head = split_weights(weights)
+        policy.save_adapter(model, base=self._job.spec.model.uri, folder=folder)
+        save_head(head, self._card(policy), folder)
+
+    def _card(self, policy: Policy) -> RewardModelCard:
         spec = self._job.spec
-        card = RewardModelCard(
+        return RewardModelCard(
             head=spec.objective.head,
             hidden_size=_hidden_size(policy),
             critique=spec.objective.critique,
@@ -108,7 +127,6 @@ class RewardRecipe:
             base_digest=policy.digest,
             chat_template=spec.model.chat_template or "processor",
         )
-        save_reward_model(policy.loaded.model, weights, card, source=policy.folder, target=folder)
 
     def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:
         """Measure the model on the benchmark, as it was published and as it will be used."""
