@@ -22,6 +22,7 @@ from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.forward.sharing import Comparison
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.recomputation import recompute
 from tools.gpu.flops import Weights, training_flops
 from tools.gpu.session import CheckFailedError
 from tools.gpu.shapes import (
@@ -35,7 +36,7 @@ from tools.gpu.shapes import (
 )
 from tools.gpu.table import Row
 
-__all__ = ["Bench", "Figures"]
+__all__ = ["Bench", "Built", "Figures"]
 
 Figures = dict[str, Any]
 """Of one measurement, by name: numbers, or lists of them."""
@@ -50,7 +51,7 @@ _WORKERS: Final = 4
 
 
 @dataclass
-class _Built:
+class Built:
     """The model that is there, and an image as it reads it."""
 
     key: tuple[Any, ...]
@@ -70,13 +71,14 @@ class Bench:
         clock: Seconds.
         tiny: Models of a few thousand weights.
         peak: Operations a second of the device; None: not known.
+        built: The model that is there, for rows that follow.
     """
 
     device: torch.device
     clock: Callable[[], float]
     tiny: bool = False
     peak: float | None = None
-    _built: _Built | None = field(default=None, init=False)
+    built: Built | None = field(default=None, init=False)
 
     def measure(self, row: Row) -> Figures:
         """Figures of a row.
@@ -89,7 +91,7 @@ class Bench:
 
     def clear(self) -> None:
         """Give the memory back."""
-        self._built = None
+        self.built = None
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -99,8 +101,7 @@ class Bench:
         built = self._build(row)
         self._forget_peak()
         model, adapter = built.loaded.model, built.loaded.adapter
-        if row.settings.checkpointing:
-            model.activation_checkpointing_enable()
+        recompute(built.loaded, every=row.settings.recompute, tower=False)
         shared = row.form == "shared"
         module = ResponseModel(model, adapter, shared_prefix=shared)
         objective = ours.make_objective(self._precision(row), self.device)
@@ -138,7 +139,6 @@ class Bench:
                     }
                 )
         finally:
-            model.activation_checkpointing_disable()
             model.zero_grad(set_to_none=True)
         return {
             **self._summary(repeats[1:]),
@@ -146,7 +146,7 @@ class Bench:
             "reasons": [*built.proof.fallbacks, *filter(None, module.taken.values())],
         }
 
-    def _groups(self, row: Row, built: _Built, number: int) -> list[EncodedGroup]:
+    def _groups(self, row: Row, built: Built, number: int) -> list[EncodedGroup]:
         """Queries of the micro-batch of this number; pairs as queries of two responses."""
         opening = built.image if row.images else NO_IMAGE
         count = row.at_once
@@ -163,7 +163,7 @@ class Bench:
         ]
         return pairs[: row.at_once]
 
-    def _flops(self, built: _Built, groups: Sequence[EncodedGroup], *, shared: bool) -> float:
+    def _flops(self, built: Built, groups: Sequence[EncodedGroup], *, shared: bool) -> float:
         own: Lengths = [
             (len(group.prompt_ids), [len(one) for one in group.responses]) for group in groups
         ]
@@ -220,6 +220,7 @@ class Bench:
         built = self._build(row)
         opening = built.image if row.images else NO_IMAGE
         groups = make_groups(drawn, opening, built.shape.processor.tokenizer, seed=0)
+        recompute(built.loaded, every=row.settings.recompute, tower=False)
         module = ResponseModel(built.loaded.model, built.loaded.adapter, shared_prefix=True)
         try:
             return ours.train(
@@ -255,20 +256,20 @@ class Bench:
             workers=_WORKERS if self.device.type == "cuda" else 0,
         )
 
-    def _build(self, row: Row) -> _Built:
+    def _build(self, row: Row) -> Built:
         key = (row.shape, row.layers, row.settings.dtype)
-        if self._built is None or self._built.key != key:
+        if self.built is None or self.built.key != key:
             self.clear()
             shape = SHAPES[row.shape](self.tiny, row.layers)
             dtype = getattr(torch, row.settings.dtype)
             loaded = build(shape, dtype=dtype, device=self.device)
             image = open_image(shape, loaded)
             proof = prove(shape, loaded)
-            self._built = _Built(key, shape, loaded, count_weights(loaded), image, proof)
-        self._take_attention(row, self._built)
-        return self._built
+            self.built = Built(key, shape, loaded, count_weights(loaded), image, proof)
+        self._take_attention(row, self.built)
+        return self.built
 
-    def _take_attention(self, row: Row, built: _Built) -> None:
+    def _take_attention(self, row: Row, built: Built) -> None:
         """As a training would, or as the row says.
 
         Raises:

@@ -47,7 +47,7 @@ def compare(outcomes: Sequence[Outcome]) -> list[Goal]:
 
 def _utilisation(rows: Sequence[Outcome]) -> Iterator[Goal]:
     for row in _of(rows, form="shared", kind="equal"):
-        if row.figures["mfu"] is not None and not row.settings["settings"]["checkpointing"]:
+        if row.figures["mfu"] is not None and row.settings["settings"]["recompute"] is None:
             yield Goal(f"share of the card's peak: {row.name}", row.figures["mfu"], 0.5)
 
 

@@ -28,18 +28,20 @@ class Settings:
 
     Attributes:
         dtype: Number format.
-        checkpointing: Activations of layers are computed again in the backward pass.
+        recompute: Activations of every so many-th layer are made again in the backward pass: 1 is
+            all layers.
         attention: Which attention rows that share a prompt take.
     """
 
     dtype: DType = "bfloat16"
-    checkpointing: bool = False
+    recompute: int | None = None
     attention: Attention = "proven"
 
     def __str__(self) -> str:
         words = {
             self.dtype: self.dtype != "bfloat16",
-            "checkpointing": self.checkpointing,
+            "checkpointing": self.recompute == 1,
+            f"checkpointing every {self.recompute}": (self.recompute or 1) > 1,
             f"attention {self.attention}": self.attention != "proven",
         }
         return ", ".join(word for word, told in words.items() if told)
@@ -97,7 +99,8 @@ class Row:
 LLAVA: Final = "LLaVA-OneVision-7B"
 QWEN: Final = "Qwen2.5-VL-7B"
 SMALL: Final = "LLaVA-OneVision-0.5B"
-_CHECKPOINTING: Final = Settings(checkpointing=True)
+_CHECKPOINTING: Final = Settings(recompute=1)
+_EVERY_OTHER: Final = Settings(recompute=2)
 _SPLIT: Final = Settings(attention="split")
 _STEP_LAYERS: Final = 8
 """So many of 28: with an optimizer, all of them are more than a card of 80 GB holds."""
@@ -154,6 +157,7 @@ def _second(shape: str, prompt: int) -> Iterator[Row]:
         yield equal
         yield replace(equal, kind="log-normal", batches=4)
         yield replace(equal, kind="digits", at_once=32, batches=4)
+    yield Row(shape, "shared", "equal", 4, prompt, 200, 3, images=True, settings=_EVERY_OTHER)
     yield Row(shape, "pairwise", "equal", 4, prompt, 200, 4, images=True, settings=_CHECKPOINTING)
     yield Row(shape, "pairwise", "log-normal", 4, 829, 200, 3, batches=4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from benchmarks.dpo import ours, peer
 from benchmarks.dpo.steps import Trained
 from tools.gpu.__main__ import main
+from tools.gpu.measure import Bench
+from tools.gpu.table import Settings, rows, shrink
 
 # The peer's own use of names that transformers is about to drop.
 pytestmark = [
@@ -179,6 +182,19 @@ def test_the_ratio_of_tokens_is_that_of_the_formula(report: dict[str, Any]) -> N
     (trl,) = (one for name, one in compared.items() if name.startswith("times TRL"))
     assert trl["beside"] == pytest.approx(ratio)
     assert trl["least"] == 10
+
+
+def test_activations_are_made_again_where_the_row_says_so_and_nothing_else_changes() -> None:
+    bench = Bench(torch.device("cpu"), Ticks(), tiny=True)
+    row = shrink(next(row for row in rows() if row.form == "shared" and "7B" in row.shape))
+    losses = set()
+    for every, switches in ((1, [True, True]), (2, [True, False]), (None, [False, False])):
+        chosen = replace(row, settings=Settings(recompute=every))
+        losses.add(bench.measure(chosen)["loss"])
+        assert bench.built is not None
+        decoder: Any = bench.built.loaded.adapter.decoder(bench.built.loaded.model)
+        assert [layer.gradient_checkpointing for layer in decoder.layers] == switches
+    assert len(losses) == 1
 
 
 def test_it_says_what_was_measured_with_what(report: dict[str, Any]) -> None:

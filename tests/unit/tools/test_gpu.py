@@ -162,12 +162,12 @@ def test_the_table_has_what_is_to_be_shown_of_both_models() -> None:
     assert len({row.name for row in table}) == len(table)
     for shape in ("LLaVA-OneVision-7B", "Qwen2.5-VL-7B"):
         found = {
-            (row.n, row.kind, row.settings.checkpointing)
+            (row.n, row.kind, row.settings.recompute)
             for row in table
             if row.shape == shape and row.form == "shared"
         }
         kinds = ("equal", "log-normal", "digits")
-        assert found == {(n, k, c) for n in (4, 8) for k in kinds for c in (False, True)}
+        assert found >= {(n, k, c) for n in (4, 8) for k in kinds for c in (None, 1)}
         assert {"pairwise", "step", "trl"} < {row.form for row in table if row.shape == shape}
     formats = {row.settings.dtype for row in table if row.kind != "equal" and "0.5B" in row.shape}
     assert formats == {"bfloat16", "float32"}
