@@ -19,6 +19,7 @@ from transformers.utils import is_torchvision_available
 
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.architecture import load_any_processor
+from tests.jobs.models.tiny import picture
 from tests.torchvision.folders import NAMES, TEXT_ALONE, make, read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -53,8 +54,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def save_stock(name: str, folder: Path) -> list[str]:
-    """Give a folder the processor that transformers makes with torchvision; names of its parts."""
+def save_stock(folder: Path) -> None:
+    """Give a folder the processor that transformers makes with torchvision."""
     config = hf.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     ours = load_any_processor(config, folder)
     images = type(ours.image_processor).__name__.removesuffix("Pil")
@@ -73,7 +74,6 @@ def save_stock(name: str, folder: Path) -> list[str]:
     for path in folder.glob("*processor_config.json"):
         path.unlink()
     stock(**{**settings, **parts}).save_pretrained(folder)
-    return [type(part).__name__ for part in parts.values()]
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         make(name, folder / name)
         if name not in TEXT_ALONE:
-            save_stock(name, folder / name)
+            save_stock(folder / name)
     elsewhere("read", folder)
     return folder
 
@@ -107,3 +107,19 @@ def test_a_folder_made_with_it_is_read_alike(plain: Path, stock: Path, name: str
     found = read(name, stock / name)
     assert_same(found, recorded(stock, name))
     assert_same(found, recorded(plain, name))
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_torchvision_itself_is_a_level_of_255_off_at_most(stock: Path, name: str) -> None:
+    """Its own pixels, which ours are not: what a server that takes them sees."""
+    images = hf.AutoImageProcessor.from_pretrained(
+        stock / name, backend="torchvision", local_files_only=True, trust_remote_code=False
+    )
+    config = hf.AutoConfig.from_pretrained(stock / name, trust_remote_code=False)
+    ours = load_any_processor(config, stock / name).image_processor
+    assert (images.backend, ours.backend) == ("torchvision", "pil")
+    theirs, found = (
+        torch.as_tensor(one(images=[[picture(50, 30, 1)]], return_tensors="pt")["pixel_values"])
+        for one in (images, ours)
+    )
+    assert 0 < float((theirs - found).abs().max()) < 1.01 / (255 * min(images.image_std))
