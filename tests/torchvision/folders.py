@@ -26,7 +26,7 @@ from tests.jobs.models.zoo import FAMILIES, save
 __all__ = ["NAMES", "TEXT_ALONE", "make", "read"]
 
 ONE_OF_ITS_OWN: Final = "llava_onevision"
-TEXT_ALONE: Final = ("llama", "qwen3")
+TEXT_ALONE: Final = ("llama", "qwen3", "qwen3_5_text", "lfm2")
 NAMES: Final = (ONE_OF_ITS_OWN, *FAMILIES)
 
 

@@ -8,13 +8,16 @@ batch as soon as they are done.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel
+from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from mmrlhf_jobs.forward.choices import Choose
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, LoadedModel, VLMAdapter
@@ -156,7 +159,7 @@ class Decoding:
         )
         hidden = self._step(inputs)[:, -1]
         owners = torch.tensor(self._owners)
-        self._cache.batch_select_indices(owners.to(self._device))
+        self._cache.reorder_cache(owners.to(self._device))
         self._mask = self._mask[owners]
         # Multimodal rotary positions end before the number of tokens: go on after the largest.
         ends = torch.tensor([int(own.max()) + 1 for own in places])[owners]
@@ -165,12 +168,36 @@ class Decoding:
 
     def read_responses(self) -> Tensor:
         """Read what there is of the responses; hidden states ``[N, H]`` at their ends."""
+        if any(self._cache.is_linear):
+            return self._read_in_stages()
         ids, used = self._pad_left(self._responses)
         offsets = (used.cumsum(1) - 1).clamp(min=0)
         positions = self._next[:, :, None] + offsets
         self._mask = torch.cat([self._mask, used], dim=1)
         self._next = positions[:, :, -1] + 1
         return self._step(self._embed(ids, positions))[:, -1]
+
+    def _read_in_stages(self) -> Tensor:
+        """As `read_responses`, where padding between prompt and response would change a state.
+
+        The shortest are read to their end, then the next shortest to theirs, and so on. Those that
+        have ended are read on as padding, and their states are put back.
+        """
+        lengths = torch.tensor([len(response) for response in self._responses])
+        ends: list[Tensor] = [torch.empty(0)] * len(lengths)
+        for begin, end in pairwise(sorted({0, *lengths.tolist()})):
+            going = lengths > begin
+            ids = torch.full((len(lengths), end - begin), self._pad, dtype=torch.int64)
+            for row in going.nonzero().flatten().tolist():
+                ids[row] = self._responses[row][begin:end]
+            self._mask = torch.cat([self._mask, going[:, None].expand_as(ids).long()], dim=1)
+            steps = torch.arange(end - begin)
+            with _kept_states(self._cache, (~going).to(self._device)):
+                hidden = self._step(self._embed(ids, self._next[:, :, None] + steps))[:, -1]
+            for row in (lengths == end).nonzero().flatten().tolist():
+                ends[row] = hidden[row]
+            self._next = self._next + (end - begin) * going
+        return torch.stack(ends)
 
     def read_tokens(self, tokens: Sequence[int]) -> Tensor:
         """Read one more token of every row; hidden states ``[B, H]``."""
@@ -185,7 +212,7 @@ class Decoding:
         self.rows = [self.rows[place] for place in places]
         chosen = torch.tensor(places, dtype=torch.int64)
         self._mask, self._next = self._mask[chosen], self._next[:, chosen]
-        self._cache.batch_select_indices(chosen.to(self._device))
+        self._cache.reorder_cache(chosen.to(self._device))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[B, V]`` after hidden states ``[B, H]``."""
@@ -222,6 +249,20 @@ class Decoding:
                 ids[row, -len(sequence) :] = sequence
                 mask[row, -len(sequence) :] = 1
         return ids, mask
+
+
+@contextmanager
+def _kept_states(cache: DynamicCache, rows: Tensor) -> Iterator[None]:
+    """Put the states of some rows, ``[B]`` True, back at the end."""
+    layers = [one for one in cache.layers if isinstance(one, LinearAttentionCacheLayerMixin)]
+    held = [states for one in layers for states in (one.conv_states, one.recurrent_states)]
+    before = [
+        {key: state[rows] for key, state in states.items() if state is not None} for states in held
+    ]
+    yield
+    for states, own in zip(held, before, strict=True):
+        for key, state in own.items():
+            states[key][rows] = state
 
 
 def _token_rules(model: PreTrainedModel, ends: Collection[int]) -> LogitsProcessorList:

@@ -14,6 +14,7 @@ from mmrlhf_jobs.attention.backends import CAUSAL, AttentionBackend, shared_pref
 from mmrlhf_jobs.attention.forms import Form
 from mmrlhf_jobs.attention.parts import PackedParts
 from mmrlhf_jobs.errors import ModelError
+from mmrlhf_jobs.forward.continuation import StateParts, continue_layers
 from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_memory, token_log_probs
 from mmrlhf_jobs.forward.packing import PackedRows, pack
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
@@ -109,6 +110,7 @@ class GroupModel(nn.Module):
         self.every_part = False
         self.taken: dict[Form, str] = {}
         self._log_probs = LogProbHead(model, adapter, chunk_tokens)
+        self._has_state = continue_layers(adapter.decoder(model), adapter.state_layer)
 
     def pack(self, groups: Sequence[EncodedGroup]) -> PackedRows:
         """Lay out groups in rows, if the model can take them.
@@ -154,6 +156,8 @@ class GroupModel(nn.Module):
         parts: PackedParts | None = masks.get("packed_parts")
         # Layers write into it, up to the one that fails.
         self.taken = {} if parts is None else parts.taken
+        if self.shared_prefix and self._has_state:
+            masks["state_parts"] = StateParts.of(rows.layout, device)
         output = decoder(use_cache=False, **inputs.keywords(), **masks)
         hidden: Tensor = output.last_hidden_state
         return hidden.flatten(0, 1)

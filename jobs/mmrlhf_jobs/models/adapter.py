@@ -107,6 +107,10 @@ class VLMAdapter(Protocol):
     def supports_shared_prefix(self) -> bool:
         """Whether responses can share one prompt in a row, given the attention in use."""
 
+    @property
+    def state_layer(self) -> str:
+        """Class of the decoder's layers that carry a state from token to token; empty if none."""
+
     def encode(
         self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
     ) -> EncodedGroup:

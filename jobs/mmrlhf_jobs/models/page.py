@@ -39,7 +39,7 @@ def _line(row: FamilyRow) -> str:
     types = ", ".join(f"`{name}`" for name in row.model_types)
     rows = "one a response" if row.shared_prefix else "shared"
     notes = "; ".join(filter(None, (row.shared_prefix, row.note)))
-    cells = [row.name, types, rows, "frames as images", PROVEN_WITH, notes]
+    cells = [row.name, types, rows, "none" if row.text else "frames as images", PROVEN_WITH, notes]
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 

@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 
-TEXT = {"llama", "qwen3"}
+TEXT = {"llama", "qwen3", "qwen3_5_text", "lfm2"}
 IN_TABLE = [name for name in FAMILIES if rows.find_row(name) is not None]
 ONE_ROW_A_RESPONSE = {"gemma3"}
 JOB: dict[str, Any] = {
@@ -182,16 +182,24 @@ def test_a_reward_model_on_it_scores_as_transformers_reads(family: World) -> Non
 def test_a_wrong_row_of_the_table_is_caught_before_the_first_step(
     family: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_type = json.loads((family.folder / "model" / "config.json").read_text())["model_type"]
-    right = rows.find_row(model_type)
+    config = json.loads((family.folder / "model" / "config.json").read_text())
+    right = rows.find_row(config["model_type"])
+    decoder = rows.find_row(config.get("text_config", config)["model_type"])
     assert right is not None
-    wrong = [replace(right, images_see_each_other=not right.images_see_each_other)]
+    wrong: list[tuple[tuple[rows.FamilyRow, ...], str]] = []
+    if not right.text:
+        seen = replace(right, images_see_each_other=not right.images_see_each_other)
+        wrong.append(((seen,), "each other|not read as transformers reads"))
     if right.projector:
-        wrong.append(replace(right, projector=("visual.nothing",)))
-    says = ("each other|not read as transformers reads", "projector")
-    for row, words in zip(wrong, says, strict=False):
-        monkeypatch.setattr(rows, "ROWS", (row,))
+        wrong.append(((replace(right, projector=("visual.nothing",)),), "projector"))
+    if decoder is not None and decoder.state_layer:
+        stateless = replace(decoder, state_layer="Nothing")
+        wrong.append(((stateless, right), r"required, but rows that share a prompt are .* nats"))
+    for table, words in wrong:
+        monkeypatch.setattr(rows, "ROWS", table)
         job = preference(family)
+        if "required" in words:
+            job["spec"]["objective"]["sharedPrefix"] = "required"
         job["spec"]["artifacts"]["uri"] = str(family.folder / "wrong")
         job["spec"]["data"].pop("evaluation")
         assert main(["mmdpo", "--job", str(family.write_job(job))]) == 2

@@ -134,6 +134,13 @@ def test_shared_prefix_gives_the_plain_log_probs_and_gradients(
         with torch.no_grad():
             wrong = response_log_probs(model, adapter, groups, shared_prefix=True).sums
         assert float((wrong - torch.stack(plain).detach()).abs().max()) > 0.01
+    if adapter.state_layer:
+        # Negative control: layers whose state goes through the responses one after the other.
+        monkeypatch.undo()
+        monkeypatch.setattr("mmrlhf_jobs.forward.responses.continue_layers", lambda *_: False)
+        with torch.no_grad():
+            wrong = response_log_probs(model, adapter, groups, shared_prefix=True).sums
+        assert float((wrong - torch.stack(plain).detach()).abs().max()) > 0.01
 
 
 def test_queries_do_not_depend_on_each_other(

@@ -245,6 +245,41 @@ def qwen3_vl_moe() -> tuple[Any, Any]:
     return config, processor
 
 
+RECURRENT: dict[str, Any] = {
+    "head_dim": 8,
+    "num_hidden_layers": 4,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "rope_parameters": {
+        "rope_type": "default",
+        "mrope_section": [1, 1, 2],
+        "partial_rotary_factor": 1.0,
+    },
+}
+
+
+def qwen3_5() -> tuple[Any, Any]:
+    """Qwen3.5: every other layer is a gated delta rule."""
+    processor = _qwen_processor("Qwen3VLProcessor")
+    config = hf.Qwen3_5Config(
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "out_hidden_size": HIDDEN,
+            "num_heads": 2,
+            "patch_size": 4,
+            "num_position_embeddings": 64,
+        },
+        text_config=text_settings(**RECURRENT),
+        **_qwen_ids(processor),
+    )
+    return config, processor
+
+
 def internvl() -> tuple[Any, Any]:
     """InternVL3: tiles of 8 pixels a side, and a thumbnail."""
     special = ["<|im_end|>", "<|im_start|>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>"]
@@ -529,6 +564,22 @@ def qwen3() -> tuple[Any, Any]:
     return hf.Qwen3Config(**text_settings(head_dim=8)), TextProcessor(tokenizer)
 
 
+def qwen3_5_text() -> tuple[Any, Any]:
+    """Qwen3.5, text alone."""
+    tokenizer = make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>")
+    return hf.Qwen3_5TextConfig(**text_settings(**RECURRENT)), TextProcessor(tokenizer)
+
+
+def lfm2() -> tuple[Any, Any]:
+    """LFM2, text alone: every other layer is a short convolution."""
+    tokenizer = make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>")
+    config = hf.Lfm2Config(
+        **text_settings(num_hidden_layers=4),
+        layer_types=["conv", "full_attention", "conv", "full_attention"],
+    )
+    return config, TextProcessor(tokenizer)
+
+
 FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     make.__name__: make
     for make in (
@@ -548,6 +599,9 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
         vipllava,
         llama,
         qwen3,
+        qwen3_5,
+        qwen3_5_text,
+        lfm2,
     )
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mmrlhf_jobs.attention import backends, split
 from mmrlhf_jobs.attention.forms import Choice
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.errors import ModelError, SpecError
+from mmrlhf_jobs.forward import continuation
 from mmrlhf_jobs.models import EncodedGroup, load_model
 from mmrlhf_jobs.models.families import rows
 from mmrlhf_jobs.models.families.generic import GenericAdapter
@@ -93,19 +94,37 @@ def test_llava_onevision_passes(tmp_path: Path, dtype: Dtype) -> None:
     assert proof.dtype == dtype
 
 
-def test_rows_that_are_wrong_fall_back_or_end_the_job(
-    qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Responses that see those before them.
+def see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Responses that see those before them."""
     for way in ("mmrlhf_sdpa", "mmrlhf_sdpa_split"):
         monkeypatch.setitem(backends.BACKENDS, way, backends.CAUSAL)
-    desk = Desk.of(qwen, tmp_path)
+
+
+def lose_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Responses that go on from nothing, in layers that keep a state."""
+    monkeypatch.setattr(continuation._State, "after", lambda *_: continuation._State())
+
+
+@pytest.mark.parametrize(
+    ("family", "break_it"), [("qwen2_vl", see_each_other), ("qwen3_5", lose_the_state)]
+)
+def test_rows_that_are_wrong_fall_back_or_end_the_job(
+    family: str,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = save(family, tmp_path / family, scale=3.0)
+    desk = Desk.of(model, tmp_path / "right")
+    assert desk.prove().sharedPrefix
+    break_it(monkeypatch)
+    desk = Desk.of(model, tmp_path / "wrong")
     proof = desk.prove()
     assert not proof.sharedPrefix
     assert proof.shared is not None
     assert proof.separate is not None
     assert proof.shared["log_prob"] > proof.tolerance["log_prob"] > proof.separate["log_prob"]
-    assert "attention by mmrlhf_sdpa is not used: rows that share" in desk.told[0]
+    assert " is not used: rows that share" in desk.told[0]
     assert proof.reason in desk.told[1]
     assert "one row for each response" in desk.told[1]
     with pytest.raises(SpecError, match=r"sharedPrefix: required.* nats a token.*use auto"):

@@ -27,6 +27,7 @@ from mmrlhf_jobs.features.tower import FrozenTower, MediaInputs
 from mmrlhf_jobs.features.units import Run
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, TrainableParts
 from mmrlhf_jobs.models.chat import ChatTemplate
+from mmrlhf_jobs.models.families.rows import find_row
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.data.records import Media
@@ -38,6 +39,9 @@ GroupFeatures: TypeAlias = list[list[Tensor]]
 
 _BLANK_SIDE: Final = 56
 """Side in pixels of an image that shows nothing."""
+
+_STATE_TYPES: Final = ("linear_attention", "conv")
+"""Types of layers that carry a state, as configurations call them."""
 
 # What decides about pixels; the rest of the image processor's config is bookkeeping.
 _PIXEL_SETTINGS = (
@@ -171,8 +175,15 @@ class FamilyAdapter(ABC):
     def supports_shared_prefix(self) -> bool:
         """True unless a layer has a sliding window or the attention takes no custom mask."""
         text = self.config.get_text_config()
-        full = all(kind == "full_attention" for kind in getattr(text, "layer_types", None) or ())
-        return full and shared_prefix_backend(text) is not None
+        known = {"full_attention", *(_STATE_TYPES if self.state_layer else ())}
+        fit = known.issuperset(getattr(text, "layer_types", None) or ())
+        return fit and shared_prefix_backend(text) is not None
+
+    @property
+    def state_layer(self) -> str:
+        """As the table says of the decoder."""
+        row = find_row(str(self.config.get_text_config().model_type))
+        return row.state_layer if row else ""
 
     def encode(
         self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]

@@ -25,6 +25,10 @@ class FamilyRow:
             neither in the encoder nor in the decoder belongs to it anyway.
         images_see_each_other: The tokens of an image see those after them, as in Gemma 3.
         shared_prefix: Why its responses cannot share one row; empty if they can.
+        state_layer: Class of its decoder's layers that carry a state from token to token and go on
+            from one for several tokens at once (`mmrlhf_jobs.forward.continuation`). It stands in
+            the row of the decoder's own ``model_type``.
+        text: It reads text alone.
         note: What users should know.
     """
 
@@ -33,10 +37,13 @@ class FamilyRow:
     projector: tuple[str, ...] = ()
     images_see_each_other: bool = False
     shared_prefix: str = ""
+    state_layer: str = ""
+    text: bool = False
     note: str = ""
 
 
 _MERGERS: Final = ("visual.merger", "visual.deepstack_merger_list", "visual.downsample")
+_STATE: Final = "some layers carry a state, and go on from that of the prompt"
 
 ROWS: Final = (
     FamilyRow("Qwen2-VL", ("qwen2_vl",), projector=_MERGERS),
@@ -56,6 +63,15 @@ ROWS: Final = (
     FamilyRow("GLM-4V", ("glm4v",), projector=_MERGERS),
     FamilyRow("GLM-4.6V", ("glm46v",), projector=_MERGERS),
     FamilyRow("Mistral 3", ("mistral3",)),
+    FamilyRow("Qwen3.5", ("qwen3_5",), projector=("visual.merger",), note=_STATE),
+    FamilyRow(
+        "Qwen3.5, text alone",
+        ("qwen3_5_text",),
+        state_layer="Qwen3_5GatedDeltaNet",
+        text=True,
+        note=_STATE,
+    ),
+    FamilyRow("LFM2", ("lfm2",), state_layer="Lfm2ShortConv", text=True, note=_STATE),
 )
 
 OTHERS: Final = FamilyRow("other families", ())
