@@ -7,7 +7,7 @@ from mmrlhf_api.data import DataSource, PreferenceData
 from mmrlhf_api.errors import ApiError, FieldError, JobFileError, Problem, UnknownKindError
 from mmrlhf_api.job import Job, JobSpec, TrainJob, TrainJobSpec
 from mmrlhf_api.jobfile import load_job, load_jobs, parse_job
-from mmrlhf_api.kinds import KINDS, Input, Kind, Need, find_kind, kind_of, register
+from mmrlhf_api.kinds import KINDS, Input, Kind, Need, Output, find_kind, kind_of, register
 from mmrlhf_api.kinds.mmdpo import (
     BetaPolicy,
     MMDPOJob,
@@ -35,6 +35,7 @@ from mmrlhf_api.kinds.sample import (
     Selection,
     Typing,
 )
+from mmrlhf_api.kinds.steps import StepJob, StepJobSpec
 from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.models import Adapter, ModelSource, Trainable
 from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
@@ -47,6 +48,7 @@ from mmrlhf_api.status import (
     Condition,
     EndedWell,
     JobStatus,
+    OutputStatus,
     PodCounts,
     Progress,
     Reporter,
@@ -86,6 +88,8 @@ __all__ = [
     "Need",
     "ObjectMeta",
     "Optimizer",
+    "Output",
+    "OutputStatus",
     "Parallelism",
     "PodCounts",
     "PodTemplate",
@@ -109,6 +113,8 @@ __all__ = [
     "Scheduling",
     "SecretKeyRef",
     "Selection",
+    "StepJob",
+    "StepJobSpec",
     "Toleration",
     "Tracking",
     "TrainJob",

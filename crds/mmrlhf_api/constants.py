@@ -6,6 +6,7 @@ from enum import StrEnum
 
 __all__ = [
     "ANNOTATION_REWARD_JOB",
+    "ANNOTATION_STEP_JOB",
     "API_VERSION",
     "CATEGORY",
     "CONTAINER",
@@ -61,6 +62,8 @@ CONTAINER = "job"
 """Name of the container that runs the job in a pod."""
 ANNOTATION_REWARD_JOB = f"{GROUP}/reward-job"
 """In the job file of a pod: the RewardTrainJob, as ``name/uid``, whose model the reward is."""
+ANNOTATION_STEP_JOB = f"{GROUP}/step-job"
+"""In the job file of a pod: the StepJob, as ``name/uid``, whose output it takes."""
 
 ENV_JOB = "MMRLHF_JOB"
 """Path of the job file that a process reads; ``--job`` overrides it."""

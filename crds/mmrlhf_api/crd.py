@@ -59,6 +59,7 @@ def _columns(kind: Kind) -> list[dict[str, Any]]:
         _column("Phase", "string", ".status.phase", "Where the job is in its life"),
         _column("Ready", "string", ".status.pods.summary", "Ready pods of all pods"),
         _column("Attempt", "integer", ".status.attempt", "Number of the attempt, from 0"),
+        *(_column(one.title, "string", f".{one.path}", one.about) for one in kind.spec_columns),
         *map(_figure, narrow),
         _column("Age", "date", ".metadata.creationTimestamp", "Time since the job was created"),
     ]

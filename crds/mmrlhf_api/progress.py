@@ -26,6 +26,8 @@ from mmrlhf_api.scalars import MAX_COUNT
 __all__ = [
     "ACCURACY",
     "FIGURES",
+    "ITEMS_DONE",
+    "ITEMS_TOTAL",
     "MARGIN",
     "MAX_FIGURE",
     "MEDIA_EMBEDDED",
@@ -55,6 +57,8 @@ class Course(StrEnum):
     """By steps of an optimizer."""
     STAGES = "stages"
     """Through data in stages, whose parts are no steps that tell anything."""
+    ITEMS = "items"
+    """Through items in stages: queries, questions or rows, whose number may be known."""
 
 
 class EventName(StrEnum):
@@ -85,6 +89,7 @@ class Figure:
         brief: Format of the number in a summary; by default that of ``form``.
         title: Title of its column in lists of jobs; empty: no list has it.
         course: Course of the jobs that tell it; None: all.
+        also: Other courses whose jobs tell it.
         mixed: Whether a column of it is also shown in lists of jobs of several courses.
         rate: Whether it is about the present stage alone, and forgotten when the next begins.
         least: The least that a float may be; what is less is no figure.
@@ -100,6 +105,7 @@ class Figure:
     brief: str = ""
     title: str = ""
     course: Course | None = None
+    also: tuple[Course, ...] = ()
     mixed: bool = True
     rate: bool = False
     least: float = -MAX_FIGURE
@@ -112,7 +118,7 @@ class Figure:
 
     def of(self, course: Course) -> bool:
         """Whether it is a figure of a course."""
-        return self.course in {None, course}
+        return self.course in {None, course} or course in self.also
 
     def read(self, value: object) -> float | None:
         """Return the number of an event; None for what is none of the figure's type and range."""
@@ -164,6 +170,7 @@ STAGE = Figure(
     about="Stage that the job is in, such as read, embed or cluster.",
     title="Stage",
     course=Course.STAGES,
+    also=(Course.ITEMS,),
     mixed=False,
 )
 MARGIN = Figure(
@@ -214,10 +221,28 @@ ROWS_SELECTED = Figure(
     title="Selected",
     course=Course.STAGES,
 )
+ITEMS_DONE = Figure(
+    name="itemsDone",
+    type=int,
+    about="Items that a StepJob is done with in its stage, such as queries or questions.",
+    title="Done",
+    course=Course.ITEMS,
+    mixed=False,
+)
+ITEMS_TOTAL = Figure(
+    name="itemsTotal",
+    type=int,
+    about="Items of its stage, as far as they are known.",
+    title="Of",
+    course=Course.ITEMS,
+    mixed=False,
+)
 FIGURES: tuple[Figure, ...] = (
     STEP,
     TOTAL_STEPS,
     STAGE,
+    ITEMS_DONE,
+    ITEMS_TOTAL,
     Figure(
         name="loss",
         about="Loss of the latest step.",
@@ -247,12 +272,13 @@ FIGURES: tuple[Figure, ...] = (
         unit="a second",
         text="{}",
         course=Course.STAGES,
+        also=(Course.ITEMS,),
         rate=True,
         least=0.0,
     ),
     Figure(
         name="etaSeconds",
-        about="Estimated seconds to the end; of a ClusterSampleJob, to the end of its stage.",
+        about="Estimated seconds to the end; of a job in stages, to the end of its stage.",
         unit=SECONDS,
         text="{} left",
         form=".0f",

@@ -96,6 +96,17 @@ class ArtifactStatus(ServerModel):
     """The reproducible record of the run, once the job has succeeded."""
 
 
+class OutputStatus(ServerModel):
+    """Something that the job left for others."""
+
+    name: Word
+    """Its name, unique in the job."""
+    content: Word
+    """What it is: model, records, queries, scores, figures, page and others."""
+    uri: Annotated[str, MaxLen(4096)]
+    """Where it is."""
+
+
 class Reporter(ServerModel):
     """The pod whose progress is taken."""
 
@@ -172,5 +183,10 @@ class JobStatus(ServerModel):
     """Latest progress that the job reported."""
     artifacts: ArtifactStatus | None = None
     """Where the results are."""
+    outputs: (
+        Annotated[tuple[OutputStatus, ...], Strict(strict=False), MaxLen(32), ListOf("map", "name")]
+        | None
+    ) = None
+    """What others may take of the job by name, once it has succeeded."""
     metrics: Annotated[dict[Word, float], MaxLen(128)] = Field(default_factory=dict)
     """Final metrics by name, such as evaluation accuracy and margin."""

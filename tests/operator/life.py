@@ -36,6 +36,7 @@ OUTCOME: dict[str, Any] = {
         "pods": {"ready": 0, "total": 2, "summary": "0/2"},
         "reporter": {"attempt": 2, "uid": "demo-2-0"},
         "artifacts": {"uri": "/shared/runs/NAMESPACE/demo/UID"},
+        "outputs": {"model": ("model", "/shared/runs/NAMESPACE/demo/UID/model")},
         "conditions": {
             "Accepted": ("True", "Valid"),
             "Scheduled": ("True", "AllPodsScheduled"),
@@ -116,6 +117,9 @@ def outcome(driver: Driver) -> dict[str, Any]:
     status = {key: value for key, value in job["status"].items() if not key.endswith("Time")}
     names = {driver.namespace: "NAMESPACE", job["metadata"]["uid"]: "UID"}
     status["artifacts"] = {"uri": _renamed(status["artifacts"]["uri"], names)}
+    status["outputs"] = {
+        one["name"]: (one["content"], _renamed(one["uri"], names)) for one in status["outputs"]
+    }
     status["message"] = _renamed(status["message"], names)
     pods = f"/api/v1/namespaces/{driver.namespace}/pods"
     named = {driver.api.get(f"{pods}/{pod}")["metadata"]["uid"]: pod for pod in driver.pods()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrlhf.client.views import JobView
 from mmrlhf_api.constants import Phase
-from mmrlhf_api.kinds import Kind, listed
+from mmrlhf_api.kinds import KINDS, Kind, SpecColumn, listed
 from mmrlhf_api.progress import SECONDS, STEP, TOTAL_STEPS, Figure, is_number
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.table import Cell, Style, cell_width, line_width
@@ -45,8 +45,10 @@ def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[
         namespaces: Whether jobs of several namespaces are listed.
         wide: Whether to show more.
     """
+    kinds = tuple(kinds)
     narrow, more = ([figure.title.upper() for figure in part] for part in listed(kinds))
-    headers = ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", *narrow, "AGE"]
+    words = [column.title.upper() for column in _words(kinds)]
+    headers = ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", *words, *narrow, "AGE"]
     if wide:
         headers += [*more, "QUEUE", "NODEPOOL"]
     return ["NAMESPACE", *headers] if namespaces else headers
@@ -56,6 +58,7 @@ def job_row(
     job: JobView, now: datetime, kinds: Iterable[Kind], *, namespaces: bool, wide: bool
 ) -> list[str | Cell]:
     """Return the row of a job; see `job_headers`."""
+    kinds = tuple(kinds)
     narrow, more = ([_cell(job, figure) for figure in part] for part in listed(kinds))
     phase = shown_phase(job)
     row: list[str | Cell] = [
@@ -65,6 +68,10 @@ def job_row(
         job.reason,
         str((job.status.get("pods") or {}).get("summary") or ""),
         str(job.attempt) if job.phase else "",
+        *(
+            column.read(job.spec) if column in job.kind.spec_columns else ""
+            for column in _words(kinds)
+        ),
         *narrow,
         format_age(job.created, now),
     ]
@@ -123,6 +130,12 @@ def without_noise(bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for body in bodies
     ]
+
+
+def _words(kinds: Iterable[Kind]) -> list[SpecColumn]:
+    """Words of the spec that a list of jobs shows: those of its kind, where all are of one."""
+    (only, *others) = dict.fromkeys(kind.name for kind in kinds) or ("",)
+    return [*KINDS[only].spec_columns] if only in KINDS and not others else []
 
 
 def _cell(job: JobView, figure: Figure) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from mmrlhf.client.cluster import Cluster, Manifest
 from mmrlhf.client.paths import core_path, job_path, pod_selector
@@ -109,15 +109,11 @@ def _leases(reading: Reading) -> tuple[Manifest, ...] | None:
 
 
 def _dependency(reading: Reading, job: JobView) -> JobView | None:
-    need = job.kind.needs
+    named = job.kind.named(job.spec)
     entry = job.conditions.get(ConditionType.DEPENDENCIES_READY, {})
-    if need is None or entry.get("status") != "False":
+    if named is None or entry.get("status") != "False":
         return None
-    name: Any = job.spec
-    for part in need.field.split("."):
-        name = name.get(part) if isinstance(name, Mapping) else None
-    if not isinstance(name, str):
-        return None
+    need, name = named
     path = job_path(KINDS[need.kind], job.namespace, name)
     body = reading.attempt(
         f"{need.kind} {name}", lambda: reading.cluster.get(path), right=f"get {need.kind}"

@@ -5,9 +5,9 @@ reference, the operator, the command line and the program in the pods go by the 
 """
 
 from mmrlhf_api.job import Job
-from mmrlhf_api.kinds import mmdpo, reward, sample
+from mmrlhf_api.kinds import mmdpo, reward, sample, steps
 from mmrlhf_api.kinds.columns import columns, listed
-from mmrlhf_api.kinds.kind import Input, Kind, Need
+from mmrlhf_api.kinds.kind import Input, Kind, Need, Output, SpecColumn
 from mmrlhf_api.kinds.registry import KINDS, find_kind, kind_of, register
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Job",
     "Kind",
     "Need",
+    "Output",
+    "SpecColumn",
     "columns",
     "find_kind",
     "kind_of",
@@ -24,4 +26,5 @@ __all__ = [
     "register",
     "reward",
     "sample",
+    "steps",
 ]

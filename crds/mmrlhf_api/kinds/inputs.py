@@ -1,13 +1,13 @@
-"""What several kinds read."""
+"""What several kinds read and leave."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mmrlhf_api.job import TrainJobSpec
-from mmrlhf_api.kinds.kind import Input
+from mmrlhf_api.kinds.kind import Input, Output
 
-__all__ = ["training_inputs"]
+__all__ = ["trained", "training_inputs"]
 
 
 def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
@@ -16,3 +16,10 @@ def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
     yield Input(field="data.train.uri", uri=spec.data.train.uri, content="data")
     if spec.data.evaluation is not None:
         yield Input(field="data.evaluation.uri", uri=spec.data.evaluation.uri, content="data")
+
+
+def trained(spec: TrainJobSpec) -> Iterator[Output]:
+    """Yield what every training leaves: its model, and the adapter if it has trained one."""
+    yield Output(name="model", content="model", path="model")
+    if spec.adapter is not None:
+        yield Output(name="adapter", content="adapter", path="adapter")

@@ -11,9 +11,12 @@ from mmrlhf_api.job import Job, JobSpec
 from mmrlhf_api.progress import Course, Figure
 from mmrlhf_api.runs import RunLayout
 
-__all__ = ["Input", "Kind", "Need"]
+__all__ = ["Content", "Input", "Kind", "Need", "Output", "SpecColumn"]
 
 S = TypeVar("S", bound=JobSpec)
+
+Content = Literal["model", "adapter", "records", "queries", "scores", "figures", "page"]
+"""What an output of a job is: what another job may read it as."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,41 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    """Something that a job leaves for others, by name.
+
+    Attributes:
+        name: Its name in ``status.outputs``.
+        content: What it is.
+        path: Where it is, below the folder of the run.
+    """
+
+    name: str
+    content: Content
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecColumn:
+    """A word of the spec that lists show.
+
+    Attributes:
+        title: Title of its column.
+        path: Wire path of the field in the object, such as ``spec.step``.
+        about: What it is.
+    """
+
+    title: str
+    path: str
+    about: str
+
+    def read(self, spec: object) -> str:
+        """Return the word of a spec under wire names, valid or not; empty where there is none."""
+        word = _at({"spec": spec}, self.path.split("."))
+        return word if isinstance(word, str) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Need:
     """A field by which a job names another one in its namespace, and waits until it has succeeded.
 
@@ -42,13 +80,16 @@ class Need:
     Attributes:
         field: Wire path of the field, below ``spec``, such as ``reward.jobName``.
         kind: Kind of the other job.
-        output: What is taken of the other job's run: a URI, of a layout of URIs.
+        takes: Name of the other job's output that is taken.
+        output: Where that is in a run whose status does not tell, as an earlier operator left it: a
+            URI, of a layout of URIs.
         becomes: Wire path of the field that holds its URI then, such as ``reward.modelUri``.
         annotation: In the job file of a pod: the other job, as ``name/uid``.
     """
 
     field: str
     kind: str
+    takes: str
     output: Callable[[RunLayout], str]
     becomes: str
     annotation: str
@@ -93,7 +134,9 @@ class Kind:
         runner: What runs a job in its processes, as ``module:function``: it is called with the job
             and the `mmrlhf_jobs.process.context.TrainingContext`.
         inputs: What a spec of the kind names that must be there before the job starts.
-        needs: The field by which it may name a job to wait for.
+        needs: Fields by which it may name a job to wait for; a spec names one at most.
+        outputs: What a run of a spec leaves for others.
+        spec_columns: Words of the spec that lists show.
     """
 
     name: str
@@ -106,12 +149,23 @@ class Kind:
     columns: tuple[Figure, ...]
     runner: str
     inputs: Callable[[Any], Iterable[Input]]
-    needs: Need | None = None
+    needs: tuple[Need, ...] = ()
+    outputs: Callable[[Any], Iterable[Output]] = lambda spec: ()  # noqa: ARG005
+    spec_columns: tuple[SpecColumn, ...] = ()
 
     @property
     def aliases(self) -> tuple[str, ...]:
         """All names that a user may give, in lower case."""
         return (self.singular, self.plural, self.short_name, self.subcommand)
+
+    def named(self, spec: object) -> tuple[Need, str] | None:
+        """Return what a spec waits for, and the name of that job; None when it names none.
+
+        Args:
+            spec: A spec under wire names, valid or not.
+        """
+        found = ((need, need.named(spec)) for need in self.needs)
+        return next(((need, name) for need, name in found if name is not None), None)
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON

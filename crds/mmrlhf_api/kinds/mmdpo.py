@@ -9,7 +9,7 @@ from mmrlhf_api.base import ApiModel
 from mmrlhf_api.constants import ANNOTATION_REWARD_JOB
 from mmrlhf_api.data import PairMode
 from mmrlhf_api.job import TrainJob, TrainJobSpec
-from mmrlhf_api.kinds.inputs import training_inputs
+from mmrlhf_api.kinds.inputs import trained, training_inputs
 from mmrlhf_api.kinds.kind import Input, Kind, Need
 from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.progress import MARGIN, STEP, Course
@@ -162,12 +162,16 @@ register(
         columns=(STEP, MARGIN),
         runner="mmrlhf_jobs.training.mmdpo.job:train",
         inputs=_inputs,
-        needs=Need(
-            field="reward.jobName",
-            kind="RewardTrainJob",
-            output=lambda run: run.model,
-            becomes="reward.modelUri",
-            annotation=ANNOTATION_REWARD_JOB,
+        needs=(
+            Need(
+                field="reward.jobName",
+                kind="RewardTrainJob",
+                takes="model",
+                output=lambda run: run.model,
+                becomes="reward.modelUri",
+                annotation=ANNOTATION_REWARD_JOB,
+            ),
         ),
+        outputs=trained,
     )
 )

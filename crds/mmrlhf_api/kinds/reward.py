@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.data import DataSource, PairMode
 from mmrlhf_api.job import TrainJob, TrainJobSpec
-from mmrlhf_api.kinds.inputs import training_inputs
+from mmrlhf_api.kinds.inputs import trained, training_inputs
 from mmrlhf_api.kinds.kind import Kind
 from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.progress import ACCURACY, STEP, Course
@@ -126,5 +126,6 @@ register(
         columns=(STEP, ACCURACY),
         runner="mmrlhf_jobs.training.reward.job:train",
         inputs=training_inputs,
+        outputs=trained,
     )
 )

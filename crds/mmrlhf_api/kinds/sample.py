@@ -10,7 +10,7 @@ from pydantic import Field, Strict
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.job import Job, JobSpec
-from mmrlhf_api.kinds.kind import Input, Kind
+from mmrlhf_api.kinds.kind import Input, Kind, Output
 from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.models import DType
 from mmrlhf_api.progress import MEDIA_EMBEDDED, ROWS_READ, ROWS_SELECTED, STAGE, Course
@@ -238,5 +238,8 @@ register(
         columns=(STAGE, ROWS_READ, MEDIA_EMBEDDED, ROWS_SELECTED),
         runner="mmrlhf_jobs.sampling.job:sample",
         inputs=_inputs,
+        outputs=lambda spec: (  # noqa: ARG005 - always the same
+            Output(name="records", content="queries", path="queries.jsonl"),
+        ),
     )
 )

@@ -20,7 +20,7 @@
 {{- define "mmrlhf-operator.config" -}}
 {{- $config := deepCopy $.Values.config }}
 {{- $images := default (dict) $config.images }}
-{{- range $kind, $image := dict "MMDPOJob" "mmrlhf/train" "RewardTrainJob" "mmrlhf/train" "ClusterSampleJob" "mmrlhf/sample" }}
+{{- range $kind, $image := dict "MMDPOJob" "mmrlhf/train" "RewardTrainJob" "mmrlhf/train" "ClusterSampleJob" "mmrlhf/sample" "StepJob" "mmrlhf/train" }}
 {{- if not (hasKey $images $kind) }}
 {{- $ours := include "mmrlhf-operator.ours" (dict "root" $ "name" $image "tag" $.Chart.AppVersion) }}
 {{- $_ := set $images $kind $ours }}

@@ -64,6 +64,8 @@ class AskableRecords(Generic[R]):
     def __init__(self, inquiry: Inquiry[R], read: Callable[[RowFaults], Iterable[R]]) -> None:
         self._inquiry = inquiry
         self._read = read
+        self.questions = 0
+        """Questions about all records, once they are checked."""
 
     def check(self, max_invalid_fraction: float) -> RowFaults:
         """Look at all rows, before anything is asked.
@@ -72,8 +74,7 @@ class AskableRecords(Generic[R]):
             DataError: More rows than allowed are no records, or name media that may not be read.
         """
         faults = RowFaults()
-        for _ in self._each(faults):
-            pass
+        self.questions = sum(len(questions) for _, questions in self._each(faults))
         faults.check(max_invalid_fraction)
         return faults
 

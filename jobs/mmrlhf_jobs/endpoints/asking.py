@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, TypeAlias
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.images import ImageEncoder
 from mmrlhf_jobs.endpoints.pacing import Clock, Pacer, RetryBudget, backoff
 from mmrlhf_jobs.endpoints.requests import ChatRequest
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.tally import Tally
 from mmrlhf_jobs.endpoints.transport import AttemptFailedError, Transport
 from mmrlhf_jobs.errors import DataError, EndpointError

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.data.conversation import transcript
 from mmrlhf_jobs.data.parts import Augmenter, Critique
 from mmrlhf_jobs.data.records import RankedResponse
@@ -18,8 +19,7 @@ from mmrlhf_jobs.data.responses import Response
 from mmrlhf_jobs.endpoints.askable import Question
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_expansion
-from mmrlhf_jobs.endpoints.requests import ChatRequest, TextPart
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.endpoints.requests import ChatRequest, Sampling, TextPart
 
 __all__ = ["PROMPT", "CritiqueInquiry"]
 
@@ -73,7 +73,7 @@ class CritiqueInquiry:
             model=self._endpoint.model,
             revision=self._endpoint.revision,
             parts=(TextPart("".join(fields.get(piece, piece) for piece in pieces)),),
-            sampling=self._endpoint.sampling.sampling(),
+            sampling=Sampling.of(self._endpoint.sampling),
         )
         check = partial(
             check_expansion,
@@ -95,7 +95,7 @@ class CritiqueInquiry:
                 augmenter=Augmenter(
                     model=self._endpoint.model,
                     prompt_sha256=_DIGEST,
-                    params=self._endpoint.sampling.sampling().params(),
+                    params=Sampling.of(self._endpoint.sampling).params(),
                 ),
             )
         return response.model_copy(update={"critique": critique})

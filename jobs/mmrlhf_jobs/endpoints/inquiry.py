@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from mmrlhf_api.listing import first_few
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.endpoints.askable import (
     AskableRecords,
@@ -37,7 +38,6 @@ from mmrlhf_jobs.endpoints.askable import (
 from mmrlhf_jobs.endpoints.asking import UNUSABLE_MEDIA, Asker, Outcome
 from mmrlhf_jobs.endpoints.images import ImageEncoder
 from mmrlhf_jobs.endpoints.pacing import Clock
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.transport import Transport
 from mmrlhf_jobs.errors import EndpointError
 from mmrlhf_jobs.storage.journal import Journal
@@ -127,6 +127,7 @@ async def run_inquiry(
     report: InquiryReport,
     max_failed_fraction: float = 0.0,
     max_invalid_fraction: float = 0.0,
+    count: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
 ) -> Iterator[R]:
     """Ask all questions of a data set.
 
@@ -139,6 +140,7 @@ async def run_inquiry(
         max_failed_fraction: Share of the questions that may stay without a usable answer.
         max_invalid_fraction: Share of the rows that may be no records, or whose media cannot be
             sent; they are left out.
+        count: Told after each question how many are done, and of how many.
 
     Returns:
         The finished records, in the order of the data, to be consumed while the journal is open.
@@ -148,9 +150,9 @@ async def run_inquiry(
             questions failed. What was answered is kept.
         DataError: More rows or their images are wrong than allowed.
     """
-    run = _Run(askers)
     records = AskableRecords(inquiry, read)
     faults = records.check(max_invalid_fraction)
+    run = _Run(askers, lambda done: count(done, records.questions))
     workers = sum(asker.settings.concurrency for asker in askers.values())
     try:
         await _for_each(_questions(records, report), run.ask, workers=workers)
@@ -178,8 +180,9 @@ class _Run:
     then the other's. Both are asked for again, and the second answer counts.
     """
 
-    def __init__(self, askers: Mapping[str, Asker]) -> None:
+    def __init__(self, askers: Mapping[str, Asker], count: Callable[[int], None]) -> None:
         self._askers = askers
+        self._count = count
         self._failed: dict[str, tuple[Question, Outcome]] = {}
         self._first: dict[bytes, Question] = {}
         self._suspects: dict[str, Question] = {}
@@ -193,6 +196,7 @@ class _Run:
         asker = self._askers[question.endpoint]
         outcome = await asker.ask(question.request, question.check)
         self._came_back += 1
+        self._count(self._came_back)
         self._note(question, outcome)
         first = self._look_for_equal(question, outcome)
         if first is None:

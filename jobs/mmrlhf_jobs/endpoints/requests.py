@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from mmrlhf_api.model_servers import SamplingSettings
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.parts import GenerationParams
 
@@ -42,6 +43,16 @@ class Sampling:
     temperature: float | None = 0.0
     top_p: float | None = None
     seed: int | None = None
+
+    @classmethod
+    def of(cls, settings: SamplingSettings, sample: int = 0) -> Sampling:
+        """For one of several samples of a question."""
+        return cls(
+            max_tokens=settings.max_tokens,
+            temperature=None if settings.server_temperature else settings.temperature,
+            top_p=settings.top_p,
+            seed=None if settings.seed is None else settings.seed + sample,
+        )
 
     def wire(self) -> dict[str, Any]:
         """Fields of the request body."""

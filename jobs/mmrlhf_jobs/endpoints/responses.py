@@ -14,6 +14,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.data.identity import response_id
 from mmrlhf_jobs.data.marks import surplus_marks, without_marks
 from mmrlhf_jobs.data.media import in_record
@@ -26,8 +27,7 @@ from mmrlhf_jobs.endpoints.answers import Answer
 from mmrlhf_jobs.endpoints.askable import Question
 from mmrlhf_jobs.endpoints.asking import Outcome
 from mmrlhf_jobs.endpoints.checks import check_response
-from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Message, Part, TextPart
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Message, Part, Sampling, TextPart
 from mmrlhf_jobs.errors import DataError
 
 __all__ = ["ResponseInquiry"]
@@ -74,7 +74,7 @@ class ResponseInquiry:
                     model=endpoint.model,
                     revision=endpoint.revision,
                     parts=last.parts,
-                    sampling=endpoint.sampling.sampling(sample),
+                    sampling=Sampling.of(endpoint.sampling, sample),
                     sample=sample,
                     before=tuple(before),
                 ),
@@ -193,7 +193,7 @@ def _origin(endpoint: EndpointSettings, sample: int, answer: Answer) -> ModelOri
         name=endpoint.name,
         revision=endpoint.revision,
         endpoint=endpoint.base_url,
-        params=endpoint.sampling.sampling(sample).params(),
+        params=Sampling.of(endpoint.sampling, sample).params(),
         finish_reason=answer.finish_reason,
         usage=answer.usage,
     )

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmrlhf_api.model_servers import Price
 from mmrlhf_jobs.endpoints.answers import Answer
-from mmrlhf_jobs.endpoints.settings import Price
 
 __all__ = ["Tally"]
 

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 import aiohttp
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.endpoints.answers import Answer, GarbageError, foreign_id, parse_answer
 from mmrlhf_jobs.endpoints.pacing import retry_after
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
+from mmrlhf_jobs.endpoints.settings import api_key
 from mmrlhf_jobs.errors import EndpointError
 
 __all__ = ["MAX_ANSWER_BYTES", "AttemptFailedError", "Fault", "Transport"]
@@ -65,7 +66,7 @@ class Transport:
         self._session = session
         self._url = settings.base_url.rstrip("/") + "/chat/completions"
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout_seconds)
-        key = settings.api_key()
+        key = api_key(settings)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def send(self, body: Mapping[str, Any], *, request_id: str) -> Answer:

@@ -70,6 +70,7 @@ def fill_parts(
     queries_per_batch: int,
     runtime: Runtime,
     interruption: Interruption,
+    count: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> int:
     """Compute what is missing; return how many responses that was, over all processes.
 
@@ -80,6 +81,7 @@ def fill_parts(
         queries_per_batch: Records of a batch.
         runtime: Process group.
         interruption: Whether this process was asked to stop.
+        count: Told after each round how many records all processes are done with.
 
     Raises:
         Interrupted: A process was asked to stop; the batches that are done stay.
@@ -87,10 +89,13 @@ def fill_parts(
     """
     done = runtime.on_main(parts.keys)
     batches = _Share(dataset, runtime.rank, runtime.world_size, queries_per_batch).batches()
-    computed = 0
+    computed = own = 0
     while True:
         batch = next(batches, None)
-        idle, asked = runtime.sum([float(batch is None), float(interruption.requested)])
+        idle, asked, everywhere = runtime.sum(
+            [float(batch is None), float(interruption.requested), own]
+        )
+        count(int(everywhere))
         if asked:
             raise Interrupted(
                 "stopped as asked while values of responses were computed; those that are done are "
@@ -103,6 +108,7 @@ def fill_parts(
             values = compute(missing)
             parts.write(values)
             computed += len(values)
+        own += len(batch or ())
     return int(runtime.sum([computed])[0])
 
 
@@ -129,6 +135,7 @@ def make_sidecar(
     runtime: Runtime,
     interruption: Interruption,
     storage: StorageOptions | None,
+    count: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> Made:
     """Make a side-car at a URI of its own; parts lie in ``<out>.parts`` until all are there.
 
@@ -145,6 +152,7 @@ def make_sidecar(
         queries_per_batch=queries_per_batch,
         runtime=runtime,
         interruption=interruption,
+        count=count,
     )
     responses = runtime.on_main(lambda: parts.merge(out))
     runtime.on_main(parts.remove)

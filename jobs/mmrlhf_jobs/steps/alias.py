@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import model_validator
 
 from mmrlhf_api.scalars import Text
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.errors import InputError
-from mmrlhf_jobs.steps.spec import POSITIONAL, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 from mmrlhf_jobs.storage.alias import AliasStore, Cause, artifact_digest
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Strict
 
 from mmrlhf_api.scalars import Fraction, PositiveInt, Seed
+from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_jobs.annotation.argilla.export import export_argilla
 from mmrlhf_jobs.annotation.argilla.settings import MOST_RESPONSES
 from mmrlhf_jobs.annotation.label_studio.export import export_label_studio
@@ -14,7 +15,7 @@ from mmrlhf_jobs.annotation.media_links import MediaLinks
 from mmrlhf_jobs.annotation.tasks import LETTERS, ExportReport, make_tasks, write_key
 from mmrlhf_jobs.data.queries import stream_queries
 from mmrlhf_jobs.data.sources import Source
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "AnnotationExportSpec", "Tool"]

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Strict
 
 from mmrlhf_api.scalars import Fraction
+from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_jobs.annotation.argilla.answers import read_argilla
 from mmrlhf_jobs.annotation.importing import ImportOptions, import_answers
 from mmrlhf_jobs.annotation.judging import TiePolicy
@@ -15,7 +16,7 @@ from mmrlhf_jobs.annotation.tasks import read_key
 from mmrlhf_jobs.data.queries import write_queries
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.steps.annotation_export import Tool
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "AnnotationImportSpec"]

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 
-from mmrlhf_api.scalars import Fraction
+from mmrlhf_api.steps.bench import BenchPart, BenchSettings
+from mmrlhf_api.steps.marks import Flag
 from mmrlhf_jobs.data.records import RankedResponse, RowLocation
 from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
 from mmrlhf_jobs.data.sources import Source
@@ -20,31 +21,25 @@ from mmrlhf_jobs.evaluation.rewardbench.queries import BenchQuery, bench_query
 from mmrlhf_jobs.evaluation.rewardbench.table import make_table, notes
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.table import Sidecar
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, Places, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.steps.spec import Place, Places, StepSpec
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = ["STEP", "BenchSpec"]
 
 
-class BenchSpec(StepSpec):
+class BenchSpec(StepSpec, BenchSettings):
     """What to compare with what."""
 
     step: Literal["bench"] = "bench"
     """Name of the step."""
-    records: Annotated[Place, POSITIONAL]
-    """RankedResponse/v1 records: a file, a folder or a pattern."""
     scores: Places
     """Side-car with the scores of a model, [NAME=]URI; several to compare models."""
-    title: str = "RewardBench"
-    """Title of the page."""
     json_out: Annotated[Place | None, Flag("--json")] = None
     """Where to write the figures."""
     html_out: Annotated[Place | None, Flag("--html")] = None
     """Where to write the page."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be invalid or lack a score; they are left out for all models."""
 
 
 def _run(spec: BenchSpec, context: StepContext) -> Outcome:
@@ -147,6 +142,20 @@ def _write(uri: str, content: str, storage: StorageOptions) -> None:
         path.write_text(content, encoding="utf-8")
 
 
+def _of_job(part: BenchPart, place: JobPlace) -> BenchSpec:
+    if part.scores is None:
+        raise place.unresolved("bench.scoresJob", part.scores_job, "bench.scores")
+    return BenchSpec(
+        **place.settings(BenchSettings, part),
+        scores=(f"scores={part.scores}", *(f"{one.name}={one.uri}" for one in part.others)),
+        json_out=place.at("bench.json"),
+        html_out=place.at("bench.html"),
+    )
+
+
 STEP = Step(
-    "How often does a reward model prefer what people prefer (paper Table 4)?", BenchSpec, _run
+    "How often does a reward model prefer what people prefer (paper Table 4)?",
+    BenchSpec,
+    _run,
+    of_job=_of_job,
 )

@@ -14,10 +14,11 @@ from pydantic.fields import FieldInfo
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.jobfile import parse_object
+from mmrlhf_api.steps.marks import Flag, Positional
 from mmrlhf_api.termination import Ending
 from mmrlhf_api.yamltree import Document
 from mmrlhf_jobs.reporting.termination import write_termination
-from mmrlhf_jobs.steps.spec import Flag, Positional, StepSpec
+from mmrlhf_jobs.steps.spec import StepSpec
 from mmrlhf_jobs.steps.step import Step
 
 __all__ = ["parse_arguments"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from mmrlhf_api.scalars import Fraction
+from mmrlhf_api.steps.asking import CritiquesPart, CritiquesSettings
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.data.writers import write_records
@@ -13,28 +14,21 @@ from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquir
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.steps.asking import ask
-from mmrlhf_jobs.steps.spec import POSITIONAL, JournaledSpec, Place
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
-from mmrlhf_jobs.storage.journal import Journal
+from mmrlhf_jobs.steps.spec import JournaledSpec, Place
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
 __all__ = ["STEP", "CritiquesSpec"]
 
 
-class CritiquesSpec(JournaledSpec):
+class CritiquesSpec(JournaledSpec, CritiquesSettings):
     """Whose comments to expand, and by whom."""
 
     step: Literal["critiques"] = "critiques"
     """Name of the step."""
-    records: Annotated[Place, POSITIONAL]
-    """RankedResponse/v1 records: a file, a folder or a pattern."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl or *.parquet."""
     endpoints: Place
     """YAML file of the one server to ask."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be no records; they are left out."""
-    max_failed_fraction: Fraction = 0.0
-    """Share of the questions that may stay without a usable answer."""
 
 
 def _run(spec: CritiquesSpec, context: StepContext) -> Outcome:
@@ -53,7 +47,7 @@ async def _expand(spec: CritiquesSpec, context: StepContext, report: InquiryRepo
         raise SpecError(f"{spec.endpoints}: critiques are of one endpoint, not {len(endpoints)}")
     source = Source(spec.records, storage=context.storage)
     context.tell("ask", f"expanding the comments of {spec.records}")
-    with Journal(spec.journal_of(spec.out)) as journal:
+    with context.open_journal(spec.journal_of(spec.out)) as journal:
         async with open_askers(endpoints, journal, storage=context.storage) as askers:
             records = await run_inquiry(
                 CritiqueInquiry(endpoints[0]),
@@ -62,8 +56,19 @@ async def _expand(spec: CritiquesSpec, context: StepContext, report: InquiryRepo
                 report=report,
                 max_failed_fraction=spec.max_failed_fraction,
                 max_invalid_fraction=spec.max_invalid_fraction,
+                count=context.count,
             )
         write_records(records, spec.out, storage=context.storage)
 
 
-STEP = Step("Expand human comments into critiques (paper Table 7).", CritiquesSpec, _run)
+def _of_job(part: CritiquesPart, place: JobPlace) -> CritiquesSpec:
+    return CritiquesSpec(
+        **place.settings(CritiquesSettings, part),
+        out=place.at("critiques.jsonl"),
+        endpoints=place.endpoints([part.endpoint]),
+    )
+
+
+STEP = Step(
+    "Expand human comments into critiques (paper Table 7).", CritiquesSpec, _run, of_job=_of_job
+)

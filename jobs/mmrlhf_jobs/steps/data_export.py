@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Strict
 
 from mmrlhf_api.scalars import Fraction
+from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_jobs.data.exporters.exporting import ExportReport, export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
 from mmrlhf_jobs.data.sources import Source
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ExportFormat", "ExportSpec"]

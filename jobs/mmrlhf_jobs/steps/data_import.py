@@ -11,6 +11,7 @@ from pydantic import Strict
 
 from mmrlhf_api.models import TemplateOwner
 from mmrlhf_api.scalars import Fraction, PositiveInt
+from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_jobs.data.importers.importing import (
     ImportOptions,
     import_rows,
@@ -22,7 +23,7 @@ from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.steps.data_export import ExportFormat
 from mmrlhf_jobs.steps.preview import preview_records
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImportSpec"]

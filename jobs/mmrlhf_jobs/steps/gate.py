@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Strict, model_validator
 from rich.console import Console
 
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.evaluation.gate import Decision, Evidence, Outcome, decide
 from mmrlhf_jobs.evaluation.gate.bench import measure_bench
 from mmrlhf_jobs.evaluation.gate.check import Standing
@@ -26,7 +27,7 @@ from mmrlhf_jobs.evaluation.gate.files import (
 )
 from mmrlhf_jobs.evaluation.gate.table import make_table
 from mmrlhf_jobs.steps import step
-from mmrlhf_jobs.steps.spec import POSITIONAL, Place, StepSpec
+from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.storage.alias import Alias, AliasStore, Cause, artifact_digest
 from mmrlhf_jobs.storage.files import new_file
 

@@ -11,17 +11,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Strict, model_validator
 
-from mmrlhf_api.models import TemplateOwner
+from mmrlhf_api.models import DType, TemplateOwner
 from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
+from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_jobs.improvement.plan import SamplingPlan
-from mmrlhf_jobs.steps.spec import (
-    POSITIONAL,
-    Dtype,
-    FeatureSettings,
-    Flag,
-    JournaledSpec,
-    Place,
-)
+from mmrlhf_jobs.steps.spec import FeatureSettings, JournaledSpec, Place
 from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
 
 __all__ = ["STEP", "ImproveSpec"]
@@ -75,7 +69,7 @@ class ImproveSpec(JournaledSpec):
     """Queries sampled at once."""
     max_invalid_fraction: Fraction = 0.0
     """Share of the rows that may be invalid; they are left out."""
-    dtype: Dtype = "float32"
+    dtype: DType = "float32"
     """Type of the weights of both models."""
     part: Annotated[str, AfterValidator(_check_part)] = "0/1"
     """Only these rows: 0/4 is every fourth from the first on."""

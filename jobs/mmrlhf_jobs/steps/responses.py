@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Strict
-
-from mmrlhf_api.scalars import Fraction, PositiveInt
+from mmrlhf_api.steps.asking import ResponsesPart, ResponsesSettings
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.data.queries import stream_queries, write_queries
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.endpoints.inquiry import InquiryReport, open_askers, run_inquiry
@@ -14,38 +13,21 @@ from mmrlhf_jobs.endpoints.responses import MAX_RESPONSES, ResponseInquiry
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.steps.asking import ask
-from mmrlhf_jobs.steps.spec import POSITIONAL, Flag, JournaledSpec, Place
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
-from mmrlhf_jobs.storage.journal import Journal
+from mmrlhf_jobs.steps.spec import JournaledSpec, Place
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
 __all__ = ["STEP", "ResponsesSpec"]
 
 
-class ResponsesSpec(JournaledSpec):
+class ResponsesSpec(JournaledSpec, ResponsesSettings):
     """Which questions to ask, and whom."""
 
     step: Literal["responses"] = "responses"
     """Name of the step."""
-    records: Annotated[Place, POSITIONAL]
-    """Query/v1 or RankedResponse/v1: a file, a folder or a pattern."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl."""
     endpoints: Place
     """YAML file of the servers to ask."""
-    media_root: Place | None = None
-    """Folder of the media; without it, that of the records."""
-    allowed_media_roots: Annotated[
-        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
-    ] = ()
-    """Another folder that media may be in; repeatable."""
-    samples: PositiveInt = 1
-    """Responses of each model."""
-    max_frames: PositiveInt = 32
-    """Most frames of a video, evenly spread."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be no queries; they are left out."""
-    max_failed_fraction: Fraction = 0.0
-    """Share of the questions that may stay without a usable answer."""
 
 
 def _run(spec: ResponsesSpec, context: StepContext) -> Outcome:
@@ -78,7 +60,7 @@ async def _generate(spec: ResponsesSpec, context: StepContext, report: InquiryRe
         max_frames=spec.max_frames,
     )
     context.tell("ask", f"asking {len(endpoints)} models about {spec.records}")
-    with Journal(spec.journal_of(spec.out)) as journal:
+    with context.open_journal(spec.journal_of(spec.out)) as journal:
         async with open_askers(endpoints, journal, storage=context.storage) as askers:
             queries = await run_inquiry(
                 inquiry,
@@ -87,8 +69,19 @@ async def _generate(spec: ResponsesSpec, context: StepContext, report: InquiryRe
                 report=report,
                 max_failed_fraction=spec.max_failed_fraction,
                 max_invalid_fraction=spec.max_invalid_fraction,
+                count=context.count,
             )
         write_queries(queries, spec.out, storage=context.storage)
 
 
-STEP = Step("Ask models for responses to questions (paper 2.2).", ResponsesSpec, _run)
+def _of_job(part: ResponsesPart, place: JobPlace) -> ResponsesSpec:
+    return ResponsesSpec(
+        **place.settings(ResponsesSettings, part),
+        out=place.at("responses.jsonl"),
+        endpoints=place.endpoints(part.endpoints),
+    )
+
+
+STEP = Step(
+    "Ask models for responses to questions (paper 2.2).", ResponsesSpec, _run, of_job=_of_job
+)

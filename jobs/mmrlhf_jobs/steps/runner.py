@@ -7,11 +7,9 @@ jobs goes, and for people to standard error.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from mmrlhf_api.errors import Problem
 from mmrlhf_api.jobfile import load_document, parse_object
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.process.ending import end
-from mmrlhf_jobs.process.interruption import Interrupted
+from mmrlhf_jobs.process.stopping import stopped_by_signals
 from mmrlhf_jobs.reporting.progress import progress_from_environment
 from mmrlhf_jobs.steps.command_line import parse_arguments
 from mmrlhf_jobs.steps.registry import find_step
@@ -105,7 +103,7 @@ def _alone(step: Step[Any], spec: StepSpec) -> None:
         )
     progress = progress_from_environment(log=sys.stderr)
     try:
-        with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch, _stopped_by_signals():
+        with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch, stopped_by_signals():
             context = StepContext(Path(scratch), spec.storage.options(), progress)
             _tell_end(step.run(spec, context), context)
     finally:
@@ -119,30 +117,3 @@ def _tell_end(outcome: Outcome, context: StepContext) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     context.progress.emit("done", artifacts=outcome.artifacts, metrics=figures)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT end the work at once: all that such a step keeps is kept whole.
-
-    Raises:
-        Interrupted: One of them came.
-    """
-    before: dict[signal.Signals, Any] = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        # asyncio knows how to end a run by the other one.
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _as_interrupt),
-    }
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "stopped as asked; what is done is kept, run the same again to go on"
-        ) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _as_interrupt(*_: object) -> None:
-    signal.raise_signal(signal.SIGINT)

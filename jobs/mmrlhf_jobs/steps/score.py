@@ -7,60 +7,25 @@ there; until then the parts that are done lie in ``<out>.parts``, and the same s
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
-
-from pydantic import Strict
+from typing import Literal
 
 from mmrlhf_api import DataSource
-from mmrlhf_api.base import ApiModel
-from mmrlhf_api.scalars import Fraction, NonNegativeFloat, PositiveInt, Seed
-from mmrlhf_api.uris import Uri
-from mmrlhf_jobs.steps.spec import Dtype, FeatureSettings, Flag, Place, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_api.steps.score import ScorePart, ScoreSettings
+from mmrlhf_jobs.steps.spec import FeatureSettings, Place, StepSpec
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
-__all__ = ["STEP", "InferenceChanges", "ScoreSpec"]
+__all__ = ["STEP", "ScoreSpec"]
 
 
-class InferenceChanges(ApiModel):
-    """How to score, where not as in the model's own job."""
-
-    critique: Literal["generated", "groundTruth", "none"] | None = None
-    """Critique that the score is read after."""
-    samples: PositiveInt | None = None
-    """Critiques of each response."""
-    temperature: NonNegativeFloat | None = None
-    """Sampling temperature of critiques; 0 is greedy."""
-    max_new_tokens: PositiveInt | None = None
-    """Most tokens of a critique."""
-
-
-class ScoreSpec(StepSpec):
+class ScoreSpec(StepSpec, ScoreSettings):
     """What to score with what."""
 
     step: Literal["score"] = "score"
     """Name of the step."""
     model: Place
     """Folder of a reward model."""
-    data: Uri
-    """RankedResponse/v1 records: a file or a folder."""
     out: Place
     """Side-car to write, *.parquet."""
-    media_root: Uri | None = None
-    """Where relative media paths start; without it, the folder of the file that names them."""
-    allowed_media_roots: Annotated[
-        tuple[Uri, ...], Strict(strict=False), Flag("--allowed-media-root")
-    ] = ()
-    """Another folder that media may be in; repeatable."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be invalid and are left out then."""
-    inference: InferenceChanges = InferenceChanges()
-    """How to score, where not as in the model's own job."""
-    dtype: Dtype = "float32"
-    """Type of the weights."""
-    batch_tokens: PositiveInt = 65_536
-    """Places of the cache that a batch may take; 4 GB for 7 billion weights."""
-    seed: Seed = 0
-    """Seed of sampled critiques."""
     resources: FeatureSettings = FeatureSettings()
     """What is kept of the work of vision towers."""
 
@@ -122,6 +87,7 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
             runtime=runtime,
             interruption=members.interruption,
             storage=storage,
+            count=lambda done: context.count(done, dataset.records.num_records),
         ),
         context=members,
         storage=storage,
@@ -143,4 +109,21 @@ def _run(spec: ScoreSpec, context: StepContext) -> Outcome:
     return Outcome(spec.out, report)
 
 
-STEP = Step("Score all responses of a data set with a reward model.", ScoreSpec, _run, shared=True)
+def _of_job(part: ScorePart, place: JobPlace) -> ScoreSpec:
+    if part.model is None:
+        raise place.unresolved("score.modelJob", part.model_job, "score.model")
+    return ScoreSpec(
+        **place.settings(ScoreSettings, part),
+        model=part.model,
+        out=place.at("scores.parquet"),
+        resources=place.features,
+    )
+
+
+STEP = Step(
+    "Score all responses of a data set with a reward model.",
+    ScoreSpec,
+    _run,
+    shared=True,
+    of_job=_of_job,
+)

@@ -7,8 +7,7 @@ their own name. The string under a field is its description in ``--help``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 from pydantic import Strict, field_validator
@@ -22,46 +21,19 @@ from mmrlhf_jobs.process.store_options import patient_options
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 __all__ = [
-    "POSITIONAL",
-    "Dtype",
     "FeatureSettings",
-    "Flag",
     "JournaledSpec",
     "Place",
     "Places",
-    "Positional",
     "StepSpec",
     "StorageSettings",
 ]
-
-
-@dataclass(frozen=True)
-class Positional:
-    """Marks a field that stands on the command line without a flag, in the order of the fields."""
-
-
-POSITIONAL: Final = Positional()
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Gives a field another flag than its name.
-
-    Attributes:
-        name: The flag, with its dashes.
-    """
-
-    name: str
-
 
 Place = Annotated[str, MinLen(1)]
 """A path, a URL or a pattern."""
 
 Places = Annotated[tuple[Place, ...], Strict(strict=False), MinLen(1)]
 """Several of them, at least one."""
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-"""Type of a model's weights."""
 
 
 class StorageSettings(ApiModel):
@@ -97,6 +69,13 @@ class FeatureSettings(ApiModel):
     """Memory of each node for these features."""
     feature_disk: Quantity = DISK
     """Local disk of each node for these features, at most half of what is free."""
+
+    @classmethod
+    def of(cls, limits: FeatureLimits | None) -> FeatureSettings:
+        """The settings that say what limits say."""
+        if limits is None:
+            return cls(feature_cache="off")
+        return cls(feature_memory=str(limits.memory), feature_disk=str(limits.disk))
 
     def limits(self) -> FeatureLimits | None:
         """The same for those who keep them."""

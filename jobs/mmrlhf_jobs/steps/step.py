@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from mmrlhf_api.base import ApiModel, wire_dict
+from mmrlhf_api.model_servers import EndpointSettings
+from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.features.limits import FeatureLimits
 from mmrlhf_jobs.reporting.events import NoProgress, Progress
-from mmrlhf_jobs.steps.spec import StepSpec
+from mmrlhf_jobs.steps.spec import FeatureSettings, StepSpec
+from mmrlhf_jobs.storage.journal import Journal
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 if TYPE_CHECKING:
     from mmrlhf_jobs.forward.kept_features import KeptFeatures
     from mmrlhf_jobs.process.context import TrainingContext
 
-__all__ = ["Outcome", "Step", "StepContext"]
+__all__ = ["JobPlace", "Outcome", "Step", "StepContext"]
 
 S = TypeVar("S", bound=StepSpec)
+
+_TOLD_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,21 @@ class Outcome:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class _Counted:
+    """When items were told last."""
+
+    at: float = -math.inf
+
+    def tell(self, progress: Progress, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self.at < _TOLD_SECONDS and done != total:
+            return
+        self.at = now
+        known = {} if total is None else {"totalSteps": total, "itemsTotal": total}
+        progress.emit("step", step=done, itemsDone=done, **known)
+
+
 @dataclass(frozen=True)
 class StepContext:
     """The world around a step.
@@ -45,12 +68,16 @@ class StepContext:
         storage: How to reach an object store.
         progress: Where live events go.
         members: The processes of torchrun, for a step that shares its work among them.
+        open_journal: Opens the journal at a place; that of a job is in its artifact store, wherever
+            it is said to be.
     """
 
     scratch: Path
     storage: StorageOptions = field(default_factory=StorageOptions)
     progress: Progress = field(default_factory=NoProgress)
     members: TrainingContext | None = None
+    open_journal: Callable[[str], Journal] = Journal
+    _counted: _Counted = field(default_factory=_Counted, init=False, repr=False)
 
     @property
     def gang(self) -> TrainingContext:
@@ -61,6 +88,13 @@ class StepContext:
     def tell(self, phase: str, message: str) -> None:
         """Say what the step is about to do."""
         self.progress.emit("phase", phase=phase, message=message)
+
+    def count(self, done: int, total: int | None = None) -> None:
+        """Say how many items of this part of the work are done, and of how many.
+
+        It may be called for each: what is told is told about once a second.
+        """
+        self._counted.tell(self.progress, done, total)
 
     def note(self, message: str) -> None:
         """Say something that whoever runs the step should know."""
@@ -81,6 +115,48 @@ class StepContext:
 
 
 @dataclass(frozen=True)
+class JobPlace:
+    """Where a step that runs as a job has its things.
+
+    Attributes:
+        folder: Folder, or URI of one, for what it makes; its names are those of the step's outputs.
+        scratch: Local folder for files on their way.
+        features: What of the work of vision towers is kept.
+    """
+
+    folder: str
+    scratch: Path
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+
+    def at(self, name: str) -> str:
+        """Where an output is made."""
+        return f"{self.folder.rstrip('/')}/{name}"
+
+    def endpoints(self, servers: Sequence[EndpointSettings]) -> str:
+        """A file of endpoints with the servers of a job."""
+        file = self.scratch / "endpoints.json"
+        file.write_text(json.dumps({"endpoints": [wire_dict(one) for one in servers]}))
+        return str(file)
+
+    @staticmethod
+    def settings(kind: type[ApiModel], part: ApiModel) -> dict[str, Any]:
+        """Settings that a part of a job shares with the command line of its step.
+
+        Args:
+            kind: Type of the settings.
+            part: A subclass of it.
+        """
+        return {name: getattr(part, name) for name in kind.model_fields}
+
+    @staticmethod
+    def unresolved(field: str, name: str | None, instead: str) -> SpecError:
+        """What to say of a job that nobody has resolved to what it left."""
+        return SpecError(
+            f"spec.{field}: {name} is looked up by the operator; a local run needs spec.{instead}"
+        )
+
+
+@dataclass(frozen=True)
 class Step(Generic[S]):
     """A step: what it is told, and what it does with it.
 
@@ -90,12 +166,14 @@ class Step(Generic[S]):
         run: Does it. Raises a `JobError` when it cannot.
         shared: Whether the processes of torchrun share its work; others run as one process, and
             without torch.
+        of_job: Makes what it is told of its part of a StepJob; None: it is no job yet.
     """
 
     summary: str
     spec: type[S]
     run: Callable[[S, StepContext], Outcome]
     shared: bool = False
+    of_job: Callable[[Any, JobPlace], S] | None = None
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -79,10 +79,18 @@ class Journal:
         Raises:
             StorageError: The disk is full or fails.
         """
+        self.put_all([(key, value)])
+
+    def put_all(self, results: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Keep several results, a later one in place of an earlier one of its key, or none of them.
+
+        Raises:
+            StorageError: The disk is full or fails.
+        """
         with self._errors("write"), self._database:
-            self._database.execute(
+            self._database.executemany(
                 "INSERT OR REPLACE INTO results VALUES (?, ?)",
-                (key, json.dumps(value, ensure_ascii=False)),
+                ((key, json.dumps(value, ensure_ascii=False)) for key, value in results),
             )
 
     @contextmanager

@@ -8,6 +8,7 @@ IMAGES = {
     "MMDPOJob": "mmrlhf/train",
     "RewardTrainJob": "mmrlhf/train",
     "ClusterSampleJob": "mmrlhf/sample",
+    "StepJob": "mmrlhf/train",
 }
 """Image of the pods by kind, without a tag."""
 

@@ -34,6 +34,12 @@ def unready(job: Job, found: DependencyView | None) -> Finding | None:
                 " create it anew, and this job goes on by itself"
             ),
         )
+    if found.phase == Phase.SUCCEEDED and found.outputs:
+        left = ", ".join(sorted(found.outputs))
+        return Finding(
+            reason=Reason.DEPENDENCY_FAILED,
+            message=f"{what}: it has left no {need.takes} (it has: {left}); name another job",
+        )
     return Finding(
         reason=Reason.WAITING_FOR_JOB, message=f"{what}: it is {found.phase or 'not started yet'}"
     )
@@ -67,18 +73,16 @@ def resolve_alike(job: Job, accepted: Job) -> Job:
 
 def taken(job: Job) -> str:
     """Say what a resolved job takes from which other; empty when it takes nothing."""
-    need = kind_of(job).needs
-    source = job.metadata.annotations.get(need.annotation) if need is not None else None
-    uri = need.taken(job.spec) if need is not None else None
-    if need is None or source is None or uri is None:
-        return ""
-    return f"{need.kind} {source.partition('/')[0]} has succeeded: takes {uri}"
+    for need in kind_of(job).needs:
+        source = job.metadata.annotations.get(need.annotation)
+        uri = need.taken(job.spec)
+        if source is not None and uri is not None:
+            return f"{need.kind} {source.partition('/')[0]} has succeeded: takes {uri}"
+    return ""
 
 
 def _named(job: Job) -> tuple[Need, str] | tuple[None, None]:
-    need = kind_of(job).needs
-    name = need.named(wire_dict(job.spec)) if need is not None else None
-    return (None, None) if need is None or name is None else (need, name)
+    return kind_of(job).named(wire_dict(job.spec)) or (None, None)
 
 
 def _insert(job: Job, need: Need, *, source: str, uri: str) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mmrlhf_api import ArtifactStatus, Job
+from mmrlhf_api import ArtifactStatus, Job, OutputStatus, kind_of
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_operator.config import OperatorConfig
@@ -43,6 +43,7 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
         completion_time=draft.moment,
         node_faults=None,  # nobody asks any more where it went ill
         metrics=_metrics(observed, status.attempt) or status.metrics,
+        outputs=_outputs(job, run) or None,
         start_time=_start_time(draft, observed),
     )
     _close(draft, Reason.COMPLETED)
@@ -51,6 +52,14 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     draft.enter(Phase.SUCCEEDED, Reason.COMPLETED, message)
     _release(draft, observed)
     draft.count((), total=job.spec.resources.nodes)
+
+
+def _outputs(job: Job, run: RunLayout) -> tuple[OutputStatus, ...]:
+    """What others may take of the job by name."""
+    return tuple(
+        OutputStatus(name=one.name, content=one.content, uri=f"{run.prefix}/{one.path}")
+        for one in kind_of(job).outputs(job.spec)
+    )
 
 
 def fail(

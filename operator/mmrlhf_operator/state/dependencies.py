@@ -14,7 +14,8 @@ __all__ = ["dependency"]
 def dependency(body: Mapping[str, Any]) -> Key | None:
     """Return the job that a job names, valid or not; None when it names none."""
     kind = KINDS.get(body.get("kind", ""))
-    if kind is None or kind.needs is None:
+    named = None if kind is None else kind.named(body.get("spec"))
+    if named is None:
         return None
-    name = kind.needs.named(body.get("spec"))
-    return None if name is None else Key(kind.needs.kind, body["metadata"]["namespace"], name)
+    need, name = named
+    return Key(need.kind, body["metadata"]["namespace"], name)

@@ -207,6 +207,7 @@ class DependencyView:
         phase: Its phase; None before the first.
         reason: Why it is in that phase.
         artifacts: Where its artifacts are, once it has ended.
+        outputs: What it has left for others, as URIs by name.
     """
 
     name: str
@@ -214,6 +215,7 @@ class DependencyView:
     phase: str | None
     reason: str | None
     artifacts: str | None
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> DependencyView:
@@ -225,12 +227,15 @@ class DependencyView:
             phase=status.get("phase"),
             reason=status.get("reason"),
             artifacts=(status.get("artifacts") or {}).get("uri"),
+            outputs={one["name"]: one["uri"] for one in status.get("outputs") or ()},
         )
 
     def output(self, need: Need) -> str | None:
         """URI of what it has left for another; None unless it has succeeded."""
         if self.phase != Phase.SUCCEEDED or self.artifacts is None:
             return None
+        if self.outputs:
+            return self.outputs.get(need.takes)
         return need.output(RunLayout(self.artifacts.rstrip("/")))
 
 

@@ -34,13 +34,13 @@ from tests.unit.api.specimens import changed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-MMDPO, RTJ, CSJ = KINDS.values()
+MMDPO, RTJ, CSJ, SJ = KINDS.values()
 
 
 @pytest.mark.parametrize(
     ("words", "kinds", "jobs"),
     [
-        ([], (MMDPO, RTJ, CSJ), ()),
+        ([], (MMDPO, RTJ, CSJ, SJ), ()),
         (["mmdpo"], (MMDPO,), ()),
         (["RewardTrainJobs"], (RTJ,), ()),
         (["mmdpo,csj"], (MMDPO, CSJ), ()),

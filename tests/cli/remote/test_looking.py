@@ -272,7 +272,7 @@ def test_events_are_those_of_the_jobs(ctl: Ctl) -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("status ", ["choose", "csj", "digits", "judge", "mmdpo", "rtj"]),
+        ("status ", ["choose", "csj", "digits", "judge", "mmdpo", "rtj", "sj"]),
         ("logs d", ["digits"]),
         ("cancel rtj/", ["rtj/judge"]),
         ("wait mmdpo/j", []),

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.endpoints.critiques import PROMPT, CritiqueInquiry
 from mmrlhf_jobs.endpoints.requests import TextPart
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.models.loading import load_model
 from tests.jobs.endpoints.items import EXPANSIONS, commented_records
 from tests.jobs.models.tiny import make_processor, save_tiny

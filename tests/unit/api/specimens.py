@@ -7,7 +7,7 @@ from typing import Any
 
 from mmrlhf_api import parse_job
 
-__all__ = ["MINIMAL", "changed", "job"]
+__all__ = ["ENDPOINT", "MINIMAL", "PARTS", "changed", "job", "step"]
 
 _TRAINING = {
     "artifacts": {"uri": "s3://bucket/runs"},
@@ -24,8 +24,30 @@ MINIMAL: dict[str, dict[str, Any]] = {
         "target": 1000,
         "embedding": {"model": {"uri": "/data/models/clip"}},
     },
+    "StepJob": {
+        "artifacts": {"uri": "s3://bucket/runs"},
+        "step": "score",
+        "score": {"model": "/data/judge", "data": "/data/train.jsonl"},
+    },
 }
 """Required fields of each kind's spec."""
+
+
+ENDPOINT = {"name": "m", "baseUrl": "http://models.example.org/v1", "model": "m"}
+
+PARTS: dict[str, dict[str, Any]] = {
+    "score": MINIMAL["StepJob"]["score"],
+    "bench": {"records": "/data/bench.jsonl", "scores": "/data/scores.parquet"},
+    "responses": {"records": "/data/queries.jsonl", "endpoints": [ENDPOINT]},
+    "critiques": {"records": "/data/commented.jsonl", "endpoint": ENDPOINT},
+}
+"""Required fields of each step that a StepJob runs."""
+
+
+def step(name: str, /, **part: Any) -> dict[str, Any]:
+    """Changes that make a minimal StepJob run a step, with some fields of its part changed."""
+    parts = {"score": None} if name != "score" else {}
+    return {"step": name, **parts, name: {**PARTS[name], **part}}
 
 
 def changed(kind: str = "MMDPOJob", /, **changes: Any) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import pytest
 
 from mmrlhf_api import KINDS, JobFileError, parse_job
 from mmrlhf_api.schema import MUTABLE_FIELDS, kind_schema
+from mmrlhf_api.steps.catalog import STEPS
 from tests.crd_checker.evaluation import broken
 from tests.crd_checker.values import problems
-from tests.unit.api.specimens import changed
+from tests.unit.api.specimens import ENDPOINT, PARTS, changed, step
 from tests.unit.api.test_schema import Node, apply_defaults, nodes
 from tests.unit.api.test_types import CROSS
 
@@ -55,6 +56,8 @@ def as_written(data: dict[str, Any]) -> dict[str, Any]:
     merge(written, copy.deepcopy(data["spec"]))
     return written
 
+
+KEYED = {**ENDPOINT, "name": "keyed", "apiKeyEnv": "MODEL_WORD"}
 
 # One or more jobs that each rule refuses, by its message: changes to a minimal job, and changes
 # that tell what it was before, for rules about changes.
@@ -151,6 +154,62 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "at least one of long, short, mcq, safety and video must be above 0": [
         {"ratio__long": 0, "ratio__short": 0, "ratio__mcq": 0}
     ],
+    "score is what step score is told: give it for that step, and no other": [
+        {**step("bench"), "score": PARTS["score"]}
+    ],
+    **{
+        f"{name} is what step {name} is told: give it for that step, and no other": [
+            {name: part},
+            {name: part, **step(other)},
+        ]
+        for name, part in PARTS.items()
+        if name != "score"
+        for other in ({"bench": "critiques"}.get(name, "bench"),)
+    },
+    "resources: this step runs as one process; give nodes: 1 and processesPerNode: 1": [
+        {**step(name), f"resources__{field}": 2}
+        for name in PARTS
+        if name != "score"
+        for field in ("nodes", "processesPerNode")
+    ],
+    "resources.gpusPerNode must be 0: this step uses none": [
+        {**step(name), "resources__gpusPerNode": 1} for name in PARTS if name != "score"
+    ],
+    "give exactly one of model and modelJob": [
+        {"score": {"data": "/d"}},
+        {"score__modelJob": "judge"},
+    ],
+    "give exactly one of scores and scoresJob": [
+        step("bench", scoresJob="score"),
+        {**step("bench"), "bench": {"records": "/b"}},
+    ],
+    "others must not be called scores, as the first model is": [
+        step("bench", others=[{"name": "scores", "uri": "/s"}])
+    ],
+    "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        step("responses", endpoints=[ENDPOINT, KEYED]),
+        {
+            **step("responses", endpoints=[KEYED]),
+            "podTemplate__env": [{"name": "MODEL_WORD", "value": "x"}],
+        },
+        {
+            **step("responses", endpoints=[KEYED]),
+            "podTemplate__env": [{"name": "A", "secretKeyRef": {"name": "a", "key": "a"}}],
+        },
+    ],
+    "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        step("critiques", endpoint=KEYED)
+    ],
+}
+
+# The same for rules that stand at several places.
+SPECIMENS_AT: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {
+    ("spec.responses.endpoints[]", "maxCost needs a price"): [
+        step("responses", endpoints=[{**ENDPOINT, "maxCost": 1}])
+    ],
+    ("spec.critiques.endpoint", "maxCost needs a price"): [
+        step("critiques", endpoint={**ENDPOINT, "maxCost": 1})
+    ],
 }
 
 # Changes that the rule of each field refuses: one, or one there and back for what may be absent.
@@ -184,12 +243,20 @@ CHANGES: dict[str, Change] = {
     "selection": {"selection__seed": 9},
     "failures": {"failures__perReason": {"a": 0.5}},
     "report": {"report__map": False},
+    "score": {"score__seed": 1},
 }
 FIXED = " cannot change after the job was created; create a new job"
 SPECIMENS |= {
     f"{field}{FIXED}": [(change, {}), ({}, change)]  # both ways: there and back
     for field, change in CHANGES.items()
 }
+for name in PARTS:
+    if name != "score":
+        one, other = step(name), step(name, maxInvalidFraction=0.5)
+        SPECIMENS[f"{name}{FIXED}"] = [(one, other), (other, one)]
+SPECIMENS[f"step{FIXED}"] = [(step("bench"), {}), ({}, step("bench"))]
+# No step can change without its part, which has a rule of its own.
+IN_COMPANY = {f"step{FIXED}": {f"score{FIXED}", f"bench{FIXED}"}}
 
 
 # One rule stands at every address: a change for each place that it stands at.
@@ -227,6 +294,22 @@ PLACES: dict[str, Change] = {
     "spec.sources[].uri": {"sources": [{"name": "web", "uri": "corpora"}]},
     "spec.sources[].mediaRoot": {"sources": [{"name": "web", "uri": "/c", "mediaRoot": "m"}]},
     "spec.embedding.model.uri": {"embedding__model__uri": "clip"},
+    **{
+        f"spec.score.{field}": {f"score__{field}": "../x"}
+        for field in ("data", "mediaRoot", "model")
+    },
+    "spec.score.allowedMediaRoots[]": {"score__allowedMediaRoots": ["x"]},
+    **{
+        f"spec.{name}.{field}": step(name, **{field: "../x"})
+        for name, fields in {
+            "bench": ("records", "scores"),
+            "responses": ("records", "mediaRoot"),
+            "critiques": ("records",),
+        }.items()
+        for field in fields
+    },
+    "spec.bench.others[].uri": step("bench", others=[{"name": "a", "uri": "x"}]),
+    "spec.responses.allowedMediaRoots[]": step("responses", allowedMediaRoots=["x"]),
 }
 
 
@@ -234,7 +317,7 @@ def specimens(path: str, message: str) -> list[Change | tuple[Change, Change]]:
     """Return what breaks a rule at a place."""
     if message == ADDRESS:
         return [PLACES[path]]
-    return SPECIMENS[message]
+    return SPECIMENS_AT.get((path, message)) or SPECIMENS[message]
 
 
 def rules() -> Iterator[tuple[str, str, str]]:
@@ -257,7 +340,8 @@ def refused(spec: dict[str, Any], schema: Node, old: dict[str, Any] | None) -> l
 @pytest.mark.parametrize(("kind", "path", "message"), RULES)
 def test_each_rule_fires_alone_and_with_its_own_message(kind: str, path: str, message: str) -> None:
     """On what the server fills in as on defaults as they are written, and on nothing else."""
-    assert message in SPECIMENS or path in PLACES, f"no specimen for the rule of {path}"
+    told = message in SPECIMENS or (path, message) in SPECIMENS_AT
+    assert told or path in PLACES, f"no specimen for the rule of {path}"
     schema = schema_of(kind)
     for specimen in specimens(path, message):
         change, before = specimen if isinstance(specimen, tuple) else (specimen, None)
@@ -265,15 +349,20 @@ def test_each_rule_fires_alone_and_with_its_own_message(kind: str, path: str, me
             spec = complete(changed(kind, **change))
             # a job that was so before breaks no rule about changes
             old = spec if before is None else complete(changed(kind, **before))
-            assert refused(spec, schema, old) == [(path, message)]
+            company = {(path, other) for other in IN_COMPANY.get(message, ())}
+            found = refused(spec, schema, old)
+            assert [one for one in found if one not in company] == [(path, message)]
             assert not list(problems(spec, schema, "spec")), "the schema refuses it, too"
 
 
 def test_each_specimen_is_of_a_rule() -> None:
-    assert SPECIMENS.keys() | {ADDRESS} == {message for _, _, message in RULES}
+    several = {message for _, message in SPECIMENS_AT}
+    assert SPECIMENS.keys() | several | {ADDRESS} == {message for _, _, message in RULES}
+    assert SPECIMENS_AT.keys() == {(path, told) for _, path, told in RULES if told in several}
     assert PLACES.keys() == {path for _, path, message in RULES if message == ADDRESS}
     assert len(set(RULES)) == len(RULES), "two rules of a kind cannot be told apart"
     assert not set(CHANGES) & MUTABLE_FIELDS
+    assert set(PARTS) == set(STEPS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,6 +393,8 @@ ADDRESSES = [
     ("MMDPOJob", "reference__logProbsUri", "spec.reference.logProbsUri"),
     ("RewardTrainJob", "model__uri", "spec.model.uri"),
     ("ClusterSampleJob", "embedding__model__uri", "spec.embedding.model.uri"),
+    ("StepJob", "score__data", "spec.score.data"),
+    ("StepJob", "score__model", "spec.score.model"),
 ]
 
 

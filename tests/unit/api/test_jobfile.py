@@ -202,7 +202,7 @@ def test_kind_and_version_are_checked_first() -> None:
     assert lines == [
         '<text>:1: apiVersion: must be mmrlhf.io/v1alpha1 (given: "mmrlhf.io/v1")',
         (
-            "<text>:2: kind: must be one of MMDPOJob, RewardTrainJob, ClusterSampleJob; "
+            "<text>:2: kind: must be one of MMDPOJob, RewardTrainJob, ClusterSampleJob, StepJob; "
             'did you mean MMDPOJob? (given: "MMDPOjob")'
         ),
     ]

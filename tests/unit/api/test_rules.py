@@ -18,10 +18,37 @@ from mmrlhf_api.rules import Rule
 from mmrlhf_api.schema import kind_schema
 from mmrlhf_api.yamltree import FieldPath
 from tests.crd_checker.evaluation import broken
+from tests.unit.api.specimens import ENDPOINT
 from tests.unit.api.test_schema import Node, apply_defaults
 
 STRINGS = ("a", "/data/a", "s3://bucket/a", "RANK", "MMRLHF_A", "HF_TOKEN", "https://a.example")
 ABSENT = object()
+
+
+_KEYED = {**ENDPOINT, "apiKeyEnv": "KEY"}
+_SECRET = {"podTemplate": {"env": [{"name": "KEY", "secretKeyRef": {"name": "a", "key": "b"}}]}}
+_SPEC = {"artifacts": {"uri": "/out"}}
+WRITTEN: dict[str, list[dict[str, Any]]] = {
+    "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        {**_SPEC, "step": "responses", "responses": {"records": "/q", "endpoints": [one]}, **pods}
+        for one in (ENDPOINT, _KEYED)
+        for pods in ({}, _SECRET)
+    ],
+    "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        {**_SPEC, "step": "critiques", "critiques": {"records": "/q", "endpoint": one}, **pods}
+        for one in (ENDPOINT, _KEYED)
+        for pods in ({}, _SECRET)
+    ],
+    "others must not be called scores, as the first model is": [
+        {"records": "/r", "scores": "/s", "others": [{"name": name, "uri": "/s"}]}
+        for name in ("scores", "other")
+    ],
+    "maxCost needs a price": [
+        {**ENDPOINT, **price, "maxCost": 1.0}
+        for price in ({}, {"price": {"input": 1, "output": 1}})
+    ],
+}
+"""Specimens of rules that look into lists, or whose objects cannot be made up."""
 
 
 def ruled(annotation: Any, node: Node) -> Iterator[tuple[type[ApiModel], Node]]:
@@ -96,6 +123,10 @@ def specimens(model: type[ApiModel], node: Node, rule: Rule) -> Iterator[tuple[A
     free: type[ApiModel] = types.new_class(
         model.__name__, (model,), exec_body=lambda body: body.update(rules=())
     )
+    for data in copy.deepcopy(WRITTEN.get(rule.message, [])):
+        read = free.model_validate(data)
+        apply_defaults(data, node)
+        yield read, data
     fields = list(named(rule.cel, node))
     choices = [[*values(child), *([] if needed else [ABSENT])] for _, child, needed in fields]
     for chosen in itertools.product(*choices):

@@ -135,6 +135,7 @@ def test_the_server_fills_in_the_same_defaults_as_the_types(kind: str) -> None:
             "env": [{"name": "A", "value": "b"}],
             "tolerations": [{"key": "a"}],
         }
+    if "data" in data["spec"]:
         data["spec"]["data"]["evaluation"] = {"uri": "e.jsonl"}
     expected = wire_dict(parse_job(data, source="x"))["spec"]
     spec = copy.deepcopy(data["spec"])
@@ -145,7 +146,7 @@ def test_the_server_fills_in_the_same_defaults_as_the_types(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_required_fields_are_those_of_the_types(kind: str) -> None:
     schema = kind_schema(KINDS[kind])["properties"]["spec"]
-    assert set(schema["required"]) == set(MINIMAL[kind]) - {"reward"}
+    assert set(schema["required"]) == set(MINIMAL[kind]) - {"reward", "score"}
 
 
 def test_status_has_no_defaults() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mmrlhf_api import KINDS, FieldError, JobFileError, MMDPOJob, RewardTrainJob, parse_job
 from mmrlhf_api.base import ApiModel, ServerModel
 from mmrlhf_api.constants import FailureReason
-from tests.unit.api.specimens import MINIMAL, changed, job
+from tests.unit.api.specimens import ENDPOINT, MINIMAL, PARTS, changed, job, step
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -287,6 +287,44 @@ CROSS = [
         "ClusterSampleJob",
         {"sources": [{"name": "a", "uri": "x"}, {"name": "a", "uri": "y"}]},
         "spec.sources[1].name",
+        "given twice",
+    ),
+    (
+        "StepJob",
+        {"bench": PARTS["bench"]},
+        "spec.bench",
+        "is what step bench is told",
+    ),
+    ("StepJob", {"score": {"data": "/d"}}, "spec.score", "exactly one of model and modelJob"),
+    ("StepJob", {**step("bench"), "resources": {"nodes": 2}}, "spec.resources", "as one process"),
+    (
+        "StepJob",
+        {**step("responses"), "resources": {"gpusPerNode": 1}},
+        "spec.resources.gpusPerNode",
+        "step responses uses none",
+    ),
+    (
+        "StepJob",
+        step("responses", endpoints=[{**ENDPOINT, "apiKeyEnv": "MODEL_KEY"}]),
+        "spec.responses.endpoints",
+        "in podTemplate.env, by secretKeyRef; a local run takes it from its own environment",
+    ),
+    (
+        "StepJob",
+        step("critiques", endpoint={**ENDPOINT, "apiKeyEnv": "MODEL_KEY"}),
+        "spec.critiques.endpoint",
+        "give apiKeyEnv in podTemplate.env",
+    ),
+    (
+        "StepJob",
+        step("critiques", endpoint={**ENDPOINT, "maxCost": 3}),
+        "spec.critiques.endpoint",
+        "maxCost needs a price",
+    ),
+    (
+        "StepJob",
+        step("responses", endpoints=[ENDPOINT, ENDPOINT]),
+        "spec.responses.endpoints[1].name",
         "given twice",
     ),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
 from mmrlhf_jobs.data.importers.registry import READERS
 from mmrlhf_jobs.data.marks import surplus_marks, without_marks
@@ -15,7 +16,6 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.endpoints.requests import TextPart
 from mmrlhf_jobs.endpoints.responses import ResponseInquiry
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.errors import DataError
 from tests.unit.annotation.forms import make_query
 from tests.unit.data.builders import save_image, write_rows

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.data.queries import QUERY_SCHEMA, QueryRecord, stream_queries
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.endpoints.answers import Answer
@@ -15,7 +16,6 @@ from mmrlhf_jobs.endpoints.asking import UNUSABLE_MEDIA, Asker, Check, Outcome
 from mmrlhf_jobs.endpoints.inquiry import InquiryReport, run_inquiry
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, TextPart
 from mmrlhf_jobs.endpoints.responses import ResponseInquiry
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.tally import Tally
 from mmrlhf_jobs.errors import DataError, EndpointError
 from tests.unit.data.builders import IMAGE_SHA256, write_rows

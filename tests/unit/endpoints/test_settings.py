@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mmrlhf_jobs.endpoints.requests import Sampling
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.errors import InputError, SpecError
 
@@ -24,13 +25,13 @@ def test_the_example_of_the_module_is_valid(tmp_path: Path) -> None:
     text = (settings.__doc__ or "").split("::\n")[1].split("\n\nKeys")[0]
     (endpoint,) = load_endpoints(write(tmp_path, text))
     assert endpoint.api_key_env == "OPENAI_API_KEY"
-    assert endpoint.sampling.sampling().wire() == {"max_tokens": 1024, "temperature": 0.0}
+    assert Sampling.of(endpoint.sampling).wire() == {"max_tokens": 1024, "temperature": 0.0}
 
 
 def test_samples_get_seeds_of_their_own(tmp_path: Path) -> None:
     text = f"endpoints: [{ONE % ', sampling: {seed: 7, temperature: null}'}]"
     (endpoint,) = load_endpoints(write(tmp_path, text))
-    assert endpoint.sampling.sampling(2).wire() == {"max_tokens": 1024, "seed": 9}
+    assert Sampling.of(endpoint.sampling, 2).wire() == {"max_tokens": 1024, "seed": 9}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_samples_get_seeds_of_their_own(tmp_path: Path) -> None:
         (f"endpoints: [{ONE % ', tokens: 3'}]", r"field endpoints\[0\].tokens: unknown field"),
         (f"endpoints: [{ONE % ', concurrency: 0'}]", r"endpoints\[0\].concurrency"),
         (f"endpoints: [{ONE % ', maxCost: 3'}]", "maxCost needs a price"),
-        ("endpoints: [{name: a, baseUrl: 'x', model: m}]", "must start with http"),
+        ("endpoints: [{name: a, baseUrl: 'x', model: m}]", "a URL that starts with http"),
         (f"endpoints: [{ONE % ''}, {ONE % ''}]", "two endpoints are called 'a'"),
     ],
 )

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.endpoints import transport
-from mmrlhf_jobs.endpoints.settings import EndpointSettings
 from mmrlhf_jobs.endpoints.transport import AttemptFailedError, Transport
 from mmrlhf_jobs.errors import EndpointError
 

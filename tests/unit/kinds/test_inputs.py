@@ -8,7 +8,7 @@ import pytest
 
 from mmrlhf_api import KINDS
 from mmrlhf_operator.acting.preflight import locations
-from tests.unit.api.specimens import changed, job
+from tests.unit.api.specimens import changed, job, step
 
 TRAINING = {
     "model": {"uri": "s3://b/base"},
@@ -81,12 +81,30 @@ def test_what_lies_on_an_object_store_is_looked_up(
     "kind", [kind for kind in KINDS.values() if kind.needs], ids=lambda kind: kind.name
 )
 def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
-    assert kind.needs.kind in KINDS
+    assert {need.kind for need in kind.needs} <= set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "left"),
+    [
+        ("MMDPOJob", {}, ["model"]),
+        ("RewardTrainJob", {"adapter": {}}, ["model", "adapter"]),
+        ("ClusterSampleJob", {}, ["queries.jsonl"]),
+        ("StepJob", {}, ["scores.parquet"]),
+        ("StepJob", step("bench"), ["bench.json", "bench.html"]),
+    ],
+)
+def test_what_each_kind_leaves_has_a_name_and_a_path(
+    kind: str, changes: dict[str, Any], left: list[str]
+) -> None:
+    made = job(kind, **changes)
+    outputs = list(KINDS[kind].outputs(made.spec))
+    assert [one.path for one in outputs] == left
+    assert len({one.name for one in outputs}) == len(outputs)
 
 
 def test_what_is_taken_takes_the_place_of_the_name() -> None:
-    needs = KINDS["MMDPOJob"].needs
-    assert needs is not None
+    (needs,) = KINDS["MMDPOJob"].needs
     waiting = job(
         reward={"jobName": "judge"},
         runPolicy={

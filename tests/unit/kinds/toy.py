@@ -90,12 +90,15 @@ KIND = register(
         columns=(ROWS_READ,),
         runner="tests.unit.kinds.toy:count",
         inputs=_inputs,
-        needs=Need(
-            field="base.jobName",
-            kind="CountJob",
-            output=lambda run: f"{run.prefix}/count.json",
-            becomes="base.uri",
-            annotation="mmrlhf.io/base-job",
+        needs=(
+            Need(
+                field="base.jobName",
+                kind="CountJob",
+                takes="number",
+                output=lambda run: f"{run.prefix}/count.json",
+                becomes="base.uri",
+                annotation="mmrlhf.io/base-job",
+            ),
         ),
     )
 )

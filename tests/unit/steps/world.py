@@ -273,36 +273,42 @@ def _answers(folder: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def model_server(
-    *, answers: int | None = None, held: threading.Event | None = None
+    *,
+    answers: int | None = None,
+    held: threading.Event | None = None,
+    asked: list[str] | None = None,
 ) -> Iterator[str]:
     """A server that says back what it was asked, with some words more.
 
     Args:
         answers: Requests that it answers; None for all. It holds the others until it ends.
         held: Set when it holds one.
+        asked: Is given the text of each request, once it comes.
     """
     left = count(0 if answers is None else -answers)
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            content = body["messages"][0]["content"]
+            said = content if isinstance(content, str) else content[-1]["text"]
+            if asked is not None:
+                asked.append(f"{said} {body.get('seed')}")
             if answers is not None and next(left) >= 0:
                 assert held is not None
                 held.set()
                 over.wait()
                 return
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            content = asked["messages"][0]["content"]
-            said = content if isinstance(content, str) else content[-1]["text"]
             # Of the prompt of Table 7 the comment alone.
             said = said.rpartition("for the answer:] ")[2].partition("\n\nExpanded")[0]
             choice = {"message": {"content": f"Said of {said}"}, "finish_reason": "stop"}
-            body = json.dumps({"choices": [choice], "model": "m"}).encode()
+            answer = json.dumps({"choices": [choice], "model": "m"}).encode()
             self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(answer)))
             self.send_header("X-Request-Id", self.headers["X-Request-Id"])
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass

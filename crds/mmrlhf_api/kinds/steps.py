@@ -1,0 +1,184 @@
+"""StepJob: a step around training as a job, of one kind for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from mmrlhf_api.constants import ANNOTATION_REWARD_JOB, ANNOTATION_STEP_JOB
+from mmrlhf_api.job import Job, JobSpec
+from mmrlhf_api.kinds.kind import Input, Kind, Need, Output, SpecColumn
+from mmrlhf_api.kinds.registry import register
+from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, STAGE, Course
+from mmrlhf_api.rules import Rule
+from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
+from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.catalog import STEPS
+from mmrlhf_api.steps.score import ScorePart
+
+__all__ = ["StepJob", "StepJobSpec", "StepName"]
+
+StepName = Literal["score", "bench", "responses", "critiques"]
+"""Steps that run as jobs: those of `mmrlhf_api.steps.catalog.STEPS`."""
+
+_ALONE = ", ".join(f"'{name}'" for name, entry in STEPS.items() if not entry.shared)
+
+
+def _has_part(name: str, part: str) -> Callable[[StepJobSpec], bool]:
+    return lambda self: (getattr(self, part) is not None) == (self.step == name)
+
+
+def _is_alone(spec: StepJobSpec) -> bool:
+    return STEPS[spec.step].shared or spec.resources.world_size == 1
+
+
+def _needs_no_gpu(spec: StepJobSpec) -> bool:
+    return STEPS[spec.step].shared or spec.resources.gpus_per_node == 0
+
+
+def _keys_are_secret(names: Callable[[StepJobSpec], list[str]]) -> Callable[[StepJobSpec], bool]:
+    def check(spec: StepJobSpec) -> bool:
+        secret = {one.name for one in spec.pod_template.env if one.secret_key_ref is not None}
+        return secret.issuperset(names(spec))
+
+    return check
+
+
+def _responses_keys(spec: StepJobSpec) -> list[str]:
+    servers = spec.responses.endpoints if spec.responses is not None else ()
+    return [one.api_key_env for one in servers if one.api_key_env is not None]
+
+
+def _critiques_keys(spec: StepJobSpec) -> list[str]:
+    key = spec.critiques.endpoint.api_key_env if spec.critiques is not None else None
+    return [] if key is None else [key]
+
+
+_GIVEN = (
+    "has(self.podTemplate.env)"
+    " && self.podTemplate.env.exists(one, one.name == {key} && has(one.secretKeyRef))"
+)
+
+
+class StepJobSpec(JobSpec):
+    """Which step, and what it is told."""
+
+    step: StepName
+    """The step; the field of the same name says what it is told."""
+    score: ScorePart | None = None
+    """Score all responses of a data set with a reward model (paper 3.2)."""
+    bench: BenchPart | None = None
+    """Say how often a reward model prefers what people prefer (paper Table 4)."""
+    responses: ResponsesPart | None = None
+    """Ask models for responses to questions (paper 2.2)."""
+    critiques: CritiquesPart | None = None
+    """Expand human comments into critiques (paper Table 7)."""
+
+    rules = (
+        *(
+            Rule(
+                f"has(self.{entry.part}) == (self.step == '{name}')",
+                f"{entry.part} is what step {name} is told: give it for that step, and no other",
+                field=entry.part,
+                check=_has_part(name, entry.part),
+                detail=f"is what step {name} is told: give it for that step, and no other",
+            )
+            for name, entry in STEPS.items()
+        ),
+        Rule(
+            f"!(self.step in [{_ALONE}])"
+            " || (self.resources.nodes == 1 && self.resources.processesPerNode == 1)",
+            "resources: this step runs as one process; give nodes: 1 and processesPerNode: 1",
+            field="resources",
+            check=_is_alone,
+            detail="step {self.step} runs as one process, which does as much at once as it can;"
+            " give nodes: 1 and processesPerNode: 1",
+        ),
+        Rule(
+            f"!(self.step in [{_ALONE}]) || self.resources.gpusPerNode == 0",
+            "resources.gpusPerNode must be 0: this step uses none",
+            field="resources.gpusPerNode",
+            check=_needs_no_gpu,
+            detail="must be 0: step {self.step} uses none",
+        ),
+        Rule(
+            "!has(self.responses) || self.responses.endpoints.all(server, !has(server.apiKeyEnv)"
+            f" || ({_GIVEN.format(key='server.apiKeyEnv')}))",
+            "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef",
+            field="responses.endpoints",
+            check=_keys_are_secret(_responses_keys),
+            detail="give each apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it"
+            " from its own environment",
+        ),
+        Rule(
+            "!has(self.critiques) || !has(self.critiques.endpoint.apiKeyEnv)"
+            f" || ({_GIVEN.format(key='self.critiques.endpoint.apiKeyEnv')})",
+            "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef",
+            field="critiques.endpoint",
+            check=_keys_are_secret(_critiques_keys),
+            detail="give apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it from"
+            " its own environment",
+        ),
+    )
+
+    @property
+    def part(self) -> Any:  # noqa: ANN401 - each step has a type of its own
+        """What the step is told."""
+        return getattr(self, STEPS[self.step].part)
+
+
+class StepJob(Job):
+    """Runs one step around training: makes, judges or brings in data."""
+
+    kind: Literal["StepJob"] = "StepJob"
+    """Kind of the job."""
+    spec: StepJobSpec
+    """What to do."""
+
+
+def _inputs(spec: StepJobSpec) -> Iterator[Input]:
+    entry = STEPS[spec.step]
+    for one in entry.inputs(spec.part):
+        yield Input(
+            field=f"{entry.part}.{one.field}", uri=one.uri, content=one.content, child=one.child
+        )
+
+
+def _outputs(spec: StepJobSpec) -> tuple[Output, ...]:
+    return STEPS[spec.step].outputs
+
+
+register(
+    Kind(
+        name="StepJob",
+        plural="stepjobs",
+        singular="stepjob",
+        short_name="sj",
+        subcommand="stepjob",
+        model=StepJob,
+        course=Course.ITEMS,
+        columns=(STAGE, ITEMS_DONE, ITEMS_TOTAL),
+        spec_columns=(SpecColumn(title="Task", path="spec.step", about="The step"),),
+        runner="mmrlhf_jobs.steps.job:run_job",
+        inputs=_inputs,
+        outputs=_outputs,
+        needs=(
+            Need(
+                field="score.modelJob",
+                kind="RewardTrainJob",
+                takes="model",
+                output=lambda run: run.model,
+                becomes="score.model",
+                annotation=ANNOTATION_REWARD_JOB,
+            ),
+            Need(
+                field="bench.scoresJob",
+                kind="StepJob",
+                takes="scores",
+                output=lambda run: f"{run.prefix}/scores.parquet",
+                becomes="bench.scores",
+                annotation=ANNOTATION_STEP_JOB,
+            ),
+        ),
+    )
+)

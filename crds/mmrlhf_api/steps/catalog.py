@@ -1,0 +1,83 @@
+"""All steps that run as jobs: what each reads, leaves, and may take from another job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from mmrlhf_api.kinds.kind import Input, Output
+from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
+from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.score import ScorePart
+
+__all__ = ["STEPS", "StepEntry"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEntry:
+    """A step as a job.
+
+    Attributes:
+        part: Wire name of its part of the spec.
+        inputs: What its part names that must be there before the job starts; fields are relative to
+            the part.
+        outputs: What it leaves, by name.
+        shared: Whether its processes share the work, on GPUs too; the others are one process
+            without GPU, which does as much at once as it can.
+    """
+
+    part: str
+    inputs: Callable[[Any], Iterator[Input]]
+    outputs: tuple[Output, ...]
+    shared: bool = False
+
+
+def _scored(part: ScorePart) -> Iterator[Input]:
+    yield Input(field="data", uri=part.data, content="data")
+    if part.model is not None:
+        yield Input(field="model", uri=part.model, content="model", child="reward_model.json")
+
+
+def _compared(part: BenchPart) -> Iterator[Input]:
+    yield Input(field="records", uri=part.records, content="data")
+    if part.scores is not None:
+        yield Input(field="scores", uri=part.scores, content="data")
+    for index, one in enumerate(part.others):
+        yield Input(field=f"others[{index}].uri", uri=one.uri, content="data")
+
+
+def _asked(part: CritiquesPart | ResponsesPart) -> Iterator[Input]:
+    yield Input(field="records", uri=part.records, content="data")
+
+
+STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
+    {
+        "score": StepEntry(
+            part="score",
+            inputs=_scored,
+            outputs=(Output(name="scores", content="scores", path="scores.parquet"),),
+            shared=True,
+        ),
+        "bench": StepEntry(
+            part="bench",
+            inputs=_compared,
+            outputs=(
+                Output(name="figures", content="figures", path="bench.json"),
+                Output(name="page", content="page", path="bench.html"),
+            ),
+        ),
+        "responses": StepEntry(
+            part="responses",
+            inputs=_asked,
+            outputs=(Output(name="records", content="queries", path="responses.jsonl"),),
+        ),
+        "critiques": StepEntry(
+            part="critiques",
+            inputs=_asked,
+            outputs=(Output(name="records", content="records", path="critiques.jsonl"),),
+        ),
+    }
+)
+"""Steps by their name, which is that of their command."""

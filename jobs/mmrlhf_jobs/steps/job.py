@@ -1,0 +1,193 @@
+"""A StepJob: a step in the pods of a job, from its claim on the run to the record of it.
+
+What it makes appears where readers look when all of it is there, with the manifest last (ADR 0016).
+What is dear is kept on the way: the parts of what several processes make in ``work``, answers of
+model servers in ``journal``. The same job goes on with both, and a run that is complete is left as
+it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mmrlhf_api import StepJob, job_dict, spec_digest
+from mmrlhf_api.kinds import Output
+from mmrlhf_api.step_runs import StepLayout
+from mmrlhf_api.steps.catalog import STEPS
+from mmrlhf_api.termination import Ending
+from mmrlhf_jobs.errors import JobError, SpecError
+from mmrlhf_jobs.features.limits import limits_of_job
+from mmrlhf_jobs.process.interruption import Interrupted
+from mmrlhf_jobs.process.stopping import stopped_by_signals
+from mmrlhf_jobs.process.store_options import storage_options
+from mmrlhf_jobs.reporting.manifest import SCHEMA, Attempts, environment
+from mmrlhf_jobs.steps.registry import find_step
+from mmrlhf_jobs.steps.spec import FeatureSettings
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, StepContext
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Claim
+from mmrlhf_jobs.storage.kept_journal import KeptJournal
+from mmrlhf_jobs.storage.results import Results
+from mmrlhf_jobs.storage.uris import locate, storage_errors
+
+if TYPE_CHECKING:
+    from mmrlhf_jobs.process.context import TrainingContext
+
+__all__ = ["run_job"]
+
+
+def run_job(job: StepJob, context: TrainingContext) -> None:
+    """Run a job; the same again goes on where it stopped.
+
+    Raises:
+        InputError: The job or what it reads is wrong.
+        Interrupted: The job was asked to stop; what is done is kept.
+        StorageError: The store or the disk fails.
+    """
+    _Run(job, context).run()
+
+
+class _Run:
+    def __init__(self, job: StepJob, context: TrainingContext) -> None:
+        self._job = job
+        self._context = context
+        self._runtime = context.runtime
+        self._step = find_step(job.spec.step)
+        self._entry = STEPS[job.spec.step]
+        self._layout = StepLayout.of(job)
+        self._options = storage_options(job)
+        store = ArtifactStore(job.spec.artifacts.uri, self._options)
+        self._claim = Claim(store, self._layout.run.claim, attempt=context.attempt)
+        self._store = store.guarded(self._claim.check)
+        self._results = Results(self._store, self._layout.run.prefix, self._claim)
+        self._attempts = Attempts(
+            self._store, self._layout.run.attempts, context.clock, self._results.replace_text
+        )
+        self._made = context.scratch / "made"
+
+    def run(self) -> None:
+        runtime, context = self._runtime, self._context
+        if not self._entry.shared and runtime.world_size > 1:
+            raise SpecError(f"spec.resources: step {self._job.spec.step} runs as one process")
+        runtime.on_main(self._store_writable)
+        self._claim.join(runtime.on_main(partial(self._claim.take, fresh=context.fresh)))
+        metrics = runtime.on_main(self._begin)
+        if metrics is None:
+            try:
+                outcome = self._do()
+                metrics = runtime.on_main(lambda: self._publish(outcome))
+            except Interrupted:
+                self._note_end(Ending.INTERRUPTED)
+                raise
+            except JobError as error:
+                self._note_end(error.word)
+                raise
+        folder = f"{self._store.uri}/{self._layout.run.prefix}"
+        context.progress.emit("done", artifacts=folder, metrics=metrics)
+
+    def _store_writable(self) -> None:
+        ArtifactStore(self._job.spec.artifacts.uri, self._options).check_writable()
+
+    def _begin(self) -> dict[str, float] | None:
+        """Settle what earlier attempts left; return the figures of a run that is complete."""
+        if self._context.fresh:
+            self._store.remove(self._layout.work)
+            self._store.remove(self._layout.journal)
+        self._results.settle()
+        finished = None if self._context.fresh else self._results.finished()
+        if finished is not None and finished.missing is None:
+            self._context.tell("the run is complete; nothing is done anew")
+            return dict(finished.manifest.get("metrics") or {})
+        self._attempts.begin(processes=self._runtime.world_size, fresh=self._context.fresh)
+        return None
+
+    def _do(self) -> Outcome:
+        scratch = self._context.scratch / f"rank-{self._runtime.rank}"
+        for folder in (scratch, self._made):
+            folder.mkdir(parents=True, exist_ok=True)
+        shared = self._entry.shared
+        work = f"{self._store.uri}/{self._layout.work}" if shared else str(self._made)
+        assert self._step.of_job is not None  # a test holds it of each step of the catalog
+        limits = limits_of_job(self._job.spec.resources)
+        place = JobPlace(work, scratch, FeatureSettings.of(limits))
+        spec = self._step.of_job(self._job.spec.part, place)
+        context = StepContext(
+            scratch=scratch,
+            storage=self._options,
+            progress=self._context.progress,
+            members=self._context,
+            open_journal=self._journal,
+        )
+        # Processes that share work look whether they are to stop, and stop together.
+        with nullcontext() if shared else stopped_by_signals():
+            return self._step.run(spec, context)
+
+    def _journal(self, path: str) -> KeptJournal:  # noqa: ARG002 - it is in the store
+        return KeptJournal(
+            self._made / "journal",
+            self._store,
+            self._layout.journal,
+            writer=self._claim.holder.name,
+        )
+
+    def _publish(self, outcome: Outcome) -> dict[str, float]:
+        for output in self._entry.outputs:
+            self._take(output)
+        metrics = {
+            name: float(value)
+            for name, value in outcome.metrics.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        attempts = self._attempts.ended(exit_name="Succeeded", step=0)
+        self._results.conclude(self._manifest(outcome.metrics, metrics, attempts))
+        # After the manifest: killed in between, the run has not succeeded.
+        self._attempts.keep(attempts)
+        self._store.remove(self._layout.work)
+        return metrics
+
+    def _take(self, output: Output) -> None:
+        """Put what the step has made among the results."""
+        made = self._made / output.path
+        if made.is_dir():
+            self._results.publish(made, output.path)
+            return
+        with self._results.new_file(output.path) as path:
+            if not self._entry.shared:
+                shutil.move(made, path)
+                return
+            uri = f"{self._store.uri}/{self._layout.work}/{output.path}"
+            place = locate(uri, self._options)
+            with storage_errors(uri, "read"):
+                place.fs.get_file(place.path, str(path))
+
+    def _manifest(
+        self,
+        report: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        attempts: list[dict[str, Any]],
+    ) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "job": job_dict(self._job),
+            "specDigest": spec_digest(self._job),
+            "step": self._job.spec.step,
+            "outputs": {
+                one.name: {"content": one.content, "path": one.path} for one in self._entry.outputs
+            },
+            "report": dict(report),
+            "processes": self._runtime.world_size,
+            "metrics": dict(metrics),
+            "environment": environment(),
+            "attempts": attempts,
+        }
+
+    def _note_end(self, exit_name: str) -> None:
+        if self._runtime.is_main:
+            try:
+                self._attempts.end(exit_name=exit_name, step=0)
+            except JobError:
+                return

@@ -1,0 +1,230 @@
+"""Steps as jobs: the same results, kept as those of other jobs are, over kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmrlhf_api import StepJob, parse_job
+from mmrlhf_api.constants import ENV_ATTEMPT, ENV_PROGRESS_FILE
+from mmrlhf_api.step_runs import StepLayout
+from mmrlhf_jobs.__main__ import main
+from mmrlhf_jobs.data.queries import write_queries
+from mmrlhf_jobs.steps.registry import find_step
+from tests.jobs.improvement.test_command import arguments, models
+from tests.jobs.warm import Program
+from tests.unit.annotation.forms import make_query
+from tests.unit.api.specimens import PARTS
+from tests.unit.data.builders import save_image
+from tests.unit.steps.conftest import inputs
+from tests.unit.steps.world import model_server
+
+__all__ = ["arguments", "inputs", "models"]  # fixtures
+
+pytestmark = pytest.mark.usefixtures("own_signals")
+
+
+def body(folder: Path, step: str, /, resources: Any = None, **part: Any) -> dict[str, Any]:
+    """A job file; its UID keeps the run the same whatever is changed."""
+    return {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "StepJob",
+        "metadata": {"name": "demo", "uid": "uid-1"},
+        "spec": {
+            "artifacts": {"uri": str(folder / "artifacts")},
+            "step": step,
+            step: part,
+            **({"resources": resources} if resources else {}),
+        },
+    }
+
+
+def written(folder: Path, given: dict[str, Any]) -> list[str]:
+    """Write a job file; return the arguments of a process that runs it."""
+    (folder / "job.json").write_text(json.dumps(given))
+    return ["stepjob", "--job", str(folder / "job.json")]
+
+
+def run_of(folder: Path) -> Path:
+    return folder / "artifacts/default/demo/uid-1"
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run_of(folder) / "manifest.json").read_text())
+    return found
+
+
+def queries(folder: Path, count: int) -> Path:
+    path = folder / "queries.jsonl"
+    save_image(folder)
+    write_queries([make_query(f"q{n}") for n in range(count)], str(path))
+    return path
+
+
+def endpoint(url: str, **more: Any) -> dict[str, Any]:
+    return {"name": "m", "baseUrl": url, "model": "m", "concurrency": 1, **more}
+
+
+def test_every_step_of_the_catalog_can_be_a_job() -> None:
+    assert all(find_step(name).of_job is not None for name in PARTS)
+
+
+def test_responses_are_what_the_command_makes_and_a_complete_run_asks_nobody(
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(ENV_PROGRESS_FILE, str(tmp_path / "progress.jsonl"))
+    asked: list[str] = []
+    records = str(inputs / "queries.jsonl")
+    with model_server(asked=asked) as url:
+        servers = tmp_path / "endpoints.json"
+        servers.write_text(json.dumps({"endpoints": [endpoint(url)]}))
+        line = [records, str(tmp_path / "alone.jsonl"), "--samples", "2"]
+        assert main(["responses", *line, "--endpoints", str(servers)]) == 0
+        assert len(asked) == 4
+        given = body(tmp_path, "responses", records=records, samples=2, endpoints=[endpoint(url)])
+        process = written(tmp_path, given)
+        assert main(process) == 0, capsys.readouterr().err
+        assert len(asked) == 8
+        assert main(process) == 0
+        assert len(asked) == 8
+    run = run_of(tmp_path)
+    assert {path.name for path in run.iterdir()} == {
+        *("responses.jsonl", "manifest.json", "attempts.json", "claim.json", "journal"),
+    }
+    assert (run / "responses.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+    record = manifest(tmp_path)
+    assert (record["report"]["answered"], record["metrics"]["answered"]) == (4, 4.0)
+    assert [one["path"] for one in record["files"]] == ["responses.jsonl"]
+    assert record["outputs"] == {"records": {"content": "queries", "path": "responses.jsonl"}}
+    events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["itemsDone"] == steps[-1]["itemsTotal"] == 4
+    assert events[-2:] == [
+        {"event": "notice", "message": "the run is complete; nothing is done anew"},
+        {"event": "done", "artifacts": str(run), "metrics": record["metrics"]},
+    ]
+
+
+def test_a_pod_that_is_killed_asks_again_for_nothing_but_what_was_under_way(tmp_path: Path) -> None:
+    records = str(queries(tmp_path, 8))
+    held, asked = threading.Event(), list[str]()
+    with model_server(answers=5, held=held, asked=asked) as url:
+        given = body(tmp_path, "responses", records=records, endpoints=[endpoint(url)])
+        first = Program("mmrlhf_jobs", written(tmp_path, given), os.environ)
+        assert held.wait(60)
+        first.kill()
+        assert first.wait() == -signal.SIGKILL
+    assert not (run_of(tmp_path) / "responses.jsonl").exists()
+    with model_server(asked=asked) as url:
+        given["spec"]["responses"]["endpoints"] = [endpoint(url)]
+        second = Program("mmrlhf_jobs", written(tmp_path, given), {**os.environ, ENV_ATTEMPT: "1"})
+        assert second.wait(120) == 0, second.communicate()[1]
+    times = Counter(asked)
+    assert len(times) == 8
+    assert sorted(times.values()) == [1, 1, 1, 1, 1, 1, 1, 2], "one was under way"
+    report = manifest(tmp_path)["report"]
+    assert (report["answered"], report["endpoints"]["m"]["kept"]) == (8, 5)
+    assert [one["exit"] for one in manifest(tmp_path)["attempts"]] == ["Killed", "Succeeded"]
+
+
+def test_a_job_that_is_asked_to_stop_stops_at_once_and_keeps_what_was_answered(
+    tmp_path: Path,
+) -> None:
+    held = threading.Event()
+    with model_server(answers=2, held=held) as url:
+        records = str(queries(tmp_path, 4))
+        given = body(tmp_path, "responses", records=records, endpoints=[endpoint(url)])
+        program = Program("mmrlhf_jobs", written(tmp_path, given), os.environ)
+        assert held.wait(60)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 143
+        assert "what is done is kept" in program.communicate()[1]
+    assert len(list((run_of(tmp_path) / "journal").iterdir())) == 2
+    attempts = json.loads((run_of(tmp_path) / "attempts.json").read_text())
+    assert [one["exit"] for one in attempts] == ["Interrupted"]
+
+
+def test_a_failure_names_what_is_wrong_and_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_KEY", "very-secret-word")
+    server = endpoint("http://127.0.0.1:9/v1", apiKeyEnv="MODEL_KEY", retry={"attempts": 1})
+    given = body(tmp_path, "responses", records=str(queries(tmp_path, 1)), endpoints=[server])
+    secret = {"name": "MODEL_KEY", "secretKeyRef": {"name": "models", "key": "key"}}
+    given["spec"]["podTemplate"] = {"env": [secret]}
+    assert main(written(tmp_path, given)) == 1
+    told = capsys.readouterr()
+    assert "1 of 1 questions have no usable answer" in told.err
+    left = "".join(path.read_text() for path in run_of(tmp_path).rglob("*") if path.is_file())
+    assert "very-secret-word" not in told.err + told.out + left
+    assert not (run_of(tmp_path) / "manifest.json").exists()
+    monkeypatch.delenv("MODEL_KEY")
+    assert main(written(tmp_path, given)) == 2
+    assert "apiKeyEnv names MODEL_KEY, which is not set" in capsys.readouterr().err
+
+
+def test_a_job_to_wait_for_is_for_a_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(written(tmp_path, body(tmp_path, "score", modelJob="judge", data="/d"))) == 2
+    assert "spec.score.modelJob: judge is looked up by the operator" in capsys.readouterr().err
+    given = body(tmp_path, "bench", scoresJob="score", records="/d")
+    assert main(written(tmp_path, given)) == 2
+    assert "a local run needs spec.bench.scores" in capsys.readouterr().err
+
+
+def test_scores_of_two_processes_are_those_of_the_command_and_become_a_bench(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, judge = arguments[0], arguments[arguments.index("--reward") + 1]
+    alone = tmp_path / "alone.parquet"
+    assert main(["score", "--data", data, "--model", judge, "--out", str(alone)]) == 0
+    capsys.readouterr()
+    given = body(tmp_path, "score", {"processesPerNode": 2}, model=judge, data=data)
+    program = Program("mmrlhf_jobs", written(tmp_path, given), os.environ, processes=2)
+    assert program.wait(300) == 0, program.communicate()[1]
+    run = run_of(tmp_path)
+    assert (run / "scores.parquet").read_bytes() == alone.read_bytes()
+    assert not (run / "work").exists()
+    assert manifest(tmp_path)["processes"] == 2
+    (tmp_path / "bench").mkdir()
+    given = body(
+        tmp_path / "bench",
+        "bench",
+        records=data,
+        scores=str(run / "scores.parquet"),
+        others=[{"name": "same", "uri": str(alone)}],
+    )
+    assert main(written(tmp_path / "bench", given)) == 0, capsys.readouterr().err
+    figures = json.loads((run_of(tmp_path / "bench") / "bench.json").read_text())
+    assert figures["scores"] == figures["same"]
+    assert "<html" in (run_of(tmp_path / "bench") / "bench.html").read_text()
+
+
+def test_comments_are_expanded_as_the_command_does(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commented = str(inputs / "commented.jsonl")
+    line = [commented, str(tmp_path / "alone.jsonl"), "--endpoints", str(inputs / "endpoints.yaml")]
+    assert main(["critiques", *line]) == 0
+    with model_server() as url:
+        given = body(tmp_path, "critiques", records=commented, endpoint=endpoint(url))
+        assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
+    made = (run_of(tmp_path) / "critiques.jsonl").read_bytes()
+    assert made == (tmp_path / "alone.jsonl").read_bytes()
+
+
+def test_the_layout_is_of_the_job() -> None:
+    job = parse_job(body(Path("/out"), "score", **PARTS["score"]), source="x")
+    assert isinstance(job, StepJob)
+    assert StepLayout.of(job).journal == "default/demo/uid-1/journal"
