@@ -79,6 +79,10 @@ class Training(ApiModel):
     time."""
     recompute: Recompute | None = None
     """The same for some layers, instead of gradientCheckpointing: less time for more memory."""
+    compile: bool = False
+    """Compile norms and feed-forward layers of the language model with torch.compile, before the
+    first step. It needs a C++ compiler in the image, and weights that are not split (zeroStage 3);
+    where it cannot or is wrong, the job goes on without and says why."""
     evaluate_every_steps: PositiveInt | None = None
     """Optimizer steps between evaluations; without it, only at the end."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Generic
@@ -19,6 +20,7 @@ from mmrlhf_api import TrainJob
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
+from mmrlhf_jobs.forward.compilation import Compilation, compile_layers
 from mmrlhf_jobs.models.recomputation import recompute
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
@@ -148,7 +150,23 @@ class Trainer(Generic[Q, Out]):
             )
             self._runtime.on_main(rehearse)
         prepared.module.train()
+        if self._job.spec.training.compile:
+            compiled = self._compile(policy)
+            prepared = replace(prepared, record={**prepared.record, "compiled": compiled.as_dict()})
         return policy, prepared
+
+    def _compile(self, policy: Policy) -> Compilation:
+        """After the proof and the reference pass, which are by the code as it is written."""
+        self._context.progress.emit(
+            "phase", phase="load", message="compiling norms and feed-forward layers"
+        )
+        parallelism = self._job.spec.parallelism
+        if self._engine.kind == "deepspeed" and parallelism.zero_stage == 3:
+            found = Compilation(reason="parallelism.zeroStage 3 splits the weights")
+        else:
+            found = compile_layers(policy.loaded, backend="inductor", clock=time.monotonic)
+        self._context.tell(found.sentence())
+        return found
 
     def _train(
         self, policy: Policy, prepared: PreparedRun[Q, Out]
