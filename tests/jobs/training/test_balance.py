@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -125,3 +126,28 @@ def test_steps_hold_the_same_queries_for_any_number_of_processes(processes: int)
             spare = step.queries[0]
             batches = micro_batches(part.queries, size=1, count=part.micro_batches, spare=spare)
             assert len(batches) == part.micro_batches, "a process has more than all take part in"
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_steps_of_a_training_are_dealt_by_their_costs(processes: int) -> None:
+    """By turns, these lengths would leave one process with far more than one query more to do."""
+    plan = StepPlan(
+        num_records=12, queries_per_step=12, queries_per_micro_batch=1, epochs=1, max_steps=None
+    )
+    dataset: Any = Records(0)
+    dataset._records = [
+        longer(f"r{number}", 4000 if number % processes == 0 else 10 * number)
+        for number in range(12)
+    ]
+    orders = []
+    for rank in range(processes):
+        runtime = Runtime(rank, processes, torch.device("cpu"))
+        (step,) = plan.steps(dataset, Builder(), seed=0, start=0, runtime=runtime)
+        batches = micro_batches(
+            step.queries, size=1, count=step.micro_batches, spare=step.queries[0]
+        )
+        orders.append([sum(query.encoded.tokens for query in one) for one, _ in batches])
+    loads = [sum(order) for order in orders]
+    assert max(loads) - min(loads) <= max(map(max, orders))
+    for before, after in pairwise(zip(*orders, strict=True)):
+        assert max(after) <= min(before), "micro-batches at the same time are about as long"
