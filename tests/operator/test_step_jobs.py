@@ -179,6 +179,7 @@ async def test_it_takes_by_name_what_another_job_left_and_says_what_that_has_not
             assert "it has left no scores (it has: records)" in told
             driver.api.delete(driver.path(KIND, "other"))
             await driver.phase("Pending", KIND, reason="WaitingForJob")
+            await until(lambda: not driver.all_pods(), what="the garbage collector")
         await until(lambda: "demo-0-0" in driver.pods(), what=lambda: f"{driver.status(KIND)}")
         path = f"/api/v1/namespaces/{driver.namespace}/configmaps/sj-demo"
         accepted = json.loads(driver.api.get(path)["data"]["job.json"])
