@@ -75,7 +75,8 @@ def test_what_is_right_is_proven_once(qwen: Path, tmp_path: Path) -> None:
     assert not proof.reused
     assert (proof.queries, proof.responses) == (2, 5), "three responses of a query at most"
     assert proof.shared is not None
-    assert 0 < proof.shared["log_prob"] < proof.tolerance["log_prob"]
+    # Not above 0 for sure: a few means may round alike.
+    assert 0 <= proof.shared["log_prob"] < proof.tolerance["log_prob"]
     assert 0 < proof.shared["gradient"] < proof.tolerance["gradient"]
     assert desk.told == []
     again = desk.prove("required")
