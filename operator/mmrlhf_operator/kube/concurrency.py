@@ -14,16 +14,23 @@ T = TypeVar("T")
 async def run_all(coroutines: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> list[T]:
     """Run all to their end, a few at once, and return what they return, in order.
 
+    Cancelled, it ends those that run, and the others never begin.
+
     Raises:
         BaseException: The first error, once all others have ended too.
     """
     limit = asyncio.Semaphore(at_once)
+    entries = list(coroutines)
 
     async def run(coroutine: Coroutine[Any, Any, T]) -> T:
         async with limit:
             return await coroutine
 
-    results = await asyncio.gather(*(run(entry) for entry in coroutines), return_exceptions=True)
+    try:
+        results = await asyncio.gather(*map(run, entries), return_exceptions=True)
+    finally:
+        for entry in entries:
+            entry.close()  # Python warns of what was made and neither awaited nor closed
     found: list[T] = []
     for result in results:
         if isinstance(result, BaseException):
