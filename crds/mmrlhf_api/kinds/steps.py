@@ -9,17 +9,17 @@ from mmrlhf_api.constants import ANNOTATION_REWARD_JOB, ANNOTATION_STEP_JOB
 from mmrlhf_api.job import Job, JobSpec
 from mmrlhf_api.kinds.kind import Input, Kind, Need, Output, SpecColumn
 from mmrlhf_api.kinds.registry import register
+from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, STAGE, Course
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
-from mmrlhf_api.steps.catalog import STEPS
 from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["StepJob", "StepJobSpec", "StepName"]
 
 StepName = Literal["score", "bench", "responses", "critiques"]
-"""Steps that run as jobs: those of `mmrlhf_api.steps.catalog.STEPS`."""
+"""Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
 _ALONE = ", ".join(f"'{name}'" for name, entry in STEPS.items() if not entry.shared)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmrlhf_api import StepJob, job_dict, spec_digest
 from mmrlhf_api.kinds import Output
+from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.step_runs import StepLayout
-from mmrlhf_api.steps.catalog import STEPS
 from mmrlhf_api.termination import Ending
 from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.features.limits import limits_of_job

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import KINDS, JobFileError, parse_job
+from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.schema import MUTABLE_FIELDS, kind_schema
-from mmrlhf_api.steps.catalog import STEPS
 from tests.crd_checker.evaluation import broken
 from tests.crd_checker.values import problems
 from tests.unit.api.specimens import ENDPOINT, PARTS, changed, step
