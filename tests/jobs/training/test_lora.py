@@ -602,7 +602,9 @@ def test_two_processes_train_the_adapter_of_one(
         own, other = load_file(two / name), load_file(one / name)
         assert own.keys() == other.keys()
         for weight, value in other.items():
-            torch.testing.assert_close(own[weight], value, rtol=1e-3, atol=2e-5)
+            # A hundredth of what two steps move a weight: AdamW divides a gradient by its own size,
+            # so that the smallest ones round as far as the largest. Their norm is compared above.
+            torch.testing.assert_close(own[weight], value, rtol=1e-3, atol=2e-4)
 
 
 def rows_of(results: Path) -> list[dict[str, Any]]:
