@@ -144,6 +144,9 @@ def _inputs(spec: StepJobSpec) -> Iterator[Input]:
         )
 
 
+(_SCORES,) = STEPS["score"].outputs
+
+
 def _outputs(spec: StepJobSpec) -> tuple[Output, ...]:
     return STEPS[spec.step].outputs
 
@@ -174,8 +177,8 @@ register(
             Need(
                 field="bench.scoresJob",
                 kind="StepJob",
-                takes="scores",
-                output=lambda run: f"{run.prefix}/scores.parquet",
+                takes=_SCORES.name,
+                output=lambda run: f"{run.prefix}/{_SCORES.path}",
                 becomes="bench.scores",
                 annotation=ANNOTATION_STEP_JOB,
             ),

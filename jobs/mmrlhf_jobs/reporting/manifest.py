@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mmrlhf_api.constants import ENV_IMAGE
-from mmrlhf_jobs.errors import StorageError
+from mmrlhf_jobs.errors import JobError, StorageError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.outages import TALLY, Tally
 
@@ -108,6 +108,18 @@ class Attempts:
         attempts = self.ended(exit_name=exit_name, step=step)
         self.keep(attempts)
         return attempts
+
+    def end_failed(self, *, exit_name: str, step: Callable[[], int]) -> None:
+        """As `end`, if it can be: the record of a failure must not hide the failure itself.
+
+        Args:
+            exit_name: How the attempt ended.
+            step: Tells the step that it has reached; it may have to look into the store.
+        """
+        try:
+            self.end(exit_name=exit_name, step=step())
+        except JobError:
+            return
 
     def ended(self, *, exit_name: str, step: int) -> list[dict[str, Any]]:
         """All attempts as `end` would note them, without noting anything.

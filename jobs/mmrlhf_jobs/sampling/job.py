@@ -242,12 +242,6 @@ class _Run:
         """Parts made so far."""
         return self._stages.work.total("parts")
 
-    def _end(self, exit_name: str) -> None:
-        self._attempts.end(exit_name=exit_name, step=self._made)
-
     def _note_end(self, exit_name: str) -> None:
         if self._runtime.is_main:
-            try:
-                self._end(exit_name)
-            except JobError:
-                return
+            self._attempts.end_failed(exit_name=exit_name, step=lambda: self._made)

@@ -187,7 +187,4 @@ class _Run:
 
     def _note_end(self, exit_name: str) -> None:
         if self._runtime.is_main:
-            try:
-                self._attempts.end(exit_name=exit_name, step=0)
-            except JobError:
-                return
+            self._attempts.end_failed(exit_name=exit_name, step=lambda: 0)

@@ -373,12 +373,8 @@ class Trainer(Generic[Q, Out]):
         )
 
     def _end_attempt(self, exit_name: str) -> None:
-        """Note the end; the record of a failure must not hide the failure itself."""
         if self._runtime.is_main:
-            try:
-                self._attempts.end(exit_name=exit_name, step=self._step)
-            except JobError:
-                return
+            self._attempts.end_failed(exit_name=exit_name, step=lambda: self._step)
 
 
 def _name(key: str) -> str:
