@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["Journal"]
 
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 _BUSY_SECONDS: Final = 30.0
+_ASK_AGAIN_SECONDS: Final = 0.01
 
 
 class Journal:
@@ -42,7 +44,7 @@ class Journal:
         with self._errors("open"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
-            self._database.execute("PRAGMA journal_mode=WAL")
+            self._write_ahead()
             # A result is paid for: it must outlive the machine, not only the process.
             self._database.execute("PRAGMA synchronous=FULL")
             with self._database:
@@ -92,6 +94,24 @@ class Journal:
                 "INSERT OR REPLACE INTO results VALUES (?, ?)",
                 ((key, json.dumps(value, ensure_ascii=False)) for key, value in results),
             )
+
+    def _write_ahead(self) -> None:
+        """Write changes beside the file first.
+
+        SQLite waits for nobody where two connections could wait for each other, whatever the
+        timeout (sqlite.org/c3ref/busy_handler.html): of two that open a new file at once, one is
+        told that it is locked. So it is asked again, for as long as any other call would wait.
+        """
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > end:
+                    raise
+                time.sleep(_ASK_AGAIN_SECONDS)
+            else:
+                return
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:

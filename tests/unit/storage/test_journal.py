@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,27 @@ def test_two_processes_may_share_one(tmp_path: Path) -> None:
         assert other.get("k") == {"n": 1}
         other.put("l", {"n": 2})
         assert one.get("l") == {"n": 2}
+
+
+def test_a_file_that_another_process_is_opening_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "a", []
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+        def wait(seconds: float) -> None:
+            asked.append(seconds)
+            other.execute("COMMIT")
+
+        monkeypatch.setattr("mmrlhf_jobs.storage.journal._BUSY_SECONDS", 1e-3)
+        monkeypatch.setattr("mmrlhf_jobs.storage.journal.time.monotonic", lambda: 0.0)
+        monkeypatch.setattr("mmrlhf_jobs.storage.journal.time.sleep", wait)
+        with Journal(path) as journal:
+            journal.put("k", {"n": 1})
+            assert journal.get("k") == {"n": 1}
+    assert len(asked) == 1
 
 
 def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
