@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision control-plane control-plane-install installation
+	cluster-up cluster-down torchvision with-torchvision control-plane control-plane-install installation
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -107,15 +107,30 @@ lowest: setup ## The quick tests on the lowest versions that pyproject.toml clai
 	$(LOWEST)/bin/python -m pytest tests/unit
 
 TORCHVISION := $(VENV)-torchvision
+PINNED_TORCHVISION := $(shell grep '^torchvision==' constraints-beside.txt)
+# Kept between checkouts, for this Python.
+TORCHVISION_FILES := $(CACHE)/torchvision/$(subst ==,-,$(PINNED_TORCHVISION))-$(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)')
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+WITH_TORCHVISION := $(TORCHVISION)/bin/python -m pytest -p tests.torchvision.operators
+
+$(TORCHVISION_FILES): | $(VENV)/.installed
+	rm -rf $@.part.* && mkdir -p $(@D)
+	$(PY) -m pip install --quiet $(HASHED) --no-deps --target $@.part.$$$$ $(PINNED_TORCHVISION) && \
+		mv -T $@.part.$$$$ $@
 
 # What all other tests have, and torchvision besides: those have none, as most who use this.
-torchvision: setup ## Model folders between environments with and without torchvision (package index)
+$(TORCHVISION)/.installed: $(VENV)/.installed constraints-beside.txt | $(TORCHVISION_FILES)
 	$(PYTHON) -m venv --clear --without-pip $(TORCHVISION)
-	$(PY) -m pip --python $(TORCHVISION)/bin/python install --quiet $(HASHED) --no-deps \
-		$(shell grep '^torchvision==' constraints-beside.txt)
 	echo "import site; site.addsitedir('$$($(PY) $(SITE))')" > "$$($(TORCHVISION)/bin/python $(SITE))/beside.pth"
-	MMRLHF_TEST_PLAIN_PYTHON=$(PY) $(TORCHVISION)/bin/python -m pytest -p tests.torchvision.operators tests/torchvision
+	echo $(TORCHVISION_FILES) > "$$($(TORCHVISION)/bin/python $(SITE))/torchvision.pth"
+	touch $@
+
+torchvision: with-torchvision ## Model folders between environments with and without torchvision (package index)
+	MMRLHF_TEST_PLAIN_PYTHON=$(PY) $(WITH_TORCHVISION) tests/torchvision
+
+with-torchvision: $(TORCHVISION)/.installed ## The family that transformers reads with torchvision alone (package index)
+	$(WITH_TORCHVISION) -k lfm2_vl tests/jobs/models/test_generic.py tests/jobs/models/test_family_jobs.py \
+		tests/torchvision/test_lfm2_vl.py
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli

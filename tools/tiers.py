@@ -59,6 +59,7 @@ TIERS: Final = (
     Tier("unit", 7),
     Tier("s3", 6),
     Tier("cli", 4),
+    Tier("with-torchvision", 1),
     Tier("check", 1),
 )
 

@@ -21,13 +21,12 @@ from transformers.utils import is_torchvision_available
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.models.loading import load_adapter
 from tests.jobs.models.tiny import picture, save_tiny
-from tests.jobs.models.zoo import FAMILIES, save
+from tests.jobs.models.zoo import EVERYWHERE, TEXT_ALONE, save
 
-__all__ = ["NAMES", "TEXT_ALONE", "make", "read"]
+__all__ = ["NAMES", "make", "read"]
 
 ONE_OF_ITS_OWN: Final = "llava_onevision"
-TEXT_ALONE: Final = ("llama", "qwen3", "qwen3_5_text", "lfm2")
-NAMES: Final = (ONE_OF_ITS_OWN, *FAMILIES)
+NAMES: Final = (ONE_OF_ITS_OWN, *EVERYWHERE)
 
 
 def make(name: str, folder: Path) -> Path:

@@ -20,7 +20,8 @@ from transformers.utils import is_torchvision_available
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.architecture import load_any_processor
 from tests.jobs.models.tiny import picture
-from tests.torchvision.folders import NAMES, TEXT_ALONE, make, read
+from tests.jobs.models.zoo import TEXT_ALONE
+from tests.torchvision.folders import NAMES, make, read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

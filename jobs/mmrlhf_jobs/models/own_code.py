@@ -8,6 +8,7 @@ such code is never run.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def loading_error(folder: Path, error: Exception, message: str) -> ModelError:
     told = str(error).lower().replace("-", "_")
     lacking = [name for name in _PACKAGES if name in told and find_spec(name) is None]
     if lacking:
-        packages = " and ".join(lacking)
+        # The newest is made for the newest torch, and pip would bring that along.
+        which = f" in its version for torch {version('torch')}" if "torchvision" in lacking else ""
         return ModelError(
-            f"{folder}: transformers reads this model with {packages}, which is not installed "
-            f"here: pip install {' '.join(lacking)}, or take a family of docs/models.md, which "
-            "needs none"
+            f"{folder}: transformers reads this model with {' and '.join(lacking)}, which is not "
+            f"installed here: pip install {' '.join(lacking)}{which}, or take a model that needs "
+            "none (docs/models.md)"
         )
     return ModelError(message)

@@ -38,7 +38,8 @@ def fill(page: str) -> str:
 def _line(row: FamilyRow) -> str:
     types = ", ".join(f"`{name}`" for name in row.model_types)
     rows = "one a response" if row.shared_prefix else "shared"
-    notes = "; ".join(filter(None, (row.shared_prefix, row.note)))
+    needs = f"needs {row.needs}" if row.needs else ""
+    notes = "; ".join(filter(None, (needs, row.shared_prefix, row.note)))
     cells = [row.name, types, rows, "none" if row.text else "frames as images", PROVEN_WITH, notes]
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 

@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import Lfm2Config, Qwen3_5TextConfig
+from transformers import (
+    Lfm2Config,
+    Lfm2MoeConfig,
+    Qwen3_5MoeTextConfig,
+    Qwen3_5TextConfig,
+    Qwen3NextConfig,
+)
 from transformers.models.lfm2.modeling_lfm2 import Lfm2ShortConv
+from transformers.models.lfm2_moe.modeling_lfm2_moe import Lfm2MoeShortConv
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
+from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeGatedDeltaNet
+from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
 
 from mmrlhf_jobs.attention.layout import RowLayout
 from mmrlhf_jobs.forward.continuation import StateParts, continue_layers
@@ -27,30 +36,32 @@ PROMPTS, RESPONSES = (70, 1, 9), ((3, 66, 1), (5,), (1, 2))
 WIDTH = 32
 
 
-def short_convolution() -> nn.Module:
-    """With biases: what comes before the first token is nothing all the same."""
-    config = Lfm2Config(hidden_size=WIDTH, num_hidden_layers=1, conv_bias=True, conv_L_cache=4)
-    layer: nn.Module = Lfm2ShortConv(config, 0)
-    return layer
-
-
-def delta_rule() -> nn.Module:
-    settings = {**RECURRENT, "num_hidden_layers": 1, "layer_types": ["linear_attention"]}
-    layer: nn.Module = Qwen3_5GatedDeltaNet(Qwen3_5TextConfig(hidden_size=WIDTH, **settings), 0)
-    return layer
-
-
-NEAR: dict[type[nn.Module], Any] = {
-    Lfm2ShortConv: {"rtol": 1e-9, "atol": 1e-9},
-    Qwen3_5GatedDeltaNet: {"rtol": 1e-3, "atol": 2e-4},  # computed in float32
+CONVOLUTION: dict[str, Any] = {
+    "num_hidden_layers": 1,
+    "layer_types": ["conv"],
+    "conv_bias": True,
+    "conv_L_cache": 4,
 }
-LAYERS = {"convolution": short_convolution, "delta rule": delta_rule}
+"""With biases: what comes before the first token is nothing all the same."""
+DELTA_RULE = {**RECURRENT, "num_hidden_layers": 1, "layer_types": ["linear_attention"]}
+EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
+ROUNDED: dict[str, Any] = {"rtol": 1e-3, "atol": 2e-4}
+"""Delta rules are computed in float32, whatever the model is in."""
+LAYERS: dict[str, tuple[Any, Any]] = {
+    "LFM2": (Lfm2ShortConv, Lfm2Config),
+    "LFM2-MoE": (Lfm2MoeShortConv, Lfm2MoeConfig),
+    "Qwen3.5": (Qwen3_5GatedDeltaNet, Qwen3_5TextConfig),
+    "Qwen3.5-MoE": (Qwen3_5MoeGatedDeltaNet, Qwen3_5MoeTextConfig),
+    "Qwen3-Next": (Qwen3NextGatedDeltaNet, Qwen3NextConfig),
+}
 
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    made = LAYERS[request.param]()
+    make, config = LAYERS[request.param]
+    settings = CONVOLUTION if "ShortConv" in make.__name__ else DELTA_RULE
+    made: nn.Module = make(config(hidden_size=WIDTH, **settings), 0)
     with torch.no_grad():
         for weight in made.parameters():
             weight.copy_(0.3 * torch.randn_like(weight))
@@ -97,7 +108,7 @@ def test_each_response_goes_on_from_its_prompt(layer: nn.Module, packed: bool) -
     with read_by(layer) as calls:
         found = layer(hidden, state_parts=StateParts.of(layout, CPU)).flatten(0, 1)
     order = torch.cat(places)
-    near = NEAR[type(layer)]
+    near = EXACT if "ShortConv" in type(layer).__name__ else ROUNDED
     torch.testing.assert_close(found[order], torch.cat(wanted), **near)
     (found[order] * weights[order]).sum().backward()
     for gradient, value in zip([hidden.grad, *gradients(layer)], expected, strict=True):
@@ -134,7 +145,7 @@ def test_without_parts_a_layer_does_what_it_did(layer: nn.Module) -> None:
     assert not continue_layers(nn.ModuleList([layer]), "")
 
 
-@pytest.fixture(scope="module", params=["qwen3_5_text", "lfm2"])
+@pytest.fixture(scope="module", params=["qwen3_5_text", "lfm2", "lfm2_moe", "qwen3_next"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     folder = save(request.param, tmp_path_factory.mktemp("models") / request.param)
     return load_model(folder, dtype="float32", attention="sdpa")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers as hf
 from transformers.models.smolvlm import processing_smolvlm
 
@@ -56,6 +57,18 @@ def few_positions(folder: Path, _: pytest.MonkeyPatch) -> None:
     config = json.loads(path.read_text())
     config["text_config"]["max_position_embeddings"] = 40
     path.write_text(json.dumps(config))
+
+
+def see_as_lfm2_vl(folder: Path, _: pytest.MonkeyPatch) -> None:
+    """Make an LFM2-VL of LFM2, as its folder is; only its pixels need torchvision."""
+    text = json.loads((folder / "config.json").read_text())
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"model_type": "siglip2_vision_model", "intermediate_size": 32, **sizes}
+    config = hf.Lfm2VlConfig(vision_config=vision, text_config=text, projector_hidden_size=32)
+    hf.Lfm2VlForConditionalGeneration(config).save_pretrained(folder)
+    images = {"image_processor_type": "Lfm2VlImageProcessor"}
+    settings = {"processor_class": "Lfm2VlProcessor", "image_processor": images}
+    (folder / "processor_config.json").write_text(json.dumps(settings))
 
 
 def ask_for_num2words(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +124,14 @@ CASES = {
             }
         ),
         ("torchvision, which is not installed here", "pip install torchvision"),
+    ),
+    "a family that needs torchvision": Case(
+        "lfm2",
+        see_as_lfm2_vl,
+        (
+            "with torchvision, which is not installed here",
+            f"pip install torchvision in its version for torch {torch.__version__}",
+        ),
     ),
     "a processor that needs num2words": Case(
         "smolvlm",

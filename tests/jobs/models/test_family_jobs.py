@@ -32,7 +32,7 @@ from tests.jobs.models.stock import (
     stock_output,
     stock_tokens,
 )
-from tests.jobs.models.zoo import FAMILIES, save
+from tests.jobs.models.zoo import FAMILIES, TEXT_ALONE, save
 from tests.jobs.training.world import World, make_record, write_records
 
 pytestmark = [
@@ -40,7 +40,6 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 
-TEXT = {"llama", "qwen3", "qwen3_5_text", "lfm2"}
 IN_TABLE = [name for name in FAMILIES if rows.find_row(name) is not None]
 ONE_ROW_A_RESPONSE = {"gemma3"}
 JOB: dict[str, Any] = {
@@ -60,7 +59,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     records[2]["media"] = []
     for record in records:
         record["schema"] = "mmrlhf.io/ranked-response/v2"
-        if request.param in TEXT:
+        if request.param in TEXT_ALONE:
             record["media"] = []
         if not record["media"]:
             record["domain"] = "text"

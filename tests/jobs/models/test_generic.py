@@ -35,7 +35,6 @@ from tests.jobs.models.zoo import FAMILIES, save
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 ONE_ROW_A_RESPONSE = {"gemma3"}
-EXPERTS = {"qwen3_vl_moe"}
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,14 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> LoadedModel:
-    # The kernel of experts takes no double precision.
-    dtype: Any = "float32" if folder.name in EXPERTS else "float64"
-    return load_model(folder, dtype=dtype, attention="sdpa")
+    loaded = load_model(folder, dtype="float64", attention="sdpa")
+    count_in_double(loaded.model)
+    return loaded
+
+
+def count_in_double(model: Any) -> None:
+    """Run experts one after the other: the kernel for all at once takes no double precision."""
+    model.set_experts_implementation("eager")
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +129,9 @@ def test_shared_prefix_gives_the_plain_log_probs_and_gradients(
         own = gradients(model)
         assert own.keys() == expected.keys()
         for name, value in expected.items():
-            # Norms are computed in float32 whatever the model is in.
-            limit = 3e-5 * max(1.0, float(value.abs().max()))
+            # Norms are computed in float32 whatever the model is in; so are delta rules, whose
+            # decay multiplies what rounding does.
+            limit = (1e-4 if adapter.state_layer else 3e-5) * max(1.0, float(value.abs().max()))
             assert float((own[name] - value).abs().max()) < limit, name
     if shared:
         # Negative control: responses that see those before them.
@@ -141,6 +146,27 @@ def test_shared_prefix_gives_the_plain_log_probs_and_gradients(
         with torch.no_grad():
             wrong = response_log_probs(model, adapter, groups, shared_prefix=True).sums
         assert float((wrong - torch.stack(plain).detach()).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("folder", ["qwen3_vl_moe", "qwen3_5_moe_text"], indirect=True)
+def test_routers_learn_from_the_objective_alone(
+    loaded: LoadedModel, groups: list[EncodedGroup]
+) -> None:
+    """Whatever the configuration says: transformers' auxiliary loss is no part of it."""
+    model = loaded.model
+    settings = model.config.get_text_config()
+    found = []
+    for wanted in (False, True):
+        settings.output_router_logits = wanted
+        sums = response_log_probs(model, loaded.adapter, groups, shared_prefix=True).sums
+        sums.sum().backward()
+        found.append([sums.detach(), *gradients(model).values()])
+    ids = groups[-1].prompt_ids[None]
+    stock = model(input_ids=ids, labels=ids, output_router_logits=True)
+    settings.output_router_logits = False
+    assert float(stock.aux_loss.detach()) > 0, "there is such a loss"
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert any("gate.weight" in name for name, _ in model.named_parameters()), "and a router"
 
 
 def test_queries_do_not_depend_on_each_other(
@@ -168,6 +194,7 @@ def test_the_exported_model_writes_the_same_tokens_in_transformers(
     save_model(loaded.model, weights, source=folder, target=tmp_path / "export")
     auto = hf.AutoModelForImageTextToText if sees(loaded) else hf.AutoModelForCausalLM
     model = auto.from_pretrained(tmp_path / "export", dtype=loaded.model.dtype)
+    count_in_double(model)
     for answer, (question, images, _) in zip(answers, questions(loaded), strict=True):
         inputs = stock_inputs(loaded, question, images)
         assert answer.tokens.tolist() == stock_tokens(model, inputs, count=8)

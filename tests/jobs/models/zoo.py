@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import transformers as hf
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
+from transformers.utils import is_torchvision_available
 
 from mmrlhf_jobs.models.processing import TextProcessor, _find_class, processor_without_video
 
@@ -77,6 +79,14 @@ MISTRAL = (
     "{% else %}{{ item['text'] }}{% endif %}{% endfor %}{% endif %}{{ '[/INST]' }}{% else %}"
     "{{ (message['content'] if message['content'] is string else message['content'][0]['text'])"
     " + eos_token }}{% endif %}{% endfor %}"
+)
+LFM2 = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for item in message['content'] %}{% if item['type'] == 'image' %}{{ '<image>' }}"
+    "{% elif item['type'] == 'text' %}{{ item['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 HIDDEN = 32
@@ -261,10 +271,17 @@ RECURRENT: dict[str, Any] = {
 }
 
 
-def qwen3_5() -> tuple[Any, Any]:
-    """Qwen3.5: every other layer is a gated delta rule."""
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
+
+
+def _qwen3_5(config_class: Any, **text: Any) -> tuple[Any, Any]:
     processor = _qwen_processor("Qwen3VLProcessor")
-    config = hf.Qwen3_5Config(
+    config = config_class(
         vision_config={
             "depth": 2,
             "hidden_size": 16,
@@ -274,10 +291,20 @@ def qwen3_5() -> tuple[Any, Any]:
             "patch_size": 4,
             "num_position_embeddings": 64,
         },
-        text_config=text_settings(**RECURRENT),
+        text_config=text_settings(**RECURRENT, **text),
         **_qwen_ids(processor),
     )
     return config, processor
+
+
+def qwen3_5() -> tuple[Any, Any]:
+    """Qwen3.5: every other layer is a gated delta rule."""
+    return _qwen3_5(hf.Qwen3_5Config)
+
+
+def qwen3_5_moe() -> tuple[Any, Any]:
+    """Qwen3.5 with experts."""
+    return _qwen3_5(hf.Qwen3_5MoeConfig, **EXPERTS)
 
 
 def internvl() -> tuple[Any, Any]:
@@ -560,27 +587,81 @@ def llama() -> tuple[Any, Any]:
 
 def qwen3() -> tuple[Any, Any]:
     """Qwen3: text alone."""
-    tokenizer = make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>")
-    return hf.Qwen3Config(**text_settings(head_dim=8)), TextProcessor(tokenizer)
+    return hf.Qwen3Config(**text_settings(head_dim=8)), _chatml()
+
+
+def _chatml() -> TextProcessor:
+    return TextProcessor(make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>"))
 
 
 def qwen3_5_text() -> tuple[Any, Any]:
     """Qwen3.5, text alone."""
-    tokenizer = make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>")
-    return hf.Qwen3_5TextConfig(**text_settings(**RECURRENT)), TextProcessor(tokenizer)
+    return hf.Qwen3_5TextConfig(**text_settings(**RECURRENT)), _chatml()
+
+
+def qwen3_5_moe_text() -> tuple[Any, Any]:
+    """Qwen3.5 with experts, text alone."""
+    return hf.Qwen3_5MoeTextConfig(**text_settings(**RECURRENT, **EXPERTS)), _chatml()
+
+
+def qwen3_next() -> tuple[Any, Any]:
+    """Qwen3-Next, whose experts stand in every layer but the first."""
+    settings = {**RECURRENT, "rope_parameters": {"rope_type": "default"}}
+    return hf.Qwen3NextConfig(
+        **text_settings(**settings, **EXPERTS), mlp_only_layers=[0]
+    ), _chatml()
+
+
+CONVOLUTIONS: dict[str, Any] = {
+    "num_hidden_layers": 4,
+    "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+}
 
 
 def lfm2() -> tuple[Any, Any]:
     """LFM2, text alone: every other layer is a short convolution."""
-    tokenizer = make_tokenizer(["<|im_end|>", "<|im_start|>"], QWEN, eos="<|im_end|>")
-    config = hf.Lfm2Config(
-        **text_settings(num_hidden_layers=4),
-        layer_types=["conv", "full_attention", "conv", "full_attention"],
+    return hf.Lfm2Config(**text_settings(**CONVOLUTIONS)), _chatml()
+
+
+def lfm2_moe() -> tuple[Any, Any]:
+    """LFM2 with experts, which its first layer does not have."""
+    settings = {**CONVOLUTIONS, **EXPERTS, "num_dense_layers": 1, "initializer_range": 0.03}
+    del settings["shared_expert_intermediate_size"]
+    return hf.Lfm2MoeConfig(**text_settings(**settings)), _chatml()
+
+
+def lfm2_vl() -> tuple[Any, Any]:
+    """LFM2-VL: images cut into up to six tiles of 16 pixels a side, and a thumbnail."""
+    special = ["<|im_end|>", "<|startoftext|>", "<|im_start|>", "<image>", "<|img_thumbnail|>"]
+    special += ["<|image_start|>", "<|image_end|>"]
+    special += [f"<|img_row_{row}_col_{column}|>" for row, column in product(range(1, 7), repeat=2)]
+    tokenizer = make_tokenizer(special, LFM2, eos="<|im_end|>", bos="<|startoftext|>")
+    processor = _processor(
+        "Lfm2VlProcessor",
+        hf.Lfm2VlImageProcessor(
+            encoder_patch_size=4, tile_size=16, min_image_tokens=1, max_image_tokens=4, max_tiles=6
+        ),
+        tokenizer,
     )
-    return config, TextProcessor(tokenizer)
+    config = hf.Lfm2VlConfig(
+        vision_config={
+            "model_type": "siglip2_vision_model",
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "patch_size": 4,
+            "num_patches": 16,
+            "vision_use_head": False,
+        },
+        text_config={"model_type": "lfm2", **text_settings(**CONVOLUTIONS)},
+        image_token_id=processor.image_token_id,
+        projector_hidden_size=32,
+    )
+    return config, processor
 
 
-FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
+EVERYWHERE: dict[str, Callable[[], tuple[Any, Any]]] = {
     make.__name__: make
     for make in (
         qwen2_vl,
@@ -600,10 +681,25 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
         llama,
         qwen3,
         qwen3_5,
+        qwen3_5_moe,
         qwen3_5_text,
+        qwen3_5_moe_text,
+        qwen3_next,
         lfm2,
+        lfm2_moe,
     )
 }
+
+
+WITH_TORCHVISION: dict[str, Callable[[], tuple[Any, Any]]] = {"lfm2_vl": lfm2_vl}
+"""Transformers turns their images into pixels with torchvision alone (`make with-torchvision`)."""
+
+FAMILIES = EVERYWHERE | (WITH_TORCHVISION if is_torchvision_available() else {})
+
+TEXT_ALONE = frozenset(
+    ("llama", "qwen3", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "lfm2", "lfm2_moe")
+)
+"""Those of them that see no images."""
 
 
 def save(name: str, folder: Path, *, scale: float = 6.0) -> Path:

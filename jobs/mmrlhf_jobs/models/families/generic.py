@@ -426,7 +426,14 @@ class GenericAdapter(FamilyAdapter):
             counts = self.processor._get_num_multimodal_tokens(image_sizes=sizes)  # noqa: SLF001
             numbers = [int(number) for number in counts["num_image_tokens"]]
         except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
-            return max(count(*probe) for probe in _PROBES)
+            return max(count(*probe) for probe in (*_PROBES, *self._tiled_probes()))
         # Some count the image alone, without what is written around it.
         around = count(sides[0], sides[0]) - numbers[0]
         return max(numbers) + max(around, 0)
+
+    def _tiled_probes(self) -> list[tuple[int, int]]:
+        """Images of the most tiles, where a processor cuts images into tiles of one side."""
+        settings = self.processor.image_processor.to_dict()
+        most, side = settings.get("max_tiles") or 0, settings.get("tile_size") or 0
+        shapes = [(one, most // one) for one in range(1, most + 1) if most % one == 0]
+        return [(side * columns, side * rows) for columns, rows in shapes]

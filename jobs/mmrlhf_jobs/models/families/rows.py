@@ -29,6 +29,7 @@ class FamilyRow:
             from one for several tokens at once (`mmrlhf_jobs.forward.continuation`). It stands in
             the row of the decoder's own ``model_type``.
         text: It reads text alone.
+        needs: Package without which transformers cannot turn its images into pixels.
         note: What users should know.
     """
 
@@ -39,11 +40,18 @@ class FamilyRow:
     shared_prefix: str = ""
     state_layer: str = ""
     text: bool = False
+    needs: str = ""
     note: str = ""
 
 
 _MERGERS: Final = ("visual.merger", "visual.deepstack_merger_list", "visual.downsample")
 _STATE: Final = "some layers carry a state, and go on from that of the prompt"
+
+
+def _stateful(name: str, model_type: str, layer: str) -> FamilyRow:
+    """A decoder by itself, some layers of which carry a state."""
+    return FamilyRow(name, (model_type,), state_layer=layer, text=True, note=_STATE)
+
 
 ROWS: Final = (
     FamilyRow("Qwen2-VL", ("qwen2_vl",), projector=_MERGERS),
@@ -63,15 +71,13 @@ ROWS: Final = (
     FamilyRow("GLM-4V", ("glm4v",), projector=_MERGERS),
     FamilyRow("GLM-4.6V", ("glm46v",), projector=_MERGERS),
     FamilyRow("Mistral 3", ("mistral3",)),
-    FamilyRow("Qwen3.5", ("qwen3_5",), projector=("visual.merger",), note=_STATE),
-    FamilyRow(
-        "Qwen3.5, text alone",
-        ("qwen3_5_text",),
-        state_layer="Qwen3_5GatedDeltaNet",
-        text=True,
-        note=_STATE,
-    ),
-    FamilyRow("LFM2", ("lfm2",), state_layer="Lfm2ShortConv", text=True, note=_STATE),
+    FamilyRow("Qwen3.5", ("qwen3_5", "qwen3_5_moe"), projector=("visual.merger",), note=_STATE),
+    _stateful("Qwen3.5, text alone", "qwen3_5_text", "Qwen3_5GatedDeltaNet"),
+    _stateful("Qwen3.5-MoE, text alone", "qwen3_5_moe_text", "Qwen3_5MoeGatedDeltaNet"),
+    _stateful("Qwen3-Next", "qwen3_next", "Qwen3NextGatedDeltaNet"),
+    _stateful("LFM2", "lfm2", "Lfm2ShortConv"),
+    _stateful("LFM2-MoE", "lfm2_moe", "Lfm2MoeShortConv"),
+    FamilyRow("LFM2-VL", ("lfm2_vl",), needs="torchvision", note=_STATE),
 )
 
 OTHERS: Final = FamilyRow("other families", ())
