@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Final
 
 from mmrlhf_jobs.data.conversation import as_json
 from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import LoadedMedia
 from mmrlhf_jobs.data.parts import GenerationParams, ModelOrigin
 from mmrlhf_jobs.data.queries import QueryRecord
-from mmrlhf_jobs.data.thoughts import opens_thought, split_thought
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.forward.choices import choose_sampled
 from mmrlhf_jobs.forward.decoding import Answer, end_tokens, write_answers
+from mmrlhf_jobs.forward.reading import read_answer
+from mmrlhf_jobs.forward.room import check_room
 from mmrlhf_jobs.improvement.groups import Flaw, Sample, judge_sample
 from mmrlhf_jobs.improvement.plan import SamplingPlan
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 
 __all__ = ["PolicySampler"]
-
-_MARK_TOKENS: Final = 16
-"""Tokens at the end of a prompt that the mark of a thought is looked for in."""
 
 
 class PolicySampler:
@@ -117,31 +114,11 @@ class PolicySampler:
         Raises:
             DataError: It is too long, or holds something that the chat template reserves.
         """
-        most, adapter = self._loaded.max_tokens, self._loaded.adapter
-        if adapter.longest_prompt(query.asked, query.media) < most:
-            return
-        length = len(adapter.encode(query.asked, load(), []).prompt_ids)
-        if length >= most:
-            raise DataError(
-                f"{length} tokens with media and question, but the policy takes {most} with the"
-                " answer, and nothing is cut off: shorten the row or leave it out",
-                field="query.text",
-                fault="too-long",
-            )
+        check_room(self._loaded, query, load)
 
     def _judge(self, answer: Answer, prompt: EncodedGroup) -> Sample:
-        decode = self._loaded.processor.tokenizer.decode
-        opened = opens_thought(str(decode(prompt.prompt_ids[-_MARK_TOKENS:])))
-        # Marks of thoughts are special tokens of some models, and gone from the plain text.
-        whole = str(decode(answer.tokens))
-        plain = str(decode(answer.tokens, skip_special_tokens=True))
-        text, thought = split_thought(whole, opened=opened)
-        if thought is None:
-            text = plain
-        else:
-            for token in self._loaded.processor.tokenizer.all_special_tokens:
-                text = text.replace(str(token), "")
-        sample = judge_sample(text.strip() if thought is not None else text, ended=answer.ended)
+        text, thought = read_answer(self._loaded.processor.tokenizer, prompt, answer)
+        sample = judge_sample(text, ended=answer.ended)
         if thought is not None:
             flaw: Flaw | None = "unfinishedThought" if sample.flaw == "empty" else sample.flaw
             sample = replace(sample, flaw=flaw, thought=True)
