@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "ANNOTATION_POLICY_JOB",
     "ANNOTATION_REWARD_JOB",
     "ANNOTATION_STEP_JOB",
     "API_VERSION",
@@ -60,6 +61,8 @@ LABEL_INDEX = f"{GROUP}/index"
 """Index of a pod in its attempt, from 0; it is the node rank."""
 CONTAINER = "job"
 """Name of the container that runs the job in a pod."""
+ANNOTATION_POLICY_JOB = f"{GROUP}/policy-job"
+"""In the job file of a pod: the MMDPOJob, as ``name/uid``, whose model answers."""
 ANNOTATION_REWARD_JOB = f"{GROUP}/reward-job"
 """In the job file of a pod: the RewardTrainJob, as ``name/uid``, whose model the reward is."""
 ANNOTATION_STEP_JOB = f"{GROUP}/step-job"

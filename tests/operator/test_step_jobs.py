@@ -114,6 +114,8 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
             "bench": {"figures": f"{run}/bench.json", "page": f"{run}/bench.html"},
             "responses": {"records": f"{run}/responses.jsonl"},
             "critiques": {"records": f"{run}/critiques.jsonl"},
+            "answers": {"records": f"{run}/answers.jsonl"},
+            "safety": {"results": f"{run}/results.json", "figures": f"{run}/safety.json"},
         }[name]
     )
 

@@ -15,7 +15,7 @@ __all__ = ["Content", "Input", "Kind", "Need", "Output", "SpecColumn"]
 
 S = TypeVar("S", bound=JobSpec)
 
-Content = Literal["model", "adapter", "records", "queries", "scores", "figures", "page"]
+Content = Literal["model", "adapter", "records", "queries", "scores", "results", "figures", "page"]
 """What an output of a job is: what another job may read it as."""
 
 

@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mmrlhf_api.kinds.kind import Input, Output
+from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["STEPS", "StepEntry"]
@@ -24,14 +26,16 @@ class StepEntry:
         inputs: What its part names that must be there before the job starts; fields are relative to
             the part.
         outputs: What it leaves, by name.
-        shared: Whether its processes share the work, on GPUs too; the others are one process
-            without GPU, which does as much at once as it can.
+        shared: Whether its processes share the work, on GPUs too; the others are one process,
+            which does as much at once as it can.
+        gpu: Whether that one process may have a GPU.
     """
 
     part: str
     inputs: Callable[[Any], Iterator[Input]]
     outputs: tuple[Output, ...]
     shared: bool = False
+    gpu: bool = False
 
 
 def _scored(part: ScorePart) -> Iterator[Input]:
@@ -50,6 +54,23 @@ def _compared(part: BenchPart) -> Iterator[Input]:
 
 def _asked(part: CritiquesPart | ResponsesPart) -> Iterator[Input]:
     yield Input(field="records", uri=part.records, content="data")
+
+
+def _answered(part: AnswersPart) -> Iterator[Input]:
+    yield Input(field="records", uri=part.records, content="data")
+    if part.policy is not None:
+        yield Input(field="policy", uri=part.policy, content="model")
+
+
+def _judged(part: SafetyPart) -> Iterator[Input]:
+    if part.responses is not None:
+        yield Input(field="responses", uri=part.responses, content="data")
+    for index, task in enumerate(part.tasks):
+        yield Input(field=f"tasks[{index}].records", uri=task.records, content="data")
+    for index, judge in enumerate(part.judges):
+        if judge.classifier is not None:
+            field = f"judges[{index}].classifier.model"
+            yield Input(field=field, uri=judge.classifier.model, content="model")
 
 
 STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
@@ -77,6 +98,21 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
             part="critiques",
             inputs=_asked,
             outputs=(Output(name="records", content="records", path="critiques.jsonl"),),
+        ),
+        "answers": StepEntry(
+            part="answers",
+            inputs=_answered,
+            outputs=(Output(name="records", content="queries", path="answers.jsonl"),),
+            gpu=True,
+        ),
+        "safety": StepEntry(
+            part="safety",
+            inputs=_judged,
+            outputs=(
+                Output(name="results", content="results", path="results.json"),
+                Output(name="figures", content="figures", path="safety.json"),
+            ),
+            gpu=True,
         ),
     }
 )

@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from mmrlhf_api.constants import ANNOTATION_REWARD_JOB, ANNOTATION_STEP_JOB
+from mmrlhf_api.constants import (
+    ANNOTATION_POLICY_JOB,
+    ANNOTATION_REWARD_JOB,
+    ANNOTATION_STEP_JOB,
+)
 from mmrlhf_api.job import Job, JobSpec
 from mmrlhf_api.kinds.kind import Input, Kind, Need, Output, SpecColumn
 from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, STAGE, Course
 from mmrlhf_api.rules import Rule
+from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["StepJob", "StepJobSpec", "StepName"]
 
-StepName = Literal["score", "bench", "responses", "critiques"]
+StepName = Literal["score", "bench", "responses", "critiques", "answers", "safety"]
 """Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
 _ALONE = ", ".join(f"'{name}'" for name, entry in STEPS.items() if not entry.shared)
+_WITHOUT_GPU = ", ".join(
+    f"'{name}'" for name, entry in STEPS.items() if not (entry.shared or entry.gpu)
+)
 
 
 def _has_part(name: str, part: str) -> Callable[[StepJobSpec], bool]:
@@ -33,7 +42,8 @@ def _is_alone(spec: StepJobSpec) -> bool:
 
 
 def _needs_no_gpu(spec: StepJobSpec) -> bool:
-    return STEPS[spec.step].shared or spec.resources.gpus_per_node == 0
+    entry = STEPS[spec.step]
+    return entry.shared or entry.gpu or spec.resources.gpus_per_node == 0
 
 
 def _keys_are_secret(names: Callable[[StepJobSpec], list[str]]) -> Callable[[StepJobSpec], bool]:
@@ -52,6 +62,12 @@ def _responses_keys(spec: StepJobSpec) -> list[str]:
 def _critiques_keys(spec: StepJobSpec) -> list[str]:
     key = spec.critiques.endpoint.api_key_env if spec.critiques is not None else None
     return [] if key is None else [key]
+
+
+def _safety_keys(spec: StepJobSpec) -> list[str]:
+    judges = spec.safety.judges if spec.safety is not None else ()
+    keys = [one.server.endpoint.api_key_env for one in judges if one.server is not None]
+    return [key for key in keys if key is not None]
 
 
 _GIVEN = (
@@ -73,6 +89,10 @@ class StepJobSpec(JobSpec):
     """Ask models for responses to questions (paper 2.2)."""
     critiques: CritiquesPart | None = None
     """Expand human comments into critiques (paper Table 7)."""
+    answers: AnswersPart | None = None
+    """Answer queries with a policy."""
+    safety: SafetyPart | None = None
+    """Say how safe a policy's answers are (paper Tables 3 and 6)."""
 
     rules = (
         *(
@@ -95,7 +115,7 @@ class StepJobSpec(JobSpec):
             " give nodes: 1 and processesPerNode: 1",
         ),
         Rule(
-            f"!(self.step in [{_ALONE}]) || self.resources.gpusPerNode == 0",
+            f"!(self.step in [{_WITHOUT_GPU}]) || self.resources.gpusPerNode == 0",
             "resources.gpusPerNode must be 0: this step uses none",
             field="resources.gpusPerNode",
             check=_needs_no_gpu,
@@ -118,6 +138,16 @@ class StepJobSpec(JobSpec):
             check=_keys_are_secret(_critiques_keys),
             detail="give apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it from"
             " its own environment",
+        ),
+        Rule(
+            "!has(self.safety) || self.safety.judges.all(judge, !has(judge.server)"
+            " || !has(judge.server.endpoint.apiKeyEnv)"
+            f" || ({_GIVEN.format(key='judge.server.endpoint.apiKeyEnv')}))",
+            "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef",
+            field="safety.judges",
+            check=_keys_are_secret(_safety_keys),
+            detail="give each apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it"
+            " from its own environment",
         ),
     )
 
@@ -145,6 +175,7 @@ def _inputs(spec: StepJobSpec) -> Iterator[Input]:
 
 
 (_SCORES,) = STEPS["score"].outputs
+(_ANSWERS,) = STEPS["answers"].outputs
 
 
 def _outputs(spec: StepJobSpec) -> tuple[Output, ...]:
@@ -180,6 +211,22 @@ register(
                 takes=_SCORES.name,
                 output=lambda run: f"{run.prefix}/{_SCORES.path}",
                 becomes="bench.scores",
+                annotation=ANNOTATION_STEP_JOB,
+            ),
+            Need(
+                field="answers.policyJob",
+                kind="MMDPOJob",
+                takes="model",
+                output=lambda run: run.model,
+                becomes="answers.policy",
+                annotation=ANNOTATION_POLICY_JOB,
+            ),
+            Need(
+                field="safety.responsesJob",
+                kind="StepJob",
+                takes=_ANSWERS.name,
+                output=lambda run: f"{run.prefix}/{_ANSWERS.path}",
+                becomes="safety.responses",
                 annotation=ANNOTATION_STEP_JOB,
             ),
         ),

@@ -15,6 +15,8 @@ MODULES: Final[dict[str, str]] = {
     "critiques": "mmrlhf_jobs.steps.critiques",
     "responses": "mmrlhf_jobs.steps.responses",
     "improve": "mmrlhf_jobs.steps.improve",
+    "answers": "mmrlhf_jobs.steps.answers",
+    "safety": "mmrlhf_jobs.steps.safety",
     "bench": "mmrlhf_jobs.steps.bench",
     "gate": "mmrlhf_jobs.steps.gate",
     "alias": "mmrlhf_jobs.steps.alias",

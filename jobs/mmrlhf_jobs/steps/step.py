@@ -21,6 +21,8 @@ from mmrlhf_jobs.storage.journal import Journal
 from mmrlhf_jobs.storage.uris import StorageOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from mmrlhf_jobs.forward.kept_features import KeptFeatures
     from mmrlhf_jobs.process.context import TrainingContext
 
@@ -100,6 +102,14 @@ class StepContext:
         """Say something that whoever runs the step should know."""
         self.progress.emit("notice", message=message)
 
+    @property
+    def device(self) -> torch.device:
+        """Where a step computes that is one process."""
+        from mmrlhf_jobs.process.gang import Runtime
+
+        runtime = Runtime.from_environment() if self.members is None else self.members.runtime
+        return runtime.device
+
     def keep_features(self, limits: FeatureLimits | None) -> KeptFeatures:
         """Keep what frozen vision towers make while the step runs; all its processes call it."""
         from mmrlhf_jobs.forward.kept_features import KeptFeatures
@@ -164,8 +174,8 @@ class Step(Generic[S]):
         summary: What it does, in one line, for ``--help``.
         spec: What it is told; its field ``step`` holds the name.
         run: Does it. Raises a `JobError` when it cannot.
-        shared: Whether the processes of torchrun share its work; others run as one process, and
-            without torch.
+        shared: Whether the processes of torchrun share its work; others run as one process.
+        computes: Whether one that is not shared needs torch all the same, whatever it is told.
         of_job: Makes what it is told of its part of a StepJob; None: it is no job yet.
     """
 
@@ -173,6 +183,7 @@ class Step(Generic[S]):
     spec: type[S]
     run: Callable[[S, StepContext], Outcome]
     shared: bool = False
+    computes: bool = False
     of_job: Callable[[Any, JobPlace], S] | None = None
 
     @property

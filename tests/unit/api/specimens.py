@@ -40,6 +40,19 @@ PARTS: dict[str, dict[str, Any]] = {
     "bench": {"records": "/data/bench.jsonl", "scores": "/data/scores.parquet"},
     "responses": {"records": "/data/queries.jsonl", "endpoints": [ENDPOINT]},
     "critiques": {"records": "/data/commented.jsonl", "endpoint": ENDPOINT},
+    "answers": {"records": "/data/queries.jsonl", "policy": "/data/policy"},
+    "safety": {
+        "judges": [{"name": "words", "template": {}}],
+        "tasks": [
+            {
+                "name": "nsfw",
+                "records": "/data/nsfw.jsonl",
+                "judge": "words",
+                "measures": ["asr"],
+            }
+        ],
+        "responses": "/data/answers.jsonl",
+    },
 }
 """Required fields of each step that a StepJob runs."""
 

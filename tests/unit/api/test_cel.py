@@ -57,6 +57,18 @@ def as_written(data: dict[str, Any]) -> dict[str, Any]:
     return written
 
 
+def tasked(**task: Any) -> dict[str, Any]:
+    """A step of safety with some fields of its task changed."""
+    return step("safety", tasks=[{**PARTS["safety"]["tasks"][0], **task}])
+
+
+def judged_by(judge: dict[str, Any], **task: Any) -> dict[str, Any]:
+    """The same with another judge."""
+    changes = tasked(**task)
+    changes["safety"]["judges"] = [{"name": "words", **judge}]
+    return changes
+
+
 KEYED = {**ENDPOINT, "name": "keyed", "apiKeyEnv": "MODEL_WORD"}
 
 # One or more jobs that each rule refuses, by its message: changes to a minimal job, and changes
@@ -173,7 +185,9 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
         for field in ("nodes", "processesPerNode")
     ],
     "resources.gpusPerNode must be 0: this step uses none": [
-        {**step(name), "resources__gpusPerNode": 1} for name in PARTS if name != "score"
+        {**step(name), "resources__gpusPerNode": 1}
+        for name in PARTS
+        if name not in ("score", "answers", "safety")
     ],
     "give exactly one of model and modelJob": [
         {"score": {"data": "/d"}},
@@ -200,6 +214,31 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
         step("critiques", endpoint=KEYED)
     ],
+    "give exactly one of policy and policyJob": [
+        step("answers", policyJob="align"),
+        {**step("answers"), "answers": {"records": "/q"}},
+    ],
+    "give exactly one of responses and responsesJob": [step("safety", responsesJob="answers")],
+    "give exactly one of template, classifier and server": [
+        judged_by({}),
+        judged_by({"template": {}, "classifier": {"model": "/data/classifier"}}),
+    ],
+    "prompt must hold response in braces, where the answer goes": [
+        judged_by({"server": {"endpoint": ENDPOINT, "prompt": "Is it safe?"}})
+    ],
+    "each task must name one of the judges": [tasked(judge="other")],
+    "ratio needs a judge with a server: what an answer tells is no matter of patterns": [
+        tasked(measures=["ratio"])
+    ],
+    "ratio asks another question than asr and rta; give it a task of its own": [
+        judged_by({"server": {"endpoint": ENDPOINT}}, measures=["asr", "ratio"])
+    ],
+    "lowerIsBetter is for ratio; less of asr and more of rta are better as it is": [
+        tasked(lowerIsBetter=True)
+    ],
+    "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        judged_by({"server": {"endpoint": KEYED}})
+    ],
 }
 
 # The same for rules that stand at several places.
@@ -209,6 +248,9 @@ SPECIMENS_AT: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {
     ],
     ("spec.critiques.endpoint", "maxCost needs a price"): [
         step("critiques", endpoint={**ENDPOINT, "maxCost": 1})
+    ],
+    ("spec.safety.judges[].server.endpoint", "maxCost needs a price"): [
+        judged_by({"server": {"endpoint": {**ENDPOINT, "maxCost": 1}}})
     ],
 }
 
@@ -305,9 +347,14 @@ PLACES: dict[str, Change] = {
             "bench": ("records", "scores"),
             "responses": ("records", "mediaRoot"),
             "critiques": ("records",),
+            "answers": ("records", "mediaRoot", "policy"),
+            "safety": ("responses",),
         }.items()
         for field in fields
     },
+    "spec.safety.tasks[].records": tasked(records="../x"),
+    "spec.safety.judges[].classifier.model": judged_by({"classifier": {"model": "../x"}}),
+    "spec.answers.allowedMediaRoots[]": step("answers", allowedMediaRoots=["x"]),
     "spec.bench.others[].uri": step("bench", others=[{"name": "a", "uri": "x"}]),
     "spec.responses.allowedMediaRoots[]": step("responses", allowedMediaRoots=["x"]),
 }
@@ -467,3 +514,10 @@ def test_cancelling_is_for_good() -> None:
     assert not refused(cancelled, schema, cancelled)
     message = "cancel cannot be taken back; create a new job"
     assert refused(running, schema, cancelled) == [("spec.runPolicy", message)]
+
+
+@pytest.mark.parametrize("name", ["answers", "safety"])
+def test_a_step_that_runs_a_model_alone_may_have_a_gpu(name: str) -> None:
+    data = changed("StepJob", **step(name), resources__gpusPerNode=1)
+    assert parse_job(data, source="x").spec.resources.gpus_per_node == 1
+    assert list(broken(*spec_of(data))) == []

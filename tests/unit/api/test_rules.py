@@ -18,7 +18,7 @@ from mmrlhf_api.rules import Rule
 from mmrlhf_api.schema import kind_schema
 from mmrlhf_api.yamltree import FieldPath
 from tests.crd_checker.evaluation import broken
-from tests.unit.api.specimens import ENDPOINT
+from tests.unit.api.specimens import ENDPOINT, PARTS
 from tests.unit.api.test_schema import Node, apply_defaults
 
 STRINGS = ("a", "/data/a", "s3://bucket/a", "RANK", "MMRLHF_A", "HF_TOKEN", "https://a.example")
@@ -27,6 +27,7 @@ ABSENT = object()
 
 _KEYED = {**ENDPOINT, "apiKeyEnv": "KEY"}
 _SECRET = {"podTemplate": {"env": [{"name": "KEY", "secretKeyRef": {"name": "a", "key": "b"}}]}}
+_TASK = PARTS["safety"]["tasks"][0]
 _SPEC = {"artifacts": {"uri": "/out"}}
 WRITTEN: dict[str, list[dict[str, Any]]] = {
     "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
@@ -38,6 +39,38 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
         {**_SPEC, "step": "critiques", "critiques": {"records": "/q", "endpoint": one}, **pods}
         for one in (ENDPOINT, _KEYED)
         for pods in ({}, _SECRET)
+    ],
+    "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        {
+            **_SPEC,
+            "step": "safety",
+            "safety": {**PARTS["safety"], "judges": [{"name": "words", "server": server}]},
+            **pods,
+        }
+        for server in ({"endpoint": ENDPOINT}, {"endpoint": _KEYED})
+        for pods in ({}, _SECRET)
+    ],
+    **{
+        message: [{**PARTS["safety"], "tasks": [{**_TASK, **task}]} for task in tasks]
+        for message, tasks in {
+            "each task must name one of the judges": ({}, {"judge": "other"}),
+            "ratio needs a judge with a server: what an answer tells is no matter of patterns": (
+                {},
+                {"measures": ["ratio"]},
+                {"measures": ["ratio"], "judge": "other"},
+            ),
+        }.items()
+    },
+    "ratio asks another question than asr and rta; give it a task of its own": [
+        {**_TASK, "measures": measures} for measures in (["ratio"], ["ratio", "asr"], ["asr"])
+    ],
+    "give exactly one of responses and responsesJob": [
+        {**PARTS["safety"], "responses": "/a", "responsesJob": "a"},
+        PARTS["safety"],
+    ],
+    "prompt must hold response in braces, where the answer goes": [
+        {"endpoint": ENDPOINT, **prompt}
+        for prompt in ({}, {"prompt": "a"}, {"prompt": "a {response}"})
     ],
     "others must not be called scores, as the first model is": [
         {"records": "/r", "scores": "/s", "others": [{"name": name, "uri": "/s"}]}

@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from mmrlhf_api import KINDS, ArtifactStore, parse_job
+from mmrlhf_api.steps.safety import SafetyPlan
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.evaluation.gate import GateRules
 from mmrlhf_jobs.steps.command_line import parse_arguments
@@ -119,6 +120,8 @@ def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
             assert load_step(tmp_path / "step.yaml")
         elif "criteria" in document:
             assert GateRules.model_validate(document, by_alias=True, by_name=False)
+        elif "judges" in document:
+            SafetyPlan.model_validate(document, by_alias=True, by_name=False)
         elif "endpoints" in document:
             (tmp_path / "endpoints.yaml").write_text(text)
             assert load_endpoints(str(tmp_path / "endpoints.yaml"))

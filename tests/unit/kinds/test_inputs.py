@@ -92,6 +92,8 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("ClusterSampleJob", {}, ["queries.jsonl"]),
         ("StepJob", {}, ["scores.parquet"]),
         ("StepJob", step("bench"), ["bench.json", "bench.html"]),
+        ("StepJob", step("answers"), ["answers.jsonl"]),
+        ("StepJob", step("safety"), ["results.json", "safety.json"]),
     ],
 )
 def test_what_each_kind_leaves_has_a_name_and_a_path(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,6 +172,20 @@ CASES = (
         ("enhanced.jsonl",),
     ),
     Case(
+        "safety",
+        "{in}/safety.yaml {out}/results.json --responses {in}/queries.jsonl --model model-0"
+        " --json {out}/safety.json",
+        {
+            "plan": "{in}/safety.yaml",
+            "out": "{out}/results.json",
+            "responses": "{in}/queries.jsonl",
+            "model": "model-0",
+            "jsonOut": "{out}/safety.json",
+        },
+        "",
+        ("results.json", "safety.json"),
+    ),
+    Case(
         "responses",
         "{in}/queries.jsonl {out}/responses.jsonl --endpoints {in}/endpoints.yaml --samples 2",
         {
@@ -206,6 +220,12 @@ def make_inputs(folder: Path, server: str) -> None:
             keys = record_keys(record)
             writer.write(keys, [1.0, 0.0], record_id=record.record_id, response_ids=names)
     write_queries([make_query("q1"), make_query("q2")], str(folder / "queries.jsonl"))
+    task = {"name": "nsfw", "records": str(folder / "queries.jsonl"), "judge": "words"}
+    plan = {
+        "judges": [{"name": "words", "template": {"phrases": ["to q1"]}}],
+        "tasks": [{**task, "measures": ["asr", "rta"]}],
+    }
+    (folder / "safety.yaml").write_text(yaml.safe_dump(plan))
     paths = [str(folder / name) for name in ("queries.jsonl", "tasks", "key.jsonl")]
     assert main(["annotate-export", "label-studio", *paths, "--embed-media"]) == 0
     (folder / "answers.json").write_text(json.dumps(list(_answers(folder))))
@@ -277,13 +297,15 @@ def model_server(
     answers: int | None = None,
     held: threading.Event | None = None,
     asked: list[str] | None = None,
+    say: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
-    """A server that says back what it was asked, with some words more.
+    """A server that says back what it was asked, with some words more, or what it is told to say.
 
     Args:
         answers: Requests that it answers; None for all. It holds the others until it ends.
         held: Set when it holds one.
         asked: Is given the text of each request, once it comes.
+        say: What it says to a text.
     """
     left = count(0 if answers is None else -answers)
     over = threading.Event()
@@ -292,7 +314,7 @@ def model_server(
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             content = body["messages"][0]["content"]
-            said = content if isinstance(content, str) else content[-1]["text"]
+            text = said = content if isinstance(content, str) else content[-1]["text"]
             if asked is not None:
                 asked.append(f"{said} {body.get('seed')}")
             if answers is not None and next(left) >= 0:
@@ -302,7 +324,8 @@ def model_server(
                 return
             # Of the prompt of Table 7 the comment alone.
             said = said.rpartition("for the answer:] ")[2].partition("\n\nExpanded")[0]
-            choice = {"message": {"content": f"Said of {said}"}, "finish_reason": "stop"}
+            told = f"Said of {said}" if say is None else say(text)
+            choice = {"message": {"content": told}, "finish_reason": "stop"}
             answer = json.dumps({"choices": [choice], "model": "m"}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
