@@ -42,7 +42,13 @@ from mmrlhf_api.pod import EnvVar, PodTemplate, SecretKeyRef, Toleration
 from mmrlhf_api.policy import FailureRule, RunPolicy
 from mmrlhf_api.resources import Resources
 from mmrlhf_api.scheduling import Scheduling
-from mmrlhf_api.serialization import job_dict, job_json, run_digest, spec_digest
+from mmrlhf_api.serialization import (
+    job_dict,
+    job_json,
+    run_digest,
+    spec_digest,
+    training_digest,
+)
 from mmrlhf_api.status import (
     ArtifactStatus,
     Condition,
@@ -133,4 +139,5 @@ __all__ = [
     "register",
     "run_digest",
     "spec_digest",
+    "training_digest",
 ]

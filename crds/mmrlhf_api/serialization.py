@@ -10,7 +10,7 @@ from typing import Any
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.job import Job
 
-__all__ = ["job_dict", "job_json", "run_digest", "spec_digest"]
+__all__ = ["job_dict", "job_json", "run_digest", "spec_digest", "training_digest"]
 
 _METADATA = ("name", "namespace", "labels", "annotations", "uid", "generation")
 _MUTABLE = ("runPolicy",)
@@ -56,6 +56,15 @@ def run_digest(job: Job) -> str:
     checkpoints and tracking. Another number of processes sums the same numbers in another order.
     """
     return _digest(job, leave_out=(*_MUTABLE, *_PLACE))
+
+
+def training_digest(job: Job) -> str:
+    """Return the SHA-256 (64 hex digits) of what a job learns: checkpoints go on where it is equal.
+
+    Besides what `run_digest` leaves out, that is ``parallelism``: how a model is spread over
+    processes changes the order of sums alone.
+    """
+    return _digest(job, leave_out=(*_MUTABLE, *_PLACE, "parallelism"))
 
 
 def _digest(job: Job, *, leave_out: Collection[str]) -> str:

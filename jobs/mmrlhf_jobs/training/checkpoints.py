@@ -5,6 +5,10 @@ process (``rank-0``, ``rank-1``, ...), each published whole, and then ``complete
 that all share and the digest of every part. ``complete`` comes last, so a checkpoint without it
 does not exist; and one whose parts are not those that it lists is damaged, and an older one is
 taken. The attempt in its name keeps the parts of two attempts apart, whatever they do at once.
+
+A part holds numbers of parameters, and ``complete`` says which (see `engines.state`). So any number
+of processes goes on from it, with any engine and ZeRO stage: each fetches the parts that hold what
+it needs (ADR 0027).
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from mmrlhf_jobs.errors import DamagedError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
@@ -24,15 +28,15 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Holder
 from mmrlhf_jobs.storage.marker import digest_of_files
 from mmrlhf_jobs.training.engines.interface import Engine
+from mmrlhf_jobs.training.engines.state import Fragment, Span, cut
+from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
 
 __all__ = ["CheckpointState", "Checkpoints", "RunInputs", "misfit"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
-_SPLIT = "deepspeed-3"
-_DIVISIBLE = ("torch", "deepspeed-1", "deepspeed-2")
-"""Engines whose checkpoints any number of processes can go on from. Of plain torch rank 0 writes
-everything."""
+_FORM: Final = 2
+"""How parts are written; those of form 1 could be read by the engine alone that wrote them."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,14 @@ class RunInputs:
     template: str
     image_settings: str
     spec: str
-    older_spec: str = field(default="", compare=False)
-    """Digest of the whole spec, resources and all, as older versions took it."""
 
     def to_dict(self) -> dict[str, str]:
         """For the manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "older_spec"}
+        return asdict(self)
 
     def differences(self, other: RunInputs) -> list[str]:
         """Names of the inputs that differ from those of a run."""
         mine, theirs = self.to_dict(), other.to_dict()
-        if self.spec == other.older_spec:
-            mine["spec"] = other.spec
         return [name.replace("_", " ") for name in mine if mine[name] != theirs[name]]
 
 
@@ -73,6 +73,8 @@ class CheckpointState:
         metrics: Text of ``metrics.jsonl`` up to this step.
         attempt: Name of the attempt that saved; empty in checkpoints of older versions.
         skipped: Steps that updated nothing, because a gradient overflowed float16.
+        counters: What the engine keeps beside the numbers of parameters.
+        form: How the parts are written.
     """
 
     step: int
@@ -83,6 +85,8 @@ class CheckpointState:
     metrics: str = ""
     attempt: str = ""
     skipped: int = 0
+    counters: dict[str, float] = field(default_factory=dict)
+    form: int = _FORM
 
     @property
     def name(self) -> str:
@@ -91,27 +95,62 @@ class CheckpointState:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """The part of one process: its digest, and which numbers are in it."""
+
+    digest: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
 class _Complete:
-    """Content of ``complete``: the shared state, and the digest of each process's part by rank."""
+    """Content of ``complete``: the shared state, and the part of each process by rank."""
 
     state: CheckpointState
-    parts: tuple[str, ...]
+    parts: tuple[_Part, ...]
 
     def encode(self) -> str:
-        return json.dumps({**asdict(self.state), "parts": self.parts})
+        return json.dumps({**asdict(self.state), "parts": [asdict(part) for part in self.parts]})
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
         try:
             content = json.loads(text)
-            parts = tuple(str(digest) for digest in content.pop("parts"))
+            parts = content.pop("parts")
             inputs = RunInputs(**content.pop("inputs"))
-            state = CheckpointState(**content, inputs=inputs)
+            state = CheckpointState(**{"form": 1, **content}, inputs=inputs)
+            if state.form != _FORM:
+                return cls(state, ())
+            found = tuple(
+                _Part(str(part["digest"]), tuple(Span(str(n), int(a), int(b)) for n, a, b in spans))
+                for part in parts
+                if (spans := part["spans"]) is not None
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError(f"{where} does not list its parts as it should ({error})") from error
-        if len(parts) != state.world_size:
-            raise DamagedError(f"{where} lists {len(parts)} parts of {state.world_size} processes")
-        return cls(state, parts)
+        if len(found) != state.world_size:
+            raise DamagedError(f"{where} lists {len(found)} parts of {state.world_size} processes")
+        return cls(state, found)
+
+    def sizes(self) -> dict[str, int]:
+        """Numbers of each parameter that was saved."""
+        spans = sorted((span.name, span.stop) for part in self.parts for span in part.spans)
+        return dict(spans)  # the last one of a name is the largest
+
+    def ranks_with(self, wanted: Sequence[Span]) -> list[int]:
+        """Processes whose parts have some of the numbers that are wanted."""
+        by_name: dict[str, list[Span]] = {}
+        for span in wanted:
+            by_name.setdefault(span.name, []).append(span)
+        return [
+            rank
+            for rank, part in enumerate(self.parts)
+            if any(
+                one.start < span.stop and span.start < one.stop
+                for span in part.spans
+                for one in by_name.get(span.name, ())
+            )
+        ]
 
 
 class Checkpoints:
@@ -157,26 +196,33 @@ class Checkpoints:
             StorageError: The artifacts cannot be written; older checkpoints stay.
         """
         key = f"{self._prefix}/{state.name}"
+        fragments = self._share(engine)
         local = self._fresh_scratch()
-        engine.save(local)
-        part = f"{key}/rank-{self._runtime.rank}"
-        parts = self._runtime.gather(digest_of_files(self._store.publish(local, part)))
+        write_fragments(fragments, local)
+        digest = digest_of_files(self._store.publish(local, f"{key}/rank-{self._runtime.rank}"))
+        own: tuple[str, list[Any]] = (digest, [list(fragment.span) for fragment in fragments])
+        parts = self._runtime.gather(own)
         if self._runtime.is_main:
             shared = self._fresh_scratch()
-            text = _Complete(state, tuple(parts)).encode()
-            (shared / _STATE).write_text(text, encoding="utf-8")
+            whole = _Complete(
+                replace(state, counters=engine.counters()),
+                tuple(_Part(digest, tuple(Span(*one) for one in spans)) for digest, spans in parts),
+            )
+            (shared / _STATE).write_text(whole.encode(), encoding="utf-8")
             self._store.publish(shared, f"{key}/complete")
             self._tidy()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._runtime.wait()
 
+    def _share(self, engine: Engine[Any]) -> list[Fragment]:
+        """What this process saves: of what all hold alike an equal share."""
+        fragments = engine.fragments()
+        if not engine.replicated:
+            return fragments
+        return cut(fragments, rank=self._runtime.rank, world_size=self._runtime.world_size)
+
     def restore(
-        self,
-        engine: Engine[Any],
-        *,
-        name: str,
-        inputs: RunInputs,
-        tell: Callable[[str], None],
+        self, engine: Engine[Any], *, inputs: RunInputs, tell: Callable[[str], None]
     ) -> CheckpointState | None:
         """Load the newest checkpoint that is whole; return its state, or None if there is none.
 
@@ -184,35 +230,35 @@ class Checkpoints:
         makes them again.
 
         Args:
-            engine: What to load into.
-            name: Name of the engine.
+            engine: What to load into, whichever engine has saved.
             inputs: What this run is made from.
             tell: Takes a sentence for each that is damaged; called on every process.
 
         Raises:
-            SpecError: It was made from other inputs, or by another number of processes.
-            TrainingError: It holds something else than the engine's tensors.
+            SpecError: It was made from other inputs, or is of another form.
+            TrainingError: It holds something else than the training state of the model.
         """
         damaged: list[str] = []
+        wanted = [fragment.span for fragment in engine.fragments()]
         found = None
         for step, key in reversed(self._runtime.on_main(self._complete)):
             fault, text = self._runtime.on_main(partial(self._open, key))
             if not fault:
                 complete = _Complete.parse(text, self._where(key))
-                self._check_fits(complete.state, name=name, inputs=inputs)
-                faults = self._runtime.gather(self._fetch_parts(key, complete.parts))
+                self._check_fits(complete.state, inputs=inputs)
+                faults = self._runtime.gather(self._fetch_parts(key, complete, wanted))
                 fault = next((fault for fault in faults if fault), "")
                 if not fault:
-                    found = complete.state
+                    found = complete
                     break
             tell(f"the checkpoint of step {step} cannot be used and is removed: {fault}")
             damaged.append(key)
         if found is not None:
-            engine.load(self._scratch)
+            self._load(engine, found)
         self._runtime.on_main(lambda: self._remove_all(damaged))
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._runtime.wait()
-        return found
+        return None if found is None else found.state
 
     def newest(self) -> tuple[CheckpointState | None, str]:
         """State of the newest complete checkpoint, or what is wrong with it; changes nothing.
@@ -230,21 +276,18 @@ class Checkpoints:
             return None, f"is damaged: {fault}"
         return _Complete.parse(text, self._prefix).state, ""
 
-    def refuse_other_processes(self, *, name: str) -> None:
-        """Refuse a run that cannot go on for its engine or its number of processes.
+    def refuse_other_form(self) -> None:
+        """Refuse a run whose newest checkpoint another version has written in another form.
 
         Every process must call it. It reads the checkpoint's state alone and changes nothing, so
         that nobody waits for a model and a reference to be told. `restore` looks at all else.
 
-        Args:
-            name: Name of the engine.
-
         Raises:
-            SpecError: They are others than those of the newest checkpoint, and must not be.
+            SpecError: It is of another form.
         """
         state, _ = self.newest()
         if state is not None:
-            self._check_fits(state, name=name, inputs=state.inputs)
+            self._check_fits(state, inputs=state.inputs)
 
     def load(self, engine: Engine[Any], state: CheckpointState) -> str:
         """Load one of another run; say what is wrong with it, in which case nothing is loaded.
@@ -253,13 +296,19 @@ class Checkpoints:
         """
         fault, text = self._runtime.on_main(partial(self._open, state.name))
         if not fault:
-            parts = _Complete.parse(text, self._where(state.name)).parts
-            faults = self._runtime.gather(self._fetch_parts(state.name, parts))
+            complete = _Complete.parse(text, self._where(state.name))
+            wanted = [fragment.span for fragment in engine.fragments()]
+            faults = self._runtime.gather(self._fetch_parts(state.name, complete, wanted))
             fault = next((fault for fault in faults if fault), "")
         if not fault:
-            engine.load(self._scratch)
+            self._load(engine, complete)
         shutil.rmtree(self._scratch, ignore_errors=True)
         return f"is damaged: {fault}" if fault else ""
+
+    def _load(self, engine: Engine[Any], complete: _Complete) -> None:
+        """Load the parts that were fetched."""
+        files = sorted(self._scratch.glob("rank-*/*.safetensors"))
+        engine.load(SavedState(files, complete.sizes()), complete.state.counters)
 
     def _open(self, key: str) -> tuple[str, str]:
         """What is wrong with ``complete`` of a checkpoint, and its content."""
@@ -274,24 +323,22 @@ class Checkpoints:
             return f"{self._where(key)} holds no state that can be read ({error})", ""
         return "", text
 
-    def _fetch_parts(self, key: str, parts: Sequence[str]) -> str:
-        """Fetch the parts that this process reads into the scratch folder; say what is wrong.
+    def _fetch_parts(self, key: str, complete: _Complete, wanted: Sequence[Span]) -> str:
+        """Fetch the parts with what this process needs into the scratch folder; say what is wrong.
 
-        DeepSpeed reads the part of rank 0 everywhere, and where the number of processes has changed
-        those that hold what is this process's now.
+        With as many processes as before, and the same stage, that is its own part.
         """
         local = self._fresh_scratch()
-        for rank in sorted({0, *_overlaps(self._runtime, len(parts))}):
-            part = local / f"rank-{rank}"
+        for rank in complete.ranks_with(wanted):
+            part, digest = f"rank-{rank}", complete.parts[rank].digest
             try:
-                self._store.fetch(f"{self._prefix}/{key}/rank-{rank}", part, digest=parts[rank])
+                self._store.fetch(f"{self._prefix}/{key}/{part}", local / part, digest=digest)
             except DamagedError as error:
                 return str(error)
-            _merge(part, local)
         return ""
 
-    def _check_fits(self, state: CheckpointState, *, name: str, inputs: RunInputs) -> None:
-        if fault := misfit(state, name=name, inputs=inputs, world_size=self._runtime.world_size):
+    def _check_fits(self, state: CheckpointState, *, inputs: RunInputs) -> None:
+        if fault := misfit(state, inputs=inputs):
             raise SpecError(
                 f"the checkpoint of step {state.step} in {self._where(state.name)} {fault}: make it"
                 " as it was, or start over with checkpoint.resume: none"
@@ -341,45 +388,20 @@ class Checkpoints:
         return self._scratch
 
 
-def misfit(state: CheckpointState, *, name: str, inputs: RunInputs, world_size: int) -> str | None:
+def misfit(state: CheckpointState, *, inputs: RunInputs) -> str | None:
     """Why a run cannot go on with a checkpoint, as the rest of a sentence; None: it can.
+
+    Engine, ZeRO stage and number of processes may be others than those that saved it.
 
     Args:
         state: State of the checkpoint.
-        name: Name of the run's engine.
         inputs: What the run is made from.
-        world_size: Number of its processes.
     """
+    if state.form != _FORM:
+        return (
+            f"was written by another version of mmrlhf (in form {state.form}, this one reads form"
+            f" {_FORM}), which alone can go on with it"
+        )
     if changed := state.inputs.differences(inputs):
         return f"was made from another {' and '.join(changed)}"
-    if state.engine != name or (state.world_size != world_size and name not in _DIVISIBLE):
-        made = (
-            f"was made by {state.world_size} process(es) with engine {state.engine}, this run has "
-            f"{world_size} with {name}"
-        )
-        if state.engine == name == _SPLIT:
-            made += " (ZeRO 3 splits each weight by their number, and goes on with as many)"
-        return made
     return None
-
-
-def _overlaps(runtime: Runtime, before: int) -> range:
-    """Parts that hold the share of a process, where other processes held equal shares before.
-
-    Shares are of one length but for a few zeros, so a part more on each side may be touched.
-    """
-    if runtime.world_size == before:
-        return range(runtime.rank, runtime.rank + 1)
-    first = runtime.rank * before // runtime.world_size - 1
-    last = -(-(runtime.rank + 1) * before // runtime.world_size)
-    return range(max(first, 0), min(last, before - 1) + 1)
-
-
-def _merge(source: Path, target: Path) -> None:
-    """Move all files of a folder into another one, at the same relative paths."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            destination = target / path.relative_to(source)
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(destination)
-    shutil.rmtree(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 
-from mmrlhf_api import DataSource, RewardInference, TrainJob, run_digest, spec_digest
+from mmrlhf_api import DataSource, RewardInference, TrainJob, training_digest
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.features.limits import limits_of_job
@@ -254,6 +254,5 @@ class Preparation:
             template=template,
             image_settings=policy.loaded.adapter.image_settings(),
             rewards=rewards,
-            spec=run_digest(self._job),
-            older_spec=spec_digest(self._job),
+            spec=training_digest(self._job),
         )

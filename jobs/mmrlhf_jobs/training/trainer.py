@@ -129,7 +129,7 @@ class Trainer(Generic[Q, Out]):
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         if self._job.spec.checkpoint.resume != "none":
-            self._checkpoints().refuse_other_processes(name=self._engine.name)
+            self._checkpoints().refuse_other_form()
         train, held_out = self._preparation.open_data()
         policy = self._preparation.load_policy()
         wanted = self._job.spec.training.recomputed
@@ -244,19 +244,22 @@ class Trainer(Generic[Q, Out]):
         if self._job.spec.checkpoint.resume == "none":
             self._runtime.on_main(checkpoints.clear)
             return None
-        name, world_size, tell = self._engine.name, self._runtime.world_size, self._context.tell
-        state = checkpoints.restore(engine, name=name, inputs=digests, tell=tell)
+        tell = self._context.tell
+        state = checkpoints.restore(engine, inputs=digests, tell=tell)
         if state is not None:
             tell(f"going on from the checkpoint of step {state.step}")
         elif not self._context.fresh:
             state = EarlierRuns(self._store, self._layout.prefix, self._runtime).restore(
-                engine,
-                self._checkpoints,
-                lambda found: misfit(found, name=name, inputs=digests, world_size=world_size),
-                tell,
+                engine, self._checkpoints, partial(misfit, inputs=digests), tell
             )
         if state is None:
             return None
+        made, now = (state.world_size, state.engine), (self._runtime.world_size, self._engine.name)
+        if made != now:
+            tell(
+                f"the checkpoint was made by {made[0]} process(es) with engine {made[1]}; this run"
+                f" goes on with {now[0]} and {now[1]}, which sum the same numbers in another order"
+            )
         objective.restore(state.objective)
         self._step, self._skipped = state.step, state.skipped
         return state

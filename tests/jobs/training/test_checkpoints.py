@@ -6,41 +6,47 @@ import json
 import os
 import random
 import shutil
-import signal
-from collections.abc import Callable
-from enum import Enum
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from safetensors.torch import save_file
 
 from mmrlhf_jobs.errors import SpecError, StorageUnavailableError, TrainingError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import copy_stream
-from mmrlhf_jobs.storage.marker import MARKER, make_marker
-from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs, misfit
-from mmrlhf_jobs.training.engines.tensor_files import read_tensors
-from tests.jobs.training.test_training import run_until, step
-from tests.jobs.training.world import World
+from mmrlhf_jobs.storage.marker import MARKER, digest_of_files, make_marker, parse_marker
+from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
+from mmrlhf_jobs.training.engines.state import MASTER, Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
 INPUTS = RunInputs("data", "rewards", "model", "template", "images", "spec")
 
 
 class Number:
-    """An engine whose whole state is a number."""
+    """An engine whose whole state is a number, many times over."""
+
+    replicated = True
 
     def __init__(self, value: int = 0) -> None:
         self.value = value
 
-    def save(self, folder: Path) -> None:
-        (folder / "number.txt").write_text(str(self.value))
-        (folder / "rest.bin").write_bytes(bytes([self.value]) * 1000)
+    def fragments(self) -> list[Fragment]:
+        row = torch.full((1000,), float(self.value))
+        return [Fragment("number", 0, {MASTER: row, "exp_avg": -row}, 7.0)]
 
-    def load(self, folder: Path) -> None:
-        self.value = int((folder / "number.txt").read_text())
+    def counters(self) -> dict[str, float]:
+        return {"value": self.value / 2}
+
+    def load(self, saved: SavedState, counters: Mapping[str, float]) -> None:
+        saved.check({"number": 1000})
+        found = saved.read("number", 0, 1000)
+        (self.value,) = set(map(int, found.values[MASTER].tolist()))
+        assert set(found.values["exp_avg"].tolist()) == {-self.value}
+        assert (found.step, counters) == (7.0, {"value": self.value / 2})
 
 
 class Kept:
@@ -65,7 +71,6 @@ class Kept:
         engine = Number(-1)
         state = self.checkpoints.restore(
             engine,  # type: ignore[arg-type]
-            name="number",
             inputs=inputs,
             tell=self.told.append,
         )
@@ -128,9 +133,9 @@ def state_file(change: Callable[[Path], object]) -> Callable[[Kept], None]:
 
 DAMAGES: dict[str, Callable[[Kept], object]] = {
     "part of another step": older_part,
-    "byte of a part": lambda kept: flip(kept.file(f"{NEWEST}/rank-0/rest.bin"), 500),
-    "part cut short": lambda kept: os.truncate(kept.file(f"{NEWEST}/rank-0/rest.bin"), 10),
-    "file of a part gone": lambda kept: kept.file(f"{NEWEST}/rank-0/number.txt").unlink(),
+    "byte of a part": lambda kept: flip(kept.file(f"{NEWEST}/rank-0/00000.safetensors"), 500),
+    "part cut short": lambda kept: os.truncate(kept.file(f"{NEWEST}/rank-0/00000.safetensors"), 10),
+    "file of a part gone": lambda kept: kept.file(f"{NEWEST}/rank-0/00000.safetensors").unlink(),
     "part gone": lambda kept: shutil.rmtree(kept.file(f"{NEWEST}/rank-0")),
     "marker of a part": lambda kept: flip(kept.file(f"{NEWEST}/rank-0/{MARKER}"), 40),
     "marker of a part empty": lambda kept: kept.file(f"{NEWEST}/rank-0/{MARKER}").write_text(""),
@@ -145,6 +150,8 @@ DAMAGES: dict[str, Callable[[Kept], object]] = {
     ),
     "parts not told": state(lambda content: content.pop("parts")),
     "parts too few": state(lambda content: content.update(parts=[])),
+    "parts without spans": state(lambda content: content["parts"][0].pop("spans")),
+    "spans of words": state(lambda content: content["parts"][0].update(spans=[["number", "a", 1]])),
     "parts no list": state(lambda content: content.update(parts=7)),
     "state of a newer version": state(lambda content: content.update(novelty=1)),
     "state not UTF-8": state_file(lambda path: path.write_bytes(b"\xff\xfe")),
@@ -198,7 +205,7 @@ def test_whatever_byte_is_flipped_nothing_else_than_what_was_saved_is_loaded(
 
 def test_without_a_whole_one_the_training_begins_anew(kept: Kept) -> None:
     for name in ("step-00000002", "step-00000004", NEWEST):
-        flip(kept.file(f"{name}/rank-0/number.txt"))
+        flip(kept.file(f"{name}/rank-0/00000.safetensors"))
     assert kept.restore() == (-1, None)
     assert len(kept.told) == 3
     assert not list(kept.folder.glob("*/*"))
@@ -216,53 +223,32 @@ def test_a_store_that_is_away_is_no_damage(kept: Kept, monkeypatch: pytest.Monke
 
 
 def test_a_whole_one_of_other_inputs_is_refused_and_kept(kept: Kept) -> None:
-    flip(kept.file(f"{NEWEST}/rank-0/number.txt"))
+    flip(kept.file(f"{NEWEST}/rank-0/00000.safetensors"))
     other = RunInputs("data", "rewards", "another model", "template", "images", "spec")
     with pytest.raises(SpecError, match=r"step 6 .* was made from another model"):
         kept.restore(other)
     assert kept.checkpoints.steps() == [2, 4, 6]
 
 
-@pytest.mark.parametrize(
-    ("engine", "before", "name", "now", "fits"),
-    [
-        ("torch", 2, "torch", 5, True),
-        ("deepspeed-1", 2, "deepspeed-1", 3, True),
-        ("deepspeed-2", 3, "deepspeed-2", 2, True),
-        ("deepspeed-3", 2, "deepspeed-3", 2, True),
-        ("deepspeed-3", 2, "deepspeed-3", 3, False),
-        ("deepspeed-3", 2, "deepspeed-2", 2, False),
-        ("deepspeed-2", 2, "torch", 1, False),
-    ],
-)
-def test_which_processes_go_on_from_a_checkpoint(
-    engine: str, before: int, name: str, now: int, *, fits: bool
-) -> None:
-    state = CheckpointState(6, before, engine, INPUTS)
-    found = misfit(state, name=name, inputs=INPUTS, world_size=now)
-    if fits:
-        assert found is None
-    else:
-        assert found is not None
-        assert f"by {before} process(es) with engine {engine}, this run has {now} with" in found
-        assert ("ZeRO 3 splits each weight" in found) == (engine == name)
-
-
-def test_other_processes_are_refused_by_the_state_alone(
+def test_a_checkpoint_of_another_form_is_refused_by_its_state_alone(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.checkpoints.refuse_other_processes(name="number")
+    kept.checkpoints.refuse_other_form()
     monkeypatch.setattr(kept.checkpoints, "_fetch_parts", None)
+    # As an older version wrote it: parts by their digests, and no word of their form.
+    state(lambda content: (content.pop("form"), content.update(parts=["0" * 64])))(kept)
     with pytest.raises(
-        SpecError, match=r"by 1 process\(es\) with engine number, this run has 1 wi"
+        SpecError, match=r"step 6 .* by another version of mmrlhf \(in form 1, this"
     ):
-        kept.checkpoints.refuse_other_processes(name="another")
+        kept.checkpoints.refuse_other_form()
+    with pytest.raises(SpecError, match="which alone can go on with it: make it as it was, or"):
+        kept.restore()
     # What is damaged is for `restore` to tell, which takes an older one.
     flip(kept.file(f"{NEWEST}/complete/state.json"), 5)
-    kept.checkpoints.refuse_other_processes(name="another")
+    kept.checkpoints.refuse_other_form()
     assert kept.checkpoints.steps() == [2, 4, 6]
     kept.checkpoints.clear()
-    kept.checkpoints.refuse_other_processes(name="another")
+    kept.checkpoints.refuse_other_form()
 
 
 class Call:
@@ -275,69 +261,49 @@ class Call:
         return self.call
 
 
+def as_its_author_would(checkpoint: Path) -> None:
+    """Have the markers and ``complete`` list the part of rank 0 as it is now."""
+    published_as(checkpoint / "rank-0")
+    content = json.loads((checkpoint / "complete/state.json").read_text())
+    marker = (checkpoint / "rank-0" / MARKER).read_text()
+    content["parts"][0]["digest"] = digest_of_files(parse_marker(marker, "marker"))
+    (checkpoint / "complete/state.json").write_text(json.dumps(content))
+    published_as(checkpoint / "complete")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_are_read_and_calls_are_not_made(tmp_path: Path, *, zipped: bool) -> None:
-    path, mark = tmp_path / "file.pt", tmp_path / "mark"
-    good = {"a": torch.arange(3), "b": [1, 2.5, "c", None], "c": {(1, 2): torch.float16}}
-    torch.save(good, path, _use_new_zipfile_serialization=zipped)
-    assert read_tensors(path)["b"] == good["b"]
+def test_tensors_are_read_and_calls_are_not_made(
+    kept: Kept, tmp_path: Path, *, zipped: bool
+) -> None:
+    mark = tmp_path / "mark"
     for call in (
         Call(os.system, f"touch {mark}"),
-        Call(os.mkdir, str(mark)),
         Call(eval, f"open({str(mark)!r}, 'w')"),
         Call(exec, f"open({str(mark)!r}, 'w')"),
     ):
+        path = kept.file(f"{NEWEST}/rank-0/00000.safetensors")
         torch.save({"a": call}, path, _use_new_zipfile_serialization=zipped)
-        with pytest.raises(TrainingError, match="holds more than tensors"):
-            read_tensors(path)
+        as_its_author_would(kept.file(NEWEST))
+        with pytest.raises(TrainingError, match="holds something else than training state"):
+            kept.restore()
     assert not mark.exists()
-
-
-class Stage(int, Enum):
-    """Pickled as versions of Python up to 3.11.3 pickle members of an enumeration."""
-
-    TWO = 2
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return getattr, (Stage, self.name)
-
-
-def test_members_of_enumerations_are_kept_as_values(tmp_path: Path) -> None:
-    from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
-
-    path = str(tmp_path / "file.pt")
-    scaler = LossScaler(3)
-    state = {"stage": Stage.TWO, "list": [{"stage": (Stage.TWO,)}], "scaler": scaler}
-    torch.save(state, path)
-    with pytest.raises(TrainingError, match=r"holds more than tensors \(getattr\)"):
-        TensorFiles().load(path)
-    TensorFiles().save(state, path)
-    loaded = TensorFiles().load(path)
-    assert (loaded["stage"], loaded["list"]) == (2, [{"stage": (2,)}])
-    assert loaded["scaler"].cur_scale == 3
 
 
 @pytest.mark.parametrize(
-    "name", ["state/mp_rank_00_model_states.pt", "state/*zero_pp_rank_0*optim_states.pt"]
+    ("tensors", "says"),
+    [
+        ({"a": torch.zeros(3)}, "holds something else than training state"),
+        ({"x:master:number": torch.zeros(1000)}, "holds something else than training state"),
+        ({"0:master:number": torch.zeros(10, 100)}, "holds something else than training state"),
+        ({"0:master:number": torch.zeros(999)}, "lacks master of number from number 999 on"),
+        ({"1:master:number": torch.zeros(999)}, "lacks master of number from number 0 on"),
+        ({"0:exp_avg:number": torch.zeros(1000)}, "lacks master of number from number 0 on"),
+    ],
 )
-def test_deepspeed_runs_nothing_of_a_checkpoint(world: World, name: str) -> None:
-    run_until(world, step(3), signal.SIGTERM, processes=2)
-    mark = world.folder / "mark"
-    newest = max(world.results().glob("checkpoints/step-*"))
-    (path,) = (newest / "rank-0").glob(name)
-    torch.save({"module": Call(os.mkdir, str(mark))}, path)
-    published_as(path.parents[1])
-    # As its author would: `complete` lists the part as it is now.
-    from mmrlhf_jobs.storage.marker import digest_of_files, parse_marker
-
-    content = json.loads((newest / "complete/state.json").read_text())
-    marker = (newest / "rank-0" / MARKER).read_text()
-    content["parts"][0] = digest_of_files(parse_marker(marker, "marker"))
-    (newest / "complete/state.json").write_text(json.dumps(content))
-    published_as(newest / "complete")
-
-    run = world.run(world.job(), processes=2)
-    assert run.code == 1
-    assert not mark.exists()
-    assert run.termination is not None
-    assert "holds more than tensors" in run.termination["message"]
+def test_what_its_author_has_not_written_whole_is_told(
+    kept: Kept, tensors: dict[str, torch.Tensor], says: str
+) -> None:
+    save_file(tensors, kept.file(f"{NEWEST}/rank-0/00000.safetensors"))
+    as_its_author_would(kept.file(NEWEST))
+    with pytest.raises(TrainingError, match=says):
+        kept.restore()

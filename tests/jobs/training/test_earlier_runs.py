@@ -37,13 +37,13 @@ class Job:
         state = CheckpointState(step, 1, "number", inputs, {"mean": step / 10}, f"rows {step}")
         self.checkpoints_of(f"team/job/{run}").save(Number(step), state)  # type: ignore[arg-type]
 
-    def go_on(self, inputs: RunInputs = INPUTS, *, world_size: int = 1) -> int:
+    def go_on(self, inputs: RunInputs = INPUTS) -> int:
         """Value of the engine after the earlier runs were looked at; -1 is a new one."""
         engine = Number(-1)
         state = EarlierRuns(self.store, "team/job/now", ALONE).restore(
             engine,  # type: ignore[arg-type]
             self.checkpoints_of,
-            partial(misfit, name="number", inputs=inputs, world_size=world_size),
+            partial(misfit, inputs=inputs),
             self.told.append,
         )
         assert engine.value == (-1 if state is None else state.step)
@@ -73,33 +73,26 @@ def test_the_run_that_came_furthest_is_taken(job: Job) -> None:
     assert len(job.told) == 2
 
 
-def test_a_checkpoint_of_an_older_version_digested_resources_as_well(job: Job) -> None:
-    assert job.go_on(replace(INPUTS, spec="new", older_spec=INPUTS.spec)) == 4
-
-
 @pytest.mark.parametrize(
-    ("inputs", "world_size", "says"),
+    ("inputs", "says"),
     [
-        (replace(INPUTS, spec="x"), 1, "it was made from another spec"),
-        (replace(INPUTS, model="x", rewards="y"), 1, "it was made from another rewards and model"),
-        (INPUTS, 2, "it was made by 1 process(es) with engine number, this run has 2 with number"),
+        (replace(INPUTS, spec="x"), "it was made from another spec"),
+        (replace(INPUTS, model="x", rewards="y"), "it was made from another rewards and model"),
     ],
 )
-def test_what_is_not_used_is_told(job: Job, inputs: RunInputs, world_size: int, says: str) -> None:
+def test_what_is_not_used_is_told(job: Job, inputs: RunInputs, says: str) -> None:
     before = job.files()
-    assert job.go_on(inputs, world_size=world_size) == -1
+    assert job.go_on(inputs) == -1
     (told,) = job.told
     assert told == f"the checkpoint of step 4 of earlier run team/job/before is not used: {says}"
     assert job.files() == before
 
 
-@pytest.mark.parametrize("engine", ["torch", "deepspeed-1", "deepspeed-2", "deepspeed-3"])
-def test_engines_that_split_no_weights_go_on_with_other_processes(engine: str) -> None:
-    state = CheckpointState(4, 2, engine, INPUTS)
-    assert misfit(state, name=engine, inputs=INPUTS, world_size=2) is None
-    told = misfit(state, name=engine, inputs=INPUTS, world_size=4)
-    assert (told is None) == (engine != "deepspeed-3")
-    assert misfit(state, name="other", inputs=INPUTS, world_size=2) is not None
+def test_one_of_another_form_is_told(job: Job) -> None:
+    state = CheckpointState(9, 1, "number", INPUTS, form=3)
+    job.checkpoints_of("team/job/before").save(Number(9), state)  # type: ignore[arg-type]
+    assert job.go_on() == -1
+    assert "step 9 of earlier run team/job/before is not used: it was written by an" in job.told[0]
 
 
 def test_a_damaged_one_is_told_and_left_alone(job: Job) -> None:

@@ -6,7 +6,7 @@ import builtins
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.results import Results
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
+from mmrlhf_jobs.training.engines.state import MASTER, Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 from mmrlhf_jobs.training.publication import publish_model
 from tests.patience import PATIENCE
 
@@ -98,14 +100,21 @@ class Writer(threading.Thread):
 class _Engine:
     """Has a word for a state."""
 
+    replicated = True
+
     def __init__(self, word: str) -> None:
         self._word = word
 
-    def save(self, folder: Path) -> None:
-        (folder / "torch.pt").write_text(self._word)
+    def fragments(self) -> list[Fragment]:
+        row = torch.tensor([float(byte) for byte in self._word.ljust(8).encode()])
+        return [Fragment("word", 0, {MASTER: row})]
 
-    def load(self, folder: Path) -> None:
-        assert (folder / "torch.pt").is_file()
+    def counters(self) -> dict[str, float]:
+        return {}
+
+    def load(self, saved: SavedState, counters: Mapping[str, float]) -> None:
+        saved.read("word", 0, 8)
+        assert not counters
 
 
 def work(
@@ -147,7 +156,6 @@ def work(
     try:
         found = checkpoints.restore(
             _Engine(word),  # type: ignore[arg-type]
-            name="torch",
             inputs=INPUTS,
             tell=_refuse,
         )

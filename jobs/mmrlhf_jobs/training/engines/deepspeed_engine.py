@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from mmrlhf_api import Optimizer, Parallelism
-from mmrlhf_jobs.errors import SpecError, TrainingError
+from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.deepspeed_masters import ExactMasters
+from mmrlhf_jobs.training.engines.deepspeed_shares import ZeroShares
 from mmrlhf_jobs.training.engines.interface import Engine, make_optimizer
 from mmrlhf_jobs.training.engines.loss_scale import scale_exhausted
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
+from mmrlhf_jobs.training.engines.state import Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 from mmrlhf_jobs.training.engines.torch_engine import TorchEngine, TorchFactory
 
 __all__ = ["DeepSpeedEngine", "DeepSpeedFactory", "deepspeed_settings"]
-
-_TAG = "state"
 
 Out = TypeVar("Out")
 
@@ -58,7 +58,7 @@ class DeepSpeedFactory:
 
     @property
     def name(self) -> str:
-        """The stage is part of it: each writes checkpoints of its own."""
+        """The stage is part of it."""
         if self.spec.parallelism.zero_stage == 0:
             return TorchFactory.name
         return f"deepspeed-{self.spec.parallelism.zero_stage}"
@@ -159,9 +159,7 @@ class DeepSpeedEngine(Generic[Out]):
             optimizer=optimizer,
             config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
         )
-        from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
-
-        self._engine.checkpoint_engine = TensorFiles()
+        self._shares = ZeroShares(module, self._optimizer, rank=runtime.rank)
         self._masters.adopt()
 
     def forward(self, groups: Sequence[EncodedGroup]) -> Out:
@@ -193,36 +191,37 @@ class DeepSpeedEngine(Generic[Out]):
         norm = self._engine.get_global_grad_norm()
         return float("nan") if norm is None else float(norm)
 
-    def save(self, folder: Path) -> None:
-        """Every process writes its share, the frozen weights left out."""
-        self._engine.save_checkpoint(
-            str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True
-        )
+    @property
+    def replicated(self) -> bool:
+        """Each process holds a share of its own."""
+        return False
 
-    def load(self, folder: Path) -> None:
-        """Read back what `save` wrote; in stages 1 and 2 by another number of processes too.
+    def fragments(self) -> list[Fragment]:
+        """Masters and moments of this process's share."""
+        return [self._shares.fragment(place) for place in self._shares.places()]
 
-        Raises:
-            TrainingError: DeepSpeed could not load the checkpoint.
-        """
-        if self._zero_stage < 3:
-            from mmrlhf_jobs.training.engines.deepspeed_shares import divide_anew
+    def counters(self) -> dict[str, float]:
+        """The scale of the loss, and since when it is that."""
+        if not self._scales_loss:
+            return {}
+        scaler = self._optimizer.loss_scaler
+        return {
+            "value": float(scaler.cur_scale),
+            "clean": scaler.cur_iter - scaler.last_overflow_iter - 1,
+            "hysteresis": scaler.cur_hysteresis,
+        }
 
-            divide_anew(
-                folder / _TAG,
-                rank=self._runtime.rank,
-                world_size=self._runtime.world_size,
-                sizes=[own.numel() for own in self._optimizer.single_partition_of_fp32_groups],
-            )
-        loaded, _ = self._engine.load_checkpoint(
-            str(folder), tag=_TAG, load_module_strict=False, load_lr_scheduler_states=False
-        )
-        if loaded is None:
-            raise TrainingError(
-                f"DeepSpeed cannot load the checkpoint in {folder}. "
-                "Start over with checkpoint.resume: none"
-            )
+    def load(self, saved: SavedState, counters: Mapping[str, float]) -> None:
+        """Take over a state; see `Engine.load`."""
+        saved.check(self._shares.sizes())
+        self._shares.load(saved)
+        self._shares.show()
         self._masters.show()
+        if self._scales_loss and counters:
+            scaler = self._optimizer.loss_scaler
+            scaler.cur_scale = float(counters["value"])
+            scaler.last_overflow_iter, scaler.cur_iter = -1, int(counters["clean"])
+            scaler.cur_hysteresis = int(counters.get("hysteresis", scaler.delayed_shift))
 
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights; gathered from the processes under ZeRO-3. Every process must call it."""

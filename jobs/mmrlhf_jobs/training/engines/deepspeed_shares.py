@@ -1,105 +1,142 @@
-"""Checkpoints of ZeRO stages 1 and 2 divided anew, for another number of processes.
+"""Where DeepSpeed keeps a process's share of masters and moments, number by number.
 
-In these stages each process keeps an equal share of one long row of numbers a parameter group:
-float32 masters, and the moments of AdamW beside them. The row is the same whatever the number of
-processes, but for zeros at its end, so the shares of one number are cut out of those of another.
+In stages 1 and 2 the parameters of a group stand in one long row, of which each process holds an
+equal part. In stage 3 each parameter is divided on its own, and the parts of one process stand in
+rows. Both pad the end with zeros, which are nobody's numbers and are not saved. The names are those
+of DeepSpeed 0.19 (``deepspeed/utils/tensor_fragment.py``, ``deepspeed/runtime/zero/stage3.py``).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
-from mmrlhf_jobs.errors import TrainingError
-from mmrlhf_jobs.training.engines.deepspeed_files import TensorFiles
+from mmrlhf_jobs.training.engines.state import MASTER, Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
-__all__ = ["divide_anew"]
-
-_MODEL: Final = "mp_rank_00_model_states.pt"
-_SHARE: Final = re.compile(r"(.*zero_pp_rank_)(\d+)(_mp_rank_00_optim_states\.pt)")
-_MASTERS: Final = "single_partition_of_fp32_groups"
-_OPTIMIZER: Final = "base_optimizer_state"
+__all__ = ["Place", "ZeroShares"]
 
 
-def divide_anew(folder: Path, *, rank: int, world_size: int, sizes: Sequence[int]) -> None:
-    """Write the share of a process where others have been, if there were fewer or more of them.
+@dataclass(frozen=True)
+class Place:
+    """Numbers of a parameter that this process holds.
+
+    Attributes:
+        name: Name of the parameter.
+        start: Place of the first of them in the flattened parameter.
+        length: How many there are.
+        row: Row of masters that they stand in; the optimizer knows its moments by it.
+        offset: Place of the first of them in the row.
+    """
+
+    name: str
+    start: int
+    length: int
+    row: torch.Tensor
+    offset: int
+
+
+class ZeroShares:
+    """Masters and moments of this process, of stages 1 to 3.
 
     Args:
-        folder: The checkpoint with the shares that hold what is to be this process's.
+        module: What is trained, once DeepSpeed has it.
+        optimizer: DeepSpeed's, around that of torch.
         rank: This process.
-        world_size: Processes that there are now.
-        sizes: Numbers in this process's share of each group, the zeros at the end included.
-
-    Raises:
-        TrainingError: A group is so small that its numbers are in a share that is not here.
     """
-    files = TensorFiles()
-    model = files.load(str(folder / _MODEL), map_location="cpu")
-    before = model["dp_world_size"]
-    if before == world_size:
-        return
-    model["dp_world_size"] = world_size
-    files.save(model, str(folder / _MODEL))
-    del model
-    found = [match for path in folder.iterdir() if (match := _SHARE.fullmatch(path.name))]
-    here = {int(match[2]) for match in found}
-    rows: list[dict[str, torch.Tensor]] = [{} for _ in sizes]
-    for match in found:
-        saved = files.load(str(folder / match[0]), map_location="cpu")
-        groups = _groups(saved["optimizer_state_dict"])
-        for row, size, (share, values) in zip(rows, sizes, groups, strict=True):
-            touched = range(rank * size // share, -(-(rank + 1) * size // share))
-            if not here.issuperset(range(before)[touched.start : touched.stop]):
-                raise TrainingError(
-                    f"the checkpoint of {before} processes cannot be divided among {world_size}; "
-                    "run it by as many as before, or start over with checkpoint.resume: none"
-                )
-            _copy(row, values, begin=int(match[2]) * share, start=rank * size, size=size)
-    state = saved["optimizer_state_dict"]
-    base = state[_OPTIMIZER]
-    for group, row in zip(base["param_groups"], rows, strict=True):
-        base["state"][group["params"][0]].update(
-            {name: values for name, values in row.items() if name != _MASTERS}
-        )
-    state[_MASTERS] = [row[_MASTERS] for row in rows]
-    state["group_paddings"] = [0] * len(rows)
-    files.save(saved, str(folder / f"{found[0][1]}{rank}{found[0][3]}"))
 
-
-def _groups(state: dict[str, Any]) -> list[tuple[int, dict[str, torch.Tensor]]]:
-    """Of each group in a saved share: its length, and its numbers by name without the zeros."""
-    found = []
-    for masters, padding, group in zip(
-        state[_MASTERS],
-        state["group_paddings"],
-        state[_OPTIMIZER]["param_groups"],
-        strict=True,
-    ):
-        size = masters.numel() + padding
-        moments = {
-            name: value[: masters.numel()]
-            for name, value in state[_OPTIMIZER]["state"][group["params"][0]].items()
-            if torch.is_tensor(value) and value.shape == (size,)
+    def __init__(self, module: nn.Module, optimizer: Any, *, rank: int) -> None:  # noqa: ANN401
+        # Parameters have attributes of DeepSpeed's.
+        self._parameters: dict[str, Any] = {
+            name: parameter
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
         }
-        found.append((size, {_MASTERS: masters, **moments}))
-    return found
+        self._optimizer = optimizer
+        self._rank = rank
+        self._divided = any(hasattr(one, "ds_id") for one in self._parameters.values())
+
+    def sizes(self) -> dict[str, int]:
+        """Numbers of each parameter over all processes."""
+        return {
+            name: int(parameter.ds_numel) if self._divided else parameter.numel()
+            for name, parameter in self._parameters.items()
+        }
+
+    def places(self) -> Iterator[Place]:
+        """What this process holds, by parameter."""
+        for name, parameter in self._parameters.items():
+            place = (self._divided_place if self._divided else self._place)(name, parameter)
+            if place is not None:
+                yield place
+
+    def fragment(self, place: Place) -> Fragment:
+        """The numbers of a place, as views."""
+        state = self._optimizer.optimizer.state.get(place.row, {})
+        rows = {MASTER: place.row, **_moments(state, place.row)}
+        values = {
+            kind: row.detach().narrow(0, place.offset, place.length) for kind, row in rows.items()
+        }
+        return Fragment(place.name, place.start, values, float(state.get("step", 0.0)))
+
+    @torch.no_grad()
+    def load(self, saved: SavedState) -> None:
+        """Fill this process's share with what was saved; `show` makes it known."""
+        steps: dict[int, float] = {}
+        for place in self.places():
+            found = saved.read(place.name, place.start, place.start + place.length)
+            state = self._optimizer.optimizer.state[place.row]
+            for kind, values in found.values.items():
+                if kind != MASTER and kind not in state:
+                    state[kind] = torch.zeros_like(place.row)
+                row = place.row if kind == MASTER else state[kind]
+                row.narrow(0, place.offset, place.length).copy_(values)
+            # A row has one count; plain torch has one a parameter, which differ where some are not
+            # used in a step.
+            steps[id(place.row)] = max(steps.get(id(place.row), 0.0), found.step)
+            state["step"] = torch.tensor(steps[id(place.row)])
+
+    @torch.no_grad()
+    def show(self) -> None:
+        """Round the masters into the weights, on all processes."""
+        optimizer = self._optimizer
+        if not self._divided:
+            optimizer.update_lp_params()
+            return
+        optimizer._partition_all_parameters()  # noqa: SLF001
+        for number in range(len(optimizer.fp32_partitioned_groups_flat)):
+            optimizer._reassign_or_swap_out_partitioned_parameters(number)  # noqa: SLF001
+        kept = optimizer.persistent_parameters
+        if kept:
+            kept[0].all_gather(kept)
+
+    def _place(self, name: str, parameter: Any) -> Place | None:  # noqa: ANN401
+        mapping = parameter._hp_mapping  # noqa: SLF001
+        if mapping is None:
+            return None
+        row = self._optimizer.single_partition_of_fp32_groups[mapping.param_group_index]
+        here, there = mapping.lp_fragment_address, mapping.hp_fragment_address
+        return Place(name, here.start, here.numel, row, there.start)
+
+    def _divided_place(self, name: str, parameter: Any) -> Place | None:  # noqa: ANN401
+        share = parameter.ds_tensor.numel()
+        start = self._rank * share
+        length = min(share, parameter.ds_numel - start)
+        if length <= 0:
+            return None
+        optimizer = self._optimizer
+        number, offset, _ = optimizer.grad_position[optimizer.get_param_id(parameter)]
+        row = optimizer.fp32_partitioned_groups_flat[number]
+        return Place(name, start, length, row, offset)
 
 
-def _copy(
-    row: dict[str, torch.Tensor],
-    values: dict[str, torch.Tensor],
-    *,
-    begin: int,
-    start: int,
-    size: int,
-) -> None:
-    """Copy what a saved share, from `begin` on, has of a new one, from `start` on."""
-    for name, value in values.items():
-        target = row.setdefault(name, torch.zeros(size, dtype=value.dtype))
-        low, high = max(begin, start), min(begin + value.numel(), start + size)
-        if low < high:
-            target[low - start : high - start] = value[low - begin : high - begin]
+def _moments(state: dict[str, Any], row: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {
+        kind: value
+        for kind, value in state.items()
+        if torch.is_tensor(value) and value.shape == row.shape and kind != "step"
+    }

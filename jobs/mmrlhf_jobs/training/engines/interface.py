@@ -7,8 +7,7 @@ processes alike. An engine therefore sums, where most libraries average.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -16,6 +15,8 @@ from torch import nn
 
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.training.engines.state import Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
 __all__ = ["Engine", "EngineFactory", "make_optimizer"]
 
@@ -41,11 +42,24 @@ class Engine(Protocol[Out_co]):
             TrainingError: The scale cannot become smaller.
         """
 
-    def save(self, folder: Path) -> None:
-        """Write this process's share of the training state into a folder."""
+    @property
+    def replicated(self) -> bool:
+        """Whether each process holds all of the training state, so that it may save any share."""
 
-    def load(self, folder: Path) -> None:
-        """Read back what `save` wrote."""
+    def fragments(self) -> list[Fragment]:
+        """What this process holds of the training state, as views, which later steps change."""
+
+    def counters(self) -> dict[str, float]:
+        """What else must be kept, the same on every process: the scale of the loss in float16."""
+
+    def load(self, saved: SavedState, counters: Mapping[str, float]) -> None:
+        """Take over a state, saved by any engine; it holds what `fragments` names at least.
+
+        Every process must call it.
+
+        Raises:
+            TrainingError: It is not that of this model.
+        """
 
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights of the module, frozen ones included; complete on rank 0."""
@@ -56,7 +70,7 @@ class EngineFactory(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in checkpoints and manifests; checkpoints of another name do not fit."""
+        """Its name in checkpoints and manifests."""
 
     @property
     def kind(self) -> str:

@@ -1,45 +1,136 @@
-"""Files of tensors, read without running anything that they say."""
+"""Files of training state: tensors by name, read without running anything that they say.
+
+safetensors has nothing but numbers, so whoever may write to the artifacts cannot run code in the
+jobs that go on from them. A tensor is named by its first number, its kind and its parameter:
+``4096:exp_avg:model.layers.0.mlp.up_proj.weight``.
+"""
 
 from __future__ import annotations
 
-import pickle
-import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from mmrlhf_jobs.errors import TrainingError
+from mmrlhf_jobs.training.engines.state import MASTER, Fragment, split
 
-__all__ = ["read_tensors"]
+__all__ = ["FILE_BYTES", "SavedState", "copies", "write_fragments"]
 
-_GLOBAL: Final = re.compile(r"GLOBAL (\S+)")
+FILE_BYTES: Final = 256 * 2**20
+"""Bytes of a file, about: no more than this is copied at once."""
+_STEP: Final = "step"
 
 
-def read_tensors(
-    path: str | Path,
-    *,
-    classes: Sequence[type] = (),
-    map_location: Any = "cpu",  # noqa: ANN401 - torch takes devices, names and functions
-) -> Any:  # noqa: ANN401 - whatever was saved
-    """Read what `torch.save` wrote: tensors, plain values and containers of them.
+def copies(fragments: Sequence[Fragment]) -> dict[str, torch.Tensor]:
+    """Fragments as tensors by name, copied to the memory of this machine."""
+    found = {}
+    for fragment in fragments:
+        values = dict(fragment.values)
+        if fragment.step:
+            values[_STEP] = torch.tensor([fragment.step], dtype=torch.float64)
+        for kind, value in values.items():
+            copied = value.detach().to("cpu", copy=True).contiguous()
+            found[f"{fragment.start}:{kind}:{fragment.name}"] = copied
+    return found
+
+
+def write_fragments(
+    fragments: Sequence[Fragment], folder: Path, *, limit: int = FILE_BYTES
+) -> None:
+    """Write fragments into files of a folder, at least one, each of about `limit` bytes."""
+    for number, group in enumerate(list(split(fragments, limit=limit)) or [[]]):
+        save_file(copies(group), folder / f"{number:05d}.safetensors")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A tensor in a file: numbers of one kind of a parameter."""
+
+    start: int
+    stop: int
+    file: Any
+    key: str
+
+
+class SavedState:
+    """State that was saved, by whatever engine, and is read number by number.
 
     Args:
-        path: The file.
-        classes: Other classes that it may hold. Making one must do nothing but fill it.
-        map_location: As in `torch.load`.
+        files: Files that hold what will be asked for.
+        sizes: Numbers of each parameter that was trained, by name.
 
     Raises:
-        TrainingError: It holds anything else, such as a pickle that calls a function.
+        TrainingError: A file holds something else than such tensors.
     """
-    try:
-        with torch.serialization.safe_globals(list(classes)):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = _GLOBAL.search(str(error))
-        raise TrainingError(
-            f"{path} of the checkpoint holds more than tensors"
-            f"{f' ({named[1]})' if named else ''}, and was not loaded: mmrlhf never writes such a"
-            " file, so find out who did; start over with checkpoint.resume: none"
-        ) from error
+
+    def __init__(self, files: Iterable[Path], sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+        self._pieces: dict[tuple[str, str], list[_Piece]] = defaultdict(list)
+        self._kinds: dict[str, set[str]] = defaultdict(set)
+        for path in files:
+            try:
+                file = safe_open(path, framework="pt")
+                for key in file.keys():  # noqa: SIM118 - it is no dict
+                    start, kind, name = key.split(":", 2)
+                    (length,) = file.get_slice(key).get_shape()
+                    piece = _Piece(int(start), int(start) + length, file, key)
+                    self._pieces[name, kind].append(piece)
+                    self._kinds[name].add(kind)
+            except (SafetensorError, ValueError) as error:
+                raise TrainingError(
+                    f"{path} of the checkpoint holds something else than training state ({error}),"
+                    " and was not loaded: mmrlhf never writes such a file, so find out who did;"
+                    " start over with checkpoint.resume: none"
+                ) from error
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Look whether the parameters are those of a model.
+
+        Args:
+            sizes: Numbers of each parameter that the model trains, by name.
+
+        Raises:
+            TrainingError: They are not.
+        """
+        if odd := set(self._sizes.items()) ^ set(sizes.items()):
+            raise TrainingError(
+                f"the checkpoint does not fit the model: parameter {min(odd)[0]} is trained in only"
+                " one of the two, or has another size there. Start over with checkpoint.resume:"
+                " none"
+            )
+
+    def read(self, name: str, start: int, stop: int) -> Fragment:
+        """Numbers of a parameter, put together from all files.
+
+        Raises:
+            TrainingError: Some are not there.
+        """
+        kinds = self._kinds[name]
+        values = {
+            kind: self._values(name, kind, start, stop)
+            for kind in sorted({MASTER, *kinds} - {_STEP})
+        }
+        steps = [float(piece.file.get_tensor(piece.key)) for piece in self._pieces[name, _STEP]]
+        return Fragment(name, start, values, max(steps, default=0.0))
+
+    def _values(self, name: str, kind: str, start: int, stop: int) -> torch.Tensor:
+        found = []
+        place = start
+        for piece in sorted(self._pieces[name, kind], key=lambda piece: piece.start):
+            if piece.start <= place < min(piece.stop, stop):
+                end = min(piece.stop, stop)
+                rows = piece.file.get_slice(piece.key)
+                found.append(rows[place - piece.start : end - piece.start])
+                place = end
+        if place < stop or not found:
+            raise TrainingError(
+                f"the checkpoint lacks {kind} of {name} from number {place} on. Start over with"
+                " checkpoint.resume: none"
+            )
+        return torch.cat(found)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -13,13 +12,13 @@ import torch.distributed as dist
 from torch import nn
 
 from mmrlhf_api import Optimizer
-from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import make_optimizer
 from mmrlhf_jobs.training.engines.loss_scale import LossScale
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
-from mmrlhf_jobs.training.engines.tensor_files import read_tensors
+from mmrlhf_jobs.training.engines.state import MASTER, Fragment
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
 __all__ = ["TorchEngine", "TorchFactory"]
 
@@ -111,43 +110,41 @@ class TorchEngine(Generic[Out]):
             self._scale.succeeded()
         return norm
 
-    def save(self, folder: Path) -> None:
-        """Write trainable weights, as their masters have them, and the state of the optimizer.
+    @property
+    def replicated(self) -> bool:
+        """Every process holds all of it."""
+        return True
 
-        Rank 0 does it for all, so that any number of processes can go on.
-        """
-        if not self._runtime.is_main:
-            (folder / "replica.txt").write_text("as rank 0\n", encoding="utf-8")
-            return
-        state: dict[str, Any] = {
-            "weights": {name: master.detach() for name, master in self._masters.items()},
-            "optimizer": self._optimizer.state_dict(),
-        }
-        if self._scale is not None:
-            state["scale"] = asdict(self._scale)
-        torch.save(state, folder / "torch.pt")
+    def fragments(self) -> list[Fragment]:
+        """Masters and moments of all that is trained."""
+        found = []
+        for name, master in self._masters.items():
+            state = self._optimizer.state.get(master, {})
+            values = {kind: _flat(state[kind]) for kind in state if kind != "step"}
+            step = float(state.get("step", 0.0))
+            found.append(Fragment(name, 0, {MASTER: _flat(master), **values}, step))
+        return found
 
-    def load(self, folder: Path) -> None:
-        """Read back what `save` wrote.
+    def counters(self) -> dict[str, float]:
+        """The scale of the loss, and since when it is that."""
+        return {} if self._scale is None else asdict(self._scale)
 
-        Raises:
-            TrainingError: The checkpoint holds other parameters than the model trains, or more
-                than tensors.
-        """
-        state = read_tensors(folder / "torch.pt")
-        if set(self._masters) != set(state["weights"]):
-            odd = min(set(self._masters) ^ set(state["weights"]))
-            raise TrainingError(
-                f"the checkpoint in {folder} does not fit the model: parameter {odd} is trained in "
-                "only one of the two. Start over with checkpoint.resume: none"
-            )
-        with torch.no_grad():
-            for name, master in self._masters.items():
-                master.copy_(state["weights"][name])
+    @torch.no_grad()
+    def load(self, saved: SavedState, counters: Mapping[str, float]) -> None:
+        """Take over a state; see `Engine.load`."""
+        saved.check({name: master.numel() for name, master in self._masters.items()})
+        for name, master in self._masters.items():
+            found = saved.read(name, 0, master.numel())
+            values = {
+                kind: value.to(master).reshape(master.shape) for kind, value in found.values.items()
+            }
+            master.copy_(values.pop(MASTER))
+            self._optimizer.state[master] = {"step": torch.tensor(found.step), **values}
+            if not values:
+                del self._optimizer.state[master]
         self._round()
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._scale is not None:
-            self._scale = LossScale(**state["scale"])
+        if self._scale is not None and counters:
+            self._scale = LossScale(float(counters["value"]), int(counters["clean"]))
 
     def _sum_over_processes(self, masters: Sequence[torch.Tensor]) -> None:
         """Sum gradients; what no process has used has none, as on one process."""
@@ -168,6 +165,11 @@ class TorchEngine(Generic[Out]):
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights, as the model holds them."""
         return dict(self._model.state_dict())
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as one row of numbers."""
+    return tensor.detach().reshape(-1)
 
 
 def _master(parameter: nn.Parameter) -> torch.Tensor:

@@ -1,0 +1,57 @@
+"""A training that goes on with another number of processes, another ZeRO stage, another engine."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmrlhf_jobs.process.gang import Runtime
+from tests.jobs.training.worlds import go_on
+from tests.jobs.warm import AT_IMPORT, Program
+
+ALONE = Runtime(0, 1, torch.device("cpu"))
+STEPS = 3
+"""Of each world."""
+
+
+def in_gang(folder: Path, processes: int, stage: int, until: int) -> list[dict[str, Any]]:
+    arguments = [str(folder), str(stage), str(until)]
+    env = {**os.environ, **AT_IMPORT}
+    program = Program("tests.jobs.training.worlds", arguments, env, processes=processes)
+    output, errors = program.communicate()
+    assert program.returncode == 0, errors
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def test_losses_are_those_of_a_training_that_was_never_stopped(tmp_path: Path) -> None:
+    """From 4 processes to 2, to 8 and to 1, from stage 3 to 2, to 1, and to plain torch."""
+    worlds = [(4, 3), (2, 2), (8, 1)]
+    told = [
+        in_gang(tmp_path / "moved", processes, stage, STEPS * (number + 1))
+        for number, (processes, stage) in enumerate(worlds)
+    ]
+    told.append(go_on(tmp_path / "moved", 0, STEPS * 4, ALONE))
+    whole = go_on(tmp_path / "whole", 0, STEPS * 4, ALONE)
+    for number, (rel, expected) in enumerate(zip((1e-5, 0.05), whole, strict=True)):
+        parts = [world[number] for world in told]
+        losses = [loss for part in parts for loss in part["losses"]]
+        assert losses == pytest.approx(expected["losses"], rel=rel)
+        assert parts[-1]["weights"] == pytest.approx(expected["weights"], rel=rel, abs=rel)
+        # Every master and moment is the very one that was left, whoever holds it.
+        for before, after in pairwise(parts):
+            assert after["found"] == before["left"]
+
+
+def test_the_same_world_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole = go_on(tmp_path / "whole", 0, 2 * STEPS, ALONE)
+    first = go_on(tmp_path / "stopped", 0, STEPS, ALONE)
+    second = go_on(tmp_path / "stopped", 0, 2 * STEPS, ALONE)
+    for number, expected in enumerate(whole):
+        assert first[number]["losses"] + second[number]["losses"] == expected["losses"]
+        assert second[number]["left"] == expected["left"]
