@@ -19,19 +19,18 @@ from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
 from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
+from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
 from tests.jobs.training.test_engines import ALONE, Weight, step
 
 
-def run(stage: int) -> dict[str, Any]:
-    """Steps of gradients that are too large for the first scales, then of infinite ones."""
-    engine: Any = DeepSpeedEngine(
-        Weight(torch.float16),
-        Optimizer(max_grad_norm=1e9),
-        parallelism=Parallelism(zero_stage=stage),
-        runtime=ALONE,
-        dtype=torch.float16,
-    )
+def run(stage: int, folder: Path) -> dict[str, Any]:
+    """Steps of gradients that are too large for the first scales, then of infinite ones.
+
+    In between another engine takes over: where its scale were another, it would skip more steps.
+    """
+    engine = _engine(stage)
     norms = [step(engine, 2.0) for _ in range(5)]
+    engine = _reloaded(engine, stage, folder)
     weight = engine.weights()["weight"].tolist()
     skipped = 0
     try:
@@ -43,13 +42,33 @@ def run(stage: int) -> dict[str, Any]:
     return {"norms": norms, "weight": weight, "skipped": skipped, "told": told, "after": after}
 
 
+def _engine(stage: int) -> Any:
+    return DeepSpeedEngine(
+        Weight(torch.float16),
+        Optimizer(max_grad_norm=1e9),
+        parallelism=Parallelism(zero_stage=stage),
+        runtime=ALONE,
+        dtype=torch.float16,
+    )
+
+
+def _reloaded(engine: Any, stage: int, folder: Path) -> Any:
+    place = folder / f"stage-{stage}"
+    place.mkdir()
+    write_fragments(engine.fragments(), place)
+    other = _engine(stage)
+    other.load(SavedState(place.iterdir(), {"weight": 4}), engine.counters())
+    assert other.counters() == engine.counters()
+    return other
+
+
 def main(folder: Path) -> None:
     CPU_Accelerator.is_fp16_supported = lambda _: True
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     # Stage 3 changes a function of torch for the rest of the process.
     for stage in (1, 2, 3):
-        print(json.dumps(run(stage)), flush=True)
+        print(json.dumps(run(stage, folder)), flush=True)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_what_was_written_by_some_is_read_by_others(tmp_path: Path, before: int,
 @pytest.mark.parametrize("sizes", [{**SIZES, "e": 1}, {**SIZES, "a": 24}, {"a": 23}])
 def test_parameters_of_another_model_are_named(tmp_path: Path, sizes: dict[str, int]) -> None:
     write_fragments(whole(), tmp_path)
-    with pytest.raises(TrainingError, match="does not fit the model: parameter [abe] is trained"):
+    with pytest.raises(TrainingError, match=r"does not fit the model: parameter [abe] is trained"):
         SavedState(tmp_path.iterdir(), SIZES).check(sizes)
 
 
