@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision with-torchvision control-plane control-plane-install installation
+	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -131,6 +131,16 @@ torchvision: with-torchvision ## Model folders between environments with and wit
 with-torchvision: $(TORCHVISION)/.installed ## The family that transformers reads with torchvision alone (package index)
 	$(WITH_TORCHVISION) -k lfm2_vl tests/jobs/models/test_generic.py tests/jobs/models/test_family_jobs.py \
 		tests/torchvision/test_lfm2_vl.py
+
+TRACKERS := $(VENV)-trackers
+
+# The same with what Weights & Biases, MLflow and TensorBoard bring, 150 MB to fetch; nothing of it is in images.
+trackers: setup ## Runs of Weights & Biases and MLflow, and event files, by the packages themselves (package index)
+	$(PYTHON) -m venv --clear --without-pip $(TRACKERS)
+	$(PY) -m pip --python $(TRACKERS)/bin/python install --quiet --require-hashes --no-deps \
+		--constraint hashes/trackers.txt --requirement hashes/trackers.txt
+	echo "import site; site.addsitedir('$$($(PY) $(SITE))')" > "$$($(TRACKERS)/bin/python $(SITE))/beside.pth"
+	$(TRACKERS)/bin/python -m pytest tests/trackers
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli

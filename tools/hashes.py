@@ -49,12 +49,14 @@ PIP: Final = "hashes/pip.txt"
 IMAGES: Final = "hashes/images.txt"
 DEVELOPMENT: Final = "hashes/development.txt"
 EXAMPLES: Final = "hashes/examples.txt"
-FILES: Final = (PIP, IMAGES, DEVELOPMENT, EXAMPLES)
-"""What is written: pip itself, what images hold, what only development needs, and what examples
-read and never install. A layer of an image is made anew only when the first two change."""
+TRACKERS: Final = "hashes/trackers.txt"
+FILES: Final = (PIP, IMAGES, DEVELOPMENT, EXAMPLES, TRACKERS)
+"""What is written: pip itself, what images hold, what only development needs, what examples read
+and never install, and what `make trackers` alone installs. A layer of an image is made anew only
+when the first two change."""
 
-_READ: Final = "constraints-examples.txt"
-_PINS: Final = ("constraints.txt", "constraints-beside.txt", _READ)
+_APART: Final = {"constraints-examples.txt": EXAMPLES, "constraints-trackers.txt": TRACKERS}
+_PINS: Final = ("constraints.txt", "constraints-beside.txt", *_APART)
 _IN_IMAGES: Final = ("operator", "cli", "jobs", "sample")
 _PYPI: Final = "https://pypi.org/simple"
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -233,13 +235,13 @@ class Maker:
             roots += project["optional-dependencies"][extra]
         needed = closure(roots, _requires)
         split: dict[str, Pins] = {path: {} for path in FILES}
-        read = read_pins(self.root, [_READ])
+        apart = {name: to for file, to in _APART.items() for name in read_pins(self.root, [file])}
         for name, version in pins.items():
             canonical = canonicalize_name(name)
             if canonical == "pip":
                 path = PIP
-            elif name in read:
-                path = EXAMPLES
+            elif name in apart:
+                path = apart[name]
             elif canonical in needed or not _is_installed(canonical):
                 path = IMAGES
             else:

@@ -60,7 +60,8 @@ from mmrlhf_api.status import (
     Reporter,
 )
 from mmrlhf_api.storage import ArtifactStore
-from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Recompute, Tracking, Training
+from mmrlhf_api.tracking import MlflowTracking, Tracking, TrainTracking, WandbTracking
+from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Recompute, Training
 
 __all__ = [
     "KINDS",
@@ -90,6 +91,7 @@ __all__ = [
     "Kind",
     "MMDPOJob",
     "MMDPOSpec",
+    "MlflowTracking",
     "ModelSource",
     "Need",
     "ObjectMeta",
@@ -125,10 +127,12 @@ __all__ = [
     "Tracking",
     "TrainJob",
     "TrainJobSpec",
+    "TrainTracking",
     "Trainable",
     "Training",
     "Typing",
     "UnknownKindError",
+    "WandbTracking",
     "find_kind",
     "job_dict",
     "job_json",

@@ -10,7 +10,7 @@ from mmrlhf_api.base import ApiModel
 from mmrlhf_api.data import PreferenceData
 from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.models import Adapter, ModelSource, Trainable
-from mmrlhf_api.pod import PodTemplate
+from mmrlhf_api.pod import PodTemplate, given_as_secret
 from mmrlhf_api.policy import RunPolicy
 from mmrlhf_api.resources import Resources
 from mmrlhf_api.rules import Rule
@@ -18,13 +18,20 @@ from mmrlhf_api.scalars import DnsLabel, Matching
 from mmrlhf_api.scheduling import Scheduling
 from mmrlhf_api.status import JobStatus
 from mmrlhf_api.storage import ArtifactStore
-from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Tracking, Training
+from mmrlhf_api.tracking import Tracking, TrainTracking, WandbTracking
+from mmrlhf_api.training import Checkpoint, Optimizer, Parallelism, Training
 
 __all__ = ["Job", "JobSpec", "TrainJob", "TrainJobSpec"]
 
 ImageName = Annotated[
     str, MinLen(1), MaxLen(512), Matching(r"^[a-zA-Z0-9]\S*$", "an image name without spaces")
 ]
+
+
+_WANDB_KEY = (
+    "(has(self.tracking.wandb.apiKeyEnv) ? self.tracking.wandb.apiKeyEnv"
+    f" : '{WandbTracking.model_fields['api_key_env'].default}')"
+)
 
 
 class JobSpec(ApiModel):
@@ -68,6 +75,8 @@ class TrainJobSpec(JobSpec):
     """Length of training, batches and determinism."""
     parallelism: Parallelism = Parallelism()
     """How the model is spread over processes."""
+    tracking: TrainTracking = TrainTracking()
+    """Metrics and tags of the run, and who else is told them."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -87,6 +96,35 @@ class TrainJobSpec(JobSpec):
             check=lambda self: self.parallelism.engine != "none" or self.resources.world_size == 1,
             detail="none runs on one process only, but resources ask for "
             "{self.resources.world_size}; use auto or deepspeed",
+        ),
+        Rule(
+            # Defaults of what is absent by default are not there to older API servers.
+            "!has(self.tracking.wandb)"
+            " || (has(self.tracking.wandb.mode) && self.tracking.wandb.mode == 'offline')"
+            f" || ({given_as_secret(_WANDB_KEY)})",
+            "tracking.wandb: give apiKeyEnv in podTemplate.env, by secretKeyRef; or use mode"
+            " offline",
+            field="tracking.wandb",
+            check=lambda self: (
+                self.tracking.wandb is None
+                or self.tracking.wandb.mode != "online"
+                or self.tracking.wandb.api_key_env in self.pod_template.secret_names
+            ),
+            detail="give apiKeyEnv ({self.tracking.wandb.api_key_env}) in podTemplate.env, by"
+            " secretKeyRef, or use mode offline; a local run takes it from its own environment",
+        ),
+        Rule(
+            "!has(self.tracking.mlflow) || !has(self.tracking.mlflow.tokenEnv)"
+            f" || ({given_as_secret('self.tracking.mlflow.tokenEnv')})",
+            "tracking.mlflow: give tokenEnv in podTemplate.env, by secretKeyRef",
+            field="tracking.mlflow",
+            check=lambda self: (
+                self.tracking.mlflow is None
+                or self.tracking.mlflow.token_env is None
+                or self.tracking.mlflow.token_env in self.pod_template.secret_names
+            ),
+            detail="give tokenEnv ({self.tracking.mlflow.token_env}) in podTemplate.env, by"
+            " secretKeyRef; a local run takes it from its own environment",
         ),
     )
 

@@ -13,7 +13,15 @@ from pydantic import model_validator
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.rules import Rule
-from mmrlhf_api.scalars import Matching, NonNegativeFloat, PositiveFloat, PositiveInt, Seed, Word
+from mmrlhf_api.scalars import (
+    Matching,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    VariableName,
+    Word,
+)
 
 __all__ = ["EndpointSettings", "Price", "RetrySettings", "SamplingSettings"]
 
@@ -89,15 +97,7 @@ class EndpointSettings(ApiModel):
     """Name of the model at the server."""
     revision: Word | None = None
     """State of the model, if the name does not tell; kept answers of another one are not used."""
-    api_key_env: (
-        Annotated[
-            str,
-            MinLen(1),
-            MaxLen(256),
-            Matching("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a variable, and never a key itself"),
-        ]
-        | None
-    ) = None
+    api_key_env: VariableName | None = None
     """Environment variable that holds the key; without it, the server needs none. In a cluster
     podTemplate.env gives it, from a Secret."""
     concurrency: PositiveInt = 8

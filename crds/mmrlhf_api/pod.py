@@ -22,7 +22,7 @@ from mmrlhf_api.scalars import (
     Text,
 )
 
-__all__ = ["RESERVED_ENV", "EnvVar", "PodTemplate", "SecretKeyRef", "Toleration"]
+__all__ = ["RESERVED_ENV", "EnvVar", "PodTemplate", "SecretKeyRef", "Toleration", "given_as_secret"]
 
 RESERVED_ENV = re.compile(
     "^(PET_|MMRLHF_|TORCHELASTIC_|TORCHX_)|"
@@ -106,6 +106,18 @@ class EnvVar(ApiModel):
     )
 
 
+def given_as_secret(name: str) -> str:
+    """Return the CEL expression over a spec that a variable of its pods comes from a Secret.
+
+    Args:
+        name: CEL expression for the variable's name.
+    """
+    return (
+        "has(self.podTemplate.env)"
+        f" && self.podTemplate.env.exists(one, one.name == {name} && has(one.secretKeyRef))"
+    )
+
+
 class Toleration(ApiModel):
     """A taint the pods tolerate, as in a pod's own tolerations."""
 
@@ -172,6 +184,11 @@ class PodTemplate(ApiModel):
         tuple[Toleration, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()
     """Taints the pods tolerate."""
+
+    @property
+    def secret_names(self) -> frozenset[str]:
+        """Names of the variables that come from Secrets."""
+        return frozenset(one.name for one in self.env if one.secret_key_ref is not None)
 
     rules = tuple(
         Rule(

@@ -6,6 +6,8 @@
         model/                   the trained model, a Hugging Face folder
         adapter/                 the adapter alone, if one was trained, as peft has it
         metrics.jsonl            one row a step
+        tensorboard/             the same for TensorBoard
+        wandb/                   the same for wandb sync, of runs that are tracked offline
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
         claim.json               the attempt that may write here

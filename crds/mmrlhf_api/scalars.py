@@ -44,6 +44,7 @@ __all__ = [
     "StringMap",
     "Text",
     "Timestamp",
+    "VariableName",
     "Word",
 ]
 
@@ -206,3 +207,11 @@ StringMap = Annotated[dict[LabelKey, Text], MaxLen(64)]
 
 LabelMap = Annotated[dict[LabelKey, LabelValue], MaxLen(64)]
 """Labels by key."""
+
+VariableName = Annotated[
+    str,
+    MinLen(1),
+    MaxLen(256),
+    Matching("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a variable, and never a key itself"),
+]
+"""Name of an environment variable that holds a credential."""

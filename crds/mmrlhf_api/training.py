@@ -1,26 +1,23 @@
-"""Optimisation, parallelism, checkpoints and tracking."""
+"""Optimisation, parallelism and checkpoints."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, MaxLen
-from pydantic import Field
+from annotated_types import Ge, Le
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import (
     Fraction,
-    LabelKey,
     NonNegativeFloat,
     OpenFraction,
     PositiveFloat,
     PositiveInt,
     Seed,
-    Word,
 )
 
-__all__ = ["Checkpoint", "Optimizer", "Parallelism", "Recompute", "Tracking", "Training"]
+__all__ = ["Checkpoint", "Optimizer", "Parallelism", "Recompute", "Training"]
 
 
 class Optimizer(ApiModel):
@@ -122,12 +119,3 @@ class Checkpoint(ApiModel):
     """Checkpoints to keep; older ones are deleted."""
     resume: Literal["latest", "none"] = "latest"
     """Whether a new attempt goes on from the latest whole checkpoint or starts over."""
-
-
-class Tracking(ApiModel):
-    """Metrics of a run."""
-
-    log_every_steps: PositiveInt = 1
-    """Optimizer steps between lines of metrics.jsonl."""
-    tags: Annotated[dict[LabelKey, Word], MaxLen(64)] = Field(default_factory=dict)
-    """Tags of the run, copied into the manifest."""

@@ -35,6 +35,8 @@ PROGRAMS: dict[str, list[list[str]]] = {
         ["python", "-m", "mmrlhf_jobs", "--help"],
         ["python", "-c", "import mmrlhf; mmrlhf.losses; mmrlhf.RewardModel; mmrlhf.Dataset"],
     ],
+    "wandb": [["python", "-c", "import wandb"]],
+    "mlflow": [["python", "-c", "import mlflow"]],
     "sample": [["python", "-c", "import umap, mmrlhf_jobs.sampling.report.projection"]],
 }
 

@@ -14,6 +14,7 @@ from mmrlhf_api.job import Job, JobSpec
 from mmrlhf_api.kinds.kind import Input, Kind, Need, Output, SpecColumn
 from mmrlhf_api.kinds.registry import register
 from mmrlhf_api.kinds.step_catalog import STEPS
+from mmrlhf_api.pod import given_as_secret
 from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, STAGE, Course
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.steps.answers import AnswersPart
@@ -47,11 +48,7 @@ def _needs_no_gpu(spec: StepJobSpec) -> bool:
 
 
 def _keys_are_secret(names: Callable[[StepJobSpec], list[str]]) -> Callable[[StepJobSpec], bool]:
-    def check(spec: StepJobSpec) -> bool:
-        secret = {one.name for one in spec.pod_template.env if one.secret_key_ref is not None}
-        return secret.issuperset(names(spec))
-
-    return check
+    return lambda spec: spec.pod_template.secret_names.issuperset(names(spec))
 
 
 def _responses_keys(spec: StepJobSpec) -> list[str]:
@@ -68,12 +65,6 @@ def _safety_keys(spec: StepJobSpec) -> list[str]:
     judges = spec.safety.judges if spec.safety is not None else ()
     keys = [one.server.endpoint.api_key_env for one in judges if one.server is not None]
     return [key for key in keys if key is not None]
-
-
-_GIVEN = (
-    "has(self.podTemplate.env)"
-    " && self.podTemplate.env.exists(one, one.name == {key} && has(one.secretKeyRef))"
-)
 
 
 class StepJobSpec(JobSpec):
@@ -123,7 +114,7 @@ class StepJobSpec(JobSpec):
         ),
         Rule(
             "!has(self.responses) || self.responses.endpoints.all(server, !has(server.apiKeyEnv)"
-            f" || ({_GIVEN.format(key='server.apiKeyEnv')}))",
+            f" || ({given_as_secret('server.apiKeyEnv')}))",
             "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef",
             field="responses.endpoints",
             check=_keys_are_secret(_responses_keys),
@@ -132,7 +123,7 @@ class StepJobSpec(JobSpec):
         ),
         Rule(
             "!has(self.critiques) || !has(self.critiques.endpoint.apiKeyEnv)"
-            f" || ({_GIVEN.format(key='self.critiques.endpoint.apiKeyEnv')})",
+            f" || ({given_as_secret('self.critiques.endpoint.apiKeyEnv')})",
             "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef",
             field="critiques.endpoint",
             check=_keys_are_secret(_critiques_keys),
@@ -142,7 +133,7 @@ class StepJobSpec(JobSpec):
         Rule(
             "!has(self.safety) || self.safety.judges.all(judge, !has(judge.server)"
             " || !has(judge.server.endpoint.apiKeyEnv)"
-            f" || ({_GIVEN.format(key='judge.server.endpoint.apiKeyEnv')}))",
+            f" || ({given_as_secret('judge.server.endpoint.apiKeyEnv')}))",
             "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef",
             field="safety.judges",
             check=_keys_are_secret(_safety_keys),

@@ -87,6 +87,7 @@ def make_manifest(
     skipped: int,
     features: Mapping[str, Any],
     adapter: Mapping[str, Any] | None,
+    trackers: Mapping[str, Any],
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -101,6 +102,7 @@ def make_manifest(
         skipped: How many of them updated nothing, because a gradient overflowed float16.
         features: How often frozen vision towers ran, and what was kept of them.
         adapter: What was trained in place of the model's weights, if it was an adapter.
+        trackers: How many rows of ``metrics.jsonl`` each tracker has taken and lost.
         attempts: Every start of the run and how it ended.
     """
     return {
@@ -117,6 +119,7 @@ def make_manifest(
         **({} if adapter is None else {"adapter": dict(adapter)}),
         **prepared.record,
         "visionFeatures": dict(features),
+        "trackers": dict(trackers),
         "metrics": named_metrics(prepared, results),
         "evaluation": {name: result.to_dict() for name, result in results.items()},
         "environment": environment(),

@@ -27,7 +27,8 @@ from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
 from mmrlhf_jobs.queries.protocols import Q
 from mmrlhf_jobs.reporting.manifest import Attempts
-from mmrlhf_jobs.reporting.metrics import MetricsLog
+from mmrlhf_jobs.reporting.trackers.aside import Trackers
+from mmrlhf_jobs.reporting.trackers.opening import check_tracking
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.results import Results
@@ -47,8 +48,12 @@ from mmrlhf_jobs.training.publication import (
     rehearse_publication,
 )
 from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
+from mmrlhf_jobs.training.series import Series, job_trackers
 
 __all__ = ["Trainer"]
+
+_GRACE = 5.0
+"""Seconds that trackers have at the end of an attempt that others wait for."""
 
 
 class Trainer(Generic[Q, Out]):
@@ -85,6 +90,7 @@ class Trainer(Generic[Q, Out]):
         self._recipe = recipe(self._preparation)
         self._step = 0
         self._skipped = 0
+        self._trackers = Trackers((), context.clock)
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -114,6 +120,7 @@ class Trainer(Generic[Q, Out]):
                 f"this run was complete, but its {finished.missing} is missing or cut short; it is"
                 " done anew"
             )
+        self._runtime.on_main(partial(check_tracking, self._job.spec.tracking))
         begin = partial(self._attempts.begin, processes=self._runtime.world_size)
         self._runtime.on_main(partial(begin, fresh=self._context.fresh))
         try:
@@ -125,6 +132,7 @@ class Trainer(Generic[Q, Out]):
             self._conclude(policy, prepared, log, results)
         except (Interrupted, JobError) as error:
             self._end_attempt(type(error).__name__)
+            self._trackers.close(succeeded=False, patience=_GRACE)
             raise
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
@@ -170,16 +178,18 @@ class Trainer(Generic[Q, Out]):
 
     def _train(
         self, policy: Policy, prepared: PreparedRun[Q, Out]
-    ) -> tuple[MetricsLog, dict[str, EvaluationResult]]:
+    ) -> tuple[Series, dict[str, EvaluationResult]]:
         spec, context = self._job.spec, self._context
         records = prepared.train.records
         engine: Engine[Out] = self._engine.build(prepared.module)
         prepared.module.every_part = self._engine.collective_forward
         checkpoints = self._checkpoints()
         state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
-        log = MetricsLog(
+        self._trackers = job_trackers(self._job, context, self._store, self._claim.holder.since)
+        log = Series(
             context.scratch / f"metrics-{self._runtime.rank}.jsonl",
             restored=state.metrics if state else "",
+            trackers=self._trackers,
         )
         plan = StepPlan(
             num_records=records.num_records,
@@ -209,6 +219,7 @@ class Trainer(Generic[Q, Out]):
                 break
             if figures.step % spec.checkpoint.every_steps == 0 or figures.interrupted:
                 checkpoints.save(engine, self._state(prepared, log))
+                log.keep()
             if figures.interrupted:
                 raise Interrupted(
                     f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
@@ -264,7 +275,7 @@ class Trainer(Generic[Q, Out]):
         self._step, self._skipped = state.step, state.skipped
         return state
 
-    def _state(self, prepared: PreparedRun[Q, Out], log: MetricsLog) -> CheckpointState:
+    def _state(self, prepared: PreparedRun[Q, Out], log: Series) -> CheckpointState:
         return CheckpointState(
             step=self._step,
             world_size=self._runtime.world_size,
@@ -284,7 +295,7 @@ class Trainer(Generic[Q, Out]):
                 f"of the loss; the step changes nothing ({self._skipped} such steps so far)"
             )
 
-    def _log(self, figures: StepFigures, total_steps: int, log: MetricsLog, pace: Pace) -> None:
+    def _log(self, figures: StepFigures, total_steps: int, log: Series, pace: Pace) -> None:
         speed = pace.note(step=figures.step, tokens=figures.tokens)
         if figures.step % self._job.spec.tracking.log_every_steps == 0:
             log.append({**figures.row, **speed})
@@ -343,13 +354,14 @@ class Trainer(Generic[Q, Out]):
         self,
         policy: Policy,
         prepared: PreparedRun[Q, Out],
-        log: MetricsLog,
+        log: Series,
         results: dict[str, EvaluationResult],
     ) -> None:
         """Write metrics and manifest, and put all in place, the manifest last."""
         features = self._preparation.features.record()
         if self._runtime.is_main:
             self._outcome.write_text(_name(self._layout.metrics), log.text())
+            self._trackers.log({"step": self._step, **named_metrics(prepared, results)})
             attempts = self._attempts.ended(exit_name="Succeeded", step=self._step)
             manifest = make_manifest(
                 self._job,
@@ -361,6 +373,7 @@ class Trainer(Generic[Q, Out]):
                 skipped=self._skipped,
                 features=features,
                 adapter=None if policy.lora is None else policy.lora.as_dict(),
+                trackers=self._trackers.close(succeeded=True),
                 attempts=attempts,
             )
             self._outcome.conclude(manifest)

@@ -16,8 +16,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from mmrlhf_jobs.reporting.trackers.tensorboard_file import EVENT_FILE
 from tests.jobs.training.world import World
 from tests.patience import PATIENCE
+from tests.unit.reporting.event_file import read_scalars
 
 Event = dict[str, Any]
 TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}
@@ -32,6 +34,18 @@ def series(world: World) -> list[dict[str, Any]]:
     lines = (world.results() / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
+
+
+def check_event_file(world: World) -> None:
+    """TensorBoard's file has each row of the record once, and the final figures."""
+    *events, last = read_scalars(world.results() / "tensorboard" / EVENT_FILE)
+    rows = series(world)
+    assert [step for step, _ in events] == [row["step"] for row in rows]
+    for (_, found), row in zip(events, rows, strict=True):
+        assert found.keys() == {*row, *TIMED} - {"step"}
+        assert found["loss"] == pytest.approx(row["loss"])
+    assert last[0] == rows[-1]["step"]
+    assert "afterRewardMargin" in last[1]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +88,8 @@ def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> 
     assert 0 <= proof["shared"]["log_prob"] < proof["tolerance"]["log_prob"]
     assert 0 < proof["shared"]["gradient"] < proof["tolerance"]["gradient"]
     assert not list(results.glob("checkpoints/*")), "a finished run keeps no checkpoints"
+    check_event_file(finished)
+    assert manifest["trackers"] == {"TensorBoard": {"taken": 9, "lost": 0, "unfinished": 0}}
 
 
 def test_running_a_finished_job_again_changes_nothing(finished: World) -> None:
@@ -194,6 +210,7 @@ def test_kill_at_any_moment_then_run_again_gives_the_same_bits(
     assert series(world) == series(finished)
     attempts = json.loads((world.results() / "attempts.json").read_text())
     assert [attempt["exit"] for attempt in attempts] == ["Killed"] * 7 + ["Succeeded"]
+    check_event_file(world)
 
 
 def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
@@ -202,6 +219,8 @@ def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     code, events = run_until(world, step(3), signal.SIGTERM)
     assert code == 143
     stopped = max(event["step"] for event in events if event["event"] == "step")
+    (so_far,) = world.folder.glob("artifacts/*/*/*/tensorboard/*")
+    assert [step for step, _ in read_scalars(so_far)] == list(range(1, stopped + 1))
     # What changes no result makes no other run.
     changed = {
         "resources__memory": "6Gi",

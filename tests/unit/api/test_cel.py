@@ -239,6 +239,26 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
         judged_by({"server": {"endpoint": KEYED}})
     ],
+    "tracking.wandb: give apiKeyEnv in podTemplate.env, by secretKeyRef; or use mode offline": [
+        {"tracking__wandb": {"project": "a"}},
+        {
+            "tracking__wandb": {"project": "a", "apiKeyEnv": "WORD"},
+            "podTemplate__env": [{"name": "WORD", "value": "x"}],
+        },
+        {
+            "tracking__wandb": {"project": "a"},
+            "podTemplate__env": [{"name": "WORD", "secretKeyRef": {"name": "a", "key": "a"}}],
+        },
+    ],
+    "tracking.mlflow: give tokenEnv in podTemplate.env, by secretKeyRef": [
+        {
+            "tracking__mlflow": {
+                "trackingUri": "https://a.example",
+                "experiment": "a",
+                "tokenEnv": "WORD",
+            }
+        }
+    ],
 }
 
 # The same for rules that stand at several places.

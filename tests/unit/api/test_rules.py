@@ -29,6 +29,8 @@ _KEYED = {**ENDPOINT, "apiKeyEnv": "KEY"}
 _SECRET = {"podTemplate": {"env": [{"name": "KEY", "secretKeyRef": {"name": "a", "key": "b"}}]}}
 _TASK = PARTS["safety"]["tasks"][0]
 _SPEC = {"artifacts": {"uri": "/out"}}
+_TRAIN = {**_SPEC, "model": {"uri": "/m"}, "data": {"train": {"uri": "/d"}}}
+_FLOW = {"trackingUri": "https://a", "experiment": "a"}
 WRITTEN: dict[str, list[dict[str, Any]]] = {
     "responses.endpoints: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
         {**_SPEC, "step": "responses", "responses": {"records": "/q", "endpoints": [one]}, **pods}
@@ -71,6 +73,16 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
     "prompt must hold response in braces, where the answer goes": [
         {"endpoint": ENDPOINT, **prompt}
         for prompt in ({}, {"prompt": "a"}, {"prompt": "a {response}"})
+    ],
+    "tracking.wandb: give apiKeyEnv in podTemplate.env, by secretKeyRef; or use mode offline": [
+        {**_TRAIN, "tracking": {"wandb": {"project": "a", **one}}, **pods}
+        for one in ({"apiKeyEnv": "KEY"}, {"mode": "offline"}, {"mode": "online"})
+        for pods in ({}, _SECRET)
+    ],
+    "tracking.mlflow: give tokenEnv in podTemplate.env, by secretKeyRef": [
+        {**_TRAIN, "tracking": {"mlflow": {**_FLOW, **one}}, **pods}
+        for one in ({}, {"tokenEnv": "KEY"})
+        for pods in ({}, _SECRET)
     ],
     "others must not be called scores, as the first model is": [
         {"records": "/r", "scores": "/s", "others": [{"name": name, "uri": "/s"}]}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_jobs.reporting.manifest import Attempts
+from mmrlhf_jobs.reporting.trackers.aside import Trackers
 from mmrlhf_jobs.sampling import job as sampling_job
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training import trainer as training
@@ -58,11 +59,12 @@ def test_a_training_killed_before_its_manifest_has_not_succeeded(
         _runtime=SimpleNamespace(is_main=True, world_size=1),
         _step=3,
         _skipped=0,
+        _trackers=Trackers((), lambda: datetime(2026, 1, 1, tzinfo=UTC)),
     )
     log: Any = SimpleNamespace(text=lambda: "")
-    policy: Any = SimpleNamespace(lora=None)
+    policy, prepared = SimpleNamespace(lora=None), SimpleNamespace(metrics={})
     with pytest.raises(Killed):
-        training.Trainer._conclude(trainer, policy, None, log, {})  # type: ignore[arg-type]
+        training.Trainer._conclude(trainer, policy, prepared, log, {})  # type: ignore[arg-type]
     assert ends(attempts) == [None]
 
 

@@ -96,6 +96,7 @@ class Known(Index):
             "iniconfig": [File("iniconfig-4.tar.gz", "d" * 64)],
             "not-here": [File("not_here-5-py3-none-any.whl", "e" * 64)],
             "weights": [File("weights-6-py3-none-any.whl", "f" * 64)],
+            "scribe": [File("scribe-7-py3-none-any.whl", "0" * 64)],
         }[name]
 
 
@@ -114,6 +115,7 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "constraints.txt").write_text("iniconfig==4\npackaging==1.0\n")
     (tmp_path / "constraints-beside.txt").write_text("# more\nnot-here==5\npip==3\n")
     (tmp_path / "constraints-examples.txt").write_text("# read\nweights==6\n")
+    (tmp_path / "constraints-trackers.txt").write_text("# alone\nscribe==7\n")
     return tmp_path
 
 
@@ -130,6 +132,8 @@ def test_files_are_written_by_what_needs_them(repository: Path) -> None:
         {"iniconfig==4": {"d" * 64}},
         # What examples read is not installed either, and is in no image.
         {"weights==6": {"f" * 64}},
+        # Nor is what `make trackers` alone installs.
+        {"scribe==7": {"0" * 64}},
     ]
 
 
