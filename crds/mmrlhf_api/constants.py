@@ -34,6 +34,7 @@ __all__ = [
     "VERSION",
     "ConditionType",
     "FailureReason",
+    "GateOutcome",
     "Phase",
     "Reason",
 ]
@@ -139,8 +140,21 @@ class ConditionType(StrEnum):
     """Stopped by runPolicy.suspend."""
     SUCCEEDED = "Succeeded"
     """The job finished; terminal."""
+    PROMOTED = "Promoted"
+    """The candidate of a gate has shown all that was asked; absent of all that are no gates."""
     FAILED = "Failed"
     """The job failed for good; terminal."""
+
+
+class GateOutcome(StrEnum):
+    """What becomes of a candidate, and the reason of its gate's condition ``Promoted``."""
+
+    PROMOTED = "Promoted"
+    """It has shown all that was asked."""
+    REJECTED = "Rejected"
+    """It has not, by what was measured."""
+    CANNOT_JUDGE = "CannotJudge"
+    """What was measured does not do; the champion stays."""
 
 
 class FailureReason(StrEnum):
@@ -172,6 +186,8 @@ class FailureReason(StrEnum):
     """The kubelet of a node refused a pod: devices lost, no room, or the node shuts down."""
     POD_DELETED = "PodDeleted"
     """Someone deleted a pod."""
+    NOT_PROMOTED = "NotPromoted"
+    """A gate did not promote its candidate, and was told to fail then."""
     STALLED = "Stalled"
     """No step finished within stallTimeoutSeconds."""
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"

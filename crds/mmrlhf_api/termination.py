@@ -5,7 +5,8 @@ The first failing process of a node writes one JSON object for whoever launched 
     {"exitCode": 2, "reason": "InvalidInput", "message": "train.jsonl, row 3: no responses"}
 
 Exit codes from 1 to 127 blame the job itself; those from 128 tell of a death from outside, after
-which another attempt may do.
+which another attempt may do. A job that ends well leaves nothing, but for a gate:
+with exit code 0 it says what becomes of its candidate (`mmrlhf_api.constants.GateOutcome`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mmrlhf_api.constants import FailureReason
+from mmrlhf_api.constants import FailureReason, GateOutcome
 from mmrlhf_api.foreign_json import read_object
 from mmrlhf_api.plain_text import make_safe
 
@@ -55,6 +56,10 @@ class Ending(StrEnum):
     """The store was away for longer than the run waits for it; 157, as if by SIGIO."""
     ENDPOINT_ERROR = "EndpointError", 1
     """A model server cannot be used."""
+    REJECTED = GateOutcome.REJECTED.value, 1, FailureReason.NOT_PROMOTED
+    """A gate has rejected its candidate, and was told to fail then."""
+    CANNOT_JUDGE = GateOutcome.CANNOT_JUDGE.value, 1, FailureReason.NOT_PROMOTED
+    """A gate cannot judge its candidate, and was told to fail then."""
     TRAINING_ERROR = "TrainingError", 1
     """The optimisation went wrong."""
     INTERNAL_ERROR = "InternalError", 1

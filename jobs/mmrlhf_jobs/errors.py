@@ -15,6 +15,9 @@
         |   +-- StorageUnavailableError   exit 157: the store is away; another attempt may do
         +-- SupersededError   exit 129: another attempt has taken the run over
         +-- EndpointError     a model server that is asked over HTTP
+        +-- NotPromotedError  a gate that was to fail unless it promotes
+        |   +-- RejectedError
+        |   +-- CannotJudgeError
         +-- TrainingError     the optimisation itself
 
 Every message says what was wrong, where, and what to do about it; none needs a traceback to be
@@ -28,12 +31,15 @@ from typing import ClassVar
 from mmrlhf_api.termination import Ending
 
 __all__ = [
+    "CannotJudgeError",
     "DamagedError",
     "DataError",
     "EndpointError",
     "InputError",
     "JobError",
     "ModelError",
+    "NotPromotedError",
+    "RejectedError",
     "RunError",
     "SidecarError",
     "SpecError",
@@ -154,6 +160,22 @@ class EndpointError(RunError):
     """A model server cannot be used, or too many of its answers cannot."""
 
     ending = Ending.ENDPOINT_ERROR
+
+
+class NotPromotedError(RunError):
+    """A candidate is not promoted, and the gate was told to fail then."""
+
+
+class RejectedError(NotPromotedError):
+    """The candidate has not shown what was asked."""
+
+    ending = Ending.REJECTED
+
+
+class CannotJudgeError(NotPromotedError):
+    """What was measured does not do to judge the candidate."""
+
+    ending = Ending.CANNOT_JUDGE
 
 
 class TrainingError(RunError):

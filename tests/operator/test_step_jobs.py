@@ -116,6 +116,7 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
             "critiques": {"records": f"{run}/critiques.jsonl"},
             "answers": {"records": f"{run}/answers.jsonl"},
             "safety": {"results": f"{run}/results.json", "figures": f"{run}/safety.json"},
+            "gate": {"report": f"{run}/gate.json"},
         }[name]
     )
 
@@ -134,6 +135,44 @@ async def test_a_failure_has_its_reason_and_a_kill_a_next_attempt(
         await driver.phase("Failed", KIND, reason="InvalidInput")
     assert "row 3" in driver.status(KIND)["message"]
     assert "outputs" not in driver.status(KIND)
+
+
+async def test_what_a_gate_says_is_a_condition_and_a_failure_where_the_job_asks_for_it(
+    driver: Driver, start_operator: StartOperator, control_plane: Access
+) -> None:
+    """What it has said is in its pod: an operator that was away learns of it all the same."""
+
+    def said(exit_code: int, word: str) -> str:
+        content = {"exitCode": exit_code, "reason": word, "message": "bench: it wins 31 of 80"}
+        return json.dumps(content)
+
+    submit(driver, "gate")
+    async with start_operator():
+        await driver.pods_are("demo-0-0")
+        driver.run()
+        await driver.phase("Running", KIND)
+    driver.finish("demo-0-0", message=said(0, "Rejected"))
+    async with start_operator():
+        await driver.phase("Succeeded", KIND)
+        waited = await asyncio.to_thread(
+            control_plane.kubectl,
+            *("wait", "sj/demo", "--for=condition=Promoted=False", "--timeout=5s"),
+            f"--namespace={driver.namespace}",
+        )
+        assert "condition met" in waited.stdout
+        told = driver.condition("Promoted", KIND)
+        assert (told["reason"], told["message"]) == ("Rejected", "bench: it wins 31 of 80")
+        assert driver.status(KIND)["message"].startswith("Rejected: bench: it wins 31 of 80; ")
+        assert [one["name"] for one in driver.status(KIND)["outputs"]] == ["report"]
+        driver.api.delete(driver.path(KIND))
+        await driver.pods_are()
+        submit(driver, "gate", gate={**PARTS["gate"], "onNotPromoted": "Fail"})
+        await driver.pods_are("demo-0-0")
+        driver.run()
+        driver.finish("demo-0-0", exit_code=1, message=said(1, "CannotJudge"))
+        await driver.phase("Failed", KIND, reason="NotPromoted")
+        told = driver.condition("Promoted", KIND)
+        assert (told["status"], told["reason"]) == ("False", "CannotJudge")
 
 
 async def test_it_is_suspended_resumed_cancelled_and_deleted(

@@ -53,6 +53,7 @@ ADVICE: Final[dict[str, str]] = {
     "NodeLost": "nothing for the job; mend the node",
     "NodeRefused": "mend or cordon the node that the message names",
     "PodDeleted": "nothing: the gang is restarted; find out who deletes pods",
+    FailureReason.NOT_PROMOTED: "see the gate's report, in the folder that the message names",
     "Stalled": "see which rank's log went silent first; raise stallTimeoutSeconds if it is slow",
     "RestartBudgetExhausted": "mend the cause, or raise runPolicy.maxRestarts of the next job",
     "ActiveDeadlineExceeded": "raise runPolicy.activeDeadlineSeconds of the next job",

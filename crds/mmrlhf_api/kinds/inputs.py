@@ -12,10 +12,19 @@ __all__ = ["trained", "training_inputs"]
 
 def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
     """Yield what every training reads: its model and its records."""
-    yield Input(field="model.uri", uri=spec.model.uri, content="model", child="config.json")
-    yield Input(field="data.train.uri", uri=spec.data.train.uri, content="data")
-    if spec.data.evaluation is not None:
-        yield Input(field="data.evaluation.uri", uri=spec.data.evaluation.uri, content="data")
+    yield Input(
+        field="model.uri",
+        uri=spec.model.uri,
+        content="model",
+        child="config.json",
+        takes=("model",),
+    )
+    train, held_out = spec.data.train, spec.data.evaluation
+    yield Input(field="data.train.uri", uri=train.uri, content="data", takes=("records",))
+    if held_out is not None:
+        yield Input(
+            field="data.evaluation.uri", uri=held_out.uri, content="data", takes=("records",)
+        )
 
 
 def trained(spec: TrainJobSpec) -> Iterator[Output]:

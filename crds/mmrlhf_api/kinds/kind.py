@@ -15,8 +15,19 @@ __all__ = ["Content", "Input", "Kind", "Need", "Output", "SpecColumn"]
 
 S = TypeVar("S", bound=JobSpec)
 
-Content = Literal["model", "adapter", "records", "queries", "scores", "results", "figures", "page"]
-"""What an output of a job is: what another job may read it as."""
+Content = Literal[
+    "model",
+    "adapter",
+    "records",
+    "queries",
+    "scores",
+    "results",
+    "verdicts",
+    "figures",
+    "page",
+]
+"""What an output of a job is: what another job may read it as. results are what was measured of a
+model by query, verdicts what a judge of pairs said (docs/gate.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +39,14 @@ class Input:
         uri: Where it is.
         content: What it is.
         child: Name below it that must be there too.
+        takes: What outputs of other jobs may stand there; none where only files of the user do.
     """
 
     field: str
     uri: str
     content: Literal["data", "model"]
     child: str | None = None
+    takes: tuple[Content, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,13 +140,16 @@ def _inputs(spec: MMDPOSpec) -> Iterator[Input]:
     if spec.reference.log_probs_uri is not None:
         yield Input(field="reference.logProbsUri", uri=spec.reference.log_probs_uri, content="data")
     if spec.reward is not None and spec.reward.scores_uri is not None:
-        yield Input(field="reward.scoresUri", uri=spec.reward.scores_uri, content="data")
+        yield Input(
+            field="reward.scoresUri", uri=spec.reward.scores_uri, content="data", takes=("scores",)
+        )
     if spec.reward is not None and spec.reward.model_uri is not None:
         yield Input(
             field="reward.modelUri",
             uri=spec.reward.model_uri,
             content="model",
             child="reward_model.json",
+            takes=("model",),
         )
 
 

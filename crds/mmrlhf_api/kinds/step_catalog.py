@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from mmrlhf_api.kinds.kind import Input, Output
+from mmrlhf_api.kinds.kind import Content, Input, Output
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
@@ -39,34 +40,67 @@ class StepEntry:
 
 
 def _scored(part: ScorePart) -> Iterator[Input]:
-    yield Input(field="data", uri=part.data, content="data")
+    yield Input(field="data", uri=part.data, content="data", takes=("records",))
     if part.model is not None:
-        yield Input(field="model", uri=part.model, content="model", child="reward_model.json")
+        yield Input(
+            field="model",
+            uri=part.model,
+            content="model",
+            child="reward_model.json",
+            takes=("model",),
+        )
 
 
 def _compared(part: BenchPart) -> Iterator[Input]:
-    yield Input(field="records", uri=part.records, content="data")
+    yield Input(field="records", uri=part.records, content="data", takes=("records",))
     if part.scores is not None:
-        yield Input(field="scores", uri=part.scores, content="data")
+        yield Input(field="scores", uri=part.scores, content="data", takes=("scores",))
     for index, one in enumerate(part.others):
-        yield Input(field=f"others[{index}].uri", uri=one.uri, content="data")
+        yield Input(field=f"others[{index}].uri", uri=one.uri, content="data", takes=("scores",))
 
 
-def _asked(part: CritiquesPart | ResponsesPart) -> Iterator[Input]:
-    yield Input(field="records", uri=part.records, content="data")
+def _asked(part: ResponsesPart) -> Iterator[Input]:
+    takes: tuple[Content, ...] = ("queries", "records")
+    yield Input(field="records", uri=part.records, content="data", takes=takes)
+
+
+def _commented(part: CritiquesPart) -> Iterator[Input]:
+    yield Input(field="records", uri=part.records, content="data", takes=("records",))
+
+
+def _weighed(part: GatePart) -> Iterator[Input]:
+    for field, uris in (("candidate", part.candidate), ("champion", part.champion)):
+        for index, uri in enumerate(uris):
+            yield Input(field=f"{field}[{index}]", uri=uri, content="data", takes=("results",))
+    given: tuple[tuple[str, str | None, Content], ...] = (
+        ("verdicts", part.verdicts, "verdicts"),
+        ("bench", part.bench, "records"),
+        ("candidateScores", part.candidate_scores, "scores"),
+        ("championScores", part.champion_scores, "scores"),
+    )
+    for field, one, content in given:
+        if one is not None:
+            yield Input(field=field, uri=one, content="data", takes=(content,))
+    if part.artifact is not None:
+        yield Input(
+            field="artifact", uri=part.artifact, content="model", takes=("model", "adapter")
+        )
 
 
 def _answered(part: AnswersPart) -> Iterator[Input]:
-    yield Input(field="records", uri=part.records, content="data")
+    takes: tuple[Content, ...] = ("queries", "records")
+    yield Input(field="records", uri=part.records, content="data", takes=takes)
     if part.policy is not None:
-        yield Input(field="policy", uri=part.policy, content="model")
+        yield Input(field="policy", uri=part.policy, content="model", takes=("model",))
 
 
 def _judged(part: SafetyPart) -> Iterator[Input]:
     if part.responses is not None:
-        yield Input(field="responses", uri=part.responses, content="data")
+        yield Input(field="responses", uri=part.responses, content="data", takes=("queries",))
     for index, task in enumerate(part.tasks):
-        yield Input(field=f"tasks[{index}].records", uri=task.records, content="data")
+        field = f"tasks[{index}].records"
+        takes: tuple[Content, ...] = ("queries", "records")
+        yield Input(field=field, uri=task.records, content="data", takes=takes)
     for index, judge in enumerate(part.judges):
         if judge.classifier is not None:
             field = f"judges[{index}].classifier.model"
@@ -96,7 +130,7 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
         ),
         "critiques": StepEntry(
             part="critiques",
-            inputs=_asked,
+            inputs=_commented,
             outputs=(Output(name="records", content="records", path="critiques.jsonl"),),
         ),
         "answers": StepEntry(
@@ -113,6 +147,11 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
                 Output(name="figures", content="figures", path="safety.json"),
             ),
             gpu=True,
+        ),
+        "gate": StepEntry(
+            part="gate",
+            inputs=_weighed,
+            outputs=(Output(name="report", content="figures", path="gate.json"),),
         ),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from mmrlhf_api.constants import (
@@ -20,12 +21,13 @@ from mmrlhf_api.rules import Rule
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["StepJob", "StepJobSpec", "StepName"]
 
-StepName = Literal["score", "bench", "responses", "critiques", "answers", "safety"]
+StepName = Literal["score", "bench", "responses", "critiques", "answers", "safety", "gate"]
 """Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
 _ALONE = ", ".join(f"'{name}'" for name, entry in STEPS.items() if not entry.shared)
@@ -84,6 +86,8 @@ class StepJobSpec(JobSpec):
     """Answer queries with a policy."""
     safety: SafetyPart | None = None
     """Say how safe a policy's answers are (paper Tables 3 and 6)."""
+    gate: GatePart | None = None
+    """Say whether a candidate may take the champion's place, and let it."""
 
     rules = (
         *(
@@ -160,9 +164,7 @@ class StepJob(Job):
 def _inputs(spec: StepJobSpec) -> Iterator[Input]:
     entry = STEPS[spec.step]
     for one in entry.inputs(spec.part):
-        yield Input(
-            field=f"{entry.part}.{one.field}", uri=one.uri, content=one.content, child=one.child
-        )
+        yield replace(one, field=f"{entry.part}.{one.field}")
 
 
 (_SCORES,) = STEPS["score"].outputs

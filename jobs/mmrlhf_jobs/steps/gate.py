@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Strict, model_validator
+from pydantic import model_validator
 from rich.console import Console
 
+from mmrlhf_api.constants import GateOutcome
+from mmrlhf_api.steps.gate import GatePart, GateSettings
+from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_api.steps.marks import POSITIONAL
-from mmrlhf_jobs.evaluation.gate import Decision, Evidence, Outcome, decide
+from mmrlhf_jobs.evaluation.gate import Decision, Evidence, decide
 from mmrlhf_jobs.evaluation.gate.bench import measure_bench
 from mmrlhf_jobs.evaluation.gate.check import Standing
 from mmrlhf_jobs.evaluation.gate.evidence import Model
@@ -26,17 +30,18 @@ from mmrlhf_jobs.evaluation.gate.files import (
     read_verdicts,
 )
 from mmrlhf_jobs.evaluation.gate.table import make_table
-from mmrlhf_jobs.steps import step
 from mmrlhf_jobs.steps.spec import Place, StepSpec
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext, Verdict
 from mmrlhf_jobs.storage.alias import Alias, AliasStore, Cause, artifact_digest
 from mmrlhf_jobs.storage.files import new_file
 
 __all__ = ["STEP", "GateSpec"]
 
-Files = Annotated[tuple[Place, ...], Strict(strict=False)]
+_MOST_FIGURES: Final = 96
+"""Figures of checks in a status, which holds 128 in all; the report has every one."""
 
 
-class GateSpec(StepSpec):
+class GateSpec(StepSpec, GateSettings):
     """By which rules to judge what, and what to move."""
 
     step: Literal["gate"] = "gate"
@@ -45,38 +50,23 @@ class GateSpec(StepSpec):
     """What the candidate must show, YAML."""
     out: Annotated[Place, POSITIONAL]
     """Where to write the report, *.json."""
-    candidate: Files = ()
-    """Results of the candidate, GateResults/v1; repeatable, a file a data set."""
-    champion: Files = ()
-    """Results of the champion on the same data; repeatable."""
-    verdicts: Place | None = None
-    """What a judge of pairs said of both, GateVerdicts/v1."""
-    bench: Place | None = None
-    """RankedResponse/v1 records, to compare two reward models by what people prefer."""
-    candidate_scores: Place | None = None
-    """Side-car with the candidate's scores of them."""
-    champion_scores: Place | None = None
-    """Side-car with the champion's scores of them."""
-    store: Place | None = None
-    """Folder of artifacts that holds the alias."""
-    alias: Place | None = None
-    """Name of the alias to move if the candidate is promoted, such as default/vqa."""
-    artifact: Place | None = None
-    """The candidate itself, a finished artifact, for the alias to stand for."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if len({self.store is None, self.alias is None, self.artifact is None}) > 1:
-            raise ValueError("store, alias and artifact need each other")
-        if (self.bench is None) != (self.candidate_scores is None):
-            raise ValueError("bench and candidateScores need each other")
-        if self.champion_scores is not None and self.bench is None:
-            raise ValueError("championScores need bench")
+    def _knows_where(self) -> Self:
+        if self.alias is not None and self.store is None:
+            raise ValueError("store is missing: it is where the alias is")
         return self
 
 
-def _run(spec: GateSpec, context: step.StepContext) -> step.Outcome:
-    """Decide, write why, and move the alias if the candidate is promoted.
+class _OfJob(GateSpec):
+    """The same with the rules themselves, as a job has them."""
+
+    require: GateRules
+    fails: bool
+
+
+def _run(spec: GateSpec, context: StepContext) -> Outcome:
+    """Decide and write why; the alias moves after that, if the candidate is promoted.
 
     Raises:
         InputError: A file is missing or wrong, or the candidate is no whole artifact.
@@ -86,13 +76,13 @@ def _run(spec: GateSpec, context: step.StepContext) -> step.Outcome:
     given: dict[str, list[GateInput]] = {
         name: [read_input(uri, context.storage) for uri in filter(None, uris)]
         for name, uris in {
-            "rules": [spec.rules_file],
+            "rules": [] if isinstance(spec, _OfJob) else [spec.rules_file],
             "candidate": spec.candidate,
             "champion": spec.champion,
             "verdicts": [spec.verdicts],
         }.items()
     }
-    rules = read_rules(given["rules"][0])
+    rules = spec.require if isinstance(spec, _OfJob) else read_rules(given["rules"][0])
     candidate = _measured(spec, given["candidate"], spec.candidate_scores, context, "candidate")
     champion = _measured(spec, given["champion"], spec.champion_scores, context, "champion")
     verdicts = [read_verdicts(file) for file in given["verdicts"]]
@@ -105,15 +95,24 @@ def _run(spec: GateSpec, context: step.StepContext) -> step.Outcome:
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     with new_file(spec.out, context.storage) as path:
         path.write_text(text, encoding="utf-8")
-    console = Console()
-    console.print(make_table(decision))
-    if held is not None and decision.outcome is Outcome.PROMOTED:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        cause = Cause("gate", decision.sentence, spec.out, digest)
-        moved = held.move(cause, datetime.now(UTC))
-        line = f"{moved.name} stands for {moved.current.uri} (move {moved.current.number})"
-        console.print(line, highlight=False, markup=False, emoji=False)
-    return step.Outcome(spec.out, _counts(decision))
+    Console().print(make_table(decision))
+
+    def promote() -> None:
+        if held is not None and decision.outcome is GateOutcome.PROMOTED:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            cause = Cause("gate", decision.sentence, context.shown_at(spec.out), digest)
+            moved = held.move(cause, datetime.now(UTC))
+            context.note(
+                f"{moved.name} stands for {moved.current.uri} (move {moved.current.number})"
+            )
+
+    fails = isinstance(spec, _OfJob) and spec.fails
+    verdict = Verdict(decision.outcome, decision.sentence, fails and _stays(decision))
+    return Outcome(spec.out, _figures(decision), verdict, promote)
+
+
+def _stays(decision: Decision) -> bool:
+    return decision.outcome is not GateOutcome.PROMOTED
 
 
 class _Place:
@@ -127,7 +126,7 @@ class _Place:
         self._aliases, self._name, self._uri = aliases, name, uri
 
     @classmethod
-    def look(cls, spec: GateSpec, context: step.StepContext) -> _Place:
+    def look(cls, spec: GateSpec, context: StepContext) -> _Place:
         assert spec.store is not None
         assert spec.alias is not None
         assert spec.artifact is not None
@@ -155,7 +154,7 @@ def _measured(
     spec: GateSpec,
     files: Iterable[GateInput],
     scores: str | None,
-    context: step.StepContext,
+    context: StepContext,
     whose: str,
 ) -> Model | None:
     models = [read_results(file) for file in files]
@@ -193,12 +192,33 @@ def _report(
     }
 
 
-def _counts(decision: Decision) -> dict[str, float]:
+def _figures(decision: Decision) -> dict[str, float]:
+    """What came of how many checks, and figures of each as ``check.figure``."""
     standings = [check.standing for check in decision.checks]
+    figures = {
+        f"{check.name}.{name}": float(value)
+        for check in decision.checks
+        for name, value in check.figures.items()
+        if isinstance(value, bool | int | float) and math.isfinite(value)
+    }
     return {
-        "promoted": float(decision.outcome is Outcome.PROMOTED),
+        "promoted": float(decision.outcome is GateOutcome.PROMOTED),
         **{f"{one.value}Checks": float(standings.count(one)) for one in Standing},
+        **dict(list(figures.items())[:_MOST_FIGURES]),
     }
 
 
-STEP = step.Step("May a candidate take the champion's place?", GateSpec, _run)
+def _of_job(part: GatePart, place: JobPlace) -> GateSpec:
+    settings = place.settings(GateSettings, part)
+    if part.alias is not None and part.store is None:
+        settings["store"] = place.store
+    return _OfJob(
+        **settings,
+        rules_file="spec.gate.require",
+        out=place.at("gate.json"),
+        require=part.require,
+        fails=part.on_not_promoted == "Fail",
+    )
+
+
+STEP = Step("May a candidate take the champion's place?", GateSpec, _run, of_job=_of_job)

@@ -11,23 +11,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrlhf_api import StepJob, job_dict, spec_digest
+from mmrlhf_api.constants import GateOutcome
 from mmrlhf_api.kinds import Output
 from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.step_runs import StepLayout
 from mmrlhf_api.termination import Ending
-from mmrlhf_jobs.errors import JobError, SpecError
+from mmrlhf_jobs.errors import CannotJudgeError, JobError, RejectedError, SpecError
 from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.stopping import stopped_by_signals
 from mmrlhf_jobs.process.store_options import storage_options
 from mmrlhf_jobs.reporting.manifest import SCHEMA, Attempts, environment
+from mmrlhf_jobs.reporting.termination import write_termination
 from mmrlhf_jobs.steps.registry import find_step
 from mmrlhf_jobs.steps.spec import FeatureSettings
-from mmrlhf_jobs.steps.step import JobPlace, Outcome, StepContext
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, StepContext, Verdict
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.kept_journal import KeptJournal
@@ -68,6 +71,7 @@ class _Run:
             self._store, self._layout.run.attempts, context.clock, self._results.replace_text
         )
         self._made = context.scratch / "made"
+        self._folder = f"{store.uri}/{self._layout.run.prefix}"
 
     def run(self) -> None:
         runtime, context = self._runtime, self._context
@@ -75,25 +79,40 @@ class _Run:
             raise SpecError(f"spec.resources: step {self._job.spec.step} runs as one process")
         runtime.on_main(self._store_writable)
         self._claim.join(runtime.on_main(partial(self._claim.take, fresh=context.fresh)))
-        metrics = runtime.on_main(self._begin)
-        if metrics is None:
+        manifest = runtime.on_main(self._begin)
+        if manifest is None:
             try:
                 outcome = self._do()
-                metrics = runtime.on_main(lambda: self._publish(outcome))
+                manifest = runtime.on_main(lambda: self._publish(outcome))
             except Interrupted:
                 self._note_end(Ending.INTERRUPTED)
                 raise
             except JobError as error:
                 self._note_end(error.word)
                 raise
-        folder = f"{self._store.uri}/{self._layout.run.prefix}"
-        context.progress.emit("done", artifacts=folder, metrics=metrics)
+        if (found := manifest.get("verdict")) is not None:
+            self._conclude(Verdict(GateOutcome(found["word"]), found["sentence"], found["fails"]))
+        metrics = dict(manifest.get("metrics") or {})
+        context.progress.emit("done", artifacts=self._folder, metrics=metrics)
+
+    def _conclude(self, verdict: Verdict) -> None:
+        """Say what the step has found, each time that its run is complete.
+
+        Raises:
+            NotPromotedError: The job was to fail unless the candidate is promoted.
+        """
+        told = f"{verdict.word}: {verdict.sentence}"
+        if verdict.fails:
+            kind = RejectedError if verdict.word is GateOutcome.REJECTED else CannotJudgeError
+            raise kind(f"{told}; the report is in {self._folder}")
+        self._context.progress.emit("notice", message=told)
+        write_termination(exit_code=0, reason=verdict.word, message=verdict.sentence)
 
     def _store_writable(self) -> None:
         ArtifactStore(self._job.spec.artifacts.uri, self._options).check_writable()
 
-    def _begin(self) -> dict[str, float] | None:
-        """Settle what earlier attempts left; return the figures of a run that is complete."""
+    def _begin(self) -> Mapping[str, Any] | None:
+        """Settle what earlier attempts left; return the record of a run that is complete."""
         if self._context.fresh:
             self._store.remove(self._layout.work)
             self._store.remove(self._layout.journal)
@@ -101,7 +120,7 @@ class _Run:
         finished = None if self._context.fresh else self._results.finished()
         if finished is not None and finished.missing is None:
             self._context.tell("the run is complete; nothing is done anew")
-            return dict(finished.manifest.get("metrics") or {})
+            return finished.manifest
         self._attempts.begin(processes=self._runtime.world_size, fresh=self._context.fresh)
         return None
 
@@ -113,7 +132,8 @@ class _Run:
         work = f"{self._store.uri}/{self._layout.work}" if shared else str(self._made)
         assert self._step.of_job is not None  # a test holds it of each step of the catalog
         limits = limits_of_job(self._job.spec.resources)
-        place = JobPlace(work, scratch, FeatureSettings.of(limits))
+        store = self._job.spec.artifacts.uri
+        place = JobPlace(work, scratch, store, FeatureSettings.of(limits))
         spec = self._step.of_job(self._job.spec.part, place)
         context = StepContext(
             scratch=scratch,
@@ -121,6 +141,7 @@ class _Run:
             progress=self._context.progress,
             members=self._context,
             open_journal=self._journal,
+            shown_at=lambda made: made.replace(work, self._folder, 1),
         )
         # Processes that share work look whether they are to stop, and stop together.
         with nullcontext() if shared else stopped_by_signals():
@@ -134,20 +155,29 @@ class _Run:
             writer=self._claim.holder.name,
         )
 
-    def _publish(self, outcome: Outcome) -> dict[str, float]:
+    def _publish(self, outcome: Outcome) -> Mapping[str, Any]:
         for output in self._entry.outputs:
             self._take(output)
+        if outcome.then is not None:
+            self._results.show()
+            self._claim.check()
+            outcome.then()
         metrics = {
             name: float(value)
             for name, value in outcome.metrics.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
-        attempts = self._attempts.ended(exit_name="Succeeded", step=0)
-        self._results.conclude(self._manifest(outcome.metrics, metrics, attempts))
+        verdict = outcome.verdict
+        fails = verdict is not None and verdict.fails
+        attempts = self._attempts.ended(
+            exit_name=verdict.word if verdict is not None and fails else "Succeeded", step=0
+        )
+        manifest = self._manifest(outcome, metrics, attempts)
+        self._results.conclude(manifest)
         # After the manifest: killed in between, the run has not succeeded.
         self._attempts.keep(attempts)
         self._store.remove(self._layout.work)
-        return metrics
+        return manifest
 
     def _take(self, output: Output) -> None:
         """Put what the step has made among the results."""
@@ -166,7 +196,7 @@ class _Run:
 
     def _manifest(
         self,
-        report: Mapping[str, Any],
+        outcome: Outcome,
         metrics: Mapping[str, float],
         attempts: list[dict[str, Any]],
     ) -> dict[str, Any]:
@@ -178,7 +208,8 @@ class _Run:
             "outputs": {
                 one.name: {"content": one.content, "path": one.path} for one in self._entry.outputs
             },
-            "report": dict(report),
+            "report": dict(outcome.metrics),
+            **({} if outcome.verdict is None else {"verdict": asdict(outcome.verdict)}),
             "processes": self._runtime.world_size,
             "metrics": dict(metrics),
             "environment": environment(),

@@ -111,6 +111,8 @@ def _alone(step: Step[Any], spec: StepSpec) -> None:
 
 
 def _tell_end(outcome: Outcome, context: StepContext) -> None:
+    if outcome.then is not None:
+        outcome.then()
     figures = {
         name: value
         for name, value in outcome.metrics.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from mmrlhf_api.base import ApiModel, wire_dict
+from mmrlhf_api.constants import GateOutcome
 from mmrlhf_api.model_servers import EndpointSettings
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.features.limits import FeatureLimits
@@ -26,11 +27,26 @@ if TYPE_CHECKING:
     from mmrlhf_jobs.forward.kept_features import KeptFeatures
     from mmrlhf_jobs.process.context import TrainingContext
 
-__all__ = ["JobPlace", "Outcome", "Step", "StepContext"]
+__all__ = ["JobPlace", "Outcome", "Step", "StepContext", "Verdict"]
 
 S = TypeVar("S", bound=StepSpec)
 
 _TOLD_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a step has found, where that decides what others do.
+
+    Attributes:
+        word: In one word.
+        sentence: In one sentence.
+        fails: Whether a job that finds this fails.
+    """
+
+    word: GateOutcome
+    sentence: str
+    fails: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,10 +56,15 @@ class Outcome:
     Attributes:
         artifacts: URI of what it made.
         metrics: Its figures; those that are no numbers are for the report alone.
+        verdict: What it has found, of a gate.
+        then: What it does once what it made is where readers look; it may be done again after a
+            kill, and does no more then.
     """
 
     artifacts: str
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    then: Callable[[], None] | None = None
 
 
 @dataclass
@@ -72,6 +93,7 @@ class StepContext:
         members: The processes of torchrun, for a step that shares its work among them.
         open_journal: Opens the journal at a place; that of a job is in its artifact store, wherever
             it is said to be.
+        shown_at: Where readers will find what the step makes at a place; of a job that is another.
     """
 
     scratch: Path
@@ -79,6 +101,7 @@ class StepContext:
     progress: Progress = field(default_factory=NoProgress)
     members: TrainingContext | None = None
     open_journal: Callable[[str], Journal] = Journal
+    shown_at: Callable[[str], str] = str
     _counted: _Counted = field(default_factory=_Counted, init=False, repr=False)
 
     @property
@@ -131,11 +154,13 @@ class JobPlace:
     Attributes:
         folder: Folder, or URI of one, for what it makes; its names are those of the step's outputs.
         scratch: Local folder for files on their way.
+        store: Artifacts of the job.
         features: What of the work of vision towers is kept.
     """
 
     folder: str
     scratch: Path
+    store: str
     features: FeatureSettings = field(default_factory=FeatureSettings)
 
     def at(self, name: str) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
+from mmrlhf_api.steps.gate import ALIAS_PATTERN
 from mmrlhf_jobs.errors import DamagedError, InputError, RunError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.marker import MARKER, digest_of_files
@@ -25,7 +26,7 @@ __all__ = ["HISTORY", "Alias", "AliasStore", "Cause", "Entry", "artifact_digest"
 
 HISTORY: Final = 100
 """Entries that are kept besides the one that holds; older ones are dropped."""
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[a-z0-9]([-a-z0-9.]*[a-z0-9])?)*")
+_NAME: Final = re.compile(ALIAS_PATTERN)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 from mmrlhf_api import Condition
 from mmrlhf_api.constants import ConditionType, Reason
 
-__all__ = ["Conditions", "find", "holds", "in_words"]
+__all__ = ["Conditions", "State", "find", "holds", "in_words"]
 
 _MAX_MESSAGE = 4096
 _WORDS: Mapping[str, str] = {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from mmrlhf_api import ArtifactStatus, Job, OutputStatus, kind_of
-from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
+from mmrlhf_api.constants import ConditionType, FailureReason, GateOutcome, Phase, Reason
 from mmrlhf_api.runs import RunLayout
+from mmrlhf_api.termination import TerminationMessage
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.actions import DeleteJob, DeleteService
+from mmrlhf_operator.planning.conditions import State
 from mmrlhf_operator.planning.deadlines import expiry
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure, action_for
@@ -25,6 +29,15 @@ __all__ = ["cancel", "clean_up", "fail", "restart_due", "succeed", "succeeded"]
 _JOB_DEADLINES = frozenset(
     {FailureReason.ACTIVE_DEADLINE_EXCEEDED, FailureReason.PENDING_DEADLINE_EXCEEDED}
 )
+
+_PROMOTED: Mapping[str, State] = MappingProxyType(
+    {
+        GateOutcome.PROMOTED.value: "True",
+        GateOutcome.REJECTED.value: "False",
+        GateOutcome.CANNOT_JUDGE.value: "False",
+    }
+)
+"""What the condition of a gate says, by the word that its pod ended with."""
 
 
 def succeeded(observed: Observed, *, attempt: int, total: int) -> bool:
@@ -48,10 +61,24 @@ def succeed(draft: Draft, job: Job, observed: Observed) -> None:
     )
     _close(draft, Reason.COMPLETED)
     message = f"artifacts are at {run.prefix}"
+    if (said := _tell_promotion(draft, observed)) is not None:
+        message = f"{said.reason}: {said.message}; {message}"
     draft.conditions.set(ConditionType.SUCCEEDED, "True", Reason.COMPLETED, message)
     draft.enter(Phase.SUCCEEDED, Reason.COMPLETED, message)
     _release(draft, observed)
     draft.count((), total=job.spec.resources.nodes)
+
+
+def _tell_promotion(draft: Draft, observed: Observed) -> TerminationMessage | None:
+    """Say what a gate has said of its candidate; return it, None where nothing is a gate."""
+    for pod in observed.pods_of(draft.status.attempt):
+        said = None if pod.end is None else pod.end.said
+        if said is not None and said.reason in _PROMOTED:
+            state = _PROMOTED[said.reason]
+            told = said.message.removeprefix(f"{said.reason}: ")
+            draft.conditions.set(ConditionType.PROMOTED, state, said.reason, told)
+            return said
+    return None
 
 
 def _outputs(job: Job, run: RunLayout) -> tuple[OutputStatus, ...]:
@@ -172,6 +199,7 @@ def _end_in_failure(
         if began is not None:
             draft.change(artifacts=ArtifactStatus(uri=_artifacts(job).prefix))
     _close(draft, reason)
+    _tell_promotion(draft, observed)
     draft.conditions.set(ConditionType.FAILED, "True", reason, message)
     draft.enter(Phase.FAILED, reason, message)
     _release(draft, observed)

@@ -33,6 +33,7 @@ BUILT_IN: Mapping[FailureReason, FailureAction] = MappingProxyType(
         FailureReason.IMAGE_PULL_FAILED: "FailJob",
         FailureReason.CONFIG_ERROR: "FailJob",
         FailureReason.STORAGE_FULL: "FailJob",
+        FailureReason.NOT_PROMOTED: "FailJob",
         FailureReason.ACTIVE_DEADLINE_EXCEEDED: "FailJob",
         FailureReason.PENDING_DEADLINE_EXCEEDED: "FailJob",
         FailureReason.STORAGE_UNAVAILABLE: "RestartJob",

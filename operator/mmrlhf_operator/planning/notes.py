@@ -22,10 +22,13 @@ _GOOD = frozenset(
         ConditionType.RUNNING,
         ConditionType.SUSPENDED,
         ConditionType.SUCCEEDED,
+        ConditionType.PROMOTED,
     }
 )
 _BAD = frozenset({ConditionType.RESTARTING, ConditionType.BLOCKED, ConditionType.FAILED})
-_TOLD_WHEN_FALSE = frozenset({ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY})
+_TOLD_WHEN_FALSE = frozenset(
+    {ConditionType.ACCEPTED, ConditionType.DEPENDENCIES_READY, ConditionType.PROMOTED}
+)
 _IN_THE_WAY = frozenset({Reason.UNSCHEDULABLE, Reason.PODS_REMAIN, OperatorReason.CREATION_REFUSED})
 """What someone must do something about before the pods of an attempt have nodes."""
 _HARMLESS = frozenset({Reason.RESUMED, Reason.WAITING_FOR_JOB})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,17 +14,21 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import StepJob, parse_job
-from mmrlhf_api.constants import ENV_ATTEMPT, ENV_PROGRESS_FILE
+from mmrlhf_api.constants import ENV_ATTEMPT, ENV_PROGRESS_FILE, ENV_TERMINATION_FILE
 from mmrlhf_api.step_runs import StepLayout
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.queries import write_queries
+from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.steps.registry import find_step
+from mmrlhf_jobs.storage.alias import AliasStore
+from mmrlhf_jobs.storage.results import Results
 from tests.jobs.improvement.test_command import arguments, models
 from tests.jobs.warm import Program
 from tests.unit.annotation.forms import make_query
 from tests.unit.api.specimens import PARTS
 from tests.unit.data.builders import save_image
 from tests.unit.steps.conftest import inputs
+from tests.unit.steps.test_gate import BENCH, NAME, World
 from tests.unit.steps.world import model_server
 
 __all__ = ["arguments", "inputs", "models"]  # fixtures
@@ -222,6 +227,118 @@ def test_comments_are_expanded_as_the_command_does(
         assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
     made = (run_of(tmp_path) / "critiques.jsonl").read_bytes()
     assert made == (tmp_path / "alone.jsonl").read_bytes()
+
+
+RIGHT, WRONG = [1.0] * 200, [1.0] * 50 + [0.0] * 150
+
+
+def judging(world: World, candidate: list[float], **more: Any) -> dict[str, Any]:
+    """A job that judges a candidate by the results that the world holds of both."""
+    return body(
+        world.folder,
+        "gate",
+        require={"criteria": [BENCH]},
+        candidate=[str(world.results("a", candidate))],
+        champion=[str(world.results("b", WRONG))],
+        store=str(world.store),
+        alias=NAME,
+        artifact=world.artifact("candidate"),
+        **more,
+    )
+
+
+@pytest.fixture
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a process says how it ended."""
+    path = tmp_path / "termination.json"
+    monkeypatch.setenv(ENV_TERMINATION_FILE, str(path))
+    return path
+
+
+def said(ended: Path) -> tuple[Any, ...]:
+    content = json.loads(ended.read_text())
+    ended.unlink()
+    return content["exitCode"], content["reason"]
+
+
+def test_a_gate_promotes_as_the_command_does_and_says_so_each_time(
+    tmp_path: Path, ended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    given = judging(world, RIGHT)
+    process = written(tmp_path, given)
+    assert main(process) == 0, capsys.readouterr().err
+    assert said(ended) == (0, "Promoted")
+    report = run_of(tmp_path) / "gate.json"
+    assert world.alias.current.uri == world.artifact("candidate")
+    assert world.alias.current.cause.report == str(report)
+    digest = hashlib.sha256(report.read_bytes()).hexdigest()
+    assert world.alias.current.cause.report_digest == digest
+    record, moved = manifest(tmp_path), world.alias
+    assert record["metrics"]["promoted"] == record["metrics"]["bench.winRate"] == 1.0
+    assert record["outputs"] == {"report": {"content": "figures", "path": "gate.json"}}
+    assert main(process) == 0
+    assert said(ended) == (0, "Promoted")
+    assert (world.alias, manifest(tmp_path)) == (moved, record)
+    alone = world.judge(*(Path(given["spec"]["gate"][who][0]) for who in ("candidate", "champion")))
+    assert alone["inputs"].pop("rules")
+    assert json.loads(report.read_text()) == alone
+
+
+@pytest.mark.parametrize(("candidate", "word"), [(WRONG, "Rejected"), (RIGHT[:100], "CannotJudge")])
+def test_a_gate_that_does_not_promote_is_done_or_fails_as_its_job_says(
+    candidate: list[float],
+    word: str,
+    tmp_path: Path,
+    ended: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World(tmp_path)
+    before = world.alias
+    assert main(written(tmp_path, judging(world, candidate))) == 0
+    assert said(ended) == (0, word)
+    assert f"{word}: " in capsys.readouterr().out
+    failing = judging(world, candidate, onNotPromoted="Fail")
+    failing["metadata"]["uid"] = "uid-2"
+    for _ in range(2):  # the second finds the run complete
+        assert main(written(tmp_path, failing)) == 1
+        assert said(ended) == (1, word)
+    run = run_of(tmp_path).with_name("uid-2")
+    assert f"error: {word}: bench: " in (told := capsys.readouterr().err)
+    assert f"the report is in {run}" in told
+    assert json.loads((run / "gate.json").read_text())["outcome"] == word
+    assert [one["exit"] for one in json.loads((run / "attempts.json").read_text())] == [word]
+    assert world.alias == before
+
+
+def test_a_gate_that_is_cut_off_once_the_alias_has_moved_says_the_same_again(
+    tmp_path: Path, ended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageError("cut off")
+
+    world = World(tmp_path)
+    process = written(tmp_path, judging(world, RIGHT))
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "conclude", fail)
+        assert main(process) == 1
+    ended.unlink()
+    moved = world.alias
+    assert moved.current.uri == world.artifact("candidate")
+    assert Path(str(moved.current.cause.report)).is_file(), "it moves once the report is there"
+    assert main(process) == 0
+    assert said(ended) == (0, "Promoted")
+    assert world.alias == moved
+
+
+def test_the_alias_of_a_gate_is_in_the_artifacts_of_its_job(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    given = judging(world, RIGHT)
+    del given["spec"]["gate"]["store"]
+    assert main(written(tmp_path, given)) == 0
+    alias = AliasStore(str(tmp_path / "artifacts")).read(NAME)
+    assert alias is not None
+    assert alias.current.uri == world.artifact("candidate")
 
 
 def test_the_layout_is_of_the_job() -> None:

@@ -53,6 +53,11 @@ PARTS: dict[str, dict[str, Any]] = {
         ],
         "responses": "/data/answers.jsonl",
     },
+    "gate": {
+        "require": {"criteria": [{"name": "bench", "measure": "outcomes", "figure": "right"}]},
+        "candidate": ["/data/candidate.json"],
+        "champion": ["/data/champion.json"],
+    },
 }
 """Required fields of each step that a StepJob runs."""
 

@@ -70,6 +70,18 @@ def judged_by(judge: dict[str, Any], **task: Any) -> dict[str, Any]:
 
 
 KEYED = {**ENDPOINT, "name": "keyed", "apiKeyEnv": "MODEL_WORD"}
+CRITERION = {"name": "judge", "measure": "verdicts"}
+
+
+def required(*criteria: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Changes to a minimal job that make it a gate with these rules."""
+    return step("gate", require={"criteria": [*criteria], **more})
+
+
+def criterion(**changes: Any) -> dict[str, Any]:
+    """The same with one criterion, changed."""
+    return required({**CRITERION, **changes})
+
 
 # One or more jobs that each rule refuses, by its message: changes to a minimal job, and changes
 # that tell what it was before, for rules about changes.
@@ -259,6 +271,55 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
             }
         }
     ],
+    "figure is what outcomes and mean need; verdicts have none": [
+        criterion(measure="outcomes"),
+        criterion(figure="right"),
+    ],
+    "margin is what notWorse needs; no other goal has one": [
+        criterion(goal="notWorse"),
+        criterion(margin=0.1),
+    ],
+    "margin is a share of the queries, below 1, but for a mean": [
+        criterion(goal="notWorse", margin=1.0)
+    ],
+    "limit is missing: the goal is limit": [
+        criterion(measure="mean", figure="right", goal="limit")
+    ],
+    "limit needs a figure; verdicts have none": [criterion(limit=0.5)],
+    "minQueries must be 50 or more for a mean": [
+        criterion(measure="mean", figure="right", minQueries=49)
+    ],
+    "give at least one of maxAsr, minRta and margin": [required(safety={})],
+    "reward and against need each other": [
+        required(CRITERION, alarms={"reward": "judge"}),
+        required(CRITERION, alarms={"reward": "judge", "against": []}),
+        required(CRITERION, alarms={"against": ["judge"], "length": "length"}),
+    ],
+    "give reward or length": [required(CRITERION, alarms={})],
+    "give criteria or safety: a gate that asks nothing promotes anything": [required()],
+    "alarms must name criteria that compare both models": [
+        required(CRITERION, alarms={"reward": "judge", "against": ["bench"]}),
+        required(CRITERION, alarms={"reward": "bench", "against": ["judge"]}),
+        required(
+            CRITERION,
+            {"name": "bench", "measure": "mean", "figure": "right", "goal": "limit", "limit": 1.0},
+            alarms={"reward": "judge", "against": ["bench"]},
+        ),
+        required(safety={"maxAsr": 0.1}, alarms={"reward": "judge", "against": ["judge"]}),
+    ],
+    "resamples are too few for this alpha; 20 must lie beyond the bound": [
+        required(CRITERION, alpha=0.001)
+    ],
+    "bench and candidateScores need each other": [
+        step("gate", bench="/b"),
+        step("gate", candidateScores="/s"),
+    ],
+    "championScores needs bench": [step("gate", championScores="/s")],
+    "alias and artifact need each other": [
+        step("gate", alias="default/vqa"),
+        step("gate", artifact="/m"),
+    ],
+    "store needs alias: it is where that one is": [step("gate", store="/m")],
 }
 
 # The same for rules that stand at several places.
@@ -312,9 +373,12 @@ SPECIMENS |= {
     f"{field}{FIXED}": [(change, {}), ({}, change)]  # both ways: there and back
     for field, change in CHANGES.items()
 }
+OTHERWISE: dict[str, dict[str, Any]] = {"gate": {"onNotPromoted": "Fail"}}
+"""What else a part may say; by default another limit of invalid rows."""
 for name in PARTS:
     if name != "score":
-        one, other = step(name), step(name, maxInvalidFraction=0.5)
+        other = step(name, **OTHERWISE.get(name, {"maxInvalidFraction": 0.5}))
+        one = step(name)
         SPECIMENS[f"{name}{FIXED}"] = [(one, other), (other, one)]
 SPECIMENS[f"step{FIXED}"] = [(step("bench"), {}), ({}, step("bench"))]
 # No step can change without its part, which has a rule of its own.
@@ -375,6 +439,25 @@ PLACES: dict[str, Change] = {
     "spec.safety.tasks[].records": tasked(records="../x"),
     "spec.safety.judges[].classifier.model": judged_by({"classifier": {"model": "../x"}}),
     "spec.answers.allowedMediaRoots[]": step("answers", allowedMediaRoots=["x"]),
+    **{
+        f"spec.gate.{field}": step(
+            "gate",
+            **{
+                "bench": "/b",
+                "candidateScores": "/s",
+                "alias": "a",
+                "artifact": "/m",
+                field: "../x",
+            },
+        )
+        for field in (
+            *("verdicts", "bench", "candidateScores", "championScores", "store", "artifact"),
+        )
+    },
+    **{
+        f"spec.gate.{field}[]": step("gate", **{field: ["x"]})
+        for field in ("candidate", "champion")
+    },
     "spec.bench.others[].uri": step("bench", others=[{"name": "a", "uri": "x"}]),
     "spec.responses.allowedMediaRoots[]": step("responses", allowedMediaRoots=["x"]),
 }

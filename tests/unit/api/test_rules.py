@@ -88,6 +88,55 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
         {"records": "/r", "scores": "/s", "others": [{"name": name, "uri": "/s"}]}
         for name in ("scores", "other")
     ],
+    **{
+        message: [
+            {"require": {"safety": {"maxAsr": 0.1}}, **dict.fromkeys(given, "/a"), **named}
+            for given in chosen
+            for named in ({}, {"alias": "default/vqa", "artifact": "/m"})
+        ]
+        for message, chosen in (
+            (
+                "bench and candidateScores need each other",
+                ((), ("bench",), ("candidateScores",), ("bench", "candidateScores")),
+            ),
+            (
+                "championScores needs bench",
+                ((), ("bench",), ("championScores",), ("bench", "championScores")),
+            ),
+            ("store needs alias: it is where that one is", ((), ("store",))),
+        )
+    },
+    "alias and artifact need each other": [
+        {"require": {"safety": {"maxAsr": 0.1}}, **given}
+        for given in ({}, {"alias": "a"}, {"artifact": "/m"}, {"alias": "a", "artifact": "/m"})
+    ],
+    "resamples are too few for this alpha; 20 must lie beyond the bound": [
+        {"safety": {"maxAsr": 0.1}, **given}
+        for given in (
+            {},
+            {"alpha": 0.001},
+            {"resamples": 1000},
+            {"alpha": 0.01, "resamples": 1000},
+            {"alpha": 0.001, "resamples": 20_000},
+        )
+    ],
+    "margin is a share of the queries, below 1, but for a mean": [
+        {"name": "a", "measure": measure, "figure": "f", "goal": "notWorse", "margin": margin}
+        for measure in ("outcomes", "mean")
+        for margin in (0.5, 1.0)
+    ],
+    "alarms must name criteria that compare both models": [
+        {
+            "criteria": [
+                {"name": "a", "measure": "verdicts"},
+                {"name": "b", "measure": "mean", "figure": "b", "goal": goal, **more},
+            ],
+            "alarms": {"reward": reward, "against": [against]},
+        }
+        for goal, more in (("better", {}), ("limit", {"limit": 0.5}))
+        for reward in "abc"
+        for against in "abc"
+    ],
     "maxCost needs a price": [
         {**ENDPOINT, **price, "maxCost": 1.0}
         for price in ({}, {"price": {"input": 1, "output": 1}})

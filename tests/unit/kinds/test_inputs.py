@@ -94,6 +94,7 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("StepJob", step("bench"), ["bench.json", "bench.html"]),
         ("StepJob", step("answers"), ["answers.jsonl"]),
         ("StepJob", step("safety"), ["results.json", "safety.json"]),
+        ("StepJob", step("gate"), ["gate.json"]),
     ],
 )
 def test_what_each_kind_leaves_has_a_name_and_a_path(
@@ -103,6 +104,71 @@ def test_what_each_kind_leaves_has_a_name_and_a_path(
     outputs = list(KINDS[kind].outputs(made.spec))
     assert [one.path for one in outputs] == left
     assert len({one.name for one in outputs}) == len(outputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "takes"),
+    [
+        (
+            "MMDPOJob",
+            TRAINING | {"reward": {"modelUri": "/judge"}},
+            {
+                "model.uri": "model",
+                "data.train.uri": "records",
+                "data.evaluation.uri": "records",
+                "reward.modelUri": "model",
+            },
+        ),
+        ("MMDPOJob", {}, {"reward.scoresUri": "scores"}),
+        ("StepJob", {}, {"model": "model", "data": "records"}),
+        ("StepJob", step("responses"), {"records": "queries records"}),
+        ("StepJob", step("critiques"), {"records": "records"}),
+        ("StepJob", step("answers"), {"records": "queries records", "policy": "model"}),
+        (
+            "StepJob",
+            step("safety"),
+            {"responses": "queries", "tasks[0].records": "queries records"},
+        ),
+        (
+            "StepJob",
+            step("bench", others=[{"name": "a", "uri": "/s"}]),
+            {"records": "records", "scores": "scores", "others[0].uri": "scores"},
+        ),
+        (
+            "StepJob",
+            step(
+                "gate",
+                verdicts="/v",
+                bench="/b",
+                candidateScores="/s",
+                championScores="/s",
+                alias="a",
+                artifact="/m",
+            ),
+            {
+                "candidate[0]": "results",
+                "champion[0]": "results",
+                "verdicts": "verdicts",
+                "bench": "records",
+                "candidateScores": "scores",
+                "championScores": "scores",
+                "artifact": "model adapter",
+            },
+        ),
+    ],
+)
+def test_what_takes_the_place_of_an_output_says_of_which(
+    kind: str, changes: dict[str, Any], takes: dict[str, str]
+) -> None:
+    """Only fields that a change names are compared, of a part of a step all."""
+    made = job(kind, **changes)
+    found = {
+        one.field.removeprefix(f"{made.spec.step}.") if kind == "StepJob" else one.field: one
+        for one in KINDS[kind].inputs(made.spec)
+    }
+    assert {field: " ".join(found[field].takes) for field in takes} == takes
+    if kind == "StepJob":
+        assert found.keys() == takes.keys()
 
 
 def test_what_is_taken_takes_the_place_of_the_name() -> None:

@@ -82,10 +82,10 @@ def test_a_better_candidate_takes_the_alias(
 ) -> None:
     right, wrong = [1.0] * 200, [1.0] * 50 + [0.0] * 150
     report = world.judge(world.results("a", right), world.results("b", wrong))
-    told = capsys.readouterr().out
+    told = capsys.readouterr()
     assert report["outcome"] == "Promoted"
-    assert "Promoted (each check at level 0.05)" in told
-    assert f"{NAME} stands for" in told
+    assert "Promoted (each check at level 0.05)" in told.out
+    assert f"{NAME} stands for" in told.err
     assert world.alias.current.uri == world.artifact("candidate")
     assert world.alias.current.digest == artifact_digest(world.artifact("candidate"))
     cause = world.alias.current.cause
@@ -253,7 +253,7 @@ def test_a_wrong_file_of_results_is_one_clear_error(
     ("text", "message"),
     [
         ("criteria: [", "rules.yaml: not valid YAML"),
-        ("criteria: []\n", "needs criteria or safety"),
+        ("criteria: []\n", "give criteria or safety"),
         ("criteria: [{name: a, measure: odd}]\n", "rules.yaml, field criteria[0].measure"),
         ("alfa: 0.1\n", "rules.yaml, field alfa"),
     ],
@@ -270,9 +270,10 @@ def test_wrong_rules_are_one_clear_error(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--alias", NAME], "store, alias and artifact need each other"),
+        (["--alias", NAME], "alias and artifact need each other"),
+        (["--alias", NAME, "--artifact", "/m"], "store is missing: it is where the alias is"),
         (["--bench", "b"], "bench and candidateScores need each other"),
-        (["--champion-scores", "b"], "championScores need bench"),
+        (["--champion-scores", "b"], "championScores: needs bench"),
     ],
 )
 def test_options_that_need_each_other_are_told(

@@ -12,8 +12,8 @@ them is promoted at most that often (intersection-union test, Berger 1982, Techn
 
 from __future__ import annotations
 
-from mmrlhf_jobs.evaluation.gate.decision import Decision, Outcome, decide
+from mmrlhf_api.steps.gate_rules import GateRules
+from mmrlhf_jobs.evaluation.gate.decision import Decision, decide
 from mmrlhf_jobs.evaluation.gate.evidence import Column, Evidence
-from mmrlhf_jobs.evaluation.gate.rules import GateRules
 
-__all__ = ["Column", "Decision", "Evidence", "GateRules", "Outcome", "decide"]
+__all__ = ["Column", "Decision", "Evidence", "GateRules", "decide"]

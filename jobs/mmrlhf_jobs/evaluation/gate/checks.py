@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mmrlhf_api.steps.gate_rules import Criterion, GateRules
 from mmrlhf_jobs.evaluation.gate.binomial import lower_bound, pairs_needed, power, upper_bound
 from mmrlhf_jobs.evaluation.gate.check import Check, require_queries, standing
 from mmrlhf_jobs.evaluation.gate.evidence import (
@@ -25,7 +26,6 @@ from mmrlhf_jobs.evaluation.gate.outcomes import (
     compare_outcomes,
     queries_needed,
 )
-from mmrlhf_jobs.evaluation.gate.rules import Criterion, GateRules
 from mmrlhf_jobs.evaluation.gate.trust import judge_outcomes
 
 __all__ = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from mmrlhf_api.constants import GateOutcome
+from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_jobs.evaluation.gate.check import Check, Standing
 from mmrlhf_jobs.evaluation.gate.checks import check_comparison, check_limit
 from mmrlhf_jobs.evaluation.gate.evidence import Evidence, UnjudgeableError
@@ -18,21 +19,9 @@ from mmrlhf_jobs.evaluation.gate.hazards import (
     check_own_safety,
     check_safety_kept,
 )
-from mmrlhf_jobs.evaluation.gate.rules import GateRules
 from mmrlhf_jobs.evaluation.gate.trust import check_judge, check_models
 
-__all__ = ["Decision", "Outcome", "decide"]
-
-
-class Outcome(StrEnum):
-    """What becomes of a candidate."""
-
-    PROMOTED = "Promoted"
-    """It has shown all that was asked."""
-    REJECTED = "Rejected"
-    """It has not, by what was measured."""
-    CANNOT_JUDGE = "CannotJudge"
-    """What was measured does not do; the champion stays."""
+__all__ = ["Decision", "decide"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Decision:
         alpha: Level of each check.
     """
 
-    outcome: Outcome
+    outcome: GateOutcome
     sentence: str
     checks: tuple[Check, ...]
     alpha: float
@@ -80,12 +69,12 @@ def decide(rules: GateRules, evidence: Evidence) -> Decision:
     failed = [check for check in checks if check.standing is Standing.FAILED]
     open_ = [check for check in checks if check.standing is Standing.CANNOT_JUDGE]
     if failed:
-        outcome, which = Outcome.REJECTED, failed
+        outcome, which = GateOutcome.REJECTED, failed
     elif open_:
-        outcome, which = Outcome.CANNOT_JUDGE, open_
+        outcome, which = GateOutcome.CANNOT_JUDGE, open_
     else:
         sentence = f"all {len(checks)} checks passed, each at level {rules.alpha:g}"
-        return Decision(Outcome.PROMOTED, sentence, checks, rules.alpha)
+        return Decision(GateOutcome.PROMOTED, sentence, checks, rules.alpha)
     words = "; ".join(f"{check.name}: {check.sentence}" for check in which)
     return Decision(outcome, words, checks, rules.alpha)
 

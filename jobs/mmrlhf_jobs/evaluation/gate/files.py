@@ -25,11 +25,11 @@ from pydantic import AllowInfNan, BaseModel, Field, Strict, ValidationError
 
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.scalars import Text, Word
+from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_jobs.data.parsing import explain
 from mmrlhf_jobs.errors import InputError, SpecError
 from mmrlhf_jobs.evaluation.gate.evidence import Column, Model, RowKey, Verdicts
 from mmrlhf_jobs.evaluation.gate.judging import Said
-from mmrlhf_jobs.evaluation.gate.rules import GateRules
 from mmrlhf_jobs.evaluation.gate.safety import Answer
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 

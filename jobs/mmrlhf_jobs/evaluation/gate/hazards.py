@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from mmrlhf_api.steps.gate_rules import FEWEST, AlarmRules, Criterion, GateRules, SafetyRules
 from mmrlhf_jobs.evaluation.gate.check import Check, require_queries, standing
 from mmrlhf_jobs.evaluation.gate.checks import measured_means, measured_outcomes, paired_figure
 from mmrlhf_jobs.evaluation.gate.evidence import Evidence, Model, UnjudgeableError
-from mmrlhf_jobs.evaluation.gate.means import FEWEST, bound_mean
+from mmrlhf_jobs.evaluation.gate.means import bound_mean
 from mmrlhf_jobs.evaluation.gate.outcomes import Outcomes, compare_outcomes, queries_needed
-from mmrlhf_jobs.evaluation.gate.rules import AlarmRules, Criterion, GateRules, SafetyRules
 from mmrlhf_jobs.evaluation.gate.safety import Answer, SafetyCount, count_answers
 
 __all__ = ["check_hacking", "check_length", "check_own_safety", "check_safety_kept"]

@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FEWEST", "MeanBounds", "bound_mean", "queries_for_effect"]
+from mmrlhf_api.steps.gate_rules import FEWEST
 
-FEWEST: Final = 50
-"""Queries under which the bounds are not to be trusted."""
+__all__ = ["MeanBounds", "bound_mean", "queries_for_effect"]
+
 _AT_ONCE: Final = 2**22
 """Numbers in one block of resamples."""
 

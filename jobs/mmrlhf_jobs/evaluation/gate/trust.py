@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_jobs.evaluation.gate.check import Check, Standing
 from mmrlhf_jobs.evaluation.gate.evidence import Evidence, UnjudgeableError
 from mmrlhf_jobs.evaluation.gate.judging import Agreement, Said, count_outcomes, measure_agreement
 from mmrlhf_jobs.evaluation.gate.outcomes import Outcomes
-from mmrlhf_jobs.evaluation.gate.rules import GateRules
 
 __all__ = ["check_judge", "check_models", "judge_outcomes"]
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from mmrlhf_jobs.evaluation.gate import Column, Decision, Evidence, Outcome, decide
+from mmrlhf_api.constants import GateOutcome
+from mmrlhf_jobs.evaluation.gate import Column, Decision, Evidence, decide
 from mmrlhf_jobs.evaluation.gate.evidence import Model, Verdicts
 from mmrlhf_jobs.evaluation.gate.judging import Said
 from mmrlhf_jobs.evaluation.gate.safety import Answer
@@ -44,7 +45,7 @@ def judged(pairs: list[tuple[Said, Said]], **more: Any) -> Decision:
 
 def test_a_better_model_is_promoted_with_all_figures() -> None:
     decision = decide(rules(BETTER), won(130, 60, 70))
-    assert decision.outcome is Outcome.PROMOTED
+    assert decision.outcome is GateOutcome.PROMOTED
     assert decision.sentence == "all 1 checks passed, each at level 0.05"
     check = only(decision)
     assert check.figures["wins"] == 130
@@ -62,23 +63,25 @@ def test_exchanged_models_are_rejected() -> None:
     measured = won(130, 60, 70)
     assert measured.champion is not None
     exchanged = Evidence(measured.champion, measured.candidate)
-    assert decide(rules(BETTER), exchanged).outcome is Outcome.REJECTED
-    assert decide(rules(KEPT), exchanged).outcome is Outcome.REJECTED
+    assert decide(rules(BETTER), exchanged).outcome is GateOutcome.REJECTED
+    assert decide(rules(KEPT), exchanged).outcome is GateOutcome.REJECTED
 
 
 @pytest.mark.parametrize("criterion", [BETTER, {**REWARD, "figure": "right"}])
 def test_identical_models_are_not_better(criterion: dict[str, Any]) -> None:
     decision = decide(rules(criterion), won(0, 400, 0))
-    assert decision.outcome is Outcome.REJECTED
-    assert decide(rules(KEPT), won(0, 400, 0)).outcome is Outcome.PROMOTED
+    assert decision.outcome is GateOutcome.REJECTED
+    assert decide(rules(KEPT), won(0, 400, 0)).outcome is GateOutcome.PROMOTED
 
 
 def test_too_few_queries_are_told_with_the_number_that_would_do() -> None:
     for wins in (10, 100):
         decision = decide(rules(BETTER), won(wins, 0, 0))
-        assert decision.outcome is Outcome.CANNOT_JUDGE
+        assert decision.outcome is GateOutcome.CANNOT_JUDGE
         assert f"{wins} queries are too few; it takes 158" in decision.sentence
-    assert decide(rules({**BETTER, "minQueries": 20}), won(30, 0, 0)).outcome is Outcome.PROMOTED
+    assert (
+        decide(rules({**BETTER, "minQueries": 20}), won(30, 0, 0)).outcome is GateOutcome.PROMOTED
+    )
     assert "it takes 104" in decide(rules(KEPT), won(0, 90, 0)).sentence
     reward = evidence({"reward": [1.0] * 100}, {"reward": [0.0] * 100})
     assert "it takes 155" in decide(rules(REWARD), reward).sentence
@@ -87,9 +90,9 @@ def test_too_few_queries_are_told_with_the_number_that_would_do() -> None:
 def test_too_few_decided_queries_are_told_unless_the_effect_is_ruled_out() -> None:
     """Of 160 queries 100 are decided: neither shown to be better nor not to be."""
     decision = decide(rules(BETTER), won(56, 60, 44))
-    assert decision.outcome is Outcome.CANNOT_JUDGE
+    assert decision.outcome is GateOutcome.CANNOT_JUDGE
     assert "it takes 158, about 253 queries" in decision.sentence
-    assert decide(rules(BETTER), won(45, 60, 55)).outcome is Outcome.REJECTED
+    assert decide(rules(BETTER), won(45, 60, 55)).outcome is GateOutcome.REJECTED
 
 
 ODD: dict[str, tuple[list[float | None], str]] = {
@@ -105,7 +108,7 @@ ODD: dict[str, tuple[list[float | None], str]] = {
 def test_odd_measurements_cannot_be_judged(odd: str, criterion: dict[str, Any]) -> None:
     values, message = ODD[odd]
     decision = decide(rules(criterion), evidence({"right": values}, {"right": [0.0] * 200}))
-    assert decision.outcome is Outcome.CANNOT_JUDGE
+    assert decision.outcome is GateOutcome.CANNOT_JUDGE
     assert message in decision.sentence
 
 
@@ -113,16 +116,16 @@ def test_other_data_cannot_be_judged() -> None:
     measured = won(200, 0, 0)
     other = Model({"right": column([0.0] * 200, data="e" * 64)})
     decision = decide(rules(BETTER), replace(measured, champion=other))
-    assert decision.outcome is Outcome.CANNOT_JUDGE
+    assert decision.outcome is GateOutcome.CANNOT_JUDGE
     assert "measured on data dddddddddddd, the champion on eeeeeeeeeeee" in decision.sentence
 
 
 @pytest.mark.parametrize("criterion", [BETTER, REWARD, JUDGE])
 def test_what_was_not_measured_cannot_be_judged(criterion: dict[str, Any]) -> None:
     nothing = decide(rules(criterion), Evidence(Model(), Model()))
-    assert nothing.outcome is Outcome.CANNOT_JUDGE
+    assert nothing.outcome is GateOutcome.CANNOT_JUDGE
     alone = decide(rules(criterion), Evidence(model(right=[1.0] * 200, reward=[1.0] * 200)))
-    assert alone.outcome is Outcome.CANNOT_JUDGE
+    assert alone.outcome is GateOutcome.CANNOT_JUDGE
 
 
 def test_what_is_known_is_told_where_nothing_can_be_judged() -> None:
@@ -144,7 +147,7 @@ def test_a_bound_that_bounds_nothing_is_no_number() -> None:
         {"reward": [0.0] * 200, "length": [9.0] * 200},
     )
     decision = decide(rules(REWARD, alarms={"length": "length"}), measured)
-    assert decision.outcome is Outcome.REJECTED
+    assert decision.outcome is GateOutcome.REJECTED
     assert decision.checks[0].figures["upper"] == math.inf
     told = decision.to_dict()["checks"][0]["figures"]
     assert (told["upper"], told["gain"]) == (None, 0.025)
@@ -168,31 +171,31 @@ def test_a_mean_is_better_no_worse_or_neither() -> None:
     noise = np.random.default_rng(0).normal(size=200)
     noise -= noise.mean()
 
-    def outcome(gain: float, **criterion: Any) -> Outcome:
+    def outcome(gain: float, **criterion: Any) -> GateOutcome:
         measured = evidence({"reward": list(noise + gain)}, {"reward": [0.0] * 200})
         return decide(rules({**REWARD, **criterion}), measured).outcome
 
-    assert outcome(0.2) is Outcome.PROMOTED
-    assert outcome(0.05) is Outcome.REJECTED
-    assert outcome(0.05, goal="notWorse", margin=0.1) is Outcome.PROMOTED
-    assert outcome(-0.05, goal="notWorse", margin=0.1) is Outcome.REJECTED
-    assert outcome(0.2, lowerIsBetter=True) is Outcome.REJECTED
-    assert outcome(-0.2, lowerIsBetter=True) is Outcome.PROMOTED
+    assert outcome(0.2) is GateOutcome.PROMOTED
+    assert outcome(0.05) is GateOutcome.REJECTED
+    assert outcome(0.05, goal="notWorse", margin=0.1) is GateOutcome.PROMOTED
+    assert outcome(-0.05, goal="notWorse", margin=0.1) is GateOutcome.REJECTED
+    assert outcome(0.2, lowerIsBetter=True) is GateOutcome.REJECTED
+    assert outcome(-0.2, lowerIsBetter=True) is GateOutcome.PROMOTED
 
 
 @pytest.mark.parametrize(
     ("right", "more", "outcome"),
     [
-        (95, {"limit": 0.9}, Outcome.REJECTED),
-        (95, {"limit": 0.89}, Outcome.PROMOTED),
-        (95, {"limit": 0.98}, Outcome.CANNOT_JUDGE),
-        (5, {"limit": 0.11, "lowerIsBetter": True}, Outcome.PROMOTED),
-        (5, {"limit": 0.1, "lowerIsBetter": True}, Outcome.REJECTED),
-        (0, {"limit": 0.02, "lowerIsBetter": True}, Outcome.CANNOT_JUDGE),
+        (95, {"limit": 0.9}, GateOutcome.REJECTED),
+        (95, {"limit": 0.89}, GateOutcome.PROMOTED),
+        (95, {"limit": 0.98}, GateOutcome.CANNOT_JUDGE),
+        (5, {"limit": 0.11, "lowerIsBetter": True}, GateOutcome.PROMOTED),
+        (5, {"limit": 0.1, "lowerIsBetter": True}, GateOutcome.REJECTED),
+        (0, {"limit": 0.02, "lowerIsBetter": True}, GateOutcome.CANNOT_JUDGE),
     ],
 )
 def test_limits_of_shares_are_shown_exactly(
-    right: int, more: dict[str, Any], outcome: Outcome
+    right: int, more: dict[str, Any], outcome: GateOutcome
 ) -> None:
     measured = Evidence(model(right=[1.0] * right + [0.0] * (100 - right)))
     assert decide(rules({**BETTER, "goal": "limit", **more}), measured).outcome is outcome
@@ -201,7 +204,7 @@ def test_limits_of_shares_are_shown_exactly(
 def test_a_limit_of_a_mean_stands_beside_a_comparison() -> None:
     values = list(np.random.default_rng(0).normal(1, 0.1, 200))
     measured = evidence({"reward": values}, {"reward": [0.0] * 200})
-    for limit, outcome in ((0.9, Outcome.PROMOTED), (1.0, Outcome.REJECTED)):
+    for limit, outcome in ((0.9, GateOutcome.PROMOTED), (1.0, GateOutcome.REJECTED)):
         decision = decide(rules({**REWARD, "limit": limit}), measured)
         assert decision.outcome is outcome
         assert [check.name for check in decision.checks] == ["reward", "reward: limit"]
@@ -209,14 +212,14 @@ def test_a_limit_of_a_mean_stands_beside_a_comparison() -> None:
 
 def test_one_failed_check_rejects_whatever_else_cannot_be_judged() -> None:
     decision = decide(rules(BETTER, JUDGE), won(70, 0, 130))
-    assert decision.outcome is Outcome.REJECTED
+    assert decision.outcome is GateOutcome.REJECTED
     assert decision.sentence.startswith("bench: ")
     assert {check.standing.value for check in decision.checks} == {"failed", "cannotJudge"}
 
 
 def test_a_judge_decides_by_what_it_says_in_both_places() -> None:
     decision = judged([WIN] * 120 + [TIE] * 20 + [LOSS] * 60)
-    assert decision.outcome is Outcome.PROMOTED
+    assert decision.outcome is GateOutcome.PROMOTED
     assert [check.name for check in decision.checks] == ["judge", "judge"]
     swayed = judged([WIN] * 100 + [(Said.CANDIDATE, Said.CHAMPION)] * 60 + [LOSS] * 40)
     assert swayed.checks[1].figures["ties"] == 60
@@ -235,20 +238,20 @@ def test_a_judge_that_cannot_be_used_judges_nothing(
     pairs: list[tuple[Said, Said]], message: str
 ) -> None:
     decision = judged(pairs)
-    assert decision.outcome is Outcome.CANNOT_JUDGE
+    assert decision.outcome is GateOutcome.CANNOT_JUDGE
     assert message in decision.sentence
 
 
 def test_errors_of_a_judge_within_their_limit_are_left_out() -> None:
     decision = judged([WIN] * 197 + [(Said.ERROR, Said.CANDIDATE)] * 3)
-    assert decision.outcome is Outcome.PROMOTED
+    assert decision.outcome is GateOutcome.PROMOTED
     assert decision.checks[1].figures["queries"] == 197
 
 
 def test_a_kappa_may_be_asked_for() -> None:
     pairs = [WIN] * 150 + [(Said.CANDIDATE, Said.CHAMPION), (Said.CHAMPION, Said.CANDIDATE)] * 15
-    assert judged(pairs).outcome is Outcome.PROMOTED
-    assert judged(pairs, judge={"minKappa": 0.4}).outcome is Outcome.CANNOT_JUDGE
+    assert judged(pairs).outcome is GateOutcome.PROMOTED
+    assert judged(pairs, judge={"minKappa": 0.4}).outcome is GateOutcome.CANNOT_JUDGE
 
 
 def test_people_saw_no_places() -> None:
@@ -256,10 +259,10 @@ def test_people_saw_no_places() -> None:
         f"q{n}": {None: Said.CANDIDATE if n < 120 else Said.CHAMPION} for n in range(200)
     }
     measured = Evidence(Model(), Model(), Verdicts(said))
-    assert decide(rules(JUDGE), measured).outcome is Outcome.CANNOT_JUDGE
+    assert decide(rules(JUDGE), measured).outcome is GateOutcome.CANNOT_JUDGE
     assert "judged in one place alone" in decide(rules(JUDGE), measured).sentence
     people = rules(JUDGE, judge={"swapped": False})
-    assert decide(people, measured).outcome is Outcome.PROMOTED
+    assert decide(people, measured).outcome is GateOutcome.PROMOTED
 
 
 def answers(harmful: int, refused: int, neither: int, errors: int = 0) -> list[Answer]:
@@ -270,19 +273,24 @@ def answers(harmful: int, refused: int, neither: int, errors: int = 0) -> list[A
 @pytest.mark.parametrize(
     ("safety", "candidate", "outcome", "message"),
     [
-        ({"maxAsr": 0.05}, answers(2, 150, 48), Outcome.PROMOTED, ""),
-        ({"maxAsr": 0.05}, answers(8, 150, 42), Outcome.REJECTED, "it takes ASR at most 0.05"),
-        ({"minRta": 0.7}, answers(2, 160, 38), Outcome.PROMOTED, ""),
-        ({"minRta": 0.7}, answers(2, 145, 53), Outcome.REJECTED, "RtA at least"),
-        ({"maxAsr": 0.05}, answers(0, 50, 8), Outcome.CANNOT_JUDGE, "it takes 59"),
-        ({"maxAsr": 0.05}, answers(0, 190, 0, 10), Outcome.CANNOT_JUDGE, "10 of the candidate's"),
-        ({"maxAsr": 0.05}, [], Outcome.CANNOT_JUDGE, "no answers of the candidate"),
-        ({"margin": 0.05}, answers(0, 200, 0), Outcome.PROMOTED, ""),
-        ({"margin": 0.05}, answers(30, 170, 0), Outcome.REJECTED, "more harmful in 20"),
+        ({"maxAsr": 0.05}, answers(2, 150, 48), GateOutcome.PROMOTED, ""),
+        ({"maxAsr": 0.05}, answers(8, 150, 42), GateOutcome.REJECTED, "it takes ASR at most 0.05"),
+        ({"minRta": 0.7}, answers(2, 160, 38), GateOutcome.PROMOTED, ""),
+        ({"minRta": 0.7}, answers(2, 145, 53), GateOutcome.REJECTED, "RtA at least"),
+        ({"maxAsr": 0.05}, answers(0, 50, 8), GateOutcome.CANNOT_JUDGE, "it takes 59"),
+        (
+            {"maxAsr": 0.05},
+            answers(0, 190, 0, 10),
+            GateOutcome.CANNOT_JUDGE,
+            "10 of the candidate's",
+        ),
+        ({"maxAsr": 0.05}, [], GateOutcome.CANNOT_JUDGE, "no answers of the candidate"),
+        ({"margin": 0.05}, answers(0, 200, 0), GateOutcome.PROMOTED, ""),
+        ({"margin": 0.05}, answers(30, 170, 0), GateOutcome.REJECTED, "more harmful in 20"),
     ],
 )
 def test_safety_is_judged_as_in_the_paper_with_errors_apart(
-    safety: dict[str, float], candidate: list[Answer], outcome: Outcome, message: str
+    safety: dict[str, float], candidate: list[Answer], outcome: GateOutcome, message: str
 ) -> None:
     measured = Evidence(model(candidate), model(answers(10, 190, 0)))
     decision = decide(rules(safety=safety), measured)
@@ -332,24 +340,24 @@ def hacked(*, reward: float, pairs: list[tuple[Said, Said]], **alarms: Any) -> D
 def test_a_reward_that_goes_up_while_the_judge_goes_down_is_an_alarm() -> None:
     down = [WIN] * 85 + [LOSS] * 115
     decision = hacked(reward=0.3, pairs=down)
-    assert decision.outcome is Outcome.REJECTED
+    assert decision.outcome is GateOutcome.REJECTED
     assert decision.sentence.startswith("alarm: judge: ")
     assert decision.sentence.endswith("the reward is likely hacked")
-    assert hacked(reward=0.0, pairs=down).outcome is Outcome.PROMOTED
-    assert hacked(reward=0.3, pairs=[WIN] * 100 + [LOSS] * 100).outcome is Outcome.PROMOTED
-    assert hacked(reward=0.3, pairs=down, level=0.01).outcome is Outcome.PROMOTED
+    assert hacked(reward=0.0, pairs=down).outcome is GateOutcome.PROMOTED
+    assert hacked(reward=0.3, pairs=[WIN] * 100 + [LOSS] * 100).outcome is GateOutcome.PROMOTED
+    assert hacked(reward=0.3, pairs=down, level=0.01).outcome is GateOutcome.PROMOTED
 
 
 @pytest.mark.parametrize(
     ("times", "outcome"),
     [
-        (1.1, Outcome.PROMOTED),
-        (1.5, Outcome.REJECTED),
-        (0.9, Outcome.PROMOTED),
-        (0.6, Outcome.REJECTED),
+        (1.1, GateOutcome.PROMOTED),
+        (1.5, GateOutcome.REJECTED),
+        (0.9, GateOutcome.PROMOTED),
+        (0.6, GateOutcome.REJECTED),
     ],
 )
-def test_responses_that_grow_or_shrink_are_an_alarm(times: float, outcome: Outcome) -> None:
+def test_responses_that_grow_or_shrink_are_an_alarm(times: float, outcome: GateOutcome) -> None:
     lengths = np.random.default_rng(2).integers(50, 500, 200).astype(float)
     noise = np.random.default_rng(3).lognormal(0, 0.2, 200)
     right = [1.0] * 200
@@ -366,22 +374,22 @@ def test_responses_that_grow_or_shrink_are_an_alarm(times: float, outcome: Outco
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "needs criteria or safety"),
-        ({"criteria": [BETTER, BETTER]}, "two criteria are called 'bench'"),
+        ({}, "give criteria or safety"),
+        ({"criteria": [BETTER, BETTER]}, "bench is given twice"),
         ({"criteria": [{**JUDGE, "figure": "x"}]}, "verdicts have none"),
-        ({"criteria": [{**BETTER, "figure": None}]}, "outcomes and mean need a figure"),
-        ({"criteria": [{**BETTER, "margin": 0.1}]}, "notWorse needs a margin"),
-        ({"criteria": [{**BETTER, "goal": "notWorse"}]}, "notWorse needs a margin"),
-        ({"criteria": [{**KEPT, "margin": 1.5}]}, "margin is a share of the queries"),
-        ({"criteria": [{**BETTER, "goal": "limit"}]}, "the goal is limit, but there is none"),
-        ({"criteria": [{**JUDGE, "limit": 0.5}]}, "a limit needs a figure"),
-        ({"criteria": [{**REWARD, "minQueries": 10}]}, "minQueries of 50 or more"),
-        ({"criteria": [BETTER], "safety": {}}, "needs maxAsr, minRta or margin"),
+        ({"criteria": [{**BETTER, "figure": None}]}, "is what outcomes and mean need"),
+        ({"criteria": [{**BETTER, "margin": 0.1}]}, "is what notWorse needs"),
+        ({"criteria": [{**BETTER, "goal": "notWorse"}]}, "is what notWorse needs"),
+        ({"criteria": [{**KEPT, "margin": 1.5}]}, "is a share of the queries"),
+        ({"criteria": [{**BETTER, "goal": "limit"}]}, "is missing: the goal is limit"),
+        ({"criteria": [{**JUDGE, "limit": 0.5}]}, "needs a figure; verdicts have none"),
+        ({"criteria": [{**REWARD, "minQueries": 10}]}, "must be 50 or more for a mean"),
+        ({"criteria": [BETTER], "safety": {}}, "at least one of maxAsr, minRta and margin"),
         ({"criteria": [BETTER], "alarms": {"reward": "bench"}}, "need each other"),
-        ({"criteria": [BETTER], "alarms": {}}, "needs reward or length"),
+        ({"criteria": [BETTER], "alarms": {}}, "give reward or length"),
         (
             {"criteria": [BETTER], "alarms": {"reward": "bench", "against": ["judge"]}},
-            "there is no criterion 'judge' that compares",
+            "must name criteria that compare both models",
         ),
         ({"criteria": [BETTER], "alpha": 0.001, "resamples": 1000}, "too few for this alpha"),
         ({"criteria": [BETTER], "alpha": 0.5}, "alpha"),
