@@ -13,7 +13,8 @@ FORMULA: Final = (
     "6 x decoder weights x tokens + 6 x head weights x predicted tokens"
     " + 12 x layers x attention width x pairs of tokens that attend"
     " + 2 x tower weights x patches (the tower is frozen); padding, embeddings, projector, the"
-    " tower's attention, the optimizer and what checkpointing computes again are not counted"
+    " tower's attention, the optimizer and what checkpointing computes again are not counted; with"
+    " LoRA 4 x in place of 6 x, since frozen weights have no gradients, and nothing for the adapter"
 )
 
 _PEAKS: Final = {
@@ -56,7 +57,9 @@ class Weights:
     width: int
 
 
-def training_flops(weights: Weights, lengths: Lengths, *, shared: bool, patches: int) -> float:
+def training_flops(
+    weights: Weights, lengths: Lengths, *, shared: bool, patches: int, frozen: bool = False
+) -> float:
     """Operations of forward and backward pass, by :data:`FORMULA`.
 
     Args:
@@ -64,6 +67,7 @@ def training_flops(weights: Weights, lengths: Lengths, *, shared: bool, patches:
         lengths: Of all queries.
         shared: A prompt is there once for its responses, else once for each.
         patches: Of all images that go through the tower.
+        frozen: Weights of decoder and head have no gradients of their own, as with LoRA.
     """
     tokens = attending = predicted = 0.0
     for prompt, own in lengths:
@@ -74,9 +78,10 @@ def training_flops(weights: Weights, lengths: Lengths, *, shared: bool, patches:
         else:
             tokens += sum(prompt + one for one in own)
             attending += sum((prompt + one) ** 2 / 2 for one in own)
+    passes = 4 if frozen else 6
     return (
-        6 * weights.decoder * tokens
-        + 6 * weights.head * predicted
+        passes * weights.decoder * tokens
+        + passes * weights.head * predicted
         + 12 * weights.layers * weights.width * attending
         + 2 * weights.tower * patches
     )

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import torch
+from torch._dynamo.utils import counters
 
 from benchmarks.dpo import lengths, ours, peer
 from benchmarks.dpo.lengths import Lengths
 from benchmarks.dpo.steps import Trained, peak_memory
-from benchmarks.dpo.words import NO_IMAGE, Opening, make_groups, make_rows
-from mmrlhf_jobs.attention.backends import take_way
-from mmrlhf_jobs.attention.split import SHARED_PREFIX_SPLIT
+from benchmarks.dpo.words import NO_IMAGE, make_groups, make_rows
 from mmrlhf_jobs.forward.responses import ResponseModel
-from mmrlhf_jobs.forward.sharing import Comparison
-from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.models.recomputation import recompute
-from tools.gpu.flops import Weights, training_flops
-from tools.gpu.session import CheckFailedError
-from tools.gpu.shapes import (
-    SHAPES,
-    Shape,
-    build,
-    build_bare,
-    count_weights,
-    open_image,
-    prove,
-)
+from tools.gpu.flops import training_flops
+from tools.gpu.models import Built, Figures, Models
+from tools.gpu.shapes import build_bare
 from tools.gpu.table import Row
 
-__all__ = ["Bench", "Built", "Figures"]
-
-Figures = dict[str, Any]
-"""Of one measurement, by name: numbers, or lists of them."""
+__all__ = ["Bench"]
 
 _REPEATS: Final = 3
 """After one that warms up."""
@@ -51,18 +37,6 @@ _WORKERS: Final = 4
 
 
 @dataclass
-class Built:
-    """The model that is there, and an image as it reads it."""
-
-    key: tuple[Any, ...]
-    shape: Shape
-    loaded: LoadedModel
-    weights: Weights
-    image: Opening
-    proof: Comparison
-
-
-@dataclass
 class Bench:
     """Measures rows, one after the other, and keeps a model for those that follow.
 
@@ -71,14 +45,17 @@ class Bench:
         clock: Seconds.
         tiny: Models of a few thousand weights.
         peak: Operations a second of the device; None: not known.
-        built: The model that is there, for rows that follow.
+        models: The model that is there, for rows that follow.
     """
 
     device: torch.device
     clock: Callable[[], float]
     tiny: bool = False
     peak: float | None = None
-    built: Built | None = field(default=None, init=False)
+    models: Models = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.models = Models(self.device, self.clock, tiny=self.tiny)
 
     def measure(self, row: Row) -> Figures:
         """Figures of a row.
@@ -91,14 +68,11 @@ class Bench:
 
     def clear(self) -> None:
         """Give the memory back."""
-        self.built = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.models.clear()
 
     def _passes(self, row: Row) -> Figures:
         """Forward pass, objective and backward pass, without an optimizer."""
-        built = self._build(row)
+        built = self.models.take(row)
         self._forget_peak()
         model, adapter = built.loaded.model, built.loaded.adapter
         recompute(built.loaded, every=row.settings.recompute, tower=False)
@@ -106,8 +80,10 @@ class Bench:
         module = ResponseModel(model, adapter, shared_prefix=shared)
         objective = ours.make_objective(self._precision(row), self.device)
         repeats: list[Figures] = []
+        graphs = 0
         try:
             for repeat in range(1 + (1 if self.tiny else _REPEATS)):
+                graphs = count_graphs() if repeat < 2 else graphs
                 drawn = [
                     self._groups(row, built, repeat * row.batches + i) for i in range(row.batches)
                 ]
@@ -142,6 +118,8 @@ class Bench:
             model.zero_grad(set_to_none=True)
         return {
             **self._summary(repeats[1:]),
+            **built.figures,
+            "new_graphs": count_graphs() - graphs,
             "attention": " and ".join(sorted(module.taken)),
             "reasons": [*built.proof.fallbacks, *filter(None, module.taken.values())],
         }
@@ -168,7 +146,8 @@ class Bench:
             (len(group.prompt_ids), [len(one) for one in group.responses]) for group in groups
         ]
         patches = sum(built.shape.patches(group.media_inputs) for group in groups)
-        return training_flops(built.weights, own, shared=shared, patches=patches)
+        frozen = "trained" in built.figures
+        return training_flops(built.weights, own, shared=shared, patches=patches, frozen=frozen)
 
     def _summary(self, repeats: Sequence[Figures]) -> Figures:
         def rate(name: str) -> float:
@@ -196,9 +175,10 @@ class Bench:
         pairs = lengths.count_pairs(drawn)
         if row.form == "trl":
             trained = self._trl(row, drawn, pairs)
+            more: Figures = {}
             expected = lengths.pairwise_tokens(drawn)
         else:
-            trained = self._engine(row, drawn)
+            trained, more = self._engine(row, drawn)
             expected = lengths.shared_tokens(drawn)
         if trained.tokens != expected:
             raise RuntimeError(f"{trained.tokens} tokens a step instead of {expected}")
@@ -213,17 +193,18 @@ class Bench:
             "pairs_per_s": pairs / seconds,
             "mfu": None,
             "peak_bytes": trained.peak_bytes,
+            **more,
             "attention": "",
         }
 
-    def _engine(self, row: Row, drawn: Lengths) -> Trained:
-        built = self._build(row)
+    def _engine(self, row: Row, drawn: Lengths) -> tuple[Trained, Figures]:
+        built = self.models.take(row)
         opening = built.image if row.images else NO_IMAGE
         groups = make_groups(drawn, opening, built.shape.processor.tokenizer, seed=0)
         recompute(built.loaded, every=row.settings.recompute, tower=False)
         module = ResponseModel(built.loaded.model, built.loaded.adapter, shared_prefix=True)
         try:
-            return ours.train(
+            trained = ours.train(
                 module,
                 ours.refer(module, ours.make_queries(groups)),
                 at_once=row.at_once,
@@ -231,12 +212,13 @@ class Bench:
                 learning_rate=_LEARNING_RATE,
                 precision=self._precision(row),
             )
+            return trained, built.figures
         finally:
             del built, module
             self.clear()
 
     def _trl(self, row: Row, drawn: Lengths, pairs: int) -> Trained:
-        built = self._build(row)
+        built = self.models.take(row)
         opening, shape = built.image if row.images else NO_IMAGE, built.shape
         tokenizer = shape.processor.tokenizer
         groups = make_groups(drawn, opening, tokenizer, seed=0)
@@ -256,33 +238,6 @@ class Bench:
             workers=_WORKERS if self.device.type == "cuda" else 0,
         )
 
-    def _build(self, row: Row) -> Built:
-        key = (row.shape, row.layers, row.settings.dtype)
-        if self.built is None or self.built.key != key:
-            self.clear()
-            shape = SHAPES[row.shape](self.tiny, row.layers)
-            dtype = getattr(torch, row.settings.dtype)
-            loaded = build(shape, dtype=dtype, device=self.device)
-            image = open_image(shape, loaded)
-            proof = prove(shape, loaded)
-            self.built = Built(key, shape, loaded, count_weights(loaded), image, proof)
-        self._take_attention(row, self.built)
-        return self.built
-
-    def _take_attention(self, row: Row, built: Built) -> None:
-        """As a training would, or as the row says.
-
-        Raises:
-            CheckFailedError: A training would take one row a response instead of what is measured.
-        """
-        config = built.loaded.adapter.decoder(built.loaded.model).config
-        if row.settings.attention == "split":
-            take_way(config, SHARED_PREFIX_SPLIT)
-            return
-        take_way(config, built.proof.way)
-        if row.form in {"shared", "step"} and not built.proof.trusted:
-            raise CheckFailedError(f"rows cannot share a prompt: {built.proof.reason}", {})
-
     def _precision(self, row: Row) -> Precision:
         return Precision(row.settings.dtype, "sdpa")
 
@@ -293,6 +248,11 @@ class Bench:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+def count_graphs() -> int:
+    """Graphs that this process has compiled."""
+    return int(counters["stats"]["unique_graphs"])
 
 
 def draw_lengths(row: Row, queries: int, number: int) -> Lengths:

@@ -42,6 +42,7 @@ def compare(outcomes: Sequence[Outcome]) -> list[Goal]:
         *_against(rows, "pairwise"),
         *_against_trl(rows),
         *_formats(rows),
+        *_settings(rows),
     ]
 
 
@@ -91,6 +92,19 @@ def _formats(rows: Sequence[Outcome]) -> Iterator[Goal]:
             if formats == ["bfloat16", "float32"]:
                 value = row.figures["tokens_per_s"] / other.figures["tokens_per_s"]
                 yield Goal(f"times float32: {row.name}", value, 1.0)
+
+
+def _settings(rows: Sequence[Outcome]) -> Iterator[Goal]:
+    """Tokens a second, and memory, with a setting against the same without it."""
+    for row in rows:
+        for name, usual in (("attention", "proven"), ("compiled", False), ("lora", None)):
+            without = {**row.settings["settings"], name: usual}
+            if row.settings["settings"] == without:
+                continue
+            for other in _like(rows, row, "kind", "form", settings=without):
+                for word, figure in (("speed", "tokens_per_s"), ("memory", "peak_bytes")):
+                    value = row.figures[figure] / other.figures[figure]
+                    yield Goal(f"{word} against {name} {usual}: {row.name}", value)
 
 
 def _tokens_per_pair(row: Outcome) -> float:

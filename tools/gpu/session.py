@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["Case", "CheckFailedError", "Outcome", "State", "run_cases"]
+__all__ = ["Case", "CheckFailedError", "Outcome", "State", "UnavailableError", "run_cases"]
 
 State: TypeAlias = Literal["done", "failed", "out of memory", "unavailable", "skipped"]
 
@@ -65,6 +65,10 @@ class CheckFailedError(Exception):
         self.figures = figures
 
 
+class UnavailableError(Exception):
+    """A case cannot be done here, such as for want of a kernel."""
+
+
 def run_cases(
     cases: Iterable[Case],
     *,
@@ -104,7 +108,7 @@ def _run(
         return "done", case.run(), ""
     except out_of_memory as error:
         return "out of memory", {}, str(error).partition("\n")[0]
-    except ImportError as error:
+    except (ImportError, UnavailableError) as error:
         return "unavailable", {}, str(error)
     except CheckFailedError as error:
         return "failed", error.figures, str(error)

@@ -17,9 +17,10 @@ job's engine. trl: those of TRL's DPOTrainer, which are of all pairs."""
 Kind: TypeAlias = Literal["equal", "log-normal", "digits"]
 """Lengths: all the same; around these medians; prompts and responses of the digits' records, put
 together anew. The last two are new ones in every micro-batch, those of the warm-up included."""
-Attention: TypeAlias = Literal["proven", "split"]
+Attention: TypeAlias = Literal["proven", "split", "flex"]
 """Of rows that share a prompt. proven: the first that the proof before a training finds right.
-split: a call of torch's own attention for each part."""
+split: a call of torch's own attention for each part. flex: FlexAttention, which jobs do not have
+(:mod:`tools.gpu.flex`)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Settings:
         recompute: Activations of every so many-th layer are made again in the backward pass: 1 is
             all layers.
         attention: Which attention rows that share a prompt take.
+        compiled: Norms and feed-forward layers are compiled (``training.compile``).
+        lora: An adapter of this rank is trained in place of the weights (``spec.adapter``).
     """
 
     dtype: DType = "bfloat16"
     recompute: int | None = None
     attention: Attention = "proven"
+    compiled: bool = False
+    lora: int | None = None
 
     def __str__(self) -> str:
         words = {
@@ -43,6 +48,8 @@ class Settings:
             "checkpointing": self.recompute == 1,
             f"checkpointing every {self.recompute}": (self.recompute or 1) > 1,
             f"attention {self.attention}": self.attention != "proven",
+            "compiled": self.compiled,
+            f"LoRA {self.lora}": self.lora is not None,
         }
         return ", ".join(word for word, told in words.items() if told)
 
@@ -102,6 +109,9 @@ SMALL: Final = "LLaVA-OneVision-0.5B"
 _CHECKPOINTING: Final = Settings(recompute=1)
 _EVERY_OTHER: Final = Settings(recompute=2)
 _SPLIT: Final = Settings(attention="split")
+_FLEX: Final = Settings(attention="flex")
+_COMPILED: Final = Settings(compiled=True)
+_LORA: Final = Settings(lora=16)
 _STEP_LAYERS: Final = 8
 """So many of 28: with an optimizer, all of them are more than a card of 80 GB holds."""
 
@@ -112,6 +122,7 @@ def rows() -> Iterator[Row]:
     for shape, prompt in ((LLAVA, 1585), (QWEN, 1398)):
         yield from _first(shape, prompt)
         yield from _against_trl(shape, prompt)
+    yield from _tried(LLAVA, 1585)
     for shape, prompt in ((LLAVA, 1585), (QWEN, 1398)):
         yield from _second(shape, prompt)
 
@@ -144,6 +155,21 @@ def _against_trl(shape: str, prompt: int) -> Iterator[Row]:
     yield replace(step, form="trl", at_once=2, needs=70)
 
 
+def _tried(shape: str, prompt: int) -> Iterator[Row]:
+    """What jobs may switch on, and an attention that they do not have, beside the first rows."""
+    equal = Row(shape, "shared", "equal", 4, 829, 200, 4)
+    ragged = replace(equal, kind="log-normal", at_once=2, batches=4)
+    for settings in (_COMPILED, _FLEX):
+        yield replace(ragged, settings=settings)
+        yield replace(equal, settings=settings)
+    yield replace(equal, settings=_LORA)
+    yield replace(equal, prompt=prompt, images=True, at_once=2, settings=_LORA)
+    step = Row(shape, "step", "equal", 4, prompt, 200, 2, images=True, settings=_LORA, needs=40)
+    yield replace(step, layers=_STEP_LAYERS)
+    # All layers with an optimizer, which whole weights leave no room for.
+    yield step
+
+
 def _second(shape: str, prompt: int) -> Iterator[Row]:
     yield Row(shape, "shared", "equal", 8, prompt, 200, 2, images=True)
     yield Row(shape, "pairwise", "equal", 8, prompt, 200, 2, images=True)
@@ -170,6 +196,7 @@ def shrink(row: Row) -> Row:
         response=5,
         at_once=min(row.at_once, 2),
         layers=1 if row.layers else None,
+        settings=replace(row.settings, lora=2 if row.settings.lora else None),
         queries=1,
         batches=min(row.batches, 2),
     )

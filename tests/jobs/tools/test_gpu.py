@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import flex_attention
 
 from benchmarks.dpo import ours, peer
 from benchmarks.dpo.steps import Trained
+from mmrlhf_jobs.attention import backends
+from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA
+from mmrlhf_jobs.forward.responses import response_log_probs
+from mmrlhf_jobs.models.adapter import EncodedGroup
+from tools.gpu import flex
 from tools.gpu.__main__ import main
 from tools.gpu.measure import Bench
+from tools.gpu.results import compare
+from tools.gpu.session import Outcome, UnavailableError
+from tools.gpu.shapes import SHAPES, build
 from tools.gpu.table import Settings, rows, shrink
 
 # The peer's own use of names that transformers is about to drop.
@@ -22,6 +31,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers.*"),
     pytest.mark.filterwarnings("ignore::FutureWarning:trl.*"),
     pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
+    # Dynamo's own look at tensors of the graph.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
 ]
 
 ONLY = (
@@ -191,10 +202,101 @@ def test_activations_are_made_again_where_the_row_says_so_and_nothing_else_chang
     for every, switches in ((1, [True, True]), (2, [True, False]), (None, [False, False])):
         chosen = replace(row, settings=Settings(recompute=every))
         losses.add(bench.measure(chosen)["loss"])
-        assert bench.built is not None
-        decoder: Any = bench.built.loaded.adapter.decoder(bench.built.loaded.model)
+        assert bench.models.built is not None
+        loaded = bench.models.built.loaded
+        decoder: Any = loaded.adapter.decoder(loaded.model)
         assert [layer.gradient_checkpointing for layer in decoder.layers] == switches
     assert len(losses) == 1
+
+
+@pytest.fixture(scope="module")
+def tried() -> dict[str, dict[str, Any]]:
+    """Figures of one row with each of the settings that jobs may switch on."""
+    bench = Bench(torch.device("cpu"), Ticks(), tiny=True, peak=1e9)
+    ragged = next(row for row in rows() if row.kind == "log-normal" and "7B" in row.shape)
+    settings = {"plain": Settings(), "compiled": Settings(compiled=True), "lora": Settings(lora=2)}
+    return {
+        name: bench.measure(replace(shrink(ragged), settings=chosen))
+        for name, chosen in settings.items()
+    }
+
+
+def test_what_is_compiled_takes_new_lengths_without_a_new_graph(
+    tried: dict[str, dict[str, Any]],
+) -> None:
+    """Two feed-forward layers and five norms; nothing else of what is computed changes."""
+    found = tried["compiled"]
+    assert found["compiled_modules"] == 7
+    assert 0 < found["warm_up_graphs"] <= 6, "of any length, with gradients and without"
+    assert found["warm_up_s"] > 0
+    assert found["new_graphs"] == 0
+    assert found["tokens"] == tried["plain"]["tokens"]
+    assert found["loss"] == pytest.approx(tried["plain"]["loss"], rel=1e-3)
+    assert "compiled_modules" not in tried["plain"]
+
+
+def test_an_adapter_is_trained_in_place_of_the_weights(tried: dict[str, dict[str, Any]]) -> None:
+    found, plain = tried["lora"], tried["plain"]
+    # Rank 2: projector of 16 to 32 to 32, and per layer of 32 four of attention, three of 64.
+    of_layer = 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+    assert found["trained"] == 2 * (16 + 32 + 32 + 32) + 2 * of_layer
+    assert found["loss"] == pytest.approx(plain["loss"], rel=1e-6), "it is 0 at first"
+    assert 4 / 6 < found["flops_per_s"] / plain["flops_per_s"] < 1
+
+
+def test_rows_are_told_apart_and_each_setting_beside_the_row_without_it() -> None:
+    every = list(rows())
+    assert len({row.name for row in every}) == len(every)
+    figures = {"mfu": None, "tokens": [4], "pairs": [2], "pairs_per_s": 1.0, "flops_per_s": 1.0}
+    outcomes = [
+        Outcome(
+            row.name,
+            "done",
+            1.0,
+            asdict(row),
+            {
+                **figures,
+                "tokens_per_s": 3.0 if row.settings == Settings() else 6.0,
+                "peak_bytes": 1,
+            },
+        )
+        for row in every
+    ]
+    found = {goal.name: goal.value for goal in compare(outcomes)}
+    for setting in ("attention proven", "compiled False", "lora None"):
+        told = {name: value for name, value in found.items() if f"against {setting}" in name}
+        assert {2.0, 1.0} == set(told.values()), setting
+        beside = {row.kind for row in every if f"speed against {setting}: {row.name}" in told}
+        assert beside == ({"equal"} if setting == "lora None" else {"equal", "log-normal"})
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+def test_flex_attention_sees_what_rows_show_it_and_has_no_gradients_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = SHAPES["LLaVA-OneVision-7B"](True, None)
+    loaded = build(shape, dtype=torch.float32, device=torch.device("cpu"))
+    ids = torch.arange(100, 400)
+    groups = [
+        EncodedGroup(ids[:90], (ids[90:95], ids[95:180]), {}),
+        EncodedGroup(ids[200:203], (ids[210:211], ids[220:240], ids[250:252]), {}),
+    ]
+    monkeypatch.setattr(backends, "BACKENDS", dict(backends.BACKENDS))
+    monkeypatch.setattr(flex, "BACKENDS", backends.BACKENDS)
+    flex.register_flex(compiled=False)
+    sums = []
+    with torch.no_grad():
+        for way in (SHARED_PREFIX_SDPA, flex.FLEX):
+            backends.take_way(loaded.adapter.decoder(loaded.model).config, way)
+            found = response_log_probs(loaded.model, loaded.adapter, groups, shared_prefix=True)
+            sums.append(found.sums)
+    torch.testing.assert_close(*sums, rtol=1e-5, atol=1e-4)
+    row = next(row for row in rows() if row.settings.attention == "flex")
+    with pytest.raises(UnavailableError, match=r"FlexAttention of torch .* no backward pass on"):
+        Bench(torch.device("cpu"), Ticks(), tiny=True).measure(shrink(row))
+    query = torch.zeros(1, 1, 4, 8, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="does not support backward on CPU"):
+        flex_attention(query, query, query)
 
 
 def test_it_says_what_was_measured_with_what(report: dict[str, Any]) -> None:
