@@ -130,7 +130,7 @@ torchvision: with-torchvision ## Model folders between environments with and wit
 
 with-torchvision: $(TORCHVISION)/.installed ## The family that transformers reads with torchvision alone (package index)
 	$(WITH_TORCHVISION) -k lfm2_vl tests/jobs/models/test_generic.py tests/jobs/models/test_family_jobs.py \
-		tests/torchvision/test_lfm2_vl.py
+		tests/jobs/models/test_frozen.py tests/torchvision/test_lfm2_vl.py
 
 TRACKERS := $(VENV)-trackers
 

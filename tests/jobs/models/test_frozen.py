@@ -67,8 +67,10 @@ def counted(loaded: LoadedModel) -> Iterator[list[nn.Module]]:
     """Runs of the first layer of the tower, which makes patches of pixels."""
     first = next(
         module
-        for module in loaded.model.get_encoder(modality="image").modules()
-        if isinstance(module, nn.Conv2d | nn.Conv3d) and not module.weight.requires_grad
+        for name, module in loaded.model.get_encoder(modality="image").named_modules()
+        # A linear layer in towers whose processor makes the patches.
+        if (isinstance(module, nn.Conv2d | nn.Conv3d) or name.endswith("patch_embedding"))
+        and not any(weight.requires_grad for weight in module.parameters())
     )
     runs: list[nn.Module] = []
     hook = first.register_forward_hook(lambda module, *_: runs.append(module))

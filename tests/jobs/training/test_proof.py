@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from mmrlhf_jobs.attention import backends, split
 from mmrlhf_jobs.attention.forms import Choice
@@ -67,7 +68,9 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save("qwen2_vl", tmp_path_factory.mktemp("models") / "qwen2_vl", scale=3.0)
 
 
-def test_what_is_right_is_proven_once(qwen: Path, tmp_path: Path) -> None:
+def test_what_is_right_is_proven_once(
+    qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = Desk.of(qwen, tmp_path)
     proof = desk.prove()
     assert proof.sharedPrefix
@@ -83,6 +86,9 @@ def test_what_is_right_is_proven_once(qwen: Path, tmp_path: Path) -> None:
     assert again.reused
     assert again.shared == proof.shared
     assert desk.encoded == 1, "it was known"
+    with monkeypatch.context() as other:
+        other.setattr(transformers, "__version__", "6.0")
+        assert not desk.prove().reused, "another version of transformers"
     desk.policy.loaded.model.get_decoder().requires_grad_(False)
     assert not desk.prove().reused, "other weights are trained"
 
@@ -93,6 +99,18 @@ def test_llava_onevision_passes(tmp_path: Path, dtype: Dtype) -> None:
     proof = Desk.of(model, tmp_path / "store", dtype).prove()
     assert proof.sharedPrefix
     assert proof.dtype == dtype
+
+
+@pytest.mark.parametrize("family", ["qwen3_5_moe_text", "qwen3_next", "lfm2_moe"])
+def test_rounding_sends_few_tokens_to_other_experts(family: str, tmp_path: Path) -> None:
+    """In bfloat16, where routers are less sure; layers with a state are beside them."""
+    desk = Desk.of(save(family, tmp_path / family, scale=3.0), tmp_path / "store", "bfloat16")
+    encode = desk.policy.loaded.adapter.encode
+    desk.queries = lambda: [encode("a dog?", [], ["yes", "a blue circle", "a"])]  # type: ignore[method-assign]
+    proof = desk.prove()
+    assert proof.sharedPrefix, proof.reason
+    assert proof.shared is not None
+    assert proof.shared["log_prob"] > 0
 
 
 def see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
