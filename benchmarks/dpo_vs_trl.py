@@ -2,8 +2,8 @@
 
 Same model, same data, same optimizer, same number of steps. One optimizer step holds all pairs of
 a few queries. Reference log-probabilities are computed before the timed part for both; on rows with
-images TRL computes them in every step, since it cannot before. TRL gets the best of several batch
-sizes, chosen on this machine; the two then run in turn, each run in a process of its own, so that
+images TRL computes them in every step, since it cannot before. Each side gets the best of several
+batch sizes, chosen on this machine; the two then run in turn, each in a process of its own, so that
 drifting load and memory of one do not touch the other. Lengths are all the same, or those of the
 digits' records, or drawn from a log-normal distribution; where they differ, TRL pads.
 

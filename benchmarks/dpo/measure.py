@@ -16,7 +16,8 @@ from benchmarks.dpo.rows import Case
 
 __all__ = ["compare"]
 
-TRL_BATCH_SIZES: Final = (1, 2, 6)
+BATCH_SIZES: Final = {"trl": (1, 2, 6), "mmrlhf": (1, 2)}
+"""Pairs of a micro-batch, and queries."""
 GOAL: Final = 0.9
 
 
@@ -50,8 +51,27 @@ def median(reports: Sequence[dict[str, Any]], field: str = "seconds") -> float:
     return float(statistics.median(step[field] for report in reports for step in report["steps"]))
 
 
+def try_batches(case: Case, trainer: str, threads: int) -> dict[int, float]:
+    """CPU seconds of one step by the size of a micro-batch; of queries no more than there are."""
+    most = len(case.lengths) if trainer == "mmrlhf" else max(BATCH_SIZES[trainer])
+    tried = [
+        replace(case, trainer=trainer, batch=size, steps=0)
+        for size in BATCH_SIZES[trainer]
+        if size <= most
+    ]
+    # The first one warms the process up. What else a machine does shows less in CPU time.
+    _, *reports = measure([tried[0], *tried], threads)
+    seconds = {
+        one.batch: median([report], "cpu_seconds")
+        for one, report in zip(tried, reports, strict=True)
+    }
+    for size, taken in seconds.items():
+        print(f"  {trainer} batch {size}: {taken:.2f} s of CPU a step (one try)", flush=True)
+    return seconds
+
+
 def compare(case: Case, *, rounds: int, steps: int, threads: int) -> dict[str, Any]:
-    """Find TRL's best batch size, then measure both in turn."""
+    """Find the best batch size of each side, then measure both in turn."""
     pairs = count_pairs(case.lengths)
     pairwise, shared = pairwise_tokens(case.lengths), shared_tokens(case.lengths)
     ratio = pairwise / shared
@@ -59,19 +79,11 @@ def compare(case: Case, *, rounds: int, steps: int, threads: int) -> dict[str, A
         f"\n{case.name}: {len(case.lengths)} queries = {pairs} pairs a step; tokens "
         f"{pairwise} : {shared} = {ratio:.2f}"
     )
-    tried = [replace(case, trainer="trl", batch=batch, steps=0) for batch in TRL_BATCH_SIZES]
-    # The first one warms the process up. What else a machine does shows less in CPU time.
-    _, *reports_of = measure([tried[0], *tried], threads)
-    trials = {
-        one.batch: median([report], "cpu_seconds")
-        for one, report in zip(tried, reports_of, strict=True)
-    }
-    for batch, seconds in trials.items():
-        print(f"  trl batch {batch}: {seconds:.2f} s of CPU a step (one try)", flush=True)
-    best = min(trials, key=lambda batch: trials[batch])
+    trials = {trainer: try_batches(case, trainer, threads) for trainer in BATCH_SIZES}
+    best = {trainer: min(tried, key=lambda size: tried[size]) for trainer, tried in trials.items()}
     reports: dict[str, list[dict[str, Any]]] = {"trl": [], "mmrlhf": []}
     for _ in range(rounds):
-        for trainer, batch in (("trl", best), ("mmrlhf", 1)):
+        for trainer, batch in best.items():
             chosen = replace(case, trainer=trainer, batch=batch, steps=steps)
             reports[trainer] += measure([chosen], threads)
     for trainer, expected in (("trl", pairwise), ("mmrlhf", shared)):
@@ -93,8 +105,9 @@ def compare(case: Case, *, rounds: int, steps: int, threads: int) -> dict[str, A
         "trl_padding": 1 - reports["trl"][0]["tokens"] / reports["trl"][0]["places"],
         "layers": case.layers,
         "pairs_per_step": pairs,
-        "trl_batch": best,
-        "trl_trials_s": trials,
+        "trl_batch": best["trl"],
+        "mmrlhf_batch": best["mmrlhf"],
+        "trials_s": trials,
         "trl_s": seconds_of["trl"],
         "mmrlhf_s": seconds_of["mmrlhf"],
         "trl_cpu_s": cpu["trl"],

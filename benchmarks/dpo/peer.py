@@ -104,7 +104,7 @@ def train(
                 warmup_steps=0,
                 weight_decay=0.0,
                 max_grad_norm=1.0,
-                optim="adamw_torch",
+                optim="adamw_torch_fused",
                 save_strategy="no",
                 logging_strategy="no",
                 disable_tqdm=True,

@@ -51,6 +51,7 @@ def _digits(queries: int) -> Case:
 def brief_cases() -> tuple[Case, ...]:
     """One of each kind, with a third of the layers, for a machine with other work on it."""
     cases = (
+        _equal(4, 256, 32, 2),
         _equal(4, 128, 16, 1),
         _log_normal(4, 64, 16, 2),
         _digits(2),

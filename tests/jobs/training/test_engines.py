@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -101,6 +102,96 @@ def test_a_checkpoint_keeps_masters_and_scale(tmp_path: Path, dtype: torch.dtype
     for _ in range(9):
         assert step(engine, 3.0) == step(other, 3.0)
         assert torch.equal(again.weight, module.weight)
+
+
+Gradients: TypeAlias = Mapping[str, torch.Tensor]
+
+
+class Weights(nn.Module):
+    """Weights of several shapes, one laid out by columns; the gradients are what is given."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        shapes = {"row": (5, 7), "column": (7, 3), "norm": (37,)}
+        for name, shape in shapes.items():
+            value = torch.randn(shape, generator=draw).to(dtype)
+            by_columns = value.T.contiguous().T if name == "column" else value
+            self.register_parameter(name, nn.Parameter(by_columns))
+
+    def forward(self, gradients: Gradients) -> torch.Tensor:
+        own = dict(self.named_parameters())
+        products = [
+            (own[name] * one.to(own[name].dtype)).float().sum() for name, one in gradients.items()
+        ]
+        return torch.stack(products).sum()
+
+
+SETTINGS = Optimizer(
+    beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.1, max_grad_norm=3.0, learning_rate=0.01
+)
+
+
+def draw_gradients(module: Weights, step: int) -> Gradients:
+    """Of every second step the norm is too large."""
+    draw = torch.Generator().manual_seed(step)
+    scale = 1.0 if step % 2 else 0.1
+    return {
+        name: (scale * torch.randn(one.shape, generator=draw)).to(one.dtype)
+        for name, one in module.named_parameters()
+    }
+
+
+def take(engine: TorchEngine[torch.Tensor], gradients: Gradients, rate: float) -> float | None:
+    engine.backward(engine.forward(gradients))  # type: ignore[arg-type]
+    return engine.step(learning_rate=rate)
+
+
+def adamw(weights: Gradients, steps: list[tuple[Gradients, float]]) -> dict[str, torch.Tensor]:
+    """Weights in float64 after some steps, as Loshchilov and Hutter write it (algorithm 2)."""
+    found = {name: one.detach().double() for name, one in weights.items()}
+    first = {name: torch.zeros_like(one) for name, one in found.items()}
+    second = {name: torch.zeros_like(one) for name, one in found.items()}
+    for number, (gradients, rate) in enumerate(steps, start=1):
+        norm = sum(float(one.double().square().sum()) for one in gradients.values()) ** 0.5
+        for name, weight in found.items():
+            gradient = gradients[name].double() * min(1.0, 3.0 / norm)
+            first[name] = 0.8 * first[name] + 0.2 * gradient
+            second[name] = 0.95 * second[name] + 0.05 * gradient**2
+            mean, square = first[name] / (1 - 0.8**number), second[name] / (1 - 0.95**number)
+            decay = 0.1 * weight if weight.ndim > 1 else 0.0
+            found[name] = weight - rate * (mean / (square.sqrt() + 1e-6) + decay)
+    return found
+
+
+def test_steps_are_those_of_adamw_in_float64() -> None:
+    module = Weights(torch.float32)
+    engine: TorchEngine[torch.Tensor] = TorchEngine(module, SETTINGS, ALONE)
+    before = {name: one.detach().clone() for name, one in module.named_parameters()}
+    steps = [(draw_gradients(module, number), 0.01 / (1 + number)) for number in range(6)]
+    norms = [take(engine, gradients, rate) for gradients, rate in steps]
+    assert min(norms) < 3.0 < max(norms)  # type: ignore[type-var, operator]
+    for name, expected in adamw(before, steps).items():
+        found = module.get_parameter(name).detach().double()
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_moments_lie_as_their_weights_do_after_a_checkpoint(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    module, again = Weights(dtype), Weights(dtype)
+    engine: TorchEngine[torch.Tensor] = TorchEngine(module, SETTINGS, ALONE)
+    other: TorchEngine[torch.Tensor] = TorchEngine(again, SETTINGS, ALONE)
+    take(engine, draw_gradients(module, 0), 0.01)
+    write_fragments(engine.fragments(), tmp_path)
+    sizes = {name: one.numel() for name, one in module.named_parameters()}
+    other.load(SavedState(tmp_path.iterdir(), sizes), {})
+    for number in (1, 2):
+        gradients = draw_gradients(module, number)
+        assert take(engine, gradients, 0.01) == take(other, gradients, 0.01)
+        for one, expected in zip(again.parameters(), module.parameters(), strict=True):
+            assert torch.equal(one, expected)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

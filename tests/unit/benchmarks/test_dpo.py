@@ -16,7 +16,13 @@ CASE = Case("two queries", ((10, (3, 2, 4)), (8, (2, 2))))
 
 def fake(seen: list[Case], *, tokens: dict[str, int]) -> Any:
     """Runs whose steps take as long as the case says."""
-    seconds = {("trl", 1): 8.0, ("trl", 2): 6.0, ("trl", 6): 7.0, ("mmrlhf", 1): 1.0}
+    seconds = {
+        ("trl", 1): 8.0,
+        ("trl", 2): 6.0,
+        ("trl", 6): 7.0,
+        ("mmrlhf", 1): 1.2,
+        ("mmrlhf", 2): 1.0,
+    }
 
     def run(cases: Sequence[Case], threads: int) -> list[dict[str, Any]]:
         assert threads == 1
@@ -39,7 +45,7 @@ def fake(seen: list[Case], *, tokens: dict[str, int]) -> Any:
 TOKENS = {"trl": lengths.pairwise_tokens(CASE.lengths), "mmrlhf": 10 + 9 + 8 + 4}
 
 
-def test_the_peer_at_its_best_is_compared_in_both_kinds_of_time(
+def test_both_sides_at_their_best_are_compared_in_both_kinds_of_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[Case] = []
@@ -48,16 +54,25 @@ def test_the_peer_at_its_best_is_compared_in_both_kinds_of_time(
     runs = [(case.trainer, case.batch, case.steps) for case in seen]
     assert runs == [
         *[("trl", batch, 0) for batch in (1, 1, 2, 6)],
-        *[("trl", 2, 3), ("mmrlhf", 1, 3)] * 2,
-    ], "the first one warms up"
+        *[("mmrlhf", batch, 0) for batch in (1, 1, 2)],
+        *[("trl", 2, 3), ("mmrlhf", 2, 3)] * 2,
+    ], "the first one of each warms up"
     assert {case.layers for case in seen} == {4}
-    assert found["trl_batch"] == 2
+    assert (found["trl_batch"], found["mmrlhf_batch"]) == (2, 2)
     assert found["pairs_per_step"] == 4
     assert found["token_ratio"] == pytest.approx(TOKENS["trl"] / TOKENS["mmrlhf"])
     assert found["speedup"] == found["cpu_speedup"] == pytest.approx(6)
     assert found["cpu_of_token_ratio"] == pytest.approx(6 / found["token_ratio"])
     assert found["trl_padding"] == 0.5
     assert found["largest_relative_difference_of_losses"] == pytest.approx(0.01)
+
+
+def test_no_more_queries_are_taken_at_once_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Case] = []
+    monkeypatch.setattr(measure, "measure", fake(seen, tokens=TOKENS))
+    tried = measure.try_batches(replace(CASE, lengths=CASE.lengths[:1]), "mmrlhf", threads=1)
+    assert tried == {1: 1.2}
+    assert [case.batch for case in seen] == [1, 1]
 
 
 @pytest.mark.parametrize("side", ["trl", "mmrlhf"])

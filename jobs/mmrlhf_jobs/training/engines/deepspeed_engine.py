@@ -105,7 +105,7 @@ def deepspeed_settings(
             "overlap_comm": False,
             "stage3_gather_16bit_weights_on_model_save": True,
         },
-        # torch's own AdamW: the fused one is compiled at the first start, for no gain on a CPU.
+        # torch's own AdamW: DeepSpeed's is compiled at the first start.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "wall_clock_breakdown": False,

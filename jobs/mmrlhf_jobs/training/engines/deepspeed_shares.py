@@ -98,7 +98,7 @@ class ZeroShares:
             # A row has one count; plain torch has one a parameter, which differ where some are not
             # used in a step.
             steps[id(place.row)] = max(steps.get(id(place.row), 0.0), found.step)
-            state["step"] = torch.tensor(steps[id(place.row)])
+            state["step"] = torch.tensor(steps[id(place.row)], device=place.row.device)
 
     @torch.no_grad()
     def show(self) -> None:

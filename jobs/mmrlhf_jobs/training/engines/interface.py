@@ -88,7 +88,11 @@ class EngineFactory(Protocol):
 
 
 def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> torch.optim.AdamW:
-    """AdamW on what is trained, without weight decay for biases and norms (one-dimensional)."""
+    """AdamW on what is trained, without weight decay for biases and norms (one-dimensional).
+
+    Fused: one pass over the weights that makes nothing in between. With small steps the plain
+    update is a fifth of a step on a CPU, most of it memory that is taken and given back.
+    """
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
@@ -98,4 +102,5 @@ def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> to
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
+        fused=True,
     )

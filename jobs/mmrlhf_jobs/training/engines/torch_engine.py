@@ -135,11 +135,14 @@ class TorchEngine(Generic[Out]):
         saved.check({name: master.numel() for name, master in self._masters.items()})
         for name, master in self._masters.items():
             found = saved.read(name, 0, master.numel())
+            # A fused update goes through memory: moments lie there as their weights do.
             values = {
-                kind: value.to(master).reshape(master.shape) for kind, value in found.values.items()
+                kind: torch.empty_like(master).copy_(value.reshape(master.shape))
+                for kind, value in found.values.items()
             }
             master.copy_(values.pop(MASTER))
-            self._optimizer.state[master] = {"step": torch.tensor(found.step), **values}
+            step = torch.tensor(found.step, device=master.device)
+            self._optimizer.state[master] = {"step": step, **values}
             if not values:
                 del self._optimizer.state[master]
         self._round()
