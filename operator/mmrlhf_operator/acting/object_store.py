@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ from mmrlhf_operator.endpoints import Endpoint
 __all__ = ["Store", "opened", "trusting"]
 
 _TRIES = 2
+_WILDCARDS: Final = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+_MATCHED_PAGES = 20
+_PAGE_OBJECTS = 100
+"""Few enough for the limit of an answer, whatever their names."""
 _MISSING = frozenset({404, 410})
 _DENIED = frozenset({401, 403})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -58,10 +63,11 @@ class Store:
         self._client = client
 
     def holds(self, uri: str, *, within: str = "") -> bool:
-        """Whether there is a bucket, an object, or anything below a prefix.
+        """Whether there is a bucket, an object, anything below a prefix, or a match of a pattern.
 
         Args:
-            uri: Of either.
+            uri: Of either; with ``*`` in its key it is a pattern. Of very many objects the first
+                are looked at, and what is not among them may be there.
             within: Prefix in the bucket that is the job's. Keys may be for it alone, and are then
                 denied the bucket as a whole.
 
@@ -76,6 +82,8 @@ class Store:
 
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
+            if "*" in key:
+                return self._has_match(bucket, key)
             return self._has_object(bucket, key, within) or self._has_below(bucket, key)
         except ClientError as error:
             if _status(error) in _MISSING:
@@ -115,6 +123,30 @@ class Store:
     def _has_below(self, bucket: str, prefix: str) -> bool:
         listed = self._client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1)
         return bool(listed.get("Contents"))
+
+    def _has_match(self, bucket: str, pattern: str) -> bool:
+        match = re.compile(_expression(pattern)).fullmatch
+        start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+        more: dict[str, str] = {}
+        for _ in range(_MATCHED_PAGES):
+            page = self._client.list_objects_v2(
+                Bucket=bucket, Prefix=start, MaxKeys=_PAGE_OBJECTS, **more
+            )
+            if any(match(one["Key"]) for one in page.get("Contents", ())):
+                return True
+            if not page.get("IsTruncated"):
+                return False
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return True
+
+
+def _expression(pattern: str) -> str:
+    """Keys that a pattern matches, as jobs read it (fsspec): ``*`` stays within a folder."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
+    return "".join(
+        _WILDCARDS.get(part) or (part.replace("[!", "[^") if place % 2 else re.escape(part))
+        for place, part in enumerate(parts)
+    )
 
 
 @contextmanager

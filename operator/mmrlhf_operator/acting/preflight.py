@@ -211,7 +211,8 @@ def _look(
                 field = f"{location.field}: {uri}"
                 try:
                     if not store.holds(uri, within=location.within):
-                        return _missing(location, f"there is no {uri}")
+                        found = "nothing that matches" if "*" in uri else "no"
+                        return _missing(location, f"there is {found} {uri}")
                     if location.child is not None and not store.holds(f"{uri}/{location.child}"):
                         return _missing(location, f"{uri} has no {location.child}")
                 except LookUpError as error:

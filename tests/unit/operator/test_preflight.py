@@ -6,14 +6,17 @@ import asyncio
 import base64
 import gzip
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from fsspec.utils import glob_translate
 
 from mmrlhf_api import Job, parse_job
 from mmrlhf_operator.acting import bounded_http
+from mmrlhf_operator.acting.object_store import _expression
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.config import LookUps
 from mmrlhf_operator.errors import ServerError
@@ -111,6 +114,66 @@ async def test_an_input_that_is_missing_is_named() -> None:
         "ModelIncomplete",
         "spec.model.uri: there is no s3://bucket/model",
     )
+
+
+def pages(*keys: list[str]) -> Any:
+    """Lists are answered with these keys, a page after the other."""
+
+    def answer(connection: Connection) -> None:
+        if connection.head.startswith("HEAD"):
+            answering("200 OK")(connection)
+            return
+        line = connection.head.split(" ")[1]
+        asked = int(line.partition("continuation-token=")[2].partition("&")[0] or 0)
+        last = asked + 1 == len(keys)
+        more = "" if last else f"<NextContinuationToken>{asked + 1}</NextContinuationToken>"
+        found = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys[asked])
+        body = f"<IsTruncated>{str(not last).lower()}</IsTruncated>{more}{found}"
+        listed = f"<ListBucketResult>{body}</ListBucketResult>"
+        answering("200 OK", listed.encode())(connection)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("keys", "there"),
+    [
+        ([["data/a.jsonl"]], True),
+        ([["data/a.txt"], ["data/deep/a.jsonl"], ["data/z.jsonl"]], True),
+        ([[]], False),
+        ([["data/a.txt", "data/deep/a.jsonl", "data/ajsonl"], ["data/b.parquet"]], False),
+        ([["data/x"]] * 21, True),  # too many to look at: the job will tell
+    ],
+)
+async def test_a_pattern_is_looked_up_as_jobs_read_it(keys: list[list[str]], there: bool) -> None:
+    with serving(pages(*keys)) as server:
+        job = a_job(server.endpoint, data__train__uri="s3://bucket/data/*.jsonl")
+        finding = await preflight().check(job)
+    lists = [line for line in server.lines if "list-type=2" in line]
+    assert all("prefix=data%2F&" in f"{line}&" for line in lists)
+    assert len(lists) == min(len(keys), 20)
+    told = "spec.data.train.uri: there is nothing that matches s3://bucket/data/*.jsonl"
+    assert (finding is None) is there
+    assert finding is None or (finding.reason, finding.message) == ("DataMissing", told)
+
+
+@pytest.mark.parametrize("pattern", ["a/*.jsonl", "a/**/x", "**", "a?[bc]*", "a.b/[!x]*"])
+def test_patterns_match_what_those_of_jobs_do(pattern: str) -> None:
+    ours, theirs = (re.compile(read(pattern)) for read in (_expression, glob_translate))
+    keys = [
+        "a/b.jsonl",
+        "a/b/c.jsonl",
+        "a/bxjsonl",
+        "a/x",
+        "a/b/x",
+        "abb",
+        "axc/",
+        "a.b/y",
+        "a.b/x",
+    ]
+    assert [bool(ours.fullmatch(key)) for key in keys] == [
+        bool(theirs.fullmatch(key)) for key in keys
+    ]
 
 
 async def test_an_answer_without_end_is_cut_and_takes_no_memory() -> None:
