@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_operator.state.store import Key
 from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
@@ -117,6 +118,17 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
             "answers": {"records": f"{run}/answers.jsonl"},
             "safety": {"results": f"{run}/results.json", "figures": f"{run}/safety.json"},
             "gate": {"report": f"{run}/gate.json"},
+            "import": {"records": f"{run}/records.jsonl"},
+            "export": {"rows": f"{run}/export.jsonl"},
+            "annotate-export": {"tasks": f"{run}/tasks", "key": f"{run}/key.jsonl"},
+            "annotate-import": {
+                "records": f"{run}/records.jsonl",
+                "unresolved": f"{run}/unresolved.jsonl",
+            },
+            "improve": {
+                "records": f"{run}/records.jsonl",
+                "scores": f"{run}/scores.parquet",
+            },
         }[name]
     )
 
@@ -207,7 +219,7 @@ async def test_it_takes_by_name_what_another_job_left_and_says_what_that_has_not
             del body["status"]
             body["metadata"] = {"name": "other"}
             del body["spec"]["bench"]
-            body["spec"] |= {"step": name, name: PARTS[name]}
+            body["spec"] |= {"step": name, STEPS[name].part: PARTS[name]}
             path = driver.path(KIND, "").rstrip("/")
             uid = driver.api.create(path, body)["metadata"]["uid"]
             await driver.pods_are("other-0-0")

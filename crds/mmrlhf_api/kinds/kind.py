@@ -23,11 +23,15 @@ Content = Literal[
     "scores",
     "results",
     "verdicts",
+    "rows",
+    "tasks",
+    "key",
     "figures",
     "page",
 ]
 """What an output of a job is: what another job may read it as. results are what was measured of a
-model by query, verdicts what a judge of pairs said (docs/gate.md)."""
+model by query, verdicts what a judge of pairs said (docs/gate.md); rows are of a public format,
+tasks for annotators, a key leads from their answers back to responses."""
 
 
 @dataclass(frozen=True, kw_only=True)

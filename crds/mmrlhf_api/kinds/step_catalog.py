@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from mmrlhf_api.kinds.kind import Content, Input, Output
+from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPart
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.gate import GatePart
+from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
@@ -23,10 +27,12 @@ class StepEntry:
     """A step as a job.
 
     Attributes:
-        part: Wire name of its part of the spec.
+        part: Wire name of its part of the spec: the step's own, but that CEL reserves import.
         inputs: What its part names that must be there before the job starts; fields are relative to
             the part.
         outputs: What it leaves, by name.
+        content: What its first output is, where that depends on what it is told.
+        beside: Folders that it may leave beside its outputs, which these name from where they are.
         shared: Whether its processes share the work, on GPUs too; the others are one process,
             which does as much at once as it can.
         gpu: Whether that one process may have a GPU.
@@ -37,6 +43,20 @@ class StepEntry:
     outputs: tuple[Output, ...]
     shared: bool = False
     gpu: bool = False
+    content: Callable[[Any], Content] | None = None
+    beside: tuple[str, ...] = ()
+
+    @property
+    def field(self) -> str:
+        """Name of the part's field in Python."""
+        return re.sub("([A-Z])", r"_\1", self.part).lower()
+
+    def left_by(self, part: Any) -> tuple[Output, ...]:  # noqa: ANN401 - each has a type of its own
+        """What a run leaves that was told this."""
+        if self.content is None:
+            return self.outputs
+        first, *others = self.outputs
+        return replace(first, content=self.content(part)), *others
 
 
 def _scored(part: ScorePart) -> Iterator[Input]:
@@ -107,6 +127,38 @@ def _judged(part: SafetyPart) -> Iterator[Input]:
             yield Input(field=field, uri=judge.classifier.model, content="model")
 
 
+def _imported(part: ImportPart) -> Iterator[Input]:
+    yield Input(field="source", uri=part.source, content="data", takes=("rows",))
+
+
+def _imported_content(part: ImportPart) -> Content:
+    return "queries" if part.format == "vlguard" else "records"
+
+
+def _exported(part: ExportPart) -> Iterator[Input]:
+    takes: tuple[Content, ...] = ("queries",) if part.format == "vlguard" else ("records",)
+    yield Input(field="records", uri=part.records, content="data", takes=takes)
+
+
+def _shown(part: AnnotationExportPart) -> Iterator[Input]:
+    yield Input(field="queries", uri=part.queries, content="data", takes=("queries",))
+
+
+def _ranked(part: AnnotationImportPart) -> Iterator[Input]:
+    yield Input(field="answers", uri=part.answers, content="data")
+    yield Input(field="key", uri=part.key, content="data", takes=("key",))
+
+
+def _improved(part: ImprovePart) -> Iterator[Input]:
+    takes: tuple[Content, ...] = ("queries", "records")
+    yield Input(field="queries", uri=part.queries, content="data", takes=takes)
+    for field, uri, child in (
+        ("policy", part.policy, "config.json"),
+        ("reward", part.reward, "reward_model.json"),
+    ):
+        yield Input(field=field, uri=uri, content="model", child=child, takes=("model",))
+
+
 STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
     {
         "score": StepEntry(
@@ -152,6 +204,43 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
             part="gate",
             inputs=_weighed,
             outputs=(Output(name="report", content="figures", path="gate.json"),),
+        ),
+        "import": StepEntry(
+            part="importData",
+            inputs=_imported,
+            outputs=(Output(name="records", content="records", path="records.jsonl"),),
+            content=_imported_content,
+            beside=("media",),
+        ),
+        "export": StepEntry(
+            part="exportData",
+            inputs=_exported,
+            outputs=(Output(name="rows", content="rows", path="export.jsonl"),),
+        ),
+        "annotate-export": StepEntry(
+            part="annotateExport",
+            inputs=_shown,
+            outputs=(
+                Output(name="tasks", content="tasks", path="tasks"),
+                Output(name="key", content="key", path="key.jsonl"),
+            ),
+        ),
+        "annotate-import": StepEntry(
+            part="annotateImport",
+            inputs=_ranked,
+            outputs=(
+                Output(name="records", content="records", path="records.jsonl"),
+                Output(name="unresolved", content="queries", path="unresolved.jsonl"),
+            ),
+        ),
+        "improve": StepEntry(
+            part="improve",
+            inputs=_improved,
+            outputs=(
+                Output(name="records", content="records", path="records.jsonl"),
+                Output(name="scores", content="scores", path="scores.parquet"),
+            ),
+            shared=True,
         ),
     }
 )

@@ -18,16 +18,32 @@ from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.pod import given_as_secret
 from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, STAGE, Course
 from mmrlhf_api.rules import Rule
+from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPart
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.gate import GatePart
+from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["StepJob", "StepJobSpec", "StepName"]
 
-StepName = Literal["score", "bench", "responses", "critiques", "answers", "safety", "gate"]
+StepName = Literal[
+    "score",
+    "bench",
+    "responses",
+    "critiques",
+    "answers",
+    "safety",
+    "gate",
+    "import",
+    "export",
+    "annotate-export",
+    "annotate-import",
+    "improve",
+]
 """Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
 _ALONE = ", ".join(f"'{name}'" for name, entry in STEPS.items() if not entry.shared)
@@ -88,6 +104,16 @@ class StepJobSpec(JobSpec):
     """Say how safe a policy's answers are (paper Tables 3 and 6)."""
     gate: GatePart | None = None
     """Say whether a candidate may take the champion's place, and let it."""
+    import_data: ImportPart | None = None
+    """Make records of a public format."""
+    export_data: ExportPart | None = None
+    """Write records as a public format."""
+    annotate_export: AnnotationExportPart | None = None
+    """Write queries with responses for an annotation tool (paper 2.3)."""
+    annotate_import: AnnotationImportPart | None = None
+    """Read the answers of an annotation tool as ranked records (paper 2.3)."""
+    improve: ImprovePart | None = None
+    """Rank a policy's own responses by a reward model (paper 5.4)."""
 
     rules = (
         *(
@@ -95,7 +121,7 @@ class StepJobSpec(JobSpec):
                 f"has(self.{entry.part}) == (self.step == '{name}')",
                 f"{entry.part} is what step {name} is told: give it for that step, and no other",
                 field=entry.part,
-                check=_has_part(name, entry.part),
+                check=_has_part(name, entry.field),
                 detail=f"is what step {name} is told: give it for that step, and no other",
             )
             for name, entry in STEPS.items()
@@ -149,7 +175,7 @@ class StepJobSpec(JobSpec):
     @property
     def part(self) -> Any:  # noqa: ANN401 - each step has a type of its own
         """What the step is told."""
-        return getattr(self, STEPS[self.step].part)
+        return getattr(self, STEPS[self.step].field)
 
 
 class StepJob(Job):
@@ -172,7 +198,7 @@ def _inputs(spec: StepJobSpec) -> Iterator[Input]:
 
 
 def _outputs(spec: StepJobSpec) -> tuple[Output, ...]:
-    return STEPS[spec.step].outputs
+    return STEPS[spec.step].left_by(spec.part)
 
 
 register(

@@ -60,7 +60,7 @@ class Improvement:
         max_invalid_fraction: Share of the rows that may be invalid and are left out then.
         out: Records to write.
         scores: Side-car to write.
-        journal: File of samples and scores; the processes of a machine share it.
+        journal: Opens the journal of samples and scores that all processes share.
     """
 
     queries: str
@@ -78,7 +78,7 @@ class Improvement:
     max_invalid_fraction: float
     out: str
     scores: str
-    journal: str
+    journal: Callable[[], Journal]
 
 
 def improve(
@@ -112,7 +112,7 @@ def improve(
     reward = fetch_model(asked.reward, scratch / "reward", storage)
     RewardModelCard.read(reward)
     report = ImprovementReport()
-    with Journal(asked.journal) as journal:
+    with asked.journal() as journal:
         context.progress.emit("phase", phase="sample", message=f"sampling from {asked.policy}")
         sampler, policy = _load_policy(asked, context, scratch / "policy", storage)
         features.keep(policy, "policy")
@@ -128,6 +128,7 @@ def improve(
                 refuse=batches.refuse,
             )
         batches.leave_out()
+        journal.catch_up()
         # The policy's keys are still needed, its weights are not.
         policy.model.to("meta")
         gc.collect()
@@ -148,6 +149,7 @@ def improve(
         for batch in batches.share("score"):
             deque(rank(batch, report=scored, refuse=batches.refuse), maxlen=0)
         batches.leave_out()
+        journal.catch_up()
         report.rows, report.invalid = batches.faults.rows, dict(batches.faults.counts)
         # What is ranked now is in the journal, whoever has sampled and scored it.
         write = partial(_write, asked, scorer.identity(), storage=storage)

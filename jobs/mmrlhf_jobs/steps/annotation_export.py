@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Strict
-
-from mmrlhf_api.scalars import Fraction, PositiveInt, Seed
-from mmrlhf_api.steps.marks import POSITIONAL, Flag
+from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationExportSettings
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.annotation.argilla.export import export_argilla
 from mmrlhf_jobs.annotation.argilla.settings import MOST_RESPONSES
 from mmrlhf_jobs.annotation.label_studio.export import export_label_studio
@@ -16,12 +14,9 @@ from mmrlhf_jobs.annotation.tasks import LETTERS, ExportReport, make_tasks, writ
 from mmrlhf_jobs.data.queries import stream_queries
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import Place, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
-__all__ = ["STEP", "AnnotationExportSpec", "Tool"]
-
-Tool = Literal["label-studio", "argilla"]
-"""An annotation tool."""
+__all__ = ["STEP", "AnnotationExportSpec"]
 
 _EXPORTERS: Final = {
     "label-studio": (export_label_studio, len(LETTERS)),
@@ -30,35 +25,15 @@ _EXPORTERS: Final = {
 """What writes the files of a tool, and how many responses it can have ranked together."""
 
 
-class AnnotationExportSpec(StepSpec):
+class AnnotationExportSpec(StepSpec, AnnotationExportSettings):
     """What annotators are to see, and how."""
 
     step: Literal["annotate-export"] = "annotate-export"
     """Name of the step."""
-    tool: Annotated[Tool, POSITIONAL]
-    """The annotation tool."""
-    queries: Annotated[Place, POSITIONAL]
-    """Query/v1 with responses: a file, a folder or a pattern."""
     folder: Annotated[Place, POSITIONAL]
     """Where the files for the tool are written."""
     key: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl, that leads back to responses; not for annotators."""
-    seed: Seed = 0
-    """Seed of the order of the responses."""
-    media_root: Place | None = None
-    """Folder of the media; without it, that of the queries."""
-    allowed_media_roots: Annotated[
-        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
-    ] = ()
-    """Another folder that media may be in; repeatable."""
-    media_url: Place | None = None
-    """The same folder, as annotators' browsers see it."""
-    embed_media: bool = False
-    """Put the images into the tasks instead."""
-    max_frames: PositiveInt = 32
-    """Most frames of a video, evenly spread."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be invalid; they are left out."""
 
 
 def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
@@ -73,7 +48,7 @@ def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
         storage=context.storage,
         allowed_media_roots=spec.allowed_media_roots,
     )
-    report = ExportReport(key=spec.key)
+    report = ExportReport(key=context.shown_at(spec.key))
     context.tell("export", f"writing tasks for {spec.tool} to {spec.folder}")
     links = MediaLinks(
         folders=source.media_folders(),
@@ -93,8 +68,22 @@ def _run(spec: AnnotationExportSpec, context: StepContext) -> Outcome:
     )
     exported = export(tasks, spec.folder, links, report, seed=spec.seed, storage=context.storage)
     write_key(exported, spec.key, storage=context.storage)
+    report.files = tuple(map(context.shown_at, report.files))
     context.show(report.to_dict())
     return Outcome(spec.folder, report.to_dict())
 
 
-STEP = Step("Write queries with responses for an annotation tool.", AnnotationExportSpec, _run)
+def _of_job(part: AnnotationExportPart, place: JobPlace) -> AnnotationExportSpec:
+    return AnnotationExportSpec(
+        **place.settings(AnnotationExportSettings, part),
+        folder=place.at("tasks"),
+        key=place.at("key.jsonl"),
+    )
+
+
+STEP = Step(
+    "Write queries with responses for an annotation tool.",
+    AnnotationExportSpec,
+    _run,
+    of_job=_of_job,
+)

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Strict
-
-from mmrlhf_api.scalars import Fraction
-from mmrlhf_api.steps.marks import POSITIONAL, Flag
+from mmrlhf_api.steps.annotation import AnnotationImportPart, AnnotationImportSettings
+from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.annotation.argilla.answers import read_argilla
 from mmrlhf_jobs.annotation.importing import ImportOptions, import_answers
-from mmrlhf_jobs.annotation.judging import TiePolicy
 from mmrlhf_jobs.annotation.label_studio.answers import read_label_studio
 from mmrlhf_jobs.annotation.tasks import read_key
 from mmrlhf_jobs.data.queries import write_queries
 from mmrlhf_jobs.data.writers import write_records
-from mmrlhf_jobs.steps.annotation_export import Tool
 from mmrlhf_jobs.steps.spec import Place, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
 __all__ = ["STEP", "AnnotationImportSpec"]
 
 _READERS: Final = {"label-studio": read_label_studio, "argilla": read_argilla}
 
 
-class AnnotationImportSpec(StepSpec):
+class AnnotationImportSpec(StepSpec, AnnotationImportSettings):
     """What people answered, and how to read it."""
 
     step: Literal["annotate-import"] = "annotate-import"
     """Name of the step."""
-    tool: Annotated[Tool, POSITIONAL]
-    """The annotation tool."""
-    answers: Annotated[Place, POSITIONAL]
-    """File that the tool exported."""
-    key: Annotated[Place, POSITIONAL]
-    """File that the export wrote."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl or *.parquet."""
-    reviewers: Annotated[tuple[Place, ...], Strict(strict=False), Flag("--reviewer")] = ()
-    """Id of a reviewer in the tool; repeatable."""
-    tie_policy: TiePolicy = "paper"
-    """What a tie asks for."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the answers that may break rules and are left out."""
     unresolved: Place | None = None
     """File for queries to annotate again, *.jsonl."""
 
@@ -71,4 +55,17 @@ def _run(spec: AnnotationImportSpec, context: StepContext) -> Outcome:
     return Outcome(spec.out, report)
 
 
-STEP = Step("Read the answers of an annotation tool as ranked records.", AnnotationImportSpec, _run)
+def _of_job(part: AnnotationImportPart, place: JobPlace) -> AnnotationImportSpec:
+    return AnnotationImportSpec(
+        **place.settings(AnnotationImportSettings, part),
+        out=place.at("records.jsonl"),
+        unresolved=place.at("unresolved.jsonl"),
+    )
+
+
+STEP = Step(
+    "Read the answers of an annotation tool as ranked records.",
+    AnnotationImportSpec,
+    _run,
+    of_job=_of_job,
+)

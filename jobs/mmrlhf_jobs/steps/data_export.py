@@ -6,35 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Strict
-
-from mmrlhf_api.scalars import Fraction
-from mmrlhf_api.steps.marks import POSITIONAL, Flag
+from mmrlhf_api.steps.marks import POSITIONAL
+from mmrlhf_api.steps.records import ExportPart, ExportSettings
 from mmrlhf_jobs.data.exporters.exporting import ExportReport, export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import Place, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
 
-__all__ = ["STEP", "ExportFormat", "ExportSpec"]
-
-ExportFormat = Literal[
-    "mm-rlhf",
-    "dpo-pairs",
-    "reward-bench",
-    "trl",
-    "llama-factory",
-    "ms-swift",
-    "rlhf-v",
-    "rlaif-v",
-    "llava-rlhf",
-    "vlfeedback",
-    "vl-reward-bench",
-    "multimodal-reward-bench",
-    "vlguard",
-]
-"""A public format; docs/reference/data-formats.md says what its rows hold."""
+__all__ = ["STEP", "ExportSpec"]
 
 _DATASET_INFO: Final[dict[str, Any]] = {
     "formatting": "sharegpt",
@@ -50,29 +31,13 @@ _DATASET_INFO: Final[dict[str, Any]] = {
 }
 
 
-class ExportSpec(StepSpec):
+class ExportSpec(StepSpec, ExportSettings):
     """What to write as what."""
 
     step: Literal["export"] = "export"
     """Name of the step."""
-    format: Annotated[ExportFormat, POSITIONAL]
-    """Format to write."""
-    records: Annotated[Place, POSITIONAL]
-    """RankedResponse records, vlguard: queries; a file, a folder or a pattern."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl for JSON lines or *.json for a JSON array."""
-    pairs: Literal["all", "hardest", "extremes"] = "all"
-    """Which pairs of a record to write, in a format of pairs."""
-    media_root: Place | None = None
-    """Folder of the media; without it, that of the records."""
-    allowed_media_roots: Annotated[
-        tuple[Place, ...], Strict(strict=False), Flag("--allowed-media-root")
-    ] = ()
-    """Another folder that media may be in; repeatable."""
-    absolute_media: bool = False
-    """Write whole paths of media; without it, paths are relative to the folder of the media."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be no records, or do not fit the format; they are left out."""
 
 
 def _run(spec: ExportSpec, context: StepContext) -> Outcome:
@@ -106,4 +71,8 @@ def _run(spec: ExportSpec, context: StepContext) -> Outcome:
     return Outcome(spec.out, report)
 
 
-STEP = Step("Convert records to a public format.", ExportSpec, _run)
+def _of_job(part: ExportPart, place: JobPlace) -> ExportSpec:
+    return ExportSpec(**place.settings(ExportSettings, part), out=place.at("export.jsonl"))
+
+
+STEP = Step("Convert records to a public format.", ExportSpec, _run, of_job=_of_job)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final, Literal
+from itertools import count
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Strict
+from pydantic import model_validator
 
 from mmrlhf_api.models import TemplateOwner
-from mmrlhf_api.scalars import Fraction, PositiveInt
-from mmrlhf_api.steps.marks import POSITIONAL, Flag
+from mmrlhf_api.scalars import PositiveInt
+from mmrlhf_api.steps.marks import POSITIONAL
+from mmrlhf_api.steps.records import ImportPart, ImportSettings
 from mmrlhf_jobs.data.importers.importing import (
+    Found,
     ImportOptions,
     import_rows,
     look_at_rows,
     read_mapping,
 )
-from mmrlhf_jobs.data.importers.media_files import Still
+from mmrlhf_jobs.data.importers.media_files import MediaFiles, Still
+from mmrlhf_jobs.data.importers.raw_rows import RawPairRow
 from mmrlhf_jobs.data.importers.registry import READERS, tell_formats
+from mmrlhf_jobs.data.importers.report import ImportReport
 from mmrlhf_jobs.errors import DataError
-from mmrlhf_jobs.steps.data_export import ExportFormat
 from mmrlhf_jobs.steps.preview import preview_records
 from mmrlhf_jobs.steps.spec import Place, StepSpec
-from mmrlhf_jobs.steps.step import Outcome, Step, StepContext
+from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
+from mmrlhf_jobs.storage.uris import parent_uri
 
 __all__ = ["STEP", "ImportSpec"]
 
@@ -32,27 +38,17 @@ _QUALITY: Final = 95
 """Of frames as JPEG files, 1 to 100."""
 
 
-class ImportSpec(StepSpec):
+class ImportSpec(StepSpec, ImportSettings):
     """What to read as what."""
 
     step: Literal["import"] = "import"
     """Name of the step."""
-    format: Annotated[ExportFormat, POSITIONAL]
-    """Format of the source."""
-    source: Annotated[Place, POSITIONAL]
-    """File of pairs or rankings, or a folder of such files."""
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl or *.parquet; vlguard: *.jsonl."""
-    media_root: Place | None = None
-    """Folder of the media; without it, that of the source."""
-    incomplete: Literal["fail", "infer", "exact"] = "fail"
-    """Where pairs leave ranks open: fail, infer completes them, exact keeps the given pairs."""
-    mapping: Annotated[tuple[Place, ...], Strict(strict=False), Flag("--map")] = ()
-    """A field that the source calls otherwise, THEIRS=OURS; repeatable."""
-    max_invalid_fraction: Fraction = 0.0
-    """Share of the rows that may be at fault and are left out."""
-    frames: PositiveInt = 32
-    """Most frames of a video file, evenly spread over it."""
+    copy_media: Place | None = None
+    """Folder beside the file to write; all media are copied there, by the names of their digests,
+    and records name them there. Without it they stay where they are, and what rows bring or videos
+    hold is written below the folder of the media."""
     dry_run: bool = False
     """Show what the first rows become, and write nothing."""
     rows: PositiveInt = 3
@@ -62,6 +58,12 @@ class ImportSpec(StepSpec):
     chat_template: TemplateOwner = "processor"
     """Whose template that is, where the model's processor and tokenizer differ."""
 
+    @model_validator(mode="after")
+    def _stands_beside(self) -> Self:
+        if self.copy_media is not None and parent_uri(self.copy_media) != parent_uri(self.out):
+            raise ValueError("copyMedia must be a folder beside the file to write")
+        return self
+
 
 def _run(spec: ImportSpec, context: StepContext) -> Outcome:
     """Convert a file, or show what would become of it.
@@ -70,9 +72,15 @@ def _run(spec: ImportSpec, context: StepContext) -> Outcome:
         InputError: Rows are wrong, name missing media, or contradict others.
     """
     context.tell("import", f"reading {spec.source} as {spec.format}")
-    read = READERS[spec.format]
+    rows = count(1)
+
+    def read(row: RawPairRow, media: MediaFiles, report: ImportReport) -> Sequence[Found]:
+        context.count(next(rows))
+        return READERS[spec.format](row, media, report)
+
     options = ImportOptions(
         media_root=spec.media_root,
+        copy_media=spec.copy_media,
         incomplete=spec.incomplete,
         mapping=read_mapping(spec.mapping),
         max_invalid_fraction=spec.max_invalid_fraction,
@@ -88,6 +96,9 @@ def _run(spec: ImportSpec, context: StepContext) -> Outcome:
         sys.stdout.flush()
         return Outcome(spec.source, {"shown": len(found)})
     report = import_rows(read, spec.source, spec.out, options, hint=hint)
+    context.count(report.rows, report.rows)
+    if spec.copy_media is not None:
+        report.media_root = context.shown_at(parent_uri(spec.copy_media))
     context.show(report.to_dict())
     return Outcome(spec.out, report.to_dict())
 
@@ -113,4 +124,12 @@ def _stills(content: bytes, most: int) -> list[Still]:
     return stills
 
 
-STEP = Step("Convert a public format to records.", ImportSpec, _run)
+def _of_job(part: ImportPart, place: JobPlace) -> ImportSpec:
+    return ImportSpec(
+        **place.settings(ImportSettings, part),
+        out=place.at("records.jsonl"),
+        copy_media=place.at("media"),
+    )
+
+
+STEP = Step("Convert a public format to records.", ImportSpec, _run, of_job=_of_job)

@@ -61,6 +61,7 @@ class _Run:
         self._runtime = context.runtime
         self._step = find_step(job.spec.step)
         self._entry = STEPS[job.spec.step]
+        self._outputs = self._entry.left_by(job.spec.part)
         self._layout = StepLayout.of(job)
         self._options = storage_options(job)
         store = ArtifactStore(job.spec.artifacts.uri, self._options)
@@ -149,15 +150,18 @@ class _Run:
 
     def _journal(self, path: str) -> KeptJournal:  # noqa: ARG002 - it is in the store
         return KeptJournal(
-            self._made / "journal",
+            self._context.scratch / f"rank-{self._runtime.rank}" / "journal",
             self._store,
             self._layout.journal,
-            writer=self._claim.holder.name,
+            writer=f"{self._claim.holder.name}-{self._runtime.rank:05d}",
         )
 
     def _publish(self, outcome: Outcome) -> Mapping[str, Any]:
-        for output in self._entry.outputs:
+        for output in self._outputs:
             self._take(output)
+        for folder in self._entry.beside:
+            if (self._made / folder).is_dir():
+                self._results.publish(self._made / folder, folder)
         if outcome.then is not None:
             self._results.show()
             self._claim.check()
@@ -206,7 +210,7 @@ class _Run:
             "specDigest": spec_digest(self._job),
             "step": self._job.spec.step,
             "outputs": {
-                one.name: {"content": one.content, "path": one.path} for one in self._entry.outputs
+                one.name: {"content": one.content, "path": one.path} for one in self._outputs
             },
             "report": dict(outcome.metrics),
             **({} if outcome.verdict is None else {"verdict": asdict(outcome.verdict)}),

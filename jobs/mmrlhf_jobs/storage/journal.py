@@ -75,6 +75,9 @@ class Journal:
             row = rows.fetchone()
         return None if row is None else json.loads(row[0])
 
+    def catch_up(self) -> None:
+        """Take in what other processes of the run have put, who must be done with it."""
+
     def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Keep a result, in place of an earlier one; it is on the disk when this returns.
 

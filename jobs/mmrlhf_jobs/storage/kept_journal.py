@@ -9,6 +9,9 @@ Every result is an object of its own before `put` returns, so that a process tha
 nothing that it was given. After some of them the writer folds its own into one, and whoever opens
 the journal next reads few files. Names sort as the results came, so that the later one of a key
 counts; what is folded and not yet removed is there twice and says the same.
+
+Several processes of an attempt may write at once, each under a name and to a local file of its own;
+they see what others have put when they catch up.
 """
 
 from __future__ import annotations
@@ -50,10 +53,20 @@ class KeptJournal(Journal):
         self._number = 0
         self._own: list[str] = []
         self._lines: list[str] = []
-        self.put_all(self._read())
+        self._seen: set[str] = set()
+        self.catch_up()
 
     def __enter__(self) -> Self:
         return self
+
+    def catch_up(self) -> None:
+        """Take in what others have put, or earlier attempts.
+
+        Raises:
+            DamagedError: A file of the store is no part of a journal.
+            StorageError: The disk or the store fails.
+        """
+        self.put_all(self._read())
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Keep a result, in place of an earlier one; it is in the store when this returns.
@@ -67,17 +80,26 @@ class KeptJournal(Journal):
         name = f"{self._folder}/{self._writer}-{self._number:08d}"
         self._store.write_text(f"{name}.jsonl", line)
         self.put_all([(key, value)])
+        self._seen.add(f"{name}.jsonl")
         self._own.append(f"{name}.jsonl")
         self._lines.append(line)
         if len(self._own) == _FOLD:
+            self._seen.add(f"{name}-folded.jsonl")
             self._store.write_text(f"{name}-folded.jsonl", "".join(self._lines))
             for one in self._own:
                 self._store.remove(one)
             self._own, self._lines = [], []
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for name in sorted(self._store.sizes(self._folder)):
-            lines = (self._store.read_text(name) or "").removesuffix("\n").split("\n")
+        waiting = sorted(self._store.sizes(self._folder).keys() - self._seen)
+        while waiting:
+            name = waiting.pop(0)
+            text = self._store.read_text(name)
+            if text is None:  # its writer has folded it since, into a file that is there
+                waiting = sorted(self._store.sizes(self._folder).keys() - self._seen)
+                continue
+            self._seen.add(name)
+            lines = text.removesuffix("\n").split("\n")
             for number, line in enumerate(lines, 1):
                 try:
                     key, value = json.loads(line)

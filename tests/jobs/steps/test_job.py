@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,13 @@ import pytest
 
 from mmrlhf_api import StepJob, parse_job
 from mmrlhf_api.constants import ENV_ATTEMPT, ENV_PROGRESS_FILE, ENV_TERMINATION_FILE
+from mmrlhf_api.kinds.step_catalog import STEPS
 from mmrlhf_api.step_runs import StepLayout
 from mmrlhf_jobs.__main__ import main
+from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.queries import write_queries
+from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import StorageError
 from mmrlhf_jobs.steps.registry import find_step
 from mmrlhf_jobs.storage.alias import AliasStore
@@ -26,7 +32,7 @@ from tests.jobs.improvement.test_command import arguments, models
 from tests.jobs.warm import Program
 from tests.unit.annotation.forms import make_query
 from tests.unit.api.specimens import PARTS
-from tests.unit.data.builders import save_image
+from tests.unit.data.builders import save_image, write_rows
 from tests.unit.steps.conftest import inputs
 from tests.unit.steps.test_gate import BENCH, NAME, World
 from tests.unit.steps.world import model_server
@@ -45,7 +51,7 @@ def body(folder: Path, step: str, /, resources: Any = None, **part: Any) -> dict
         "spec": {
             "artifacts": {"uri": str(folder / "artifacts")},
             "step": step,
-            step: part,
+            STEPS[step].part: part,
             **({"resources": resources} if resources else {}),
         },
     }
@@ -227,6 +233,111 @@ def test_comments_are_expanded_as_the_command_does(
         assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
     made = (run_of(tmp_path) / "critiques.jsonl").read_bytes()
     assert made == (tmp_path / "alone.jsonl").read_bytes()
+
+
+def test_imported_records_have_all_their_media_beside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copies of files and of what rows bring, by their digests, and each once."""
+    source = tmp_path / "source"
+    source.mkdir()
+    save_image(source)
+    image = source / "image.png"
+    brought = base64.b64encode(image.read_bytes() + b"more").decode()
+    pair = {"prompt": "Which digit?", "chosen": "Six.", "rejected": "Two.", "image": image.name}
+    rows = [pair, {**pair, "prompt": "And this?", "image": f"data:image/png;base64,{brought}"}]
+    write_rows(source / "pairs.jsonl", [*rows, {**pair, "prompt": "Once more?"}])
+    given = body(tmp_path, "import", format="trl", source=str(source / "pairs.jsonl"))
+    assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
+    run = run_of(tmp_path)
+    records = list(stream_records(Source(str(run / "records.jsonl"))))
+    kept = [one for one in (run / "media").iterdir() if one.name != "COMMITTED"]
+    digests = [hashlib.sha256(one.read_bytes()).hexdigest() for one in kept]
+    named = [medium.uri or "" for record in records for medium in record.media]
+    assert len(records) == 3
+    assert len(set(named)) == len(digests) == 2
+    assert {Path(uri).stem for uri in named} == set(digests)
+    folders = Source(str(run / "records.jsonl")).media_folders()
+    for record in records:
+        load_media(record, folders)
+    record = manifest(tmp_path)
+    assert (record["metrics"]["written_media"], record["report"]["media_root"]) == (2, str(run))
+    assert record["metrics"]["written_bytes"] == 2 * image.stat().st_size + 4
+    files = {one["path"]: one["sha256"] for one in record["files"]}
+    assert {Path(path).stem: digest for path, digest in files.items() if "media/" in path} == {
+        **{digest: digest for digest in digests},
+        "COMMITTED": files["media/COMMITTED"],
+    }
+    assert sorted(one.name for one in source.iterdir()) == [image.name, "pairs.jsonl"]
+
+
+def test_an_import_without_media_leaves_its_records_alone(tmp_path: Path) -> None:
+    write_rows(tmp_path / "pairs.jsonl", [{"prompt": "2+2?", "chosen": "4", "rejected": "5"}])
+    given = body(tmp_path, "import", format="trl", source=str(tmp_path / "pairs.jsonl"))
+    assert main(written(tmp_path, given)) == 0
+    assert not (run_of(tmp_path) / "media").exists()
+
+
+def test_annotators_get_and_give_what_the_commands_write_and_read(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = str(inputs / "queries.jsonl")
+    given = body(tmp_path, "annotate-export", tool="label-studio", queries=queries, embedMedia=True)
+    assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
+    run, report = run_of(tmp_path), manifest(tmp_path)["report"]
+    for name in ("key.jsonl", "tasks/page.xml", "tasks/tasks-00001.json"):
+        assert (run / name).read_bytes() == (inputs / name).read_bytes()
+    assert report["key"] == str(run / "key.jsonl")
+    assert set(report["files"]) == {str(one) for one in (run / "tasks").glob("*.*")}
+    line = [str(inputs / "answers.json"), str(run / "key.jsonl")]
+    assert main(["annotate-import", "label-studio", *line, str(tmp_path / "alone.jsonl")]) == 0
+    back = tmp_path / "back"
+    back.mkdir()
+    given = body(back, "annotate-import", tool="label-studio", answers=line[0], key=line[1])
+    assert main(written(back, given)) == 0, capsys.readouterr().err
+    made = run_of(back) / "records.jsonl"
+    assert made.read_bytes() == (tmp_path / "alone.jsonl").read_bytes() != b""
+    assert (run_of(back) / "unresolved.jsonl").is_file()
+
+
+def test_records_are_exported_as_the_command_does(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = str(inputs / "records.jsonl")
+    alone = tmp_path / "alone.jsonl"
+    assert main(["export", "trl", records, str(alone), "--pairs", "extremes"]) == 0
+    given = body(tmp_path, "export", format="trl", records=records, pairs="extremes")
+    assert main(written(tmp_path, given)) == 0, capsys.readouterr().err
+    assert (run_of(tmp_path) / "export.jsonl").read_bytes() == alone.read_bytes()
+
+
+def test_what_a_process_that_was_killed_has_sampled_is_taken_up_by_several(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """The journal is in the store: nothing is sampled twice, whichever process has sampled it."""
+    assert main(["improve", *arguments]) == 0
+    expected = [Path(arguments[1]), Path(f"{arguments[1]}.scores.parquet")]
+    queries, _, _, policy, _, reward, *_ = arguments
+    part = {"queries": queries, "policy": policy, "reward": reward}
+    given = body(tmp_path, "improve", maxNewTokens=24, temperature=1.0, **part)
+    first = Program("tests.jobs.steps.held", written(tmp_path, given), os.environ)
+    kept = run_of(tmp_path) / "journal"
+    try:
+        while first.poll() is None and not (kept.is_dir() and len(list(kept.iterdir())) == 2):
+            time.sleep(0.01)
+    finally:
+        first.kill()
+    assert first.wait() == -signal.SIGKILL, first.communicate()[1]
+    given["spec"]["resources"] = {"processesPerNode": 2}
+    process = written(tmp_path, given)
+    second = Program("mmrlhf_jobs", process, {**os.environ, ENV_ATTEMPT: "1"}, processes=2)
+    assert second.wait(300) == 0, second.communicate()[1]
+    report = manifest(tmp_path)["report"]
+    assert (report["sampledNow"], report["scoredNow"]) == (4, 6)
+    made = [run_of(tmp_path) / "records.jsonl", run_of(tmp_path) / "scores.parquet"]
+    assert [one.read_bytes() for one in made] == [one.read_bytes() for one in expected]
+    assert [one["path"] for one in manifest(tmp_path)["files"]] == [one.name for one in made]
+    assert len(list(kept.iterdir())) == 12, "each sampled and scored once"
 
 
 RIGHT, WRONG = [1.0] * 200, [1.0] * 50 + [0.0] * 150

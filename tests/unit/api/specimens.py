@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from mmrlhf_api import parse_job
+from mmrlhf_api.kinds.step_catalog import STEPS
 
 __all__ = ["ENDPOINT", "MINIMAL", "PARTS", "changed", "job", "step"]
 
@@ -58,6 +59,19 @@ PARTS: dict[str, dict[str, Any]] = {
         "candidate": ["/data/candidate.json"],
         "champion": ["/data/champion.json"],
     },
+    "import": {"format": "trl", "source": "/data/pairs.jsonl"},
+    "export": {"format": "trl", "records": "/data/records.jsonl"},
+    "annotate-export": {"tool": "argilla", "queries": "/data/queries.jsonl"},
+    "annotate-import": {
+        "tool": "argilla",
+        "answers": "/data/answers.json",
+        "key": "/data/key.jsonl",
+    },
+    "improve": {
+        "queries": "/data/queries.jsonl",
+        "policy": "/data/policy",
+        "reward": "/data/judge",
+    },
 }
 """Required fields of each step that a StepJob runs."""
 
@@ -65,7 +79,7 @@ PARTS: dict[str, dict[str, Any]] = {
 def step(name: str, /, **part: Any) -> dict[str, Any]:
     """Changes that make a minimal StepJob run a step, with some fields of its part changed."""
     parts = {"score": None} if name != "score" else {}
-    return {"step": name, **parts, name: {**PARTS[name], **part}}
+    return {"step": name, **parts, STEPS[name].part: {**PARTS[name], **part}}
 
 
 def changed(kind: str = "MMDPOJob", /, **changes: Any) -> dict[str, Any]:

@@ -182,9 +182,9 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
         {**step("bench"), "score": PARTS["score"]}
     ],
     **{
-        f"{name} is what step {name} is told: give it for that step, and no other": [
-            {name: part},
-            {name: part, **step(other)},
+        f"{STEPS[name].part} is what step {name} is told: give it for that step, and no other": [
+            {STEPS[name].part: part},
+            {STEPS[name].part: part, **step(other)},
         ]
         for name, part in PARTS.items()
         if name != "score"
@@ -193,13 +193,13 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "resources: this step runs as one process; give nodes: 1 and processesPerNode: 1": [
         {**step(name), f"resources__{field}": 2}
         for name in PARTS
-        if name != "score"
+        if not STEPS[name].shared
         for field in ("nodes", "processesPerNode")
     ],
     "resources.gpusPerNode must be 0: this step uses none": [
         {**step(name), "resources__gpusPerNode": 1}
         for name in PARTS
-        if name not in ("score", "answers", "safety")
+        if not (STEPS[name].shared or STEPS[name].gpu)
     ],
     "give exactly one of model and modelJob": [
         {"score": {"data": "/d"}},
@@ -379,7 +379,7 @@ for name in PARTS:
     if name != "score":
         other = step(name, **OTHERWISE.get(name, {"maxInvalidFraction": 0.5}))
         one = step(name)
-        SPECIMENS[f"{name}{FIXED}"] = [(one, other), (other, one)]
+        SPECIMENS[f"{STEPS[name].part}{FIXED}"] = [(one, other), (other, one)]
 SPECIMENS[f"step{FIXED}"] = [(step("bench"), {}), ({}, step("bench"))]
 # No step can change without its part, which has a rule of its own.
 IN_COMPANY = {f"step{FIXED}": {f"score{FIXED}", f"bench{FIXED}"}}
@@ -426,13 +426,18 @@ PLACES: dict[str, Change] = {
     },
     "spec.score.allowedMediaRoots[]": {"score__allowedMediaRoots": ["x"]},
     **{
-        f"spec.{name}.{field}": step(name, **{field: "../x"})
+        f"spec.{STEPS[name].part}.{field}": step(name, **{field: "../x"})
         for name, fields in {
             "bench": ("records", "scores"),
             "responses": ("records", "mediaRoot"),
             "critiques": ("records",),
             "answers": ("records", "mediaRoot", "policy"),
             "safety": ("responses",),
+            "import": ("source", "mediaRoot"),
+            "export": ("records", "mediaRoot"),
+            "annotate-export": ("queries", "mediaRoot"),
+            "annotate-import": ("answers", "key"),
+            "improve": ("queries", "policy", "reward", "mediaRoot"),
         }.items()
         for field in fields
     },
@@ -459,7 +464,10 @@ PLACES: dict[str, Change] = {
         for field in ("candidate", "champion")
     },
     "spec.bench.others[].uri": step("bench", others=[{"name": "a", "uri": "x"}]),
-    "spec.responses.allowedMediaRoots[]": step("responses", allowedMediaRoots=["x"]),
+    **{
+        f"spec.{STEPS[name].part}.allowedMediaRoots[]": step(name, allowedMediaRoots=["x"])
+        for name in ("responses", "export", "annotate-export", "improve")
+    },
 }
 
 

@@ -134,6 +134,8 @@ def test_pair_rows_become_one_record_with_the_ranks_that_they_tell(tmp_path: Pat
         "unrated_responses": 0,
         "records_without_pairs": 0,
         "decoded_videos": 0,
+        "written_media": 0,
+        "written_bytes": 0,
         "rankings_against_scores": 0,
     }
 

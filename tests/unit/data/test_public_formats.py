@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from mmrlhf_api.data_formats import DATA_FORMATS
+from mmrlhf_api.steps.records import DataFormat
 from mmrlhf_jobs.data.exporters.exporting import export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
@@ -22,7 +23,6 @@ from mmrlhf_jobs.data.records import SCHEMA, SCHEMA_2, RankedResponse
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import DataError, SpecError
-from mmrlhf_jobs.steps.data_export import ExportFormat
 from tests.unit.data.builders import write_rows
 from tests.unit.data.public_files import FILES, RANKS, write_media, write_public_file
 
@@ -56,7 +56,7 @@ def bring_rows(
 def test_formats_are_listed_in_one_way_everywhere() -> None:
     names = [one.name for one in DATA_FORMATS]
     assert list(READERS) == names
-    assert [*WRITERS, "vlguard"] == names == list(get_args(ExportFormat))
+    assert [*WRITERS, "vlguard"] == names == list(get_args(DataFormat))
     assert set(FILES) == set(names)
 
 

@@ -95,6 +95,11 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("StepJob", step("answers"), ["answers.jsonl"]),
         ("StepJob", step("safety"), ["results.json", "safety.json"]),
         ("StepJob", step("gate"), ["gate.json"]),
+        ("StepJob", step("import"), ["records.jsonl"]),
+        ("StepJob", step("export"), ["export.jsonl"]),
+        ("StepJob", step("annotate-export"), ["tasks", "key.jsonl"]),
+        ("StepJob", step("annotate-import"), ["records.jsonl", "unresolved.jsonl"]),
+        ("StepJob", step("improve"), ["records.jsonl", "scores.parquet"]),
     ],
 )
 def test_what_each_kind_leaves_has_a_name_and_a_path(
@@ -128,6 +133,16 @@ def test_what_each_kind_leaves_has_a_name_and_a_path(
             "StepJob",
             step("safety"),
             {"responses": "queries", "tasks[0].records": "queries records"},
+        ),
+        ("StepJob", step("import"), {"source": "rows"}),
+        ("StepJob", step("export"), {"records": "records"}),
+        ("StepJob", step("export", format="vlguard"), {"records": "queries"}),
+        ("StepJob", step("annotate-export"), {"queries": "queries"}),
+        ("StepJob", step("annotate-import"), {"answers": "", "key": "key"}),
+        (
+            "StepJob",
+            step("improve"),
+            {"queries": "queries records", "policy": "model", "reward": "model"},
         ),
         (
             "StepJob",
@@ -163,12 +178,18 @@ def test_what_takes_the_place_of_an_output_says_of_which(
     """Only fields that a change names are compared, of a part of a step all."""
     made = job(kind, **changes)
     found = {
-        one.field.removeprefix(f"{made.spec.step}.") if kind == "StepJob" else one.field: one
+        one.field.partition(".")[2] if kind == "StepJob" else one.field: one
         for one in KINDS[kind].inputs(made.spec)
     }
     assert {field: " ".join(found[field].takes) for field in takes} == takes
     if kind == "StepJob":
         assert found.keys() == takes.keys()
+
+
+@pytest.mark.parametrize(("format", "content"), [("trl", "records"), ("vlguard", "queries")])
+def test_what_an_import_leaves_depends_on_what_it_reads(format: str, content: str) -> None:  # noqa: A002
+    made = job("StepJob", **step("import", format=format))
+    assert [one.content for one in KINDS["StepJob"].outputs(made.spec)] == [content]
 
 
 def test_what_is_taken_takes_the_place_of_the_name() -> None:

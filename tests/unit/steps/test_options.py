@@ -192,9 +192,9 @@ def test_a_wrong_flag_is_one_clear_error(
 def test_options_that_do_not_fit_each_other_are_one_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["improve", "q", "o", "--policy", "p", "--reward", "r", "--samples", "17"]) == 2
+    assert main(["gate", "rules.yaml", "out.json", "--store", "s"]) == 2
     (line,) = (one for one in capsys.readouterr().err.splitlines() if "error: " in one)
-    assert "improve: 2 to 16 samples" in line
+    assert "gate: store: needs alias" in line
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,8 @@ def test_progress_and_end_are_told_as_those_of_jobs(
     (case,) = (one for one in CASES if one.step == "import")
     assert main(case.arguments(inputs, tmp_path)) == 0
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [event["event"] for event in events] == ["phase", "done"]
+    assert [event["event"] for event in events] == ["phase", "step", "step", "done"]
+    assert (events[-2]["itemsDone"], events[-2]["itemsTotal"]) == (2, 2)
     assert events[-1]["artifacts"] == str(tmp_path / "records.jsonl")
     assert events[-1]["metrics"]["records"] == 1
     assert not end.exists(), "it has ended well"

@@ -50,6 +50,48 @@ def test_what_is_folded_is_read_alike_also_where_folding_was_cut_off(
     assert [again.get(f"k{n}") for n in range(7)] == [{"n": n} for n in (7, 8, 9, 3, 4, 5, 6)]
 
 
+def test_writers_at_once_see_what_others_have_put_when_they_catch_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_journal, "_FOLD", 2)
+    one, other = (opened(tmp_path, name, writer=f"000001-x-{name}") for name in "ab")
+    for number in range(3):
+        one.put(f"k{number}", {"n": number})
+    other.put("own", {"n": 9})
+    assert (len(one), len(other)) == (3, 1)
+    read = list[str]()
+    text_of = ArtifactStore.read_text
+    monkeypatch.setattr(
+        ArtifactStore, "read_text", lambda self, key: read.append(key) or text_of(self, key)
+    )
+    other.catch_up()
+    one.catch_up()
+    assert len(one) == len(other) == 4
+    assert (other.get("k1"), one.get("own")) == ({"n": 1}, {"n": 9})
+    assert len(read) == 3, "a folded file and one more, and one: what is its own is not read"
+    one.catch_up()
+    assert len(read) == 3
+
+
+def test_a_file_that_is_folded_while_it_is_looked_for_is_read_where_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_journal, "_FOLD", 2)
+    writer = opened(tmp_path, "a", writer="000001-x-0")
+    writer.put("k0", {"n": 0})
+    sizes_of = ArtifactStore.sizes
+
+    def fold_after(self: ArtifactStore, key: str) -> dict[str, int]:
+        found = sizes_of(self, key)
+        monkeypatch.setattr(ArtifactStore, "sizes", sizes_of)
+        writer.put("k1", {"n": 1})
+        return found
+
+    monkeypatch.setattr(ArtifactStore, "sizes", fold_after)
+    reader = opened(tmp_path, "b", writer="000001-x-1")
+    assert (reader.get("k0"), reader.get("k1")) == ({"n": 0}, {"n": 1})
+
+
 def test_a_file_that_is_none_of_a_journal_is_named(tmp_path: Path) -> None:
     ArtifactStore(str(tmp_path / "store")).write_text(f"{KEY}/000001-x-00000001.jsonl", "{}\n")
     with pytest.raises(DamagedError, match=r"000001-x-00000001.jsonl, line 1 is no result"):

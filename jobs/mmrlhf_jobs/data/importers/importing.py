@@ -50,6 +50,7 @@ class ImportOptions:
         max_invalid_fraction: Share of the rows that may be left out.
         storage: Where the object store is, for ``s3://``.
         video_frames: Decodes video files; None: rows of such are at fault.
+        copy_media: Folder beside the records that all media are copied into; None: they stay.
     """
 
     media_root: str | None = None
@@ -58,6 +59,7 @@ class ImportOptions:
     max_invalid_fraction: float = 0.0
     storage: StorageOptions | None = None
     video_frames: VideoFrames | None = None
+    copy_media: str | None = None
 
     def media_files(self, root: str, *, save: bool = True) -> MediaFiles:
         """The media of the rows.
@@ -66,7 +68,13 @@ class ImportOptions:
             root: Folder that their paths start from.
             save: Save images and frames that rows bring; False only looks at them.
         """
-        return MediaFiles(root, self.storage, save=save, video_frames=self.video_frames)
+        return MediaFiles(
+            root,
+            self.storage,
+            save=save,
+            video_frames=self.video_frames,
+            copies=self.copy_media,
+        )
 
 
 def read_mapping(texts: Sequence[str]) -> dict[str, str]:
@@ -119,6 +127,7 @@ def import_rows(
         records = (one for one in found if isinstance(one, RankedResponse))
         write_records(records, out, storage=options.storage)
     report.decoded_videos = media.decoded_videos
+    report.written_media, report.written_bytes = len(media.written), sum(media.written.values())
     report.left_out = {str(kind): number for kind, number in run.faults.counts.items()}
     return report
 

@@ -16,7 +16,13 @@ from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.parts import Frame, Media
 from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.errors import DataError, InputError, StorageError
-from mmrlhf_jobs.storage.uris import StorageOptions, join_uri, locate, storage_errors
+from mmrlhf_jobs.storage.uris import (
+    StorageOptions,
+    join_uri,
+    locate,
+    parent_uri,
+    storage_errors,
+)
 
 __all__ = ["MediaFiles", "Still", "VideoFrames", "read_image", "row_images", "row_videos"]
 
@@ -46,12 +52,15 @@ class MediaFiles:
 
     Attributes:
         decoded_videos: Video files that were decoded so far.
+        written: Bytes of each file that was written so far, by its path.
 
     Args:
         root: URI of the folder that the rows' paths start from.
         storage: Where the object store is, for ``s3://``.
         save: Save images that are embedded in rows; False only looks at them.
         video_frames: Decodes video files; None: they are at fault.
+        copies: Folder beside the records that all media are copied into, which are then named from
+            its parent; None: they stay, and ``embedded`` below the root takes what rows bring.
     """
 
     def __init__(
@@ -61,14 +70,18 @@ class MediaFiles:
         *,
         save: bool = True,
         video_frames: VideoFrames | None = None,
+        copies: str | None = None,
     ) -> None:
         self.decoded_videos = 0
-        self._root = root
+        self.written: dict[str, int] = {}
+        self._copies = copies is not None
+        self._base = root if copies is None else parent_uri(copies)
+        self._own = "embedded" if copies is None else copies.rstrip("/").rpartition("/")[2]
         self._video_frames = video_frames
         self._save = save
         self._folders = MediaFolders(root)
         self._storage = storage
-        self._digest = lru_cache(maxsize=1 << 16)(self._read_digest)
+        self._file = lru_cache(maxsize=1 << 16)(self._read_file)
         self._video = lru_cache(maxsize=1 << 10)(self._read_video)
 
     def image(self, path: str, row: RawPairRow, field: str) -> Media:
@@ -78,14 +91,15 @@ class MediaFiles:
             DataError: It does not exist.
         """
         try:
-            return Media(uri=path, sha256=self._digest(path))
+            uri, digest = self._file(path)
+            return Media(uri=uri, sha256=digest)
         except (InputError, StorageError) as error:
             raise _fault(row, field, error) from error
 
     def video(self, path: str, row: RawPairRow, field: str) -> Media:
         """A folder of frames, in the natural order of their names: 2 comes before 10.
 
-        A video file is decoded, and its frames are saved as ``embedded/<digest>-<frames>/*.jpg``.
+        A video file is decoded, and its frames are saved as ``<digest>-<frames>/*.jpg``.
 
         Raises:
             DataError: It does not exist, or holds no images.
@@ -102,35 +116,45 @@ class MediaFiles:
             RowFault: One of them does not exist.
         """
         try:
-            frames = tuple(Frame(uri=path, sha256=self._digest(path)) for path in paths)
+            frames = tuple(map(self._frame, paths))
         except (InputError, StorageError) as error:
             raise _fault(row, field, error) from error
         return Media(kind="video", frames=frames)
 
     def embedded(self, content: bytes, name: str | None) -> Media:
-        """An image embedded in a row, saved as ``embedded/<digest>`` below the folder.
+        """An image embedded in a row, saved by the name of its digest.
 
         Raises:
             StorageError: The folder cannot be written.
         """
         digest = hashlib.sha256(content).hexdigest()
         suffix = next((end for end in _IMAGES if (name or "").lower().endswith(end)), "")
-        path = f"embedded/{digest}{suffix}"
+        path = f"{self._own}/{digest}{suffix}"
         self._keep(path, content)
         return Media(uri=path, sha256=digest)
 
     def _keep(self, path: str, content: bytes) -> None:
         if not self._save:
             return
-        full = join_uri(self._root, path)
+        self.written[path] = len(content)
+        full = join_uri(self._base, path)
         location = locate(full, self._storage)
         with storage_errors(full, "write"):
             if location.is_local:
                 location.fs.makedirs(location.path.rpartition("/")[0], exist_ok=True)
             location.fs.pipe_file(location.path, content)
 
-    def _read_digest(self, path: str) -> str:
-        return hashlib.sha256(self._read(path)).hexdigest()
+    def _frame(self, path: str) -> Frame:
+        uri, digest = self._file(path)
+        return Frame(uri=uri, sha256=digest)
+
+    def _read_file(self, path: str) -> tuple[str, str]:
+        """How records name an image file, and its digest."""
+        content = self._read(path)
+        if self._copies:
+            copy = self.embedded(content, path)
+            return copy.uri or "", copy.sha256 or ""
+        return path, hashlib.sha256(content).hexdigest()
 
     def _read(self, path: str) -> bytes:
         full = self._folders.resolve(path)
@@ -157,7 +181,7 @@ class MediaFiles:
         digest = hashlib.sha256(content).hexdigest()
         frames = []
         for number, still in enumerate(stills, 1):
-            uri = f"embedded/{digest}-{len(stills)}/{number:05d}.jpg"
+            uri = f"{self._own}/{digest}-{len(stills)}/{number:05d}.jpg"
             self._keep(uri, still.content)
             own = hashlib.sha256(still.content).hexdigest()
             frames.append(Frame(uri=uri, sha256=own, pts_ms=still.pts_ms))
@@ -173,8 +197,7 @@ class MediaFiles:
         images = sorted((n for n in names if n.lower().endswith(_IMAGES)), key=_natural)
         if not images:
             raise DataError(f"{full} must be a folder of frame images, and it holds none")
-        uris = [f"{path.rstrip('/')}/{name}" for name in images]
-        return tuple(Frame(uri=uri, sha256=self._digest(uri)) for uri in uris)
+        return tuple(self._frame(f"{path.rstrip('/')}/{name}") for name in images)
 
 
 def row_images(row: RawPairRow, media: MediaFiles, *, required: bool = True) -> tuple[Media, ...]:

@@ -33,7 +33,9 @@ class ImportReport:
         unused_ties: Rows among them that are in no record, since each has one given pair.
         unrated_responses: Responses without a rating, left out of their ranking.
         records_without_pairs: Records whose responses are all equal; training leaves them out.
-        decoded_videos: Video files whose frames were written below the media root.
+        decoded_videos: Video files whose frames were written.
+        written_media: Files of media that were written: what rows brought, frames, and copies.
+        written_bytes: Bytes of them.
         rankings_against_scores: Records in which a response is ranked before one that has better
             scores in everything; many of them mean that the ranks were read the wrong way round.
     """
@@ -57,6 +59,8 @@ class ImportReport:
     unrated_responses: int = 0
     records_without_pairs: int = 0
     decoded_videos: int = 0
+    written_media: int = 0
+    written_bytes: int = 0
     rankings_against_scores: int = 0
 
     def ignore(self, name: str) -> None:
