@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmrlhf.client.connection import Connection
-from mmrlhfctl.commands import changing, formats, local, looking, promoting
+from mmrlhfctl.commands import changing, formats, local, looking, promoting, reporting
 from mmrlhfctl.commands.options import (
     AsOption,
     ColourOption,
@@ -45,6 +45,8 @@ for command in (
     looking.logs,
     looking.describe,
     looking.events,
+    reporting.report,
+    reporting.compare,
     changing.wait,
     changing.suspend,
     changing.resume,

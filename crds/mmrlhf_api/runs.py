@@ -8,6 +8,7 @@
         metrics.jsonl            one row a step
         tensorboard/             the same for TensorBoard
         wandb/                   the same for wandb sync, of runs that are tracked offline
+        report.html              the run on one page, of trainings
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
         claim.json               the attempt that may write here
@@ -74,6 +75,11 @@ class RunLayout:
     def metrics(self) -> str:
         """The time series."""
         return f"{self.prefix}/metrics.jsonl"
+
+    @property
+    def report(self) -> str:
+        """The run on one page."""
+        return f"{self.prefix}/report.html"
 
     @property
     def attempts(self) -> str:

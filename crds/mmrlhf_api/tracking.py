@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import MaxLen, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
 from mmrlhf_api.base import ApiModel
@@ -86,3 +86,9 @@ class TrainTracking(Tracking):
     """Weights & Biases; needs the package wandb in the image."""
     mlflow: MlflowTracking | None = None
     """MLflow; needs the package mlflow-skinny or mlflow in the image."""
+    report_samples: Annotated[int, Ge(0), Le(16)] = 4
+    """Queries of data.evaluation, or else of data.train, that an MMDPOJob answers before and after
+    training for report.html; 0 answers none, and neither do weights that are split (zeroStage
+    3)."""
+    report_tokens: Annotated[int, Ge(1), Le(4096)] = 128
+    """Tokens after which such an answer is cut off."""

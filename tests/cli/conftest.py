@@ -24,7 +24,7 @@ SERVER: Final = Server(
         *(f"mmrlhfctl.local.{name}" for name in ("run", "steps")),
         "mmrlhf.local.gang",
         *(f"mmrlhfctl.verbs.{name}" for name in ("change", "describe", "doctor", "get", "logs")),
-        *(f"mmrlhfctl.verbs.{name}" for name in ("submit", "suggestions", "wait", "why")),
+        *(f"mmrlhfctl.verbs.{name}" for name in ("report", "submit", "suggestions", "wait", "why")),
     )
 )
 """The command line with its imports done, which are most of what a short command costs."""

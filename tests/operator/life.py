@@ -36,7 +36,10 @@ OUTCOME: dict[str, Any] = {
         "pods": {"ready": 0, "total": 2, "summary": "0/2"},
         "reporter": {"attempt": 2, "uid": "demo-2-0"},
         "artifacts": {"uri": "/shared/runs/NAMESPACE/demo/UID"},
-        "outputs": {"model": ("model", "/shared/runs/NAMESPACE/demo/UID/model")},
+        "outputs": {
+            "model": ("model", "/shared/runs/NAMESPACE/demo/UID/model"),
+            "report": ("page", "/shared/runs/NAMESPACE/demo/UID/report.html"),
+        },
         "conditions": {
             "Accepted": ("True", "Valid"),
             "Scheduled": ("True", "AllPodsScheduled"),

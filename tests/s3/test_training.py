@@ -26,7 +26,7 @@ from tests.jobs.warm import Program
 from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
-TIMED = ("seconds", "tokensPerSecond", "etaSeconds")
+TIMED = ("seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB")
 
 
 @dataclass(frozen=True)

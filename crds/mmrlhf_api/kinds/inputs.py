@@ -32,3 +32,5 @@ def trained(spec: TrainJobSpec) -> Iterator[Output]:
     yield Output(name="model", content="model", path="model")
     if spec.adapter is not None:
         yield Output(name="adapter", content="adapter", path="adapter")
+    # And the page about it, whatever was trained.
+    yield Output(name="report", content="page", path="report.html")

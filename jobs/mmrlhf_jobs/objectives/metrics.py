@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from mmrlhf_jobs.objectives.preference import PreferenceLoss
 
-__all__ = ["PreferenceMetrics", "preference_metrics"]
+__all__ = ["PreferenceMetrics", "preference_metrics", "row_means"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,14 @@ def preference_metrics(
         reward_pairs=0 if margins is None else len(margins),
         disagreements=0 if margins is None else int((margins < 0).sum()),
     )
+
+
+def row_means(losses: Tensor, pairs: Sequence[Sized]) -> list[float]:
+    """Mean loss of the pairs of each group.
+
+    Args:
+        losses: ``[M]`` loss of each pair, on the CPU, group by group.
+        pairs: Pairs of each group, M in all; a group without any has the mean 0.
+    """
+    parts = losses.split([len(group) for group in pairs])
+    return [float(part.mean()) if len(part) else 0.0 for part in parts]

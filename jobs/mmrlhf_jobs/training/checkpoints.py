@@ -75,6 +75,7 @@ class CheckpointState:
         skipped: Steps that updated nothing, because a gradient overflowed float16.
         counters: What the engine keeps beside the numbers of parameters.
         form: How the parts are written.
+        hardest: Rows of largest loss so far, for the report.
     """
 
     step: int
@@ -87,6 +88,7 @@ class CheckpointState:
     skipped: int = 0
     counters: dict[str, float] = field(default_factory=dict)
     form: int = _FORM
+    hardest: Sequence[dict[str, Any]] = ()
 
     @property
     def name(self) -> str:

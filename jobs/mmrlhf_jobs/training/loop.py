@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -39,6 +39,7 @@ class StepFigures:
         row: The row of ``metrics.jsonl``, by wire name.
         interrupted: A process was asked to stop.
         skipped: A gradient overflowed float16, and nothing was updated.
+        losses: Name and loss of each query of this process.
     """
 
     step: int
@@ -49,6 +50,7 @@ class StepFigures:
     row: Mapping[str, float | int]
     interrupted: bool
     skipped: bool = False
+    losses: Sequence[tuple[str, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class OptimizerLoop(Generic[Q, Out]):
         *totals, interrupted = self.runtime.sum([*own.values(), float(self.interruption.requested)])
         counts = dict(zip(own, totals, strict=True))
         local: dict[str, float] = defaultdict(float)
+        losses: list[tuple[str, float]] = []
         batches = micro_batches(
             step.queries,
             size=self.plan.queries_per_micro_batch,
@@ -120,6 +123,8 @@ class OptimizerLoop(Generic[Q, Out]):
             self.engine.backward(micro.loss)
             for name, value in micro.sums.items():
                 local[name] += value
+            if counted:
+                losses += zip((query.name for query in queries), micro.rows, strict=True)
         rate = learning_rate(
             step.index,
             total_steps=self.plan.total_steps,
@@ -154,6 +159,7 @@ class OptimizerLoop(Generic[Q, Out]):
             },
             interrupted=interrupted > 0,
             skipped=norm is None,
+            losses=losses,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ def make_manifest(
     features: Mapping[str, Any],
     adapter: Mapping[str, Any] | None,
     trackers: Mapping[str, Any],
+    hardest: Sequence[Mapping[str, Any]],
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -103,6 +104,7 @@ def make_manifest(
         features: How often frozen vision towers ran, and what was kept of them.
         adapter: What was trained in place of the model's weights, if it was an adapter.
         trackers: How many rows of ``metrics.jsonl`` each tracker has taken and lost.
+        hardest: Rows of largest loss in the last epoch.
         attempts: Every start of the run and how it ended.
     """
     return {
@@ -120,6 +122,7 @@ def make_manifest(
         **prepared.record,
         "visionFeatures": dict(features),
         "trackers": dict(trackers),
+        "largestLosses": list(hardest),
         "metrics": named_metrics(prepared, results),
         "evaluation": {name: result.to_dict() for name, result in results.items()},
         "environment": environment(),

@@ -14,6 +14,7 @@ from mmrlhf_jobs.forward.responses import GroupModel
 from mmrlhf_jobs.queries.protocols import Builder, Q, TrainingQuery
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
+from mmrlhf_jobs.training.samples import Samples
 
 __all__ = ["Figures", "MicroLoss", "Objective", "Out", "PreparedRun", "Recipe"]
 
@@ -31,10 +32,12 @@ class MicroLoss:
     Attributes:
         loss: Scalar with gradient, this micro-batch's share of the step's loss.
         sums: Sums that add up over micro-batches and processes, by name; always the same names.
+        rows: Loss of each query, which sums up over nothing; empty for a spare micro-batch.
     """
 
     loss: torch.Tensor
     sums: dict[str, float]
+    rows: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class PreparedRun(Generic[Q, Out]):
         digests: What the run is made from.
         record: What the manifest says of the run beside the usual.
         metrics: Figures that are known before the first step, by wire name.
+        samples: Queries that the model has answered, for the report; rank 0 may have some.
     """
 
     module: GroupModel
@@ -122,6 +126,7 @@ class PreparedRun(Generic[Q, Out]):
     digests: RunInputs
     record: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: Samples | None = None
 
 
 class Recipe(Protocol[Q, Out]):

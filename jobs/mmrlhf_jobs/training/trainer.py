@@ -8,7 +8,7 @@ so that a mistake in the input costs no training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
 from mmrlhf_jobs.forward.compilation import Compilation, compile_layers
 from mmrlhf_jobs.models.recomputation import recompute
+from mmrlhf_jobs.pages.run_report import Sample
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
@@ -36,8 +37,10 @@ from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunIn
 from mmrlhf_jobs.training.earlier_runs import EarlierRuns
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.engines.registry import choose_engine
+from mmrlhf_jobs.training.hardest import HardestRows, hardest_of
 from mmrlhf_jobs.training.inputs import Policy
 from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
+from mmrlhf_jobs.training.memory import peak_memory
 from mmrlhf_jobs.training.pace import Pace
 from mmrlhf_jobs.training.plan import StepPlan
 from mmrlhf_jobs.training.preparation import Preparation
@@ -48,6 +51,7 @@ from mmrlhf_jobs.training.publication import (
     rehearse_publication,
 )
 from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
+from mmrlhf_jobs.training.report import draw_report, or_without
 from mmrlhf_jobs.training.series import Series, job_trackers
 
 __all__ = ["Trainer"]
@@ -90,6 +94,8 @@ class Trainer(Generic[Q, Out]):
         self._recipe = recipe(self._preparation)
         self._step = 0
         self._skipped = 0
+        self._hardest = HardestRows()
+        self._samples: Sequence[Sample] = ()
         self._trackers = Trackers((), context.clock)
 
     def run(self) -> None:
@@ -213,6 +219,7 @@ class Trainer(Generic[Q, Out]):
         pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
         for figures in loop.run(records, prepared.builder, start=self._step):
             self._step = figures.step
+            self._hardest.note(figures.losses, step=figures.step, epoch=int(figures.row["epoch"]))
             self._count_skipped(figures)
             self._log(figures, plan.total_steps, log, pace)
             if figures.step == plan.total_steps:
@@ -230,6 +237,10 @@ class Trainer(Generic[Q, Out]):
                 result = self._evaluate(prepared.evaluation, engine)
                 log.append({"step": self._step, **result.named("heldOut")})
         results = self._results(prepared.evaluation, engine)
+        if (samples := prepared.samples) is not None:
+            self._samples = or_without(
+                samples.finish, "answers after training", otherwise=[], tell=context.tell
+            )
         self._publish(policy, engine)
         return log, results
 
@@ -273,6 +284,8 @@ class Trainer(Generic[Q, Out]):
             )
         objective.restore(state.objective)
         self._step, self._skipped = state.step, state.skipped
+        if self._runtime.is_main:
+            self._hardest = HardestRows(state.hardest)
         return state
 
     def _state(self, prepared: PreparedRun[Q, Out], log: Series) -> CheckpointState:
@@ -285,6 +298,7 @@ class Trainer(Generic[Q, Out]):
             metrics=log.text(),
             attempt=self._claim.holder.name,
             skipped=self._skipped,
+            hardest=hardest_of(self._runtime.gather(self._hardest.rows())),
         )
 
     def _count_skipped(self, figures: StepFigures) -> None:
@@ -298,7 +312,7 @@ class Trainer(Generic[Q, Out]):
     def _log(self, figures: StepFigures, total_steps: int, log: Series, pace: Pace) -> None:
         speed = pace.note(step=figures.step, tokens=figures.tokens)
         if figures.step % self._job.spec.tracking.log_every_steps == 0:
-            log.append({**figures.row, **speed})
+            log.append({**figures.row, **speed, **peak_memory(self._runtime.device)})
         self._context.progress.emit(
             "step",
             step=figures.step,
@@ -359,6 +373,7 @@ class Trainer(Generic[Q, Out]):
     ) -> None:
         """Write metrics and manifest, and put all in place, the manifest last."""
         features = self._preparation.features.record()
+        hardest = hardest_of(self._runtime.gather(self._hardest.rows()))
         if self._runtime.is_main:
             self._outcome.write_text(_name(self._layout.metrics), log.text())
             self._trackers.log({"step": self._step, **named_metrics(prepared, results)})
@@ -374,8 +389,19 @@ class Trainer(Generic[Q, Out]):
                 features=features,
                 adapter=None if policy.lora is None else policy.lora.as_dict(),
                 trackers=self._trackers.close(succeeded=True),
+                hardest=hardest,
                 attempts=attempts,
             )
+            page, failed = draw_report(
+                manifest,
+                log.text(),
+                self._samples,
+                sample_tokens=self._job.spec.tracking.report_tokens,
+                tell=self._context.tell,
+            )
+            self._outcome.write_text(_name(self._layout.report), page)
+            if failed is not None:
+                manifest["reportFailed"] = failed
             self._outcome.conclude(manifest)
             # After the manifest: killed in between, the run has not succeeded.
             self._attempts.keep(attempts)

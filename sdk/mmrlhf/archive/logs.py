@@ -11,11 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
-from typing import Any
 
-import fsspec
-
-from mmrlhf.errors import MmrlhfError, NotFoundError
+from mmrlhf.archive.store import open_store, unreadable
+from mmrlhf.errors import NotFoundError
 from mmrlhf.telling import Tell, log_line
 from mmrlhf_api.run_logs import LogPiece
 
@@ -63,12 +61,12 @@ class ArchivedLogs:
         self.uri = uri
         self._tell = tell
         try:
-            self._fs, self._root = _open(uri, endpoint=endpoint, region=region)
+            self._fs, self._root = open_store(uri, endpoint=endpoint, region=region)
             found = self._fs.find(self._root)
         except FileNotFoundError:
             found = []
         except Exception as error:
-            raise _unreadable(uri, error) from error
+            raise unreadable(uri, error) from error
         keys = (str(path).removeprefix(self._root).strip("/") for path in found)
         self.pieces: Sequence[LogPiece] = sorted(filter(None, map(LogPiece.parse, keys)))
         """Pieces of all attempts and nodes, in order."""
@@ -123,35 +121,8 @@ class ArchivedLogs:
         try:
             content: bytes = self._fs.cat_file(f"{self._root}/{piece.key}")
         except Exception as error:
-            raise _unreadable(f"{self.uri}/{piece.key}", error) from error
+            raise unreadable(f"{self.uri}/{piece.key}", error) from error
         return content.decode(errors="replace")
-
-
-def _open(uri: str, *, endpoint: str | None, region: str | None) -> tuple[Any, str]:
-    if not uri.startswith(("s3://", "s3a://")):
-        fs = fsspec.filesystem("file")
-    else:
-        # Servers other than AWS seldom have a DNS name per bucket.
-        addressing = {"s3": {"addressing_style": "path"}} if endpoint else {}
-        fs = fsspec.filesystem(
-            "s3",
-            client_kwargs={
-                **({"region_name": region} if region else {}),
-                **({"endpoint_url": endpoint} if endpoint else {}),
-            },
-            config_kwargs=addressing,
-            use_listings_cache=False,
-        )
-    return fs, str(fs._strip_protocol(uri)).rstrip("/")  # noqa: SLF001 - fsspec's own name for it
-
-
-def _unreadable(uri: str, error: Exception) -> MmrlhfError:
-    if isinstance(error, ImportError):
-        return MmrlhfError(f"{uri}: cannot be read without s3fs; install mmrlhf[jobs] or s3fs")
-    return MmrlhfError(
-        f"cannot read {uri}: {error or type(error).__name__}",
-        "the store is read from this machine, with the credentials of its environment",
-    )
 
 
 def _is_before(time: str, since: datetime) -> bool:

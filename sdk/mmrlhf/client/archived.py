@@ -1,15 +1,16 @@
-"""The archived logs of a job that a cluster knows."""
+"""What a job that a cluster knows has in its artifact store."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 from mmrlhf.archive.logs import ArchivedLogs
+from mmrlhf.archive.runs import ArchivedRun
 from mmrlhf.client.views import JobView
 from mmrlhf.telling import Tell, log_line
 from mmrlhf_api.runs import RunLayout
 
-__all__ = ["archived_logs", "moment"]
+__all__ = ["archived_logs", "archived_run", "moment"]
 
 
 def archived_logs(job: JobView, *, tell: Tell = log_line) -> ArchivedLogs:
@@ -29,6 +30,20 @@ def archived_logs(job: JobView, *, tell: Tell = log_line) -> ArchivedLogs:
         endpoint=artifacts.get("endpoint"),
         region=artifacts.get("region"),
         tell=tell,
+    )
+
+
+def archived_run(job: JobView) -> ArchivedRun:
+    """Open a finished job's run in its artifact store.
+
+    Raises:
+        NotFoundError: It has no finished run.
+        MmrlhfError: The store cannot be read.
+    """
+    artifacts = job.spec.get("artifacts") or {}
+    run = RunLayout.named(job.namespace, job.name, job.uid).within(str(artifacts.get("uri")))
+    return ArchivedRun(
+        run.prefix, endpoint=artifacts.get("endpoint"), region=artifacts.get("region")
     )
 
 

@@ -13,6 +13,7 @@ from mmrlhf_jobs.data.pairs import Pair, form_pairs
 from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.objectives.metrics import row_means
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.preference import Query
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
@@ -87,6 +88,10 @@ def test_micro_batches_add_up_to_the_formula(size: int) -> None:
             objective.loss(part, log_probs(part), counts=counts, draw=start).loss.detach()
         )
     assert total == pytest.approx(scalar_loss(queries, settings), rel=1e-9)
+    alone = settings.model_copy(update={"sft_weight": 0.0})
+    micro = objective.loss(queries, log_probs(queries), counts=counts, draw=0)
+    expected = [scalar_loss([query], alone) for query in queries]
+    assert list(micro.rows) == pytest.approx(expected, rel=1e-9), "the mean of each row's pairs"
 
 
 def test_a_spare_micro_batch_adds_nothing_but_takes_part() -> None:
@@ -97,6 +102,7 @@ def test_a_spare_micro_batch_adds_nothing_but_takes_part() -> None:
     micro = objective.loss(queries, scored, counts=objective.counts(queries), draw=0, counted=False)
     assert float(micro.loss.detach()) == 0.0
     assert set(micro.sums.values()) == {0.0}
+    assert not micro.rows
     micro.loss.backward()
     assert scored.sums.grad is not None
     assert not scored.sums.grad.any()
@@ -133,3 +139,8 @@ def test_implicit_beta_takes_the_mean_over_the_pairs_that_it_keeps() -> None:
 
 def test_pairs_are_indices_into_the_responses_in_use() -> None:
     assert form_pairs((1, 2, 2)) == (Pair(0, 1), Pair(0, 2))
+
+
+def test_each_query_has_the_mean_loss_of_its_pairs() -> None:
+    losses = torch.tensor([1.0, 2.0, 6.0, 5.0], dtype=torch.float64)
+    assert row_means(losses, [(0, 1, 2), (), (3,)]) == [3.0, 0.0, 5.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -22,7 +23,12 @@ from tests.patience import PATIENCE
 from tests.unit.reporting.event_file import read_scalars
 
 Event = dict[str, Any]
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds"}
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB"}
+
+
+def hardest(world: World) -> Any:
+    rows = json.loads((world.results() / "manifest.json").read_text())["largestLosses"]
+    return [{**row, "row": row["row"].rpartition(": ")[2]} for row in rows]
 
 
 def weights(world: World) -> dict[str, torch.Tensor]:
@@ -48,11 +54,33 @@ def check_event_file(world: World) -> None:
     assert "afterRewardMargin" in last[1]
 
 
+def check_report(world: World) -> None:
+    """The page has its curves, answers with their pictures, and the rows that are worth a look."""
+    manifest = json.loads((world.results() / "manifest.json").read_text())
+    page = (world.results() / "report.html").read_text()
+    assert "reportFailed" not in manifest
+    for heading in ("Loss", "Margin", "Beta of all pairs", "Peak memory of rank 0, GiB"):
+        assert f"<figcaption>{heading}" in page
+    for heading in ("Held-out data", "Answers before and after", "Rows of largest loss"):
+        assert f"<h2>{heading}</h2>" in page
+    assert len(re.findall(r"what is in picture 10\d\?", page)) == 2, "held-out queries are answered"
+    assert page.count('<img src="data:image/jpeg;base64,') == 2
+    hardest = manifest["largestLosses"]
+    assert len(hardest) == 13, "each row of the last epoch once"
+    assert {row["epoch"] for row in hardest} == {1}
+    assert [row["loss"] for row in hardest] == sorted((r["loss"] for r in hardest), reverse=True)
+    assert hardest[0]["row"].split(": ")[1] in page.replace("&#39;", "'")
+    # By the side-car, every fifth query is scored against its ranks; each such pair is named.
+    against = manifest["rewards"]["strongest"]
+    assert len(against) == manifest["rewards"]["disagreements"]
+    assert {(one["chosen"], one["rejected"], one["margin"]) for one in against} == {("a", "b", -1)}
+
+
 @pytest.fixture(scope="module")
 def finished(template: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A run that nobody interrupted."""
     world = World.copy(template, tmp_path_factory.mktemp("finished") / "world")
-    run = world.run(world.job())
+    run = world.run(world.job(tracking__reportSamples=2, tracking__reportTokens=4))
     assert run.code == 0, run.stderr
     return world
 
@@ -89,6 +117,7 @@ def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> 
     assert 0 < proof["shared"]["gradient"] < proof["tolerance"]["gradient"]
     assert not list(results.glob("checkpoints/*")), "a finished run keeps no checkpoints"
     check_event_file(finished)
+    check_report(finished)
     assert manifest["trackers"] == {"TensorBoard": {"taken": 9, "lost": 0, "unfinished": 0}}
 
 
@@ -211,6 +240,7 @@ def test_kill_at_any_moment_then_run_again_gives_the_same_bits(
     attempts = json.loads((world.results() / "attempts.json").read_text())
     assert [attempt["exit"] for attempt in attempts] == ["Killed"] * 7 + ["Succeeded"]
     check_event_file(world)
+    assert hardest(world) == hardest(finished), "those of before the last kill among them"
 
 
 def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(

@@ -135,6 +135,7 @@ class World:
                 "optimizer": {"learningRate": 0.001},
                 "training": {"epochs": 2, "queriesPerStep": 4, "queriesPerMicroBatch": 2},
                 "checkpoint": {"everySteps": 2},
+                "tracking": {"reportSamples": 0},
             },
         }
         return self.changed(job, changes)

@@ -87,8 +87,8 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "left"),
     [
-        ("MMDPOJob", {}, ["model"]),
-        ("RewardTrainJob", {"adapter": {}}, ["model", "adapter"]),
+        ("MMDPOJob", {}, ["model", "report.html"]),
+        ("RewardTrainJob", {"adapter": {}}, ["model", "adapter", "report.html"]),
         ("ClusterSampleJob", {}, ["queries.jsonl"]),
         ("StepJob", {}, ["scores.parquet"]),
         ("StepJob", step("bench"), ["bench.json", "bench.html"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from mmrlhf_jobs.reporting.trackers.aside import Trackers
 from mmrlhf_jobs.sampling import job as sampling_job
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training import trainer as training
+from mmrlhf_jobs.training.hardest import HardestRows
 
 
 class Killed(BaseException):
@@ -48,15 +48,20 @@ def die(*_: object) -> None:
 def test_a_training_killed_before_its_manifest_has_not_succeeded(
     attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "make_manifest", lambda *_, attempts, **__: json.dumps(attempts))
+    monkeypatch.setattr(training, "make_manifest", lambda *_, attempts, **__: {"of": attempts})
     trainer = SimpleNamespace(
         _attempts=attempts,
         _engine=SimpleNamespace(name="plain"),
-        _job=None,
-        _layout=SimpleNamespace(metrics="run/metrics.jsonl"),
+        _job=SimpleNamespace(
+            spec=SimpleNamespace(tracking=SimpleNamespace(report_tokens=1)),
+        ),
+        _layout=SimpleNamespace(metrics="run/metrics.jsonl", report="run/report.html"),
+        _context=SimpleNamespace(tell=lambda _: None),
+        _hardest=HardestRows(),
+        _samples=(),
         _outcome=SimpleNamespace(write_text=lambda *_: None, conclude=die),
         _preparation=SimpleNamespace(features=SimpleNamespace(record=dict)),
-        _runtime=SimpleNamespace(is_main=True, world_size=1),
+        _runtime=SimpleNamespace(is_main=True, world_size=1, gather=lambda value: [value]),
         _step=3,
         _skipped=0,
         _trackers=Trackers((), lambda: datetime(2026, 1, 1, tzinfo=UTC)),

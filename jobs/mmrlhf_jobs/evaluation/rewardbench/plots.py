@@ -8,7 +8,7 @@ from typing import Final
 
 from mmrlhf_jobs.evaluation.rewardbench.measures import CategoryResult, RewardBenchReport
 from mmrlhf_jobs.evaluation.rewardbench.rates import Interval, Rate
-from mmrlhf_jobs.reporting.svg import draw_line, draw_rect, draw_text, draw_title, picture
+from mmrlhf_jobs.pages.svg import draw_line, draw_rect, draw_text, draw_title, picture
 
 __all__ = ["SERIES", "plot_margins", "plot_rates"]
 

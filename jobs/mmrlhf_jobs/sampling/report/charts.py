@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmrlhf_jobs.reporting.svg import draw_line, draw_rect, draw_title, picture
+from mmrlhf_jobs.pages.svg import draw_line, draw_rect, draw_title, picture
 
 __all__ = ["HUES", "cluster_hue", "plot_clusters", "plot_map"]
 

@@ -16,7 +16,7 @@ from mmrlhf_api import PreferenceObjective as Settings
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.precision import Precision
-from mmrlhf_jobs.objectives.metrics import preference_metrics
+from mmrlhf_jobs.objectives.metrics import preference_metrics, row_means
 from mmrlhf_jobs.objectives.preference import index_pairs, preference_loss
 from mmrlhf_jobs.objectives.scaling import (
     ImplicitState,
@@ -95,11 +95,12 @@ class PreferenceObjective:
             loss = loss + self._settings.sft_weight * share
         figures = preference_metrics(preference, betas, margins)
         rounding = self._precision.tolerance(reference)[pairs].sum(1)
+        losses = preference.losses.double().cpu()
         drifts = preference.gaps.abs().double().cpu()
         return MicroLoss(
             loss=loss,
             sums={
-                "preference": weight * float(preference.losses.sum()),
+                "preference": weight * float(losses.sum()),
                 "supervised": float(supervised.numerator.detach()),
                 "gap": figures.gap_sum,
                 "correct": figures.correct,
@@ -111,6 +112,7 @@ class PreferenceObjective:
                 "beyond_rounding": float((drifts > rounding).sum()),
                 "tokens": output.real_tokens if counted else 0,
             },
+            rows=row_means(losses, pair_lists) if counted else (),
         )
 
     def figures(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> Figures:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from mmrlhf_jobs.training.mmdpo.reference import ReferencePass
 from mmrlhf_jobs.training.mmdpo.rewards import open_rewards, summarise_rewards
 from mmrlhf_jobs.training.preparation import EVALUATION_BATCH, Preparation
 from mmrlhf_jobs.training.recipe import PreparedRun
+from mmrlhf_jobs.training.report import or_without
+from mmrlhf_jobs.training.samples import Samples, take_samples
 
 __all__ = ["MMDPORecipe"]
 
@@ -100,6 +103,7 @@ class MMDPORecipe:
                     queries_per_batch=EVALUATION_BATCH,
                 )
             )
+        samples = self._take_samples(policy, held_out or train, encoder)
         record: dict[str, Any] = {"rewards": None, "proof": proof.as_dict()}
         metrics: dict[str, float] = {}
         if rewards is not None:
@@ -126,6 +130,31 @@ class MMDPORecipe:
             ),
             record=record,
             metrics=metrics,
+            samples=samples,
+        )
+
+    def _take_samples(
+        self, policy: Policy, dataset: OpenDataset, encoder: Callable[[OpenDataset], QueryEncoder]
+    ) -> Samples | None:
+        """Queries that rank 0 answers, where its weights are whole after training too."""
+        spec, preparation = self._job.spec, self._preparation
+        context, wanted = preparation.context, spec.tracking.report_samples
+        split = preparation.precision.engine == "deepspeed" and spec.parallelism.zero_stage == 3
+        if not wanted or split or not context.runtime.is_main:
+            return None
+        context.progress.emit("phase", phase="load", message="answering queries for the report")
+        return or_without(
+            lambda: take_samples(
+                policy.loaded,
+                islice(dataset.records.share(), wanted),
+                encoder(dataset),
+                media_root=dataset.records.media_folders,
+                storage=preparation.options,
+                max_new_tokens=spec.tracking.report_tokens,
+            ),
+            "answers before training",
+            otherwise=None,
+            tell=context.tell,
         )
 
     def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:

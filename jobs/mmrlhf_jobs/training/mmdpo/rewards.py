@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ from mmrlhf_api import PreferenceObjective as Settings
 from mmrlhf_api import RewardSource
 from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.data.dataset import RankedDataset
-from mmrlhf_jobs.data.pairs import form_pairs
+from mmrlhf_jobs.data.pairs import Pair, form_pairs
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.errors import DataError, SidecarError, SpecError
 from mmrlhf_jobs.process.gang import Runtime
-from mmrlhf_jobs.queries.preference import response_names
+from mmrlhf_jobs.queries.preference import record_name, response_names
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.table import Sidecar
 from mmrlhf_jobs.training.inputs import OpenDataset
@@ -26,6 +26,7 @@ from mmrlhf_jobs.training.reward.scoring import score_dataset, scoring_check
 __all__ = ["RewardSummary", "open_rewards", "summarise_rewards"]
 
 _BINS = 10
+_STRONGEST = 20
 
 
 def open_rewards(
@@ -93,6 +94,8 @@ class RewardSummary:
         mean_margin: Mean of ``r(y_w) - r(y_l)``.
         beta_edges: Edges of the histogram of beta, ``[initial, (1 + w) initial]``.
         beta_counts: Pairs in each bin.
+        strongest: Pairs whose scores are furthest against the ranks, the furthest first: ``name``
+            of the record, ids of the ``chosen`` and the ``rejected`` response, ``margin``.
     """
 
     pairs: int
@@ -100,6 +103,7 @@ class RewardSummary:
     mean_margin: float
     beta_edges: Sequence[float]
     beta_counts: Sequence[int]
+    strongest: Sequence[dict[str, Any]] = ()
 
     @property
     def disagreement(self) -> float:
@@ -120,6 +124,7 @@ class RewardSummary:
             "disagreements": self.disagreements,
             "disagreement": self.disagreement,
             "meanMargin": self.mean_margin,
+            "strongest": list(self.strongest),
             "betaHistogram": {"edges": list(self.beta_edges), "counts": list(self.beta_counts)},
         }
 
@@ -139,6 +144,7 @@ def summarise_rewards(
     pairs = disagreements = 0
     total = 0.0
     absent: list[str] = []
+    against: list[dict[str, Any]] = []
     for record in dataset.share(rank=runtime.rank, world_size=runtime.world_size):
         keys = record_keys(record)
         lacking = rewards.lacking(keys)
@@ -151,6 +157,7 @@ def summarise_rewards(
         margins = np.array([scores[pair.chosen] - scores[pair.rejected] for pair in formed])
         betas = beta.initial * (1 - beta.w * np.expm1(-beta.k * margins.clip(min=0)))
         counts += np.histogram(betas.clip(edges[0], edges[-1]), edges)[0]
+        against = _furthest([*against, *_against(record, formed, margins)])
         pairs += len(margins)
         disagreements += int((margins < 0).sum())
         total += float(margins.sum())
@@ -168,4 +175,24 @@ def summarise_rewards(
         mean_margin=sums[2] / max(sums[0], 1.0),
         beta_edges=[float(edge) for edge in edges],
         beta_counts=[int(count) for count in sums[3:]],
+        strongest=_furthest(one for part in runtime.gather(against) for one in part),
     )
+
+
+def _against(
+    record: RankedResponse, pairs: Sequence[Pair], margins: Iterable[float]
+) -> Iterator[dict[str, Any]]:
+    """Pairs of a record whose scores are against the ranks."""
+    for pair, margin in zip(pairs, margins, strict=True):
+        if margin < 0:
+            yield {
+                "name": record_name(record),
+                "chosen": record.responses[pair.chosen].response_id,
+                "rejected": record.responses[pair.rejected].response_id,
+                "margin": float(margin),
+            }
+
+
+def _furthest(pairs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    order = ("margin", "name", "chosen", "rejected")
+    return sorted(pairs, key=lambda one: [one[key] for key in order])[:_STRONGEST]

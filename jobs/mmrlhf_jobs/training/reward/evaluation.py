@@ -14,6 +14,8 @@ from mmrlhf_jobs.reward_model.scorer import ResponseRewards
 
 __all__ = ["RewardEvaluation", "RewardResult"]
 
+_LISTED = 20
+
 
 @dataclass(frozen=True)
 class RewardResult:
@@ -34,7 +36,16 @@ class RewardResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
-        return {**self.report.to_dict(), "critiqueLoss": self.critique_loss}
+        wrong = [
+            {
+                "name": pair.query_id,
+                "chosen": f"response {pair.pair.chosen + 1}",
+                "rejected": f"response {pair.pair.rejected + 1}",
+                "margin": pair.margin,
+            }
+            for pair in self.report.wrong(_LISTED)
+        ]
+        return {**self.report.to_dict(), "critiqueLoss": self.critique_loss, "wrong": wrong}
 
 
 @dataclass(frozen=True)

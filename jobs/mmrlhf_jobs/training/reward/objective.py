@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch.nn.functional import softplus
+
 from mmrlhf_api import RewardObjective as Settings
+from mmrlhf_jobs.objectives.metrics import row_means
 from mmrlhf_jobs.objectives.preference import index_pairs
 from mmrlhf_jobs.objectives.reward import center_loss, critique_loss, score_loss
 from mmrlhf_jobs.queries.judged import JudgedQuery
@@ -79,6 +82,7 @@ class RewardObjective:
                 "scores": share * float(scores.sum()),
                 "tokens": share * output.real_tokens,
             },
+            rows=row_means(softplus(-score.gaps.double().cpu()), pair_lists) if counted else (),
         )
 
     def figures(self, counts: Mapping[str, float], sums: Mapping[str, float]) -> Figures:

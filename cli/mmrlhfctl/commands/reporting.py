@@ -1,0 +1,81 @@
+"""Commands that show finished runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmrlhf.client.connection import Connection
+from mmrlhfctl.commands.formats import EndpointOption, RegionOption
+from mmrlhfctl.commands.options import with_connection, words_for_jobs
+
+__all__ = ["compare", "report"]
+
+
+@with_connection
+def report(
+    *,
+    connection: Connection,
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="A job (NAME, KIND NAME or KIND/NAME), or the folder of a run: a path or URI.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    as_text: Annotated[
+        bool, typer.Option("--print", "-p", help="Tell it in words instead.")
+    ] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Copy the page to a file.")
+    ] = None,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Show the report of a finished training.
+
+    Says where its page is: curves, held-out measures and answers before and after, rows of largest
+    loss. Stores are read from this machine, with the credentials of its environment.
+    """
+    from mmrlhfctl.verbs.report import show_report
+
+    show_report(
+        connection,
+        run,
+        as_text=as_text,
+        open_it=open_it,
+        output=output,
+        endpoint=endpoint,
+        region=region,
+    )
+
+
+@with_connection
+def compare(
+    *,
+    connection: Connection,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Jobs (NAME or KIND/NAME) or folders of runs: paths or URIs.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    page: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Page to write.")
+    ] = "compare.html",
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Lay finished trainings over each other.
+
+    Prints their figures and the fields in which their jobs differ, and writes a page with their
+    curves.
+    """
+    from mmrlhfctl.verbs.report import compare_runs
+
+    compare_runs(connection, runs, page=page, endpoint=endpoint, region=region)
