@@ -19,6 +19,7 @@ from mmrlhf_jobs.forward.choices import choose_likeliest
 from mmrlhf_jobs.forward.decoding import write_answers
 from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
+from mmrlhf_jobs.models.families.text import TextAdapter
 from mmrlhf_jobs.models.folders import save_model
 from tests.jobs.models.stock import (
     NEAR,
@@ -146,6 +147,15 @@ def test_shared_prefix_gives_the_plain_log_probs_and_gradients(
         with torch.no_grad():
             wrong = response_log_probs(model, adapter, groups, shared_prefix=True).sums
         assert float((wrong - torch.stack(plain).detach()).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize(("window", "shared"), [(8, False), (None, True)])
+def test_a_window_of_all_layers_takes_one_row_a_response(window: int | None, shared: bool) -> None:
+    """Mistral's configuration names no types of layers; short queries would not show it."""
+    _, processor = FAMILIES["llama"]()
+    config = hf.MistralConfig(sliding_window=window)
+    config._attn_implementation = "mmrlhf_sdpa"
+    assert TextAdapter(config, processor).supports_shared_prefix == shared
 
 
 @pytest.mark.parametrize("folder", ["qwen3_vl_moe", "qwen3_5_moe_text"], indirect=True)

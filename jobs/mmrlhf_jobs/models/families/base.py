@@ -176,7 +176,10 @@ class FamilyAdapter(ABC):
         """True unless a layer has a sliding window or the attention takes no custom mask."""
         text = self.config.get_text_config()
         known = {"full_attention", *(_STATE_TYPES if self.state_layer else ())}
-        fit = known.issuperset(getattr(text, "layer_types", None) or ())
+        types = getattr(text, "layer_types", None)
+        if not types and getattr(text, "sliding_window", None) is not None:
+            types = ("sliding_attention",)  # of all layers, as in Mistral and Phi-3
+        fit = known.issuperset(types or ())
         return fit and shared_prefix_backend(text) is not None
 
     @property
