@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmrlhf_api.crd import crd_file_name, render
-from mmrlhf_api.kinds import KINDS
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.reference import pages
 
 __all__ = ["main"]
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _files(folder: Path | None, *, cel: bool) -> dict[Path, str]:
     """Return what the files must hold; a folder of the user's own gets the CRDs only."""
     crds = folder or _CRDS
-    found = {crds / crd_file_name(kind): render(kind, cel=cel) for kind in KINDS.values()}
+    found = {crds / crd_file_name(kind): render(kind, cel=cel) for kind in all_resources()}
     if folder is None:
         found |= {_REFERENCE / name: text for name, text in pages().items()}
     return found

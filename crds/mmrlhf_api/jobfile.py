@@ -22,7 +22,17 @@ from mmrlhf_api.sizes import size_problem, spec_size
 from mmrlhf_api.uris import IN_CLUSTER
 from mmrlhf_api.yamltree import MAX_BYTES, Document, FieldPath, ParseError, parse_documents
 
-__all__ = ["load_document", "load_job", "load_jobs", "parse_job", "parse_object", "read_text"]
+__all__ = [
+    "load_document",
+    "load_documents",
+    "load_job",
+    "load_jobs",
+    "named_by_prefix",
+    "parse_job",
+    "parse_object",
+    "read_text",
+    "refusal",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -60,12 +70,21 @@ def load_document(source: str | Path) -> tuple[Document, str]:
     Raises:
         JobFileError: It cannot be read, is not well-formed, or holds no document or several.
     """
-    text, name = read_text(source)
-    documents = _parse(text, name)
+    documents, name = load_documents(source)
     if len(documents) > 1:
         message = f"holds {len(documents)} documents; give one job a file"
         raise JobFileError(name, [Problem(field="", message=message)])
     return documents[0], name
+
+
+def load_documents(source: str | Path) -> tuple[list[Document], str]:
+    """Return the documents of a source, and its name for messages; see `load_job`.
+
+    Raises:
+        JobFileError: It cannot be read, is not well-formed, or holds none.
+    """
+    text, name = read_text(source)
+    return _parse(text, name), name
 
 
 def load_jobs(source: str | Path, *, in_cluster: bool = False) -> list[Job]:
@@ -74,10 +93,10 @@ def load_jobs(source: str | Path, *, in_cluster: bool = False) -> list[Job]:
     Raises:
         JobFileError: The file cannot be read or a job is not valid; lists every problem of all.
     """
-    text, name = read_text(source)
+    documents, name = load_documents(source)
     jobs: list[Job] = []
     problems: list[Problem] = []
-    for document in _parse(text, name):
+    for document in documents:
         try:
             jobs.append(parse_job(document, source=name, in_cluster=in_cluster))
         except JobFileError as error:
@@ -115,7 +134,7 @@ def parse_job(
         message = "must be a job: a mapping with apiVersion, kind, metadata and spec"
         raise JobFileError(source, [Problem(field="", message=message, line=1)])
     origins = _override(data, overrides, source)
-    _name_by_prefix(data)
+    data = named_by_prefix(data)
     problems = _check_envelope(data)
     if in_cluster and not problems:
         problems = _check_size(data)
@@ -132,18 +151,33 @@ def parse_job(
     )
 
 
-def parse_object(model: type[M], document: Document, *, source: str) -> M:
+def parse_object(model: type[M], document: Document, *, source: str, in_cluster: bool = False) -> M:
     """Return the object of a type that a document describes, which is no job.
 
     Args:
         model: The type.
         document: Parsed document.
         source: Name of the document in messages.
+        in_cluster: See `load_job`.
 
     Raises:
         JobFileError: The document is not valid; lists every problem.
     """
-    return _validate(model, document.data, source=source, lines=document.lines, origins=())
+    return _validate(
+        model,
+        document.data,
+        source=source,
+        lines=document.lines,
+        origins=(),
+        context={IN_CLUSTER: in_cluster},
+    )
+
+
+def refusal(
+    source: str, problems: Sequence[tuple[FieldPath, Problem]], document: Document
+) -> JobFileError:
+    """Return the error that tells problems with the lines of their fields."""
+    return _refusal(source, problems, document.lines, ())
 
 
 def read_text(source: str | Path) -> tuple[str, str]:
@@ -230,14 +264,15 @@ def _override(data: dict[str, Any], overrides: Sequence[str], source: str) -> li
     return applied
 
 
-def _name_by_prefix(data: dict[str, Any]) -> None:
-    """Give a job that has a ``generateName`` alone the prefix as its name."""
+def named_by_prefix(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that has a ``generateName`` alone with the prefix as its name."""
     metadata = data.get("metadata")
     if not isinstance(metadata, dict) or "name" in metadata:
-        return
+        return data
     prefix = metadata.get("generateName")
     if isinstance(prefix, str) and name_of_prefix(prefix):
-        data["metadata"] = metadata | {"name": name_of_prefix(prefix)}
+        return {**data, "metadata": metadata | {"name": name_of_prefix(prefix)}}
+    return data
 
 
 def _items(document: Document) -> list[Document]:

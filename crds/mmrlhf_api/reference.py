@@ -9,10 +9,13 @@ from enum import StrEnum
 from mmrlhf_api.constants import API_VERSION, ConditionType, Phase
 from mmrlhf_api.format_page import format_page
 from mmrlhf_api.kinds import KINDS, Kind
+from mmrlhf_api.kinds.resource import Resource
 from mmrlhf_api.members import meanings
 from mmrlhf_api.notation import default_text, element, limits, type_text
+from mmrlhf_api.pipelines.registry import RESOURCES, RUN
+from mmrlhf_api.pipelines.types import RunCondition, StepPhase
 from mmrlhf_api.scalars import MAX_JOB_NAME
-from mmrlhf_api.schema import MUTABLE_FIELDS, Schema, immutability, kind_schema
+from mmrlhf_api.schema import MUTABLE_FIELDS, Schema, kind_schema
 
 __all__ = ["pages"]
 
@@ -23,6 +26,7 @@ _SHORT_PATTERN = 40
 def pages() -> dict[str, str]:
     """Return the pages of the reference by file name."""
     found = {f"{kind.singular}.md": _kind_page(kind) for kind in KINDS.values()}
+    found |= {f"{one.singular}.md": _resource_page(one) for one in RESOURCES.values()}
     return {
         "README.md": _index(),
         **found,
@@ -37,6 +41,11 @@ def _index() -> str:
     for kind in KINDS.values():
         text = kind_schema(kind)["description"]
         lines.append(f"| [{kind.name}]({kind.singular}.md) | `{kind.short_name}` | {_cell(text)} |")
+    lines += ["", "| of [pipelines](../pipelines.md) | short name | what it is for |"]
+    lines.append("| --- | --- | --- |")
+    for one in RESOURCES.values():
+        text = kind_schema(one)["description"]
+        lines.append(f"| [{one.name}]({one.singular}.md) | `{one.short_name}` | {_cell(text)} |")
     lines += [
         "",
         f"All are `{API_VERSION}`. What the operator writes into `status`, with phases and",
@@ -72,6 +81,40 @@ def _kind_page(kind: Kind) -> str:
     ]
     lines += _sections("spec", spec)
     return "\n".join(lines) + "\n"
+
+
+def _resource_page(resource: Resource) -> str:
+    schema = kind_schema(resource)
+    spec, status = (schema["properties"][name] for name in ("spec", "status"))
+    lines = [
+        f"# {resource.name}",
+        "",
+        _HEADER,
+        _text(schema["description"]),
+        "",
+        "```yaml",
+        f"apiVersion: {API_VERSION}",
+        f"kind: {resource.name}",
+        "metadata: {name: ...}",
+        "spec: ...",
+        "```",
+        "",
+        f"`metadata.name` is a DNS-1123 label of at most {MAX_JOB_NAME} characters. "
+        + _changes(resource.mutable),
+    ]
+    lines += _sections("spec", spec)
+    lines += ["", "## Conditions", "", *_members("condition", RunCondition)]
+    if resource is RUN:
+        lines += ["", "## Phases of steps", "", *_members("phase", StepPhase)]
+    lines += _sections("status", status)
+    return "\n".join(lines) + "\n"
+
+
+def _changes(mutable: frozenset[str] | None) -> str:
+    if mutable is None:
+        return "All of the spec may change."
+    names = ", ".join(f"`{name}`" for name in sorted(mutable))
+    return f"After it was created, only {names} may change."
 
 
 def _status_page() -> str:
@@ -126,8 +169,8 @@ def _words(node: Schema) -> Mapping[str, str]:
 
 
 def _rules(node: Schema) -> Sequence[Mapping[str, str]]:
-    always = list(immutability(node)) if "properties" in node else []
-    return [rule for rule in node.get("x-kubernetes-validations", ()) if rule not in always]
+    found = node.get("x-kubernetes-validations", ())
+    return [rule for rule in found if " cannot change after the " not in rule["message"]]
 
 
 def _table(path: str, node: Schema) -> Iterator[str]:

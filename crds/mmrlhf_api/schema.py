@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.kinds import Kind
+from mmrlhf_api.kinds.resource import Resource, ResourceNames
 from mmrlhf_api.rules import Rule
 from mmrlhf_api.scalars import MAX_JOB_NAME
 
-__all__ = ["MUTABLE_FIELDS", "Schema", "immutability", "kind_schema"]
+__all__ = ["MUTABLE_FIELDS", "Schema", "immutability", "kind_schema", "mutable_fields"]
 
 Schema = dict[str, Any]
 
@@ -33,11 +33,11 @@ _KIND = {
 _DROPPED = frozenset({"title", "const", "propertyNames", "$defs"})
 
 
-def kind_schema(kind: Kind, *, cel: bool = True) -> Schema:
-    """Return the structural schema of a kind.
+def kind_schema(kind: ResourceNames, *, cel: bool = True) -> Schema:
+    """Return the structural schema of a kind of jobs, or of another resource.
 
     Args:
-        kind: Entry of the registry.
+        kind: Its entry in a registry.
         cel: Whether to add CEL rules; API servers before 1.25 do not know them.
     """
     source = kind.model.model_json_schema(by_alias=True, mode="validation")
@@ -54,9 +54,10 @@ def kind_schema(kind: Kind, *, cel: bool = True) -> Schema:
         "spec": properties["spec"],
         "status": _without_defaults(properties["status"]),
     }
-    if cel:
+    mutable = mutable_fields(kind)
+    if cel and mutable is not None:
         rules = ordered["spec"].setdefault("x-kubernetes-validations", [])
-        rules.extend(immutability(ordered["spec"]))
+        rules.extend(immutability(ordered["spec"], mutable=mutable, word=_word(kind)))
     return {
         "type": "object",
         "description": schema["description"],
@@ -215,14 +216,25 @@ def _without_defaults(node: Schema) -> Schema:
     return out
 
 
-def immutability(spec: Schema) -> Iterator[dict[str, str]]:
-    """Yield the rules that keep the fields of a spec as they are."""
+def mutable_fields(kind: ResourceNames) -> frozenset[str] | None:
+    """Return the fields of a spec that may change after it was created; None: all of them."""
+    return kind.mutable if isinstance(kind, Resource) else MUTABLE_FIELDS
+
+
+def _word(kind: ResourceNames) -> str:
+    return "run" if isinstance(kind, Resource) else "job"
+
+
+def immutability(
+    spec: Schema, *, mutable: frozenset[str] = MUTABLE_FIELDS, word: str = "job"
+) -> Iterator[dict[str, str]]:
+    """Yield the rules that keep the fields of a spec as they are, but those that may change."""
     for name, node in spec["properties"].items():
-        if name in MUTABLE_FIELDS:
+        if name in mutable:
             continue
         always = name in spec.get("required", ()) or "default" in node
         rule = f"self.{name} == oldSelf.{name}"
         if not always:
             rule = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {rule})"
-        message = f"{name} cannot change after the job was created; create a new job"
+        message = f"{name} cannot change after the {word} was created; create a new {word}"
         yield {"rule": rule, "message": message}

@@ -13,13 +13,16 @@ from urllib.parse import urlsplit
 
 from kubernetes.aio import client
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.pipelines import RESOURCES
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.acting.checks import Checker
+from mmrlhf_operator.acting.contents import Looker
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.acting.queue import WorkQueue
 from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.reconciler import Reconciler
+from mmrlhf_operator.acting.runs import RunReconciler
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ConfigError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
@@ -46,6 +49,8 @@ class Operator:
         config: The operator's configuration.
         transport: Carries the operator's own requests; by default the client library.
         checker: Looks up what specs name; by default `Preflight`.
+        looker: Looks into stores for what steps of runs read; by default `Preflight`, unless the
+            configuration forbids it.
         clock: Tells the time; by default one that never jumps.
         metrics: What it measures; by default nobody reads them.
     """
@@ -57,6 +62,7 @@ class Operator:
         *,
         transport: Transport | None = None,
         checker: Checker | None = None,
+        looker: Looker | None = None,
         clock: Callable[[], datetime] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -86,17 +92,25 @@ class Operator:
         )
         self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)
         self._queues = Queues(self.api)
+        preflight = Preflight(
+            self.api,
+            seconds=limits.preflight,
+            settings=config.preflight,
+            reserved=own_addresses(configuration.host),
+        )
+        self._runs = RunReconciler(
+            self.api,
+            self._pump.store,
+            config=config,
+            looker=looker or (preflight if config.preflight.enabled else None),
+            wake=self.queue.add,
+            clock=clock,
+        )
         self._reconciler = Reconciler(
             self.api,
             self._pump.store,
             config=config,
-            checker=checker
-            or Preflight(
-                self.api,
-                seconds=limits.preflight,
-                settings=config.preflight,
-                reserved=own_addresses(configuration.host),
-            ),
+            checker=checker or preflight,
             board=self.board,
             queues=self._queues,
             # Looked up and ready: it gets its pods before others are looked up.
@@ -143,6 +157,7 @@ class Operator:
                     )
                     group.create_task(server.run(), name="progress")
         finally:
+            await self._runs.close()
             await self._reconciler.close()
             await self.api.close()
 
@@ -151,6 +166,8 @@ class Operator:
         return self._watchdog.problem()
 
     async def _reconcile(self, key: Key) -> float | None:
+        if key.kind in RESOURCES:
+            return await self._runs.reconcile(key)
         return await self._reconciler.reconcile(key)
 
     async def _resync(self) -> None:
@@ -177,7 +194,7 @@ class Operator:
     async def _check_kinds(self) -> None:
         known = await self.api.find(f"/apis/{API_VERSION}")
         served = {entry["kind"] for entry in (known or {}).get("resources", ())}
-        missing = [kind.name for kind in KINDS.values() if kind.name not in served]
+        missing = [kind.name for kind in all_resources() if kind.name not in served]
         if missing:
             raise ConfigError(
                 f"the API server does not know {', '.join(missing)}: apply the"

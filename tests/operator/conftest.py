@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.transport import ApiTransport, Transport, load_configuration
 from mmrlhf_operator.operator import Operator
@@ -30,20 +30,20 @@ def kinds(control_plane: Access) -> None:
 
 def apply_kinds(control_plane: Access) -> None:
     """Make all kinds known to the API server, and wait until they are."""
-    for kind in KINDS.values():
+    for kind in all_resources():
         body = crd(kind, cel=control_plane.knows_rules)
         name = body["metadata"]["name"]
         control_plane.api.apply(
             f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}", body
         )
-    for kind in KINDS.values():
+    for kind in all_resources():
         name = crd(kind)["metadata"]["name"]
         control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
     # kubectl checks fields by what the server publishes, which it does a moment later.
     wait_until(
         lambda: all(
             f"v1alpha1.{kind.name}" in control_plane.api.text("/openapi/v2")
-            for kind in KINDS.values()
+            for kind in all_resources()
         ),
         timeout=30,
         what="the kinds in the server's OpenAPI",

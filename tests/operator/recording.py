@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from mmrlhf_api import KINDS
+from mmrlhf_api.pipelines.resources import all_resources
 from tests.operator.forwarding import begin, forwarded
 
 _PATH = re.compile(
@@ -23,6 +23,7 @@ _PATH = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?$"
 )
+_PLURALS = {one.name: one.plural for one in all_resources()}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
@@ -68,7 +69,7 @@ def rights(method: str, path: str, *, watch: bool, body: Any = None) -> Iterator
     for owner in (body or {}).get("metadata", {}).get("ownerReferences", ()):
         if owner.get("blockOwnerDeletion"):
             # The admission plugin OwnerReferencesPermissionEnforcement asks for it.
-            plural = KINDS[owner["kind"]].plural
+            plural = _PLURALS[owner["kind"]]
             yield Right(owner["apiVersion"].split("/")[0], f"{plural}/finalizers", "update")
 
 

@@ -25,6 +25,8 @@ from tests.cluster.access import Access
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import live
 from tests.operator.recording import Recording, Right, recorded
+from tests.operator.run_driver import RunDriver
+from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
 
@@ -126,6 +128,7 @@ async def do_everything(driver: Driver, recording: Recording, config: OperatorCo
         await live(driver)
         for kind in sorted(KINDS.keys() - {"MMDPOJob"}):
             await one_attempt(driver, kind)
+        await a_run(driver)
         await a_job_in_trouble(driver, recording)
         if config.progress_url is not None:
             await report_progress(driver, config)
@@ -147,6 +150,44 @@ async def one_attempt(driver: Driver, kind: str) -> None:
     driver.run(f"{name}-0-0")
     driver.finish(f"{name}-0-0")
     await until(lambda: not driver.api.exists(driver.path(kind, name)), what=f"{name}'s end")
+
+
+async def a_run(driver: Driver) -> None:
+    """Make a job of each kind for a run, stop them, let them go on, cancel them; and a pipeline."""
+    runs = RunDriver(driver)
+    size = {"resources": {"cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}}
+    steps: list[dict[str, Any]] = [
+        {"name": kind.lower(), "kind": kind, "spec": {**changed(kind)["spec"], **size}}
+        for kind in KINDS
+    ]
+    for step in steps:
+        step["spec"]["artifacts"] = {"uri": "/shared/runs"}
+    runs.submit(steps=steps, parameters=[])
+    body = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "AlignmentPipeline",
+        "metadata": {"name": "weekly"},
+        "spec": {"steps": steps},
+    }
+    runs.api.create(runs.path(kind="AlignmentPipeline"), body)
+
+    def stopped() -> set[bool]:
+        jobs = (driver.job(kind, f"r-{kind.lower()}") for kind in KINDS)
+        return {job["spec"].get("runPolicy", {}).get("suspend", False) for job in jobs}
+
+    await until(lambda: set(runs.phases().values()) == {"Running"}, what="jobs of a run")
+    runs.edit(suspend=True)
+    await until(lambda: stopped() == {True}, what="jobs that stop with their run")
+    runs.edit(suspend=False)
+    await until(lambda: stopped() == {False}, what="jobs that go on with their run")
+    runs.edit(cancel=True)
+    await runs.ends("Failed")
+    runs.api.delete(runs.path("r"))
+    await until(
+        lambda: not [pod for pod in driver.left() if pod.startswith("r-")],
+        what="no pods of it",
+        seconds=60,
+    )
 
 
 async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:

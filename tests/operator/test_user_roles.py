@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.installation.users import ROLES, user_roles
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
@@ -48,7 +48,7 @@ def test_who_views_edits_or_administers_a_namespace_does_so_with_jobs(
     wanted = {
         role: {
             f"{kind.plural}.{GROUP}{subresource}": set(verbs)
-            for kind in KINDS.values()
+            for kind in all_resources()
             for subresource, verbs in granted.items()
         }
         for role, granted in ROLES.items()

@@ -27,9 +27,14 @@ def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
         )
 
 
-def trained(spec: TrainJobSpec) -> Iterator[Output]:
-    """Yield what every training leaves: its model, and the adapter if it has trained one."""
-    yield Output(name="model", content="model", path="model")
+def trained(spec: TrainJobSpec, *holds: str) -> Iterator[Output]:
+    """Yield what every training leaves: its model, and the adapter if it has trained one.
+
+    Args:
+        spec: What was trained.
+        holds: Names in the model's folder that readers look for, besides its configuration.
+    """
+    yield Output(name="model", content="model", path="model", holds=("config.json", *holds))
     if spec.adapter is not None:
         yield Output(name="adapter", content="adapter", path="adapter")
     # And the page about it, whatever was trained.

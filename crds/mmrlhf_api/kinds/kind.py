@@ -61,11 +61,13 @@ class Output:
         name: Its name in ``status.outputs``.
         content: What it is.
         path: Where it is, below the folder of the run.
+        holds: Names below it that readers look for.
     """
 
     name: str
     content: Content
     path: str
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

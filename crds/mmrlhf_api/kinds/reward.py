@@ -126,6 +126,6 @@ register(
         columns=(STEP, ACCURACY),
         runner="mmrlhf_jobs.training.reward.job:train",
         inputs=training_inputs,
-        outputs=trained,
+        outputs=lambda spec: trained(spec, "reward_model.json"),
     )
 )

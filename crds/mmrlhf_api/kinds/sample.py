@@ -223,7 +223,12 @@ def _inputs(spec: ClusterSampleSpec) -> Iterator[Input]:
         child="config.json",
     )
     for index, source in enumerate(spec.sources):
-        yield Input(field=f"sources[{index}].uri", uri=source.uri, content="data")
+        yield Input(
+            field=f"sources[{index}].uri",
+            uri=source.uri,
+            content="data",
+            takes=("records", "queries"),
+        )
 
 
 register(

@@ -6,14 +6,16 @@ botocore says what to ask and understands the answers; `BoundedHttp` carries bot
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import json
 import os
 import re
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mmrlhf_api import ArtifactStore
 from mmrlhf_operator.acting.bounded_http import Answer, BoundedHttp
@@ -22,9 +24,12 @@ from mmrlhf_operator.endpoints import Endpoint
 
 __all__ = ["Store", "opened", "trusting"]
 
+T = TypeVar("T")
+
 _TRIES = 2
 _WILDCARDS: Final = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _MATCHED_PAGES = 20
+_PAGES = 40
 _PAGE_OBJECTS = 100
 """Few enough for the limit of an answer, whatever their names."""
 _MISSING = frozenset({404, 410})
@@ -74,20 +79,22 @@ class Store:
         Raises:
             LookUpError: That cannot be found out.
         """
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bool(self._asked(lambda: self._has(bucket, key, within)))
+
+    def _asked(self, ask: Callable[[], T]) -> T | None:
+        """What the store answers; None where it says that there is no such thing."""
         from botocore.exceptions import (  # type: ignore[import-untyped]
             ClientError,
             HTTPClientError,
             ParamValidationError,
         )
 
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
-            if "*" in key:
-                return self._has_match(bucket, key)
-            return self._has_object(bucket, key, within) or self._has_below(bucket, key)
+            return ask()
         except ClientError as error:
             if _status(error) in _MISSING:
-                return False
+                return None
             raise _judge(error) from error
         except LookUpError:
             raise
@@ -100,6 +107,43 @@ class Store:
             raise LookUpError(Outcome.UNNAMEABLE) from error
         except Exception as error:  # whatever a stranger's answer does to its reader
             raise LookUpError(Outcome.ODD) from error
+
+    def digest(self, uri: str) -> str | None:
+        """Return a SHA-256 of what there is: names, sizes and ETags; None where nothing is.
+
+        Args:
+            uri: Of an object, of a prefix, or a pattern, of which all below its first wildcard
+                counts.
+
+        Raises:
+            LookUpError: That cannot be found out, or there is more than a look takes.
+        """
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        plain = re.split(r"[*?\[]", key, maxsplit=1)[0].rstrip("/" if key.endswith("/") else "")
+        return self._asked(lambda: self._list(bucket, plain, exact=plain == key.rstrip("/")))
+
+    def _list(self, bucket: str, key: str, *, exact: bool) -> str | None:
+        found: list[str] = []
+        more: dict[str, str] = {}
+        for _ in range(_PAGES):
+            page = self._client.list_objects_v2(
+                Bucket=bucket, Prefix=key, MaxKeys=_PAGE_OBJECTS, **more
+            )
+            found += [
+                json.dumps([one["Key"][len(key) :], one["Size"], one.get("ETag")])
+                for one in page.get("Contents", ())
+                if not exact or one["Key"] == key or one["Key"].startswith(f"{key}/")
+            ]
+            if not page.get("IsTruncated"):
+                text = "\n".join(sorted(found))
+                return hashlib.sha256(text.encode()).hexdigest() if found else None
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        raise LookUpError(Outcome.TOO_MANY)
+
+    def _has(self, bucket: str, key: str, within: str) -> bool:
+        if "*" in key:
+            return self._has_match(bucket, key)
+        return self._has_object(bucket, key, within) or self._has_below(bucket, key)
 
     def _has_object(self, bucket: str, key: str, within: str) -> bool:
         from botocore.exceptions import ClientError

@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     UNTRUSTED = "its certificate is not trusted; name a Secret with its authority in caSecret"
     SLOW = "it did not answer in time"
     TOO_LONG = "its answer is longer than any of an object store"
+    TOO_MANY = "there are more objects than a look takes; name a folder with fewer"
     NO_HTTP = "its answer is not that of an object store"
     TO_HTTPS = "it redirects to https://; write that in the endpoint"
     REDIRECT = "it redirects to another address; name that one as the endpoint"

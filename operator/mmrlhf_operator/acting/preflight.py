@@ -11,11 +11,12 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mmrlhf_api import ArtifactStore, Job, kind_of
 from mmrlhf_operator.acting.addresses import AddressRule
 from mmrlhf_operator.acting.bounded_http import BoundedHttp, Resolve
-from mmrlhf_operator.acting.object_store import opened, trusting
+from mmrlhf_operator.acting.object_store import Store, opened, trusting
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
 from mmrlhf_operator.acting.shares import Shares
 from mmrlhf_operator.config import LookUps
@@ -28,6 +29,8 @@ from mmrlhf_operator.rendering.volumes import CA_KEY
 from mmrlhf_operator.state.views import Finding
 
 __all__ = ["Location", "Preflight", "locations"]
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _MISSING = {"data": OperatorReason.DATA_MISSING, "model": OperatorReason.MODEL_INCOMPLETE}
@@ -131,6 +134,43 @@ class Preflight:
                 if name in {store.credentials_secret, store.ca_secret}:
                     values[name] = data
         return await self._check_store(job, values)
+
+    async def look(self, job: Job, work: Callable[[Store], T]) -> T:
+        """Do work on the object store of a job, with its own credentials.
+
+        Args:
+            job: Says where the store is, and by what Secrets.
+            work: Done in a thread; raises LookUpError alone.
+
+        Raises:
+            LookUpError: Nothing was found out.
+        """
+        store = job.spec.artifacts
+        values: dict[str, Mapping[str, str]] = {}
+        async with self._reading.held(job.metadata.namespace):
+            for name in filter(None, (store.credentials_secret, store.ca_secret)):
+                try:
+                    found = await self._api.find(
+                        f"/api/v1/namespaces/{job.metadata.namespace}/secrets/{name}"
+                    )
+                except ServerError as error:
+                    raise LookUpError(Outcome.DENIED) from error
+                data = (found or {}).get("data") or {}
+                values[name] = {key: _decode(text) for key, text in data.items()}
+        credentials = values.get(store.credentials_secret or "", {})
+        authority = values.get(store.ca_secret or "", {}).get(CA_KEY)
+
+        def within() -> T:
+            http = self._http(tls=functools.cache(lambda: trusting(authority)))
+            with opened(store, credentials, http) as there:
+                return work(there)
+
+        try:
+            return await self._looking.run_thread(
+                job.metadata.namespace, within, seconds=self._seconds
+            )
+        except TimeoutError as error:
+            raise LookUpError(Outcome.SLOW) from error
 
     async def _check_store(
         self, job: Job, values: Mapping[str, Mapping[str, str]]

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP
+from mmrlhf_api.pipelines import RESOURCES
 from mmrlhf_operator.config import LeaderElection
 from mmrlhf_operator.installation.naming import NAME, metadata
 
@@ -20,7 +21,9 @@ __all__ = ["GRANTS", "SECRETS", "Grant", "Manifest", "Scope", "access", "rules",
 
 Manifest = dict[str, Any]
 
-_PLURALS = tuple(kind.plural for kind in KINDS.values())
+_JOBS = tuple(kind.plural for kind in KINDS.values())
+_FLOWS = tuple(one.plural for one in RESOURCES.values())
+_PLURALS = (*_JOBS, *_FLOWS)
 
 
 class Scope(StrEnum):
@@ -77,15 +80,22 @@ SECRETS = Grant(
 GRANTS: Sequence[Grant] = (
     Grant(
         group=GROUP,
-        resources=_PLURALS,
-        verbs=("get", "list", "watch", "delete"),
-        why="jobs are followed, and deleted when their time to live is over",
+        resources=_JOBS,
+        verbs=("get", "list", "watch", "create", "patch", "delete"),
+        why="jobs are followed, and deleted when their time to live is over; those of a run are"
+        " made, and suspended, resumed and cancelled with it",
+    ),
+    Grant(
+        group=GROUP,
+        resources=_FLOWS,
+        verbs=("get", "list", "watch"),
+        why="pipelines and runs are followed",
     ),
     Grant(
         group=GROUP,
         resources=tuple(f"{plural}/status" for plural in _PLURALS),
         verbs=("patch",),
-        why="the status is the operator's to write; the spec never is",
+        why="the status is the operator's to write",
     ),
     Grant(
         group=GROUP,

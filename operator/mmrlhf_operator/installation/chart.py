@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd_file_name, render
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.installation.access import SECRETS, access, secrets_access
 from mmrlhf_operator.installation.chart_text import HELPERS, IGNORED, KINDS_TEMPLATE, NOTES
 from mmrlhf_operator.installation.dashboard import dashboard
@@ -85,7 +85,7 @@ def chart(version: str) -> dict[str, str]:
         "templates/_helpers.tpl": _helpers(),
         "templates/NOTES.txt": NOTES,
         **{f"templates/{name}": HEADER + text for name, text in templates.items()},
-        **{f"files/crds/{crd_file_name(kind)}": render(kind) for kind in KINDS.values()},
+        **{f"files/crds/{crd_file_name(kind)}": render(kind) for kind in all_resources()},
         f"files/{DASHBOARD_FILE}": dashboard(),
     }
 

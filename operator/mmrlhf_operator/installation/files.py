@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.installation.access import SECRETS, access, secrets_access
 from mmrlhf_operator.installation.chart import chart
 from mmrlhf_operator.installation.dashboard import dashboard
@@ -83,7 +83,7 @@ def _bundle(content: dict[str, list[dict[str, Any]]], *, version: str, cel: bool
     The kinds and the roles of their users lack the operator's label: ``kubectl delete --selector``
     removes the operator alone.
     """
-    kinds = [crd(kind, cel=cel) for kind in KINDS.values()]
+    kinds = [crd(kind, cel=cel) for kind in all_resources()]
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP
+from mmrlhf_api.pipelines.resources import all_plurals
 from mmrlhf_operator.installation.naming import LABELS
 
 __all__ = ["ROLES", "user_roles"]
@@ -34,7 +34,7 @@ makes objects that a job owns: some clusters ask it of whoever holds up the dele
 
 def user_roles() -> list[Manifest]:
     """The ClusterRoles; they have none of the labels by which the operator is removed."""
-    plurals = [kind.plural for kind in KINDS.values()]
+    plurals = all_plurals()
     part = "app.kubernetes.io/part-of"
     return [
         {

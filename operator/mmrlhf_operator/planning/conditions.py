@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from mmrlhf_api import Condition
 from mmrlhf_api.constants import ConditionType, Reason
+from mmrlhf_api.pipelines.types import RunCondition
 
 __all__ = ["Conditions", "State", "find", "holds", "in_words"]
 
@@ -24,17 +26,20 @@ _WORDS: Mapping[str, str] = {
     Reason.CANCELLED: "runPolicy.cancel is true",
     Reason.DEPENDENCIES_SUCCEEDED: "the jobs that this one names have succeeded",
 }
-_ORDER = {kind: position for position, kind in enumerate(ConditionType)}
+_ORDER: Mapping[str, int] = {
+    kind.value: position
+    for position, kind in enumerate(dict.fromkeys((*ConditionType, *RunCondition)))
+}
 
 State = Literal["True", "False", "Unknown"]
 
 
-def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
+def find(conditions: Iterable[Condition], kind: StrEnum) -> Condition | None:
     """Return the condition of a type."""
     return next((entry for entry in conditions if entry.type == kind), None)
 
 
-def holds(conditions: Iterable[Condition], kind: ConditionType) -> bool:
+def holds(conditions: Iterable[Condition], kind: StrEnum) -> bool:
     """Whether the condition of a type is True."""
     found = find(conditions, kind)
     return found is not None and found.status == "True"
@@ -65,7 +70,7 @@ class Conditions:
         self._now = now
         self._generation = generation
 
-    def set(self, kind: ConditionType, status: State, reason: str, message: str = "") -> None:
+    def set(self, kind: StrEnum, status: State, reason: str, message: str = "") -> None:
         """Say something about the job; see `in_words` for the message."""
         message = in_words(reason, message)
         old = self._entries.get(kind)
@@ -75,7 +80,7 @@ class Conditions:
             and not changed
             and (old.reason, old.message) == (reason, message)
             # A newer generation alone is worth no write but where it was judged.
-            and (kind is not ConditionType.ACCEPTED or old.observed_generation == self._generation)
+            and (kind != ConditionType.ACCEPTED or old.observed_generation == self._generation)
         ):
             return
         self._entries[kind] = Condition(
@@ -89,23 +94,22 @@ class Conditions:
             observed_generation=self._generation,
         )
 
-    def clear(self, kind: ConditionType, reason: str, message: str = "") -> None:
+    def clear(self, kind: StrEnum, reason: str, message: str = "") -> None:
         """Say that something does not hold any more, if it was ever spoken of."""
         old = self._entries.get(kind)
         if old is not None and old.status != "False":
             self.set(kind, "False", reason, message)
 
-    def holds(self, kind: ConditionType) -> bool:
+    def holds(self, kind: StrEnum) -> bool:
         """Whether the condition of a type is True."""
         return holds(self._entries.values(), kind)
 
-    def find(self, kind: ConditionType) -> Condition | None:
+    def find(self, kind: StrEnum) -> Condition | None:
         """Return the condition of a type."""
         return self._entries.get(kind)
 
     def all(self) -> tuple[Condition, ...]:
         """Return the conditions in the order of a job's life."""
-        known = {kind.value: position for kind, position in _ORDER.items()}
         return tuple(
-            sorted(self._entries.values(), key=lambda entry: known.get(entry.type, len(known)))
+            sorted(self._entries.values(), key=lambda entry: _ORDER.get(entry.type, len(_ORDER)))
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["OperatorReason"]
+__all__ = ["OperatorReason", "RunReason"]
 
 
 class OperatorReason(StrEnum):
@@ -46,3 +46,30 @@ class OperatorReason(StrEnum):
     """What had failed for a while was done."""
     CREATION_REFUSED = "CreationRefused"
     """The API server refuses to create an object of the job, for instance for a quota."""
+
+
+class RunReason(StrEnum):
+    """Why a run of a pipeline, or a step of one, is where it is; the set is closed."""
+
+    STEPS_RUN = "StepsRun"
+    """Jobs of steps run, or are about to."""
+    STEP_FAILED = "StepFailed"
+    """A step has failed, and nothing runs any more; the message says which and why."""
+    STOPPING = "Stopping"
+    """The run was cancelled, and its jobs have not all ended yet."""
+    RETRIED = "Retried"
+    """What had failed runs once more."""
+    JOB_MADE = "JobMade"
+    """It was decided that a step runs."""
+    JOB_DELETED = "JobDeleted"
+    """Somebody deleted the job of a step."""
+    CACHED = "Cached"
+    """The result of an earlier run was taken."""
+    LOOKING = "LookingUp"
+    """What a step reads, or the result of an earlier run, is being looked up."""
+    WAITING_FOR_STEPS = "WaitingForSteps"
+    """Steps that it needs have not succeeded yet."""
+    NEED_FAILED = "NeedFailed"
+    """A step that it needs did not succeed."""
+    READY = "Ready"
+    """Everything that a step needs is there."""

@@ -9,7 +9,7 @@ from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 from mmrlhf_operator.state.workloads import WorkloadView
 
-__all__ = ["Key", "Store"]
+__all__ = ["Key", "RunStore", "Store"]
 
 
 class Key(NamedTuple):
@@ -49,3 +49,13 @@ class Store(Protocol):
 
     def workload(self, key: Key, uid: str) -> WorkloadView | None:
         """Its Workload in a queue of Kueue."""
+
+
+class RunStore(Protocol):
+    """Answers about runs of pipelines from memory."""
+
+    def job(self, key: Key) -> dict[str, Any] | None:
+        """A pipeline, a run or a job as last seen."""
+
+    def runs(self, pipeline: Key) -> Iterable[Key]:
+        """Runs of a pipeline."""

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.pipelines.resources import all_plurals
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.state.store import Key
@@ -24,7 +24,7 @@ __all__ = ["Sweep"]
 _LOG = logging.getLogger(__name__)
 _ROOTS: Final[Mapping[str, str]] = {
     **{plural: child.root for plural, child in CHILDREN.items()},
-    **{kind.plural: f"/apis/{API_VERSION}" for kind in KINDS.values()},
+    **dict.fromkeys(all_plurals(), f"/apis/{API_VERSION}"),
 }
 
 

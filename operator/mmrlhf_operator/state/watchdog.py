@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest
 from mmrlhf_operator.state.store import Key
@@ -69,7 +69,7 @@ class Watchdog:
 
     async def _versions(self) -> dict[Key, str]:
         found: dict[Key, str] = {}
-        for kind in KINDS.values():
+        for kind in all_resources():
             for scope in [f"namespaces/{name}/" for name in self._namespaces] or [""]:
                 path = f"/apis/{API_VERSION}/{scope}{kind.plural}"
                 fields = ("namespace", "name", "resourceVersion")

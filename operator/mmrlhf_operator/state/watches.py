@@ -19,6 +19,9 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
+from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN
+from mmrlhf_api.pipelines.names import LABEL_RUN
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
@@ -76,6 +79,9 @@ CHILDREN: Mapping[str, Child] = {
 }
 """By plural, which is the name of the index as well."""
 _DEPENDENTS = "dependents"
+_RUNS = "runs"
+_STEPS = "steps"
+_PLURALS: Mapping[str, str] = {one.name: one.plural for one in all_resources()}
 _GRACE = 1.05
 _CONNECT_SECONDS = 30.0
 _PAGE = 10
@@ -95,17 +101,25 @@ class IndexStore:
 
     def keys(self) -> Iterable[Key]:
         """See `Store`."""
-        keys = [key for kind in KINDS.values() for key in self._indices.get(kind.plural, ())]
-        return [key for key in keys if self._of(KINDS[key.kind].plural, key)]
+        keys = [key for plural in _PLURALS.values() for key in self._indices.get(plural, ())]
+        return [key for key in keys if self._of(_PLURALS[key.kind], key)]
 
     def job(self, key: Key) -> dict[str, Any] | None:
         """See `Store`."""
-        found = next(iter(self._of(KINDS[key.kind].plural, key)), None)
+        found = next(iter(self._of(_PLURALS[key.kind], key)), None)
         return found.body() if isinstance(found, PackedJob) else found
 
     def dependents(self, key: Key) -> Iterable[Key]:
         """See `Store`."""
         return self._all(_DEPENDENTS, key)
+
+    def runs(self, pipeline: Key) -> Iterable[Key]:
+        """See `RunStore`."""
+        return self._all(_RUNS, pipeline)
+
+    def run_of(self, job: Key) -> Iterable[Key]:
+        """The run that a job is of, if it is of one."""
+        return self._all(_STEPS, job)
 
     def pod(self, key: Key, uid: str) -> PodView | None:
         """A pod as it was last seen."""
@@ -201,9 +215,9 @@ class Pump:
         )
 
     def wake(self, key: Key) -> None:
-        """Ask for a look at a job, and at those that name it."""
+        """Ask for a look at a job, at those that name it, and at the run that it is of."""
         self._enqueue(key)
-        for waiting in self.store.dependents(key):
+        for waiting in (*self.store.dependents(key), *self.store.run_of(key)):
             self._enqueue(waiting)
 
     def _registry(self) -> kopf.OperatorRegistry:
@@ -215,6 +229,8 @@ class Pump:
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)
+        for resource in RESOURCES.values():
+            self._watch_runs(registry, resource.plural, resource.name)
         for plural, child in self._children.items():
             self._watch_children(registry, plural, child)
         return registry
@@ -234,6 +250,32 @@ class Pump:
         async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
             self._attach(kwargs)
             self.wake(_key(kind, body))
+            run = _run_of(body)  # of a job that is gone the indices know no more
+            if run is not None:
+                self._enqueue(run)
+
+        @kopf.index(GROUP, VERSION, plural, id=_STEPS, registry=registry)
+        async def place(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
+            run = _run_of(body)
+            return None if run is None else {_key(kind, body): run}
+
+    def _watch_runs(self, registry: kopf.OperatorRegistry, plural: str, kind: str) -> None:
+        @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, PackedJob]:
+            return {_key(kind, body): PackedJob.pack(body)}
+
+        @kopf.index(GROUP, VERSION, plural, id=_RUNS, registry=registry)
+        async def order(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
+            pipeline = _pipeline_of(body)
+            return None if pipeline is None else {pipeline: _key(kind, body)}
+
+        @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
+        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
+            self._attach(kwargs)
+            self._enqueue(_key(kind, body))
+            pipeline = _pipeline_of(body)
+            if pipeline is not None:
+                self._enqueue(pipeline)
 
     def _watch_children(self, registry: kopf.OperatorRegistry, plural: str, child: Child) -> None:
         place = (child.group, child.version) if child.group else (child.version,)
@@ -255,7 +297,7 @@ class Pump:
                 self._enqueue(key)
 
     def _attach(self, kwargs: Mapping[str, Any]) -> None:
-        names = (*(kind.plural for kind in KINDS.values()), *self._children, _DEPENDENTS)
+        names = (*_PLURALS.values(), *self._children, _DEPENDENTS, _RUNS, _STEPS)
         self.store.attach({name: kwargs[name] for name in names})
 
 
@@ -267,6 +309,21 @@ def _uid(entry: Any) -> str:  # noqa: ANN401 - a view, or the body of a job
 def _key(kind: str, body: Mapping[str, Any]) -> Key:
     metadata = body["metadata"]
     return Key(kind, metadata["namespace"], metadata["name"])
+
+
+def _run_of(body: Mapping[str, Any]) -> Key | None:
+    """The run that a job says it is of; whether it is, its owner tells."""
+    metadata = body["metadata"]
+    name = (metadata.get("labels") or {}).get(LABEL_RUN)
+    return Key(RUN.name, metadata["namespace"], name) if name else None
+
+
+def _pipeline_of(body: Mapping[str, Any]) -> Key | None:
+    """The pipeline that a run is of."""
+    spec = body.get("spec")
+    name = spec.get("pipeline") if isinstance(spec, Mapping) else None
+    named = isinstance(name, str) and body.get("kind") == RUN.name
+    return Key(PIPELINE.name, body["metadata"]["namespace"], str(name)) if named else None
 
 
 def _job_of(body: Mapping[str, Any]) -> Key | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmrlhf_api import KINDS
+from mmrlhf_api.pipelines.resources import all_resources
 from tests.crd_checker.__main__ import main
 from tests.unit.crd_checker.specimens import SPEC, definition
 
 
 def test_the_shipped_files_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert capsys.readouterr().out.startswith(f"{len(KINDS)} CustomResourceDefinitions: ")
+    assert capsys.readouterr().out.startswith(f"{len(all_resources())} CustomResourceDefinitions: ")
 
 
 def test_a_fault_is_told_with_file_name_and_field(

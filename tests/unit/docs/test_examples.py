@@ -13,7 +13,9 @@ import typer
 import yaml
 
 from mmrlhf_api import KINDS, ArtifactStore, parse_job
+from mmrlhf_api.pipelines import RESOURCES, parse_pipeline
 from mmrlhf_api.steps.safety import SafetyPlan
+from mmrlhf_api.yamltree import Document
 from mmrlhf_jobs.endpoints.settings import load_endpoints
 from mmrlhf_jobs.evaluation.gate import GateRules
 from mmrlhf_jobs.steps.command_line import parse_arguments
@@ -26,6 +28,7 @@ from tests.helm.program import lint
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 END = set("|&;()<>")
+OTHERS = {"argoproj.io", "kustomize.toolkit.fluxcd.io"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -103,6 +106,10 @@ def test_files_are_valid(page: str, text: str, tmp_path: Path) -> None:
     for document in yaml.safe_load_all(text):
         if document.get("kind") in KINDS:
             parse_job(document, source=page)
+        elif document.get("kind") in RESOURCES:
+            parse_pipeline(Document(document, {}), source=page, in_cluster=True)
+        elif document.get("apiVersion", "").split("/")[0] in OTHERS:
+            assert page == "pipelines.md"  # tests/unit/docs/test_pipelines.py reads them
         elif set(document) == {"artifacts"}:
             ArtifactStore.model_validate(document["artifacts"], by_alias=True, by_name=False)
         elif "resources" in document:  # a kustomization

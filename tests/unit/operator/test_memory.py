@@ -18,6 +18,7 @@ from aiohttp import web
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.sizes import MAX_SPEC_BYTES
 from mmrlhf_operator.state.bodies import TOO_LARGE, PackedJob, trim
 from mmrlhf_operator.state.views import JobView
@@ -118,7 +119,7 @@ class Server:
         names = {
             "/api/v1": {**core, "namespaces": "Namespace"},  # kopf waits for them
             "/apis/networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
-            f"/apis/{API_VERSION}": {kind.plural: kind.name for kind in KINDS.values()},
+            f"/apis/{API_VERSION}": {one.plural: one.name for one in all_resources()},
         }.get(path)
         if names is None:
             return None

@@ -1,0 +1,81 @@
+"""What an API server is told of a resource, whatever runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mmrlhf_api.base import ApiModel
+
+__all__ = ["PrinterColumn", "Resource", "ResourceNames"]
+
+
+class ResourceNames(Protocol):
+    """Names of a resource, as kinds of jobs and other resources have them."""
+
+    @property
+    def name(self) -> str:
+        """``kind`` of its objects."""
+
+    @property
+    def plural(self) -> str:
+        """Name in URLs and for kubectl."""
+
+    @property
+    def singular(self) -> str:
+        """Singular for kubectl."""
+
+    @property
+    def short_name(self) -> str:
+        """Short name for kubectl."""
+
+    @property
+    def model(self) -> type[ApiModel]:
+        """Its type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrinterColumn:
+    """A column of ``kubectl get``.
+
+    Attributes:
+        title: Its title.
+        path: JSON path in the object.
+        about: What it shows.
+        type: Type of the value, as the API server knows them.
+        wide: Whether only wide lists have it.
+    """
+
+    title: str
+    path: str
+    about: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A resource that is no kind of job: it has no pods of its own.
+
+    Attributes:
+        name: ``kind`` of its objects.
+        plural: Name in URLs and for kubectl.
+        singular: Singular for kubectl.
+        short_name: Short name for kubectl.
+        model: Its type.
+        columns: What lists show.
+        mutable: Fields of the spec that may change after it was created; None for all of them.
+    """
+
+    name: str
+    plural: str
+    singular: str
+    short_name: str
+    model: type[ApiModel]
+    columns: tuple[PrinterColumn, ...]
+    mutable: frozenset[str] | None
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """All names that a user may give, in lower case."""
+        return (self.singular, self.plural, self.short_name)

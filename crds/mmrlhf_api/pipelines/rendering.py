@@ -1,0 +1,50 @@
+"""The job of a step, once what it refers to is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmrlhf_api.base import wire_dict
+from mmrlhf_api.constants import API_VERSION
+from mmrlhf_api.pipelines.references import Reference, resolve
+from mmrlhf_api.pipelines.types import PipelineStep
+from mmrlhf_api.storage import ArtifactStore
+
+__all__ = ["job_body", "step_spec"]
+
+
+def step_spec(
+    step: PipelineStep,
+    *,
+    artifacts: ArtifactStore | None,
+    parameters: Mapping[str, Any],
+    output: Callable[[Reference], Any],
+) -> dict[str, Any]:
+    """Return the spec of a step's job.
+
+    Args:
+        step: The step.
+        artifacts: Where it writes if it does not say so itself.
+        parameters: Values of all parameters.
+        output: Says what a reference to an output means.
+    """
+
+    def follow(reference: Reference) -> Any:  # noqa: ANN401 - any JSON
+        if reference.parameter is not None:
+            return parameters[reference.parameter]
+        return output(reference)
+
+    given = {} if artifacts is None else {"artifacts": wire_dict(artifacts)}
+    spec: dict[str, Any] = resolve({**given, **step.spec}, follow)
+    return spec
+
+
+def job_body(step: PipelineStep, spec: Mapping[str, Any], *, name: str, namespace: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return a step's job as plain data, not validated."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": step.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }

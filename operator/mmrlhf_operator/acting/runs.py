@@ -1,0 +1,276 @@
+"""One reconcile of one run of a pipeline, or of a pipeline: observe, plan, carry out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from mmrlhf_api import KINDS
+from mmrlhf_api.base import ApiModel, wire_dict
+from mmrlhf_api.constants import API_VERSION, Reason
+from mmrlhf_api.pipelines import PIPELINE, RESOURCES
+from mmrlhf_api.pipelines.types import RunCondition, StepPhase, StepStatus
+from mmrlhf_operator.acting.contents import Contents, Looker
+from mmrlhf_operator.acting.effects import merge_patch
+from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import PostponeError, ServerError
+from mmrlhf_operator.kube.api import Api, Manifest, jobs
+from mmrlhf_operator.kube.clock import SteadyClock
+from mmrlhf_operator.kube.timestamps import whole
+from mmrlhf_operator.planning.conditions import Conditions
+from mmrlhf_operator.planning.reasons import OperatorReason
+from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunPlan
+from mmrlhf_operator.planning.runs import plan_run
+from mmrlhf_operator.state.bodies import trim
+from mmrlhf_operator.state.metadata import owner_uid
+from mmrlhf_operator.state.runs import ChildView, PipelineView, RunObserved, RunView, steps_of
+from mmrlhf_operator.state.store import Key, RunStore
+from mmrlhf_operator.state.views import Finding
+
+__all__ = ["RunReconciler"]
+
+_LOG = logging.getLogger(__name__)
+_STALE_SECONDS = 0.5
+
+
+@dataclass
+class _Memory:
+    uid: str
+    conflicts: dict[str, Finding] = field(default_factory=dict)
+
+
+class RunReconciler:
+    """Reconciles runs and pipelines.
+
+    Args:
+        api: The API server.
+        store: What the watches have seen.
+        config: The operator's configuration.
+        looker: Looks into stores for what steps read; None where nobody does.
+        wake: Asks for a run to be looked at again.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        store: RunStore,
+        *,
+        config: OperatorConfig,
+        looker: Looker | None,
+        wake: Callable[[Key], None],
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._config = config
+        self._clock = clock or SteadyClock()
+        self._contents = Contents(looker, wake=wake)
+        self._memories: dict[Key, _Memory] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do what is to be done about a run; returns after how many seconds to come back."""
+        body = self._store.job(key)
+        if body is None:
+            self._forget(key)
+            return None
+        if key.kind == PIPELINE.name:
+            return await self._judge(key, body)
+        memory = self._memory(key, body)
+        run = RunView.read(body)
+        made = self._plan(run, self._observe(key, run, memory))
+        if made.status == run.status and not made.actions:
+            return made.requeue_after
+        # What watches have seen may be old: nothing is done but on what is true now.
+        live = await self._api.find(_path(key))
+        if live is None or live["metadata"]["uid"] != run.uid:
+            return None  # the watch will tell
+        run = RunView.read(trim(live))
+        observed = self._observe(key, run, memory)
+        made = self._plan(run, await self._look_again(key, run, observed))
+        await self._write(key, run, made.status)
+        return await self._act(key, run, made, memory)
+
+    async def close(self) -> None:
+        """End the look-ups that are under way."""
+        await self._contents.close()
+
+    def _plan(self, run: RunView, observed: RunObserved) -> RunPlan:
+        return plan_run(run, observed, now=self._clock(), images=self._config.images)
+
+    def _observe(self, key: Key, run: RunView, memory: _Memory) -> RunObserved:
+        found = {
+            step: self._store.job(Key(kind, key.namespace, name))
+            for step, kind, name in _named(run)
+        }
+        return RunObserved(
+            children={
+                step: ChildView.read(body) for step, body in found.items() if body is not None
+            },
+            inputs=self._contents.inputs(run.uid),
+            held=self._contents.held(run.uid),
+            earlier=self._earlier(key, run),
+            conflicts=dict(memory.conflicts),
+        )
+
+    def _earlier(self, key: Key, run: RunView) -> tuple[tuple[str, StepStatus], ...]:
+        """What other runs of the same pipeline have made, that of the latest first."""
+        if run.run is None or run.run.spec.pipeline is None:
+            return ()
+        decided = {StepPhase.STARTING, StepPhase.RUNNING, StepPhase.SUCCEEDED}
+        if run.status.steps and all(one.phase in decided for one in run.status.steps):
+            return ()
+        pipeline = Key(PIPELINE.name, key.namespace, run.run.spec.pipeline)
+        bodies = [self._store.job(one) for one in self._store.runs(pipeline) if one != key]
+        known = [body for body in bodies if body is not None]
+        known.sort(key=lambda body: body["metadata"]["creationTimestamp"], reverse=True)
+        return tuple((body["metadata"]["name"], step) for body in known for step in steps_of(body))
+
+    async def _look_again(self, key: Key, run: RunView, observed: RunObserved) -> RunObserved:
+        """See whether jobs that the watches do not show are there, by asking."""
+        children = dict(observed.children)
+        for step, kind, name in _named(run):
+            body = await self._api.find(f"{jobs(KINDS[kind], key.namespace)}/{name}")
+            if body is None:
+                children.pop(step, None)
+            else:
+                children[step] = ChildView.read(body)
+        return replace(observed, children=children)
+
+    async def _write(self, key: Key, run: RunView, status: ApiModel) -> None:
+        if status == run.status:
+            return
+        held = run.status.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_unset=True
+        )
+        body = {
+            "metadata": {"resourceVersion": run.resource_version},
+            "status": merge_patch(held, wire_dict(status)),
+        }
+        try:
+            await self._api.patch(f"{_path(key)}/status", body)
+        except ServerError as error:
+            if not error.is_conflict:
+                raise
+            raise PostponeError(f"{key} has changed meanwhile", seconds=_STALE_SECONDS) from error
+
+    async def _act(self, key: Key, run: RunView, made: RunPlan, memory: _Memory) -> float | None:
+        delay = made.requeue_after
+        for action in made.actions:
+            if isinstance(action, CreateJob):
+                self._contents.settle(run.uid, action.step)
+                before = memory.conflicts.pop(action.step, None)
+                conflict = await self._create(key, run, action)
+                if conflict is not None:
+                    memory.conflicts[action.step] = conflict
+                if conflict != before:
+                    delay = 0.0  # tell it
+            elif isinstance(action, PatchJob):
+                await self._patch(key, action)
+            else:
+                self._contents.begin(key, run.uid, action)
+        return delay
+
+    async def _create(self, key: Key, run: RunView, action: CreateJob) -> Finding | None:
+        """Create a job; returns what is in the way."""
+        manifest = action.manifest
+        kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
+        try:
+            await self._api.create(jobs(kind, key.namespace), manifest)
+        except ServerError as error:
+            if error.is_conflict:
+                there = await self._api.find(f"{jobs(kind, key.namespace)}/{name}")
+                if there is None or owner_uid(there) == run.uid:
+                    return None
+                return Finding(
+                    reason=OperatorReason.NAME_CONFLICT,
+                    message=f"there is a {kind.name} {name} that does not belong to this run;"
+                    " remove it, or create the run under another name",
+                )
+            if not error.is_final:
+                raise
+            return Finding(
+                reason=OperatorReason.CREATION_REFUSED,
+                message=f"the API server refuses {kind.name} {name}: {error.message}",
+            )
+        _LOG.info("%s: step %s: made %s %s", key, action.step, kind.name, name)
+        return None
+
+    async def _patch(self, key: Key, action: PatchJob) -> None:
+        body: dict[str, Any] = {
+            "metadata": {"uid": action.uid},
+            "spec": {"runPolicy": dict(action.policy)},
+        }
+        if action.annotations:
+            body["metadata"]["annotations"] = dict(action.annotations)
+        path = f"{jobs(KINDS[action.kind], key.namespace)}/{action.name}"
+        try:
+            await self._api.patch(path, body)
+        except ServerError as error:
+            # It is gone, or another one bears its name: the watch will tell.
+            if not (error.is_missing or error.is_conflict):
+                raise
+
+    async def _judge(self, key: Key, body: Manifest) -> float | None:
+        """Say whether runs can be made of a pipeline."""
+        view = PipelineView.read(body)
+        made = Conditions(
+            view.status.conditions, now=whole(self._clock()), generation=view.generation
+        )
+        valid = view.problem is None
+        reason = Reason.VALID if valid else Reason.INVALID_SPEC
+        for kind, holds in (
+            (RunCondition.ACCEPTED, valid),
+            (RunCondition.READY, valid),
+            (RunCondition.STALLED, not valid),
+        ):
+            made.set(kind, "True" if holds else "False", reason, view.problem or "")
+        changes = {"conditions": made.all(), "observed_generation": view.generation}
+        status = view.status.model_copy(update=changes)
+        if status == view.status or view.deleting:
+            return None
+        held = view.status.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_unset=True
+        )
+        patch = {
+            "metadata": {"resourceVersion": view.resource_version},
+            "status": merge_patch(held, wire_dict(status)),
+        }
+        try:
+            await self._api.patch(f"{_path(key)}/status", patch)
+        except ServerError as error:
+            if not error.is_conflict:
+                raise
+            raise PostponeError(f"{key} has changed meanwhile", seconds=_STALE_SECONDS) from error
+        return None
+
+    def _memory(self, key: Key, body: Mapping[str, Any]) -> _Memory:
+        uid = body["metadata"]["uid"]
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            self._forget(key)
+            memory = self._memories[key] = _Memory(uid)
+        return memory
+
+    def _forget(self, key: Key) -> None:
+        memory = self._memories.pop(key, None)
+        if memory is not None:
+            self._contents.forget(memory.uid)
+
+
+def _path(key: Key) -> str:
+    return f"/apis/{API_VERSION}/namespaces/{key.namespace}/{RESOURCES[key.kind].plural}/{key.name}"
+
+
+def _named(run: RunView) -> list[tuple[str, str, str]]:
+    """Step, kind and name of each job that the run has or may have made."""
+    return [
+        (one.name, one.kind, one.job)
+        for one in run.status.steps
+        if one.kind in KINDS
+        and one.job is not None
+        and one.phase in {StepPhase.STARTING, StepPhase.RUNNING, StepPhase.SKIPPED}
+    ]

@@ -1,0 +1,276 @@
+"""Runs of pipelines on a real API server: their whole life, whatever happens to the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from mmrlhf_operator.kube.transport import Transport
+from tests.operator import faults
+from tests.operator.conftest import StartOperator
+from tests.operator.driver import Driver, until
+from tests.operator.lives import started_again
+from tests.operator.run_driver import RunDriver, created_jobs, steps
+
+pytestmark = pytest.mark.cluster
+
+JOBS = Counter({"r-judge": 1, "r-judge--1": 1, "r-score": 1, "r-bench": 1, "r-critiques": 1})
+"""Those of `live`."""
+
+
+async def live(runs: RunDriver) -> None:
+    """Take a run through its life: a failure, a retry, a suspension, and success."""
+    runs.submit()
+    await runs.runs("r-judge", "r-critiques")
+    runs.finish("r-judge", exit_code=2)
+    await runs.phases_are(
+        judge="Failed", score="Skipped", bench="Skipped", critiques="Running", seconds=60
+    )
+    assert runs.status()["phase"] == "Running"
+    runs.finish("r-critiques")
+    await runs.ends("Failed")
+    runs.edit(retry=1)
+    await runs.runs("r-judge--1")
+    runs.finish("r-judge--1")
+    await runs.runs("r-score")
+    runs.edit(suspend=True)
+    await runs.ends("Suspended")
+    await until(lambda: "r-score-0-0" not in runs.driver.left(), what="no pods of it", seconds=60)
+    runs.edit(suspend=False)
+    await until(lambda: "r-score-1-0" in runs.driver.pods(), what="the next attempt", seconds=60)
+    runs.driver.run("r-score-1-0")
+    runs.finish("r-score", attempt=1)
+    await runs.runs("r-bench")
+    runs.finish("r-bench")
+    await runs.ends("Succeeded")
+    found = {
+        one["name"]: (one["job"], one["phase"], one.get("tries")) for one in runs.status()["steps"]
+    }
+    assert found == {
+        "judge": ("r-judge--1", "Succeeded", 1),
+        "score": ("r-score", "Succeeded", 0),
+        "bench": ("r-bench", "Succeeded", 0),
+        "critiques": ("r-critiques", "Succeeded", 0),
+    }
+    status = runs.status()
+    assert (status["summary"], status["retried"], status["observedGeneration"]) == ("4/4", 1, 4)
+    conditions = {one["type"]: one["status"] for one in status["conditions"]}
+    conditions.pop("Blocked", None)
+    assert conditions == {
+        "Accepted": "True",
+        "Running": "False",
+        "Suspended": "False",
+        "Succeeded": "True",
+        "Failed": "False",
+        "Ready": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+    }
+
+
+@pytest.fixture
+def runs(driver: Driver) -> RunDriver:
+    return RunDriver(driver)
+
+
+async def test_steps_take_what_others_left_and_a_retry_goes_on(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    async with start_operator(lambda inner: faults.Recorded(inner, log)) as running:
+        await live(runs)
+        await running.idle()
+        settled = len(log)
+        runs.api.patch(runs.path("r"), {"metadata": {"labels": {"touched": "yes"}}})
+        await until(lambda: running.operator.queue.is_idle, what="a look")
+        await running.idle()
+        assert not [str(request) for request, _ in log[settled:] if request.writes]
+    assert created_jobs(log) == JOBS
+    judged = runs.driver.job("RewardTrainJob", "r-judge--1")
+    score = runs.driver.job("StepJob", "r-score")
+    bench = runs.driver.job("StepJob", "r-bench")
+    assert score["spec"]["score"]["model"] == judged["status"]["outputs"][0]["uri"]
+    assert score["spec"]["score"]["data"] == "/data/bench.jsonl"
+    assert bench["spec"]["bench"]["scores"] == score["status"]["outputs"][0]["uri"]
+    (owner,) = score["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == (
+        "AlignmentRun",
+        runs.api.get(runs.path("r"))["metadata"]["uid"],
+    )
+    assert score["metadata"]["labels"]["mmrlhf.io/run"] == "r"
+    assert score["metadata"]["labels"]["mmrlhf.io/step"] == "score"
+    runs.api.delete(runs.path("r"))
+    await until(
+        lambda: not runs.driver.jobs("StepJob") and not runs.driver.jobs("RewardTrainJob"),
+        what="jobs that go with their run",
+        seconds=60,
+    )
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_the_operator_dies_at_every_write_and_no_step_runs_twice(
+    before: bool, runs: RunDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    lives: list[faults.Mortal] = []
+
+    def mortal(inner: Transport) -> Transport:
+        # See test_robustness: every other life is one write longer.
+        writes = 1 + (len(lives) % 2 if before else 0)
+        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
+        return lives[-1]
+
+    async with started_again(start_operator, mortal):
+        await live(runs)
+    # A request that was under way when another one ended the process is in no log.
+    assert created_jobs(log) <= JOBS
+    assert set(runs.driver.jobs("RewardTrainJob") + runs.driver.jobs("StepJob")) == set(JOBS)
+    written = [
+        str(r) for r, status in log if r.writes and status < 400 and "alignmentruns" in r.path
+    ]
+    assert len(lives) > len(written) > 8
+
+
+async def test_two_operators_overlap_and_no_step_runs_twice(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    over = threading.Event()
+
+    def recorded(inner: Transport) -> Transport:
+        return faults.Recorded(inner, log)
+
+    async def another() -> None:
+        async with start_operator(recorded):
+            await asyncio.to_thread(over.wait)
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
+    try:
+        async with start_operator(recorded):
+            await live(runs)
+    finally:
+        over.set()
+        await other
+    assert created_jobs(log) == JOBS
+
+
+@pytest.mark.parametrize(("fault", "late"), faults.FAULTS.values(), ids=faults.FAULTS)
+async def test_every_request_fails_once_and_the_end_is_the_same(
+    fault: faults.Fault, late: bool, runs: RunDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    async with start_operator(
+        lambda inner: faults.Flaky(faults.Recorded(inner, log), fault, late=late)
+    ):
+        await live(runs)
+    assert created_jobs(log) == JOBS
+
+
+async def test_a_job_of_somebody_else_is_never_taken_for_the_runs_own(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    runs.driver.submit("RewardTrainJob", metadata__name="r-judge", runPolicy={"suspend": True})
+    runs.submit()
+    async with start_operator():
+        await until(
+            lambda: runs.condition("Blocked").get("reason") == "NameConflict",
+            what=lambda: f"a conflict, not {runs.status()}",
+        )
+        assert "RewardTrainJob r-judge that does not belong to this run" in runs.status()["message"]
+        assert "uid" not in runs.step("judge")
+        runs.driver.api.delete(runs.driver.path("RewardTrainJob", "r-judge"))
+        await until(
+            lambda: runs.step("judge")["phase"] == "Running",
+            what=lambda: f"a job of its own, not {runs.status()}",
+            seconds=30,
+        )
+    assert runs.condition("Blocked")["status"] == "False"
+
+
+async def test_what_a_person_suspended_is_left_so_and_cancelling_reaches_all(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    runs.submit()
+    async with start_operator():
+        await runs.runs("r-judge", "r-critiques")
+        path = runs.driver.path("StepJob", "r-critiques")
+        runs.api.patch(path, {"spec": {"runPolicy": {"suspend": True}}})
+        runs.edit(suspend=True)
+        await until(
+            lambda: runs.driver.job("RewardTrainJob", "r-judge")["spec"]["runPolicy"]["suspend"],
+            what="a job that is suspended with its run",
+        )
+        runs.edit(suspend=False)
+        await until(
+            lambda: (
+                not runs.driver.job("RewardTrainJob", "r-judge")["spec"]["runPolicy"]["suspend"]
+            ),
+            what="a job that goes on with its run",
+        )
+        assert runs.driver.job("StepJob", "r-critiques")["spec"]["runPolicy"]["suspend"] is True
+        runs.edit(cancel=True)
+        await runs.ends("Failed")
+        status = runs.status()
+        assert status["reason"] == "Cancelled"
+        assert runs.phases() == {
+            "judge": "Failed",
+            "score": "Skipped",
+            "bench": "Skipped",
+            "critiques": "Failed",
+        }
+
+
+async def test_a_job_that_somebody_deletes_has_failed_and_a_retry_makes_another(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    runs.submit()
+    async with start_operator():
+        await runs.runs("r-judge", "r-critiques")
+        await until(lambda: "uid" in runs.step("critiques"), what="a job that was seen")
+        runs.api.delete(runs.driver.path("StepJob", "r-critiques"))
+        await until(lambda: runs.step("critiques")["phase"] == "Failed", what="a failed step")
+        assert runs.step("critiques")["reason"] == "JobDeleted"
+        runs.edit(retry=1)
+        await runs.runs("r-critiques--1")
+        assert runs.step("judge")["job"] == "r-judge"
+
+
+async def test_what_is_wrong_is_said_in_seconds_with_its_field(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    broken = steps(score={"score": {"model": "${steps.judge.modle}", "data": "/data/x"}})
+    runs.submit(steps=broken)
+    pipeline: dict[str, Any] = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "AlignmentPipeline",
+        "metadata": {"name": "weekly"},
+        "spec": {"artifacts": {"uri": "/shared/runs"}, "steps": broken},
+    }
+    runs.api.create(runs.path(kind="AlignmentPipeline"), pipeline)
+    message = "spec.steps[1].spec.score.model: step judge leaves no modle; it leaves: model"
+    async with start_operator():
+        await runs.ends("Failed")
+        assert runs.status()["reason"] == "InvalidSpec"
+        assert message in runs.condition("Accepted")["message"]
+        assert runs.condition("Stalled")["status"] == "True"
+        await until(
+            lambda: (
+                runs.condition("Stalled", "weekly", "AlignmentPipeline").get("status") == "True"
+            ),
+            what="a pipeline that is not valid",
+        )
+        told = runs.condition("Ready", "weekly", "AlignmentPipeline")
+        assert (told["status"], told["reason"]) == ("False", "InvalidSpec")
+        mended = {**pipeline["spec"], "parameters": [{"name": "data", "default": "/data/x"}]}
+        runs.api.patch(
+            runs.path("weekly", "AlignmentPipeline"), {"spec": {**mended, "steps": steps()}}
+        )
+        await until(
+            lambda: runs.condition("Ready", "weekly", "AlignmentPipeline")["status"] == "True",
+            what="a pipeline that was mended",
+        )
+    assert not runs.driver.jobs("RewardTrainJob")
