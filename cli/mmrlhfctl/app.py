@@ -51,6 +51,7 @@ for command in (
     changing.suspend,
     changing.resume,
     changing.cancel,
+    changing.retry,
     changing.delete,
     looking.doctor,
     local.validate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmrlhf_api.errors import JobFileError
-from mmrlhf_api.jobfile import load_jobs
+from mmrlhf_api.pipelines.files import load_all
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import out
@@ -12,13 +12,13 @@ __all__ = ["invalid", "validate_file"]
 
 
 def validate_file(file: str) -> None:
-    """Say which jobs a file holds.
+    """Say which jobs, pipelines and runs a file holds.
 
     Raises:
         CliError: The file cannot be read or is not valid; one line for each problem.
     """
     try:
-        jobs = load_jobs(file)
+        jobs = load_all(file)
     except JobFileError as error:
         raise invalid(error) from error
     for job in jobs:

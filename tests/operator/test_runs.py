@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 
+from mmrlhf_api import Job
 from mmrlhf_operator.kube.transport import Transport
+from mmrlhf_operator.state.views import Finding
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
@@ -17,6 +20,8 @@ from tests.operator.lives import started_again
 from tests.operator.run_driver import RunDriver, created_jobs, steps
 
 pytestmark = pytest.mark.cluster
+
+T = TypeVar("T")
 
 JOBS = Counter({"r-judge": 1, "r-judge--1": 1, "r-score": 1, "r-bench": 1, "r-critiques": 1})
 """Those of `live`."""
@@ -274,3 +279,80 @@ async def test_what_is_wrong_is_said_in_seconds_with_its_field(
             what="a pipeline that was mended",
         )
     assert not runs.driver.jobs("RewardTrainJob")
+
+
+class Shelf:
+    """A store that has everything, in the versions that a test says."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+        self.lost: set[str] = set()
+
+    async def look(self, job: Job, work: Callable[[Any], T]) -> T:
+        return work(self)
+
+    def digest(self, uri: str) -> str:
+        return f"{uri}@{self.versions.get(uri, 0)}"
+
+    def holds(self, uri: str) -> bool:
+        return uri not in self.lost
+
+
+class NothingMissing:
+    """Finds nothing in the way of any job."""
+
+    async def check(self, job: Job) -> Finding | None:
+        return None
+
+
+async def test_a_run_takes_what_an_earlier_one_has_made_of_the_same(
+    runs: RunDriver, start_operator: StartOperator
+) -> None:
+    shelf, data = Shelf(), "s3://data/bench.jsonl"
+    chosen = steps(
+        judge={"model": {"uri": "s3://m"}, "data": {"train": {"uri": "s3://data/train"}}}
+    )[:3]
+
+    def submit(name: str) -> None:
+        runs.submit(
+            name,
+            pipeline="weekly",
+            artifacts={"uri": "s3://runs"},
+            parameters=[{"name": "data", "value": data}],
+            steps=chosen,
+        )
+
+    async def finish(*jobs: str) -> None:
+        for job in jobs:
+            await runs.runs(job)
+            runs.finish(job)
+
+    async with start_operator(checker=NothingMissing(), looker=shelf):
+        submit("a")
+        await finish("a-judge", "a-score", "a-bench")
+        await runs.ends("Succeeded", "a")
+        submit("b")
+        await runs.ends("Succeeded", "b")
+        for step in ("judge", "score", "bench"):
+            taken = runs.step(step, "b")
+            made = runs.step(step, "a")
+            assert taken["cachedFrom"] == {
+                "run": "a",
+                "job": f"a-{step}",
+                "manifest": made["manifest"],
+            }
+            assert (taken["outputs"], taken["key"]) == (made["outputs"], made["key"])
+        assert "taken from earlier runs: judge, score, bench" in runs.status("b")["message"]
+        shelf.versions[data] = 1
+        submit("c")
+        await finish("c-score", "c-bench")
+        await runs.ends("Succeeded", "c")
+        assert runs.step("judge", "c")["cachedFrom"]["run"] == "a"
+        assert "cachedFrom" not in runs.step("score", "c")
+        shelf.lost.add(runs.step("bench", "c")["manifest"])
+        submit("d")
+        await finish("d-bench")
+        await runs.ends("Succeeded", "d")
+        assert runs.step("score", "d")["cachedFrom"]["run"] == "c"
+    assert runs.driver.jobs("RewardTrainJob") == ["a-judge"]
+    assert runs.driver.jobs("StepJob") == ["a-bench", "a-score", "c-bench", "c-score", "d-bench"]

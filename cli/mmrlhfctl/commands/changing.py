@@ -18,7 +18,7 @@ from mmrlhfctl.commands.options import (
     with_connection,
 )
 
-__all__ = ["cancel", "delete", "resume", "submit", "suspend", "wait"]
+__all__ = ["cancel", "delete", "resume", "retry", "submit", "suspend", "wait"]
 
 
 class DryRun(StrEnum):
@@ -113,6 +113,21 @@ def wait(
     from mmrlhfctl.verbs.wait import wait_for_jobs
 
     wait_for_jobs(connection, choice, purpose=purpose, seconds=timeout)
+
+
+@with_connection
+def retry(
+    *,
+    connection: Connection,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="NAME or ar/NAME.")],
+) -> None:
+    """Let runs of pipelines go on from what failed.
+
+    Steps that succeeded are kept; those that failed get a new job.
+    """
+    from mmrlhfctl.verbs.runs import retry_runs
+
+    retry_runs(connection, runs)
 
 
 @with_connection

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mmrlhf.local.run import RunResult, run
 from mmrlhf_api.errors import JobFileError
-from mmrlhf_api.jobfile import load_job
+from mmrlhf_api.jobfile import load_document, parse_job
 from mmrlhf_api.kinds import Job
+from mmrlhf_api.pipelines import is_pipeline
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
@@ -44,7 +45,14 @@ def run_job(
         MmrlhfError: The job could not be run, or failed.
     """
     try:
-        job = load_job(file, overrides=assignments)
+        document, name = load_document(file)
+        if is_pipeline(document):
+            raise CliError(
+                f"{name} is an {document.data['kind']}: a laptop runs one job at a time, so run its"
+                f" steps as job files; a cluster runs it: {program_name()} submit -f {file}",
+                code=ExitCode.USAGE,
+            )
+        job = parse_job(document, source=name, overrides=assignments)
     except JobFileError as error:
         raise invalid(error) from error
     if not local:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmrlhf_api.kinds import KINDS
+from mmrlhf_api.pipelines.resources import resource_of
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.text.jobs import without_noise
 
@@ -47,7 +47,7 @@ def as_names(bodies: Sequence[Mapping[str, Any]]) -> str:
 
 def resource_name(body: Mapping[str, Any]) -> str:
     """Return ``mmdpojob.mmrlhf.io/name`` for a job."""
-    return f"{KINDS[body['kind']].singular}.mmrlhf.io/{body['metadata']['name']}"
+    return f"{resource_of(body['kind']).singular}.mmrlhf.io/{body['metadata']['name']}"
 
 
 def _is_safe(text: str) -> bool:

@@ -15,6 +15,7 @@ from mmrlhf.client.views import JobView
 from mmrlhf.client.waiting import wait_until_cleaned_up
 from mmrlhf.errors import NotFoundError
 from mmrlhfctl.terminal import note, out
+from mmrlhfctl.verbs.runs import chosen_runs, delete_runs, set_runs
 
 __all__ = ["cancel_jobs", "delete_jobs", "set_suspended"]
 
@@ -27,6 +28,11 @@ def set_suspended(connection: Connection, choice: Choice, *, suspend: bool) -> N
     Raises:
         MmrlhfError: A job is not there, or one that was named has ended.
     """
+    runs = chosen_runs(choice)
+    if runs is not None:
+        word = "suspended" if suspend else "resumed"
+        set_runs(connection, runs, {"suspend": suspend}, word=word)
+        return
     cluster = open_cluster(connection)
     jobs = _chosen(cluster, choice)
     word = "suspended" if suspend else "resumed"
@@ -53,6 +59,10 @@ def cancel_jobs(connection: Connection, choice: Choice) -> None:
     Raises:
         MmrlhfError: A job is not there, or the cluster does not know how to cancel one.
     """
+    runs = chosen_runs(choice)
+    if runs is not None:
+        set_runs(connection, runs, {"cancel": True}, word="cancelled")
+        return
     cluster = open_cluster(connection)
     for job in _chosen(cluster, choice):
         if job.ended:
@@ -82,6 +92,10 @@ def delete_jobs(
         seconds: How long to wait; None waits for ever.
         ignore_missing: Jobs that are not there are no error.
     """
+    runs = chosen_runs(choice)
+    if runs is not None:
+        delete_runs(connection, runs, ignore_missing=ignore_missing)
+        return
     cluster = open_cluster(connection)
     jobs = _there(cluster, choice) if ignore_missing else _chosen(cluster, choice)
     for job in jobs:

@@ -23,6 +23,7 @@ from mmrlhfctl.text.events import EVENT_HEADERS, concerns, event_row, in_order
 from mmrlhfctl.text.job import description
 from mmrlhfctl.text.output import as_json
 from mmrlhfctl.text.table import Table
+from mmrlhfctl.verbs.runs import refuse_runs
 
 __all__ = ["describe_jobs", "show_events"]
 
@@ -30,6 +31,7 @@ __all__ = ["describe_jobs", "show_events"]
 def describe_jobs(connection: Connection, words: Sequence[str]) -> None:
     """Show everything that is known about some jobs."""
     cluster = open_cluster(connection)
+    refuse_runs(words, "description")
     jobs = find_jobs(cluster, parse_job_names(words))
     colours = colours_wanted(sys.stdout)
     for position, job in enumerate(jobs):
@@ -50,6 +52,7 @@ def show_events(connection: Connection, words: Sequence[str], *, watch: bool, fo
         form: text or json.
     """
     cluster = open_cluster(connection)
+    refuse_runs(words, "events")
     jobs = find_jobs(cluster, parse_job_names(words)) if words else _all_jobs(cluster)
     table = Table(EVENT_HEADERS, colours=colours_wanted(sys.stdout))
     if not watch:

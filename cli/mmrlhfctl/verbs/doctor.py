@@ -15,7 +15,8 @@ from mmrlhf.client.connection import Connection
 from mmrlhf.client.paths import core_path
 from mmrlhf.errors import ClusterError, ForbiddenError, KindMissingError, NotFoundError
 from mmrlhf_api.constants import API_VERSION, GROUP, MANAGER, VERSION
-from mmrlhf_api.kinds import KINDS, Kind
+from mmrlhf_api.kinds.resource import ResourceNames
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.schema import kind_schema
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
@@ -73,7 +74,7 @@ def _checks(cluster: Cluster) -> Iterator[Finding]:
     version = cluster.get("/version")  # if this fails, so would all the rest
     yield Finding("cluster", State.OK, f"{cluster.place} answers; namespace {cluster.namespace}")
     yield judge_server_version(version)
-    for kind in KINDS.values():
+    for kind in all_resources():
         yield _crd(cluster, kind)
     yield from _permissions(cluster)
     deployments = _seek(cluster, "operator", "/apis/apps/v1", "deployments")
@@ -93,7 +94,7 @@ def _checks(cluster: Cluster) -> Iterator[Finding]:
     yield from _nodes(cluster, deployments if isinstance(deployments, list) else [])
 
 
-def _crd(cluster: Cluster, kind: Kind) -> Finding:
+def _crd(cluster: Cluster, kind: ResourceNames) -> Finding:
     name = f"{kind.plural}.{GROUP}"
     check = f"CRD {kind.name}"
     install = "kubectl apply --server-side -f deploy/install.yaml (see docs/install.md)"
@@ -119,7 +120,7 @@ def _crd(cluster: Cluster, kind: Kind) -> Finding:
     return Finding(check, State.OK, "installed, and of this version")
 
 
-def _discovered(cluster: Cluster, kind: Kind, check: str, install: str) -> Finding:
+def _discovered(cluster: Cluster, kind: ResourceNames, check: str, install: str) -> Finding:
     try:
         resources = cluster.get(f"/apis/{GROUP}/{VERSION}").get("resources") or ()
     except (KindMissingError, NotFoundError):
@@ -131,7 +132,7 @@ def _discovered(cluster: Cluster, kind: Kind, check: str, install: str) -> Findi
 
 
 def _permissions(cluster: Cluster) -> Iterator[Finding]:
-    wanted = {kind.plural: (GROUP, kind.plural, _JOB_VERBS) for kind in KINDS.values()}
+    wanted = {kind.plural: (GROUP, kind.plural, _JOB_VERBS) for kind in all_resources()}
     for name, (group, resource, verbs) in (wanted | _OTHER_RIGHTS).items():
         denied = [verb for verb in verbs if not _may(cluster, group, resource, verb)]
         check = f"permission {name}"

@@ -6,13 +6,14 @@ import queue
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mmrlhf.client.cluster import Change, Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.names import Targets, find_jobs, list_jobs, parse_targets
 from mmrlhf.client.paths import job_path
+from mmrlhf.client.runs import RunTargets, run_targets
 from mmrlhf.client.views import JobView
 from mmrlhf.client.watch import Snapshot, observe
 from mmrlhf_api.constants import Reason
@@ -53,6 +54,18 @@ def get_jobs(
         sort_by: Path of the field to sort by; None leaves the order of names.
         detail: Show more of a job that is named, in text form.
     """
+    runs = run_targets(words)
+    if runs is not None:
+        _show_runs(
+            connection,
+            runs,
+            form=form,
+            all_namespaces=all_namespaces,
+            selector=selector,
+            detail=detail,
+            refused={"--watch": watch, "--sort-by": sort_by is not None},
+        )
+        return
     targets = parse_targets(words)
     if targets.jobs and (all_namespaces or selector):
         option = "--all-namespaces" if all_namespaces else "--selector"
@@ -83,6 +96,33 @@ def get_jobs(
         note(f"no jobs found {where}")
         return
     _printer(form, kinds, everywhere=all_namespaces, single=len(targets.jobs) == 1)(jobs)
+
+
+def _show_runs(
+    connection: Connection,
+    targets: RunTargets,
+    *,
+    form: str,
+    all_namespaces: bool,
+    selector: str | None,
+    detail: bool,
+    refused: Mapping[str, bool],
+) -> None:
+    from mmrlhfctl.verbs.runs import show_runs
+
+    for option, given in refused.items():
+        if given:
+            raise CliError(
+                f"{option} is for jobs; kubectl get has it for runs", code=ExitCode.USAGE
+            )
+    show_runs(
+        connection,
+        targets,
+        form=form,
+        all_namespaces=all_namespaces,
+        selector=selector,
+        detail=detail,
+    )
 
 
 def _queue(cluster: Cluster, job: JobView) -> list[str]:

@@ -21,6 +21,7 @@ from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.table import Style, paint
 from mmrlhfctl.verbs.log_choice import LogOptions, choose_attempt, nothing_to_show, wants
+from mmrlhfctl.verbs.runs import refuse_runs
 
 __all__ = ["follow_logs", "show_logs"]
 
@@ -33,6 +34,7 @@ def show_logs(connection: Connection, words: Sequence[str], options: LogOptions)
     Raises:
         MmrlhfError: There is nothing to show; or, after following, the job failed.
     """
+    refuse_runs(words, "logs")
     cluster = open_cluster(connection)
     (target,) = parse_job_names(words, at_most=1)
     job = find_job(cluster, target)

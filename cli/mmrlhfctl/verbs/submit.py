@@ -17,8 +17,9 @@ from mmrlhf.client.submission import (
 )
 from mmrlhf.client.views import JobView
 from mmrlhf_api.errors import JobFileError
-from mmrlhf_api.jobfile import load_job, load_jobs
-from mmrlhf_api.kinds import Job
+from mmrlhf_api.jobfile import load_job
+from mmrlhf_api.kinds import KINDS
+from mmrlhf_api.pipelines.files import Submittable, load_all
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -77,32 +78,44 @@ def submit_file(connection: Connection, file: str, options: SubmitOptions) -> No
     answers = [_submit(cluster, body, job, options) for body, job in zip(bodies, jobs, strict=True)]
     if options.dry_run is not None:
         return
-    _watch_over(cluster, [JobView.read(answer) for answer in answers], options)
+    made = [JobView.read(answer) for answer in answers if answer["kind"] in KINDS]
+    if len(made) == len(answers):
+        _watch_over(cluster, made, options)
 
 
-def _load(file: str, options: SubmitOptions) -> list[Job]:
+def _load(file: str, options: SubmitOptions) -> list[Submittable]:
     try:
         if options.assignments:
-            jobs = [load_job(file, overrides=options.assignments, in_cluster=True)]
+            jobs: list[Submittable] = [
+                load_job(file, overrides=options.assignments, in_cluster=True)
+            ]
         else:
-            jobs = load_jobs(file, in_cluster=True)
+            jobs = load_all(file, in_cluster=True)
     except JobFileError as error:
         raise invalid(error) from error
     if options.follow and len(jobs) > 1:
         raise CliError(
             f"--follow takes a file with one job; {file} has {len(jobs)}", code=ExitCode.USAGE
         )
+    if (options.follow or options.wait) and any(job.kind not in KINDS for job in jobs):
+        raise CliError(
+            "--wait and --follow are for jobs; of a run see `kubectl wait ar/NAME"
+            " --for=condition=Reconciling=False` and status ar/NAME",
+            code=ExitCode.USAGE,
+        )
     return jobs
 
 
-def _body(cluster: Cluster, connection: Connection, job: Job, *, generate_name: bool) -> Manifest:
+def _body(
+    cluster: Cluster, connection: Connection, job: Submittable, *, generate_name: bool
+) -> Manifest:
     namespace = job_namespace(job, asked=connection.namespace, default=cluster.namespace)
     body = manifest(job, namespace=namespace)
     generate_name = generate_name or job.metadata.is_unnamed
     return with_free_name(cluster, body, job) if generate_name else body
 
 
-def _submit(cluster: Cluster, body: Manifest, job: Job, options: SubmitOptions) -> Manifest:
+def _submit(cluster: Cluster, body: Manifest, job: Submittable, options: SubmitOptions) -> Manifest:
     before = existing_job(cluster, body, job)
     dry = options.dry_run is not None
     answer = apply_job(cluster, body, job, before, force=options.force, dry_run=dry)
@@ -113,7 +126,7 @@ def _submit(cluster: Cluster, body: Manifest, job: Job, options: SubmitOptions) 
     else:
         how = "unchanged"
     _print([answer], options, how=how)
-    if not dry:
+    if not dry and answer["kind"] in KINDS:
         _say_what_stops(JobView.read(answer))
     return answer
 
@@ -130,7 +143,7 @@ def _say_what_stops(job: JobView) -> None:
         note(f"{job.resource} is suspended; {program_name()} resume lets it run")
 
 
-def _show_difference(cluster: Cluster, body: Manifest, job: Job, *, force: bool) -> None:
+def _show_difference(cluster: Cluster, body: Manifest, job: Submittable, *, force: bool) -> None:
     before = existing_job(cluster, body, job)
     after = apply_job(cluster, body, job, before, force=force, dry_run=True)
     name = f"{resource_name(body)} in {body['metadata']['namespace']}"

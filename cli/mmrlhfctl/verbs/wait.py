@@ -19,6 +19,7 @@ from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.endings import detached, failure, success_lines
 from mmrlhfctl.text.jsonpath import JsonPathError, parse_path, shown
+from mmrlhfctl.verbs.runs import chosen_runs
 
 __all__ = ["parse_purpose", "wait_for_end", "wait_for_jobs"]
 
@@ -37,6 +38,11 @@ def wait_for_jobs(
     Raises:
         CliError: It did not come in time, or cannot come any more.
     """
+    if chosen_runs(choice) is not None:
+        raise CliError(
+            "wait is for jobs; of a run: kubectl wait ar/NAME --for=condition=Succeeded",
+            code=ExitCode.USAGE,
+        )
     verdict = parse_purpose(purpose)
     cluster = open_cluster(connection)
     jobs = list(_jobs(cluster, choice, gone=verdict is None))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mmrlhf_api.pipelines.references import references
 from mmrlhf_api.pipelines.types import PipelineStep
 
-__all__ = ["find_cycle", "in_order", "parents", "waits"]
+__all__ = ["find_cycle", "in_order", "named_steps", "parents", "waits"]
 
 
 def parents(step: PipelineStep) -> tuple[str, ...]:
     """Names of the steps that must have succeeded first, in the order in which they stand."""
-    taken = (one.step for one in references(step.spec) if one.step is not None)
-    return tuple(dict.fromkeys((*step.needs, *taken)))
+    return named_steps(step.spec, step.needs)
+
+
+def named_steps(spec: Mapping[str, Any], needs: Iterable[str]) -> tuple[str, ...]:
+    """The same of a step that may not be valid."""
+    taken = (one.step for one in references(dict(spec)) if one.step is not None)
+    return tuple(dict.fromkeys((*needs, *taken)))
 
 
 def waits(steps: Sequence[PipelineStep]) -> dict[str, tuple[str, ...]]:

@@ -6,15 +6,16 @@ from urllib.parse import quote
 
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, VERSION
 from mmrlhf_api.kinds import Kind
+from mmrlhf_api.kinds.resource import ResourceNames
 
 __all__ = ["core_path", "job_path", "pod_selector"]
 
 
-def job_path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
-    """Return the path of a job, or of all jobs of a kind.
+def job_path(kind: ResourceNames, namespace: str | None, name: str | None = None) -> str:
+    """Return the path of a job or a run, or of all of a kind.
 
     Args:
-        kind: Kind of the job.
+        kind: Its kind.
         namespace: Its namespace; None stands for all.
         name: Its name; None stands for all.
     """

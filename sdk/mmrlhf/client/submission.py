@@ -1,4 +1,4 @@
-"""Submit jobs: server-side apply of what the user wrote."""
+"""Submit jobs and pipelines: server-side apply of what the user wrote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from mmrlhf.client.cluster import Cluster, Manifest
 from mmrlhf.client.paths import job_path
 from mmrlhf.errors import ConflictError, MmrlhfError, NotFoundError, RejectedError, UsageError
-from mmrlhf_api.kinds import Job, kind_of
+from mmrlhf_api.pipelines.files import Submittable
+from mmrlhf_api.pipelines.resources import resource_of
 from mmrlhf_api.scalars import MAX_JOB_NAME
 
 __all__ = ["apply_job", "existing_job", "job_namespace", "manifest", "with_free_name"]
@@ -19,7 +20,7 @@ _SUFFIX = 5
 _NAMES = 20
 
 
-def manifest(job: Job, *, namespace: str) -> Manifest:
+def manifest(job: Submittable, *, namespace: str) -> Manifest:
     """Return what to submit: what the user wrote, and no defaults.
 
     The server adds the defaults, and only fields that the user wrote are then his to fight for.
@@ -46,7 +47,7 @@ def manifest(job: Job, *, namespace: str) -> Manifest:
     return {"apiVersion": body.pop("apiVersion"), "kind": body.pop("kind"), **body}
 
 
-def job_namespace(job: Job, *, asked: str | None, default: str) -> str:
+def job_namespace(job: Submittable, *, asked: str | None, default: str) -> str:
     """Return the namespace of a job: its own, or that of the client.
 
     Args:
@@ -67,13 +68,13 @@ def job_namespace(job: Job, *, asked: str | None, default: str) -> str:
     return job.metadata.namespace
 
 
-def existing_job(cluster: Cluster, body: Manifest, job: Job) -> Manifest | None:
+def existing_job(cluster: Cluster, body: Manifest, job: Submittable) -> Manifest | None:
     """Return the object that a manifest would change; None when there is none."""
     metadata = body["metadata"]
     return _seek(cluster, job, metadata["namespace"], metadata["name"])
 
 
-def with_free_name(cluster: Cluster, body: Manifest, job: Job) -> Manifest:
+def with_free_name(cluster: Cluster, body: Manifest, job: Submittable) -> Manifest:
     """Return a manifest whose name has five random characters more and is not taken.
 
     Raises:
@@ -90,7 +91,7 @@ def with_free_name(cluster: Cluster, body: Manifest, job: Job) -> Manifest:
 def apply_job(
     cluster: Cluster,
     body: Manifest,
-    job: Job,
+    job: Submittable,
     before: Manifest | None,
     *,
     force: bool = False,
@@ -111,7 +112,7 @@ def apply_job(
         RejectedError: The server finds the job wrong.
     """
     metadata = body["metadata"]
-    path = job_path(kind_of(job), metadata["namespace"], metadata["name"])
+    path = job_path(resource_of(job.kind), metadata["namespace"], metadata["name"])
     title = f"{job.kind} {metadata['namespace']}/{metadata['name']}"
     if before is not None and "deletionTimestamp" in before["metadata"]:
         raise ConflictError(f"{title} is being deleted; submit it again when it is gone")
@@ -121,8 +122,8 @@ def apply_job(
         raise type(error)(*(f"{title}: {line}" for line in error.lines)) from error
 
 
-def _seek(cluster: Cluster, job: Job, namespace: str, name: str) -> Manifest | None:
+def _seek(cluster: Cluster, job: Submittable, namespace: str, name: str) -> Manifest | None:
     try:
-        return cluster.get(job_path(kind_of(job), namespace, name))
+        return cluster.get(job_path(resource_of(job.kind), namespace, name))
     except NotFoundError:
         return None

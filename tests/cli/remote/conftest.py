@@ -18,6 +18,7 @@ import yaml
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
+from mmrlhf_api.pipelines.resources import all_resources, resource_of
 from tests.cli.conftest import SERVER, Result, run_command
 from tests.cluster.access import Access
 from tests.cluster.api import STRATEGIC_PATCH
@@ -71,7 +72,7 @@ class Ctl:
         return Running(process, self.folder)
 
     def path(self, kind: str, name: str = "") -> str:
-        plural = KINDS[kind].plural
+        plural = resource_of(kind).plural
         base = f"/apis/mmrlhf.io/v1alpha1/namespaces/{self.namespace}/{plural}"
         return f"{base}/{name}" if name else base
 
@@ -128,7 +129,7 @@ class Running:
 @pytest.fixture
 def crds(cluster: Access) -> None:
     """The kinds are known to the cluster."""
-    for kind in KINDS.values():
+    for kind in all_resources():
         install(cluster, crd(kind, cel=cluster.knows_rules))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmrlhf_api import KINDS
+from mmrlhf_api.pipelines.resources import all_resources
 from tests.cli.conftest import Result
 from tests.cli.remote.conftest import CRDS, Ctl
 from tests.cluster.api import Api
@@ -220,7 +220,7 @@ def test_a_cluster_without_mmrlhf(ctl: Ctl, tmp_path: Path) -> None:
     if not ctl.cluster.is_ours:
         pytest.skip("the kinds of someone else's cluster are not ours to remove")
     api = ctl.cluster.api
-    for kind in KINDS.values():
+    for kind in all_resources():
         api.delete(f"{CRDS}/{kind.plural}.mmrlhf.io")
     wait_until(lambda: not _served(api), timeout=30, what="the end of the kinds")
     line = one_line(ctl("get"), 5)
