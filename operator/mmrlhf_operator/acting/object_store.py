@@ -120,7 +120,8 @@ class Store:
         """
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         plain = re.split(r"[*?\[]", key, maxsplit=1)[0].rstrip("/" if key.endswith("/") else "")
-        return self._asked(lambda: self._list(bucket, plain, exact=bool(plain) and plain == key.rstrip("/")))
+        exact = bool(plain) and plain == key.rstrip("/")
+        return self._asked(lambda: self._list(bucket, plain, exact=exact))
 
     def _list(self, bucket: str, key: str, *, exact: bool) -> str | None:
         found: list[str] = []

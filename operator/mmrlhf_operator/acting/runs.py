@@ -12,7 +12,7 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel, wire_dict
 from mmrlhf_api.constants import API_VERSION, Reason
 from mmrlhf_api.pipelines import PIPELINE, RESOURCES
-from mmrlhf_api.pipelines.types import RunCondition, StepPhase, StepStatus
+from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition, StepPhase, StepStatus
 from mmrlhf_operator.acting.contents import Contents, Looker
 from mmrlhf_operator.acting.effects import merge_patch
 from mmrlhf_operator.config import OperatorConfig
@@ -140,7 +140,7 @@ class RunReconciler:
                 children[step] = ChildView.read(body)
         return replace(observed, children=children)
 
-    async def _write(self, key: Key, run: RunView, status: ApiModel) -> None:
+    async def _write(self, key: Key, run: RunView | PipelineView, status: ApiModel) -> None:
         if status == run.status:
             return
         held = run.status.model_dump(
@@ -217,6 +217,16 @@ class RunReconciler:
     async def _judge(self, key: Key, body: Manifest) -> float | None:
         """Say whether runs can be made of a pipeline."""
         view = PipelineView.read(body)
+        if view.deleting or self._judged(view) == view.status:
+            return None
+        live = await self._api.find(_path(key))
+        if live is None or live["metadata"]["uid"] != view.uid:
+            return None  # the watch will tell
+        view = PipelineView.read(trim(live))
+        await self._write(key, view, self._judged(view))
+        return None
+
+    def _judged(self, view: PipelineView) -> AlignmentPipelineStatus:
         made = Conditions(
             view.status.conditions, now=whole(self._clock()), generation=view.generation
         )
@@ -229,23 +239,7 @@ class RunReconciler:
         ):
             made.set(kind, "True" if holds else "False", reason, view.problem or "")
         changes = {"conditions": made.all(), "observed_generation": view.generation}
-        status = view.status.model_copy(update=changes)
-        if status == view.status or view.deleting:
-            return None
-        held = view.status.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_unset=True
-        )
-        patch = {
-            "metadata": {"resourceVersion": view.resource_version},
-            "status": merge_patch(held, wire_dict(status)),
-        }
-        try:
-            await self._api.patch(f"{_path(key)}/status", patch)
-        except ServerError as error:
-            if not error.is_conflict:
-                raise
-            raise PostponeError(f"{key} has changed meanwhile", seconds=_STALE_SECONDS) from error
-        return None
+        return view.status.model_copy(update=changes)
 
     def _memory(self, key: Key, body: Mapping[str, Any]) -> _Memory:
         uid = body["metadata"]["uid"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP
-from mmrlhf_api.pipelines import RESOURCES
+from mmrlhf_api.pipelines import RESOURCES, RUN
 from mmrlhf_operator.config import LeaderElection
 from mmrlhf_operator.installation.naming import NAME, metadata
 
@@ -99,7 +99,7 @@ GRANTS: Sequence[Grant] = (
     ),
     Grant(
         group=GROUP,
-        resources=tuple(f"{plural}/finalizers" for plural in _PLURALS),
+        resources=tuple(f"{plural}/finalizers" for plural in (*_JOBS, RUN.plural)),
         verbs=("update",),
         why="owner references hold up the deletion of their owner, for which some clusters ask",
     ),
