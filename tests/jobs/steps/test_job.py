@@ -260,10 +260,10 @@ def test_imported_records_have_all_their_media_beside_them(
     folders = Source(str(run / "records.jsonl")).media_folders()
     for record in records:
         load_media(record, folders)
-    record = manifest(tmp_path)
-    assert (record["metrics"]["written_media"], record["report"]["media_root"]) == (2, str(run))
-    assert record["metrics"]["written_bytes"] == 2 * image.stat().st_size + 4
-    files = {one["path"]: one["sha256"] for one in record["files"]}
+    told = manifest(tmp_path)
+    assert (told["metrics"]["written_media"], told["report"]["media_root"]) == (2, str(run))
+    assert told["metrics"]["written_bytes"] == 2 * image.stat().st_size + 4
+    files = {one["path"]: one["sha256"] for one in told["files"]}
     assert {Path(path).stem: digest for path, digest in files.items() if "media/" in path} == {
         **{digest: digest for digest in digests},
         "COMMITTED": files["media/COMMITTED"],

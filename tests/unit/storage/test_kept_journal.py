@@ -61,9 +61,12 @@ def test_writers_at_once_see_what_others_have_put_when_they_catch_up(
     assert (len(one), len(other)) == (3, 1)
     read = list[str]()
     text_of = ArtifactStore.read_text
-    monkeypatch.setattr(
-        ArtifactStore, "read_text", lambda self, key: read.append(key) or text_of(self, key)
-    )
+
+    def noted(self: ArtifactStore, key: str) -> str | None:
+        read.append(key)
+        return text_of(self, key)
+
+    monkeypatch.setattr(ArtifactStore, "read_text", noted)
     other.catch_up()
     one.catch_up()
     assert len(one) == len(other) == 4
