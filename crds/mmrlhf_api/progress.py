@@ -263,6 +263,22 @@ FIGURES: tuple[Figure, ...] = (
         rate=True,
         least=0.0,
     ),
+    Figure(
+        name="checkpointSeconds",
+        about="Seconds that the steps of this attempt have waited for checkpoints, which are"
+        " uploaded while the training goes on.",
+        unit=SECONDS,
+        form=".0f",
+        course=Course.STEPS,
+        least=0.0,
+        most=_MAX_SPAN,
+    ),
+    Figure(
+        name="checkpointsFailed",
+        type=int,
+        about="Checkpoints of this attempt that could not be saved; the training went on.",
+        course=Course.STEPS,
+    ),
     ROWS_READ,
     MEDIA_EMBEDDED,
     ROWS_SELECTED,

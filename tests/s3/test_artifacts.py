@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -84,6 +85,27 @@ def start(program: str, folder: Path, bucket: Bucket, key: str) -> subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_files_that_are_made_on_their_way_are_uploaded_some_at_once(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """The first one in parts, as s3fs uploads what is larger than 100 MiB."""
+    store = bucket.store()
+    sizes = {"a": 101 * 2**20, "b": 5, "c": 2**20, "d/e": 0}
+    made = {name: partial(bytes, size) for name, size in sizes.items()}
+    entries = store.publish_made(made, "run/rank-0")
+    assert {entry.path: entry.size for entry in entries} == sizes
+    store.fetch("run/rank-0", tmp_path / "fetched")
+    assert (tmp_path / "fetched/a").read_bytes() == bytes(sizes["a"])
+    assert store.publish_made(made, "run/rank-0") == entries
+
+    def fail() -> bytes:
+        raise StorageError("it cannot be made")
+
+    with pytest.raises(StorageError, match="it cannot be made"):
+        store.publish_made({**made, "c": fail, "a": partial(bytes, 1)}, "run/rank-1")
+    assert {key.split("/")[1] for key in store.sizes()} == {"rank-0"}
 
 
 def test_what_is_published_is_listed_fetched_and_removed(bucket: Bucket, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ Nobody removes or replaces what may be another writer's.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from mmrlhf_jobs.storage.folders import (
     FileEntry,
     copy_folder,
     copy_stream,
+    entry_of,
     file_sizes,
     hidden,
     list_files,
@@ -105,6 +107,57 @@ class ArtifactStore:
                 f"{self._uri(key)} cannot be an artifact, because it holds {nested[0]}"
             )
         return self._put_folder(files, key)
+
+    def publish_made(
+        self, files: Mapping[str, Callable[[], bytes]], key: str, *, at_once: int = 4
+    ) -> list[FileEntry]:
+        """Make files visible at a key, all at once, that are made on their way: no disk holds them.
+
+        Publishing the same content twice does nothing the second time.
+
+        Args:
+            files: What makes the content of each file, by its path; called once each.
+            key: Where to.
+            at_once: Files that are made and written at the same time.
+
+        Returns:
+            What was published, in the order of its marker.
+
+        Raises:
+            StorageError: As `publish`.
+            InputError: The store may not be written.
+        """
+        committed = self.entries(key)
+        names = sorted(files)
+        if committed is not None:
+            self._check_same(key, committed, [entry_of(name, files[name]()) for name in names])
+            return committed
+        place = self._path(key)
+        arriving = str(hidden(Path(place))) if self._root.is_local else place
+
+        def put(name: str) -> FileEntry:
+            self._guard()
+            content = files[name]()
+            self._write(f"{arriving}/{name}", content)
+            return entry_of(name, content)
+
+        with self._changing(key, "write"):
+            try:
+                entries = _each(put, names, at_once=at_once)
+                self._guard()
+                self._write(f"{arriving}/{MARKER}", make_marker(entries))
+                if self._root.is_local:
+                    return self._take_place(Path(arriving), key, entries)
+            except BaseException:
+                # Without its marker it is invisible; removing the rest only saves space.
+                for name in names:
+                    with suppress(Exception):
+                        self._root.fs.rm_file(f"{arriving}/{name}")
+                raise
+            finally:
+                if self._root.is_local:
+                    remove_tree(Path(arriving))
+        return entries
 
     def publish_content(self, local_dir: str | Path, key: str) -> str:
         """Publish a folder below a key, named by its content; return its own key.
@@ -280,12 +333,8 @@ class ArtifactStore:
             StorageError: The disk is full or the store fails; the old text stays.
             InputError: The store may not be written.
         """
-        path = self._path(key)
         with self._changing(key, "write"):
-            if self._root.is_local:
-                write_durably(Path(path), text.encode())
-            else:
-                self._root.fs.pipe_file(path, text.encode())
+            self._write(self._path(key), text.encode())
 
     def read_text(self, key: str) -> str | None:
         """Text at a key, or None if there is none.
@@ -302,6 +351,13 @@ class ArtifactStore:
             return content.decode()
         except UnicodeDecodeError as error:
             raise DamagedError(f"{self._uri(key)} is damaged: it is no UTF-8 text") from error
+
+    def _write(self, path: str, content: bytes) -> None:
+        """Write or replace a file at once."""
+        if self._root.is_local:
+            write_durably(Path(path), content)
+        else:
+            self._root.fs.pipe_file(path, content)
 
     @contextmanager
     def _changing(self, key: str, action: str) -> Iterator[None]:
@@ -354,16 +410,21 @@ class ArtifactStore:
         try:
             entries = copy_folder(files, arriving)
             write_durably(arriving / MARKER, make_marker(entries))
-            self._guard()
-            if not move_folder(arriving, target):
-                # Another was faster, or somebody has left something there.
-                if (committed := self.entries(key)) is not None:
-                    self._check_same(key, committed, entries)
-                    return committed
-                for name in (*(entry.path for entry in entries), MARKER):
-                    move_file(arriving / name, target / name)
+            return self._take_place(arriving, key, entries)
         finally:
             remove_tree(arriving)
+
+    def _take_place(self, arriving: Path, key: str, entries: list[FileEntry]) -> list[FileEntry]:
+        """Rename what is written beside its place, on a local file system."""
+        self._guard()
+        target = Path(self._path(key))
+        if not move_folder(arriving, target):
+            # Another was faster, or somebody has left something there.
+            if (committed := self.entries(key)) is not None:
+                self._check_same(key, committed, entries)
+                return committed
+            for name in (*(entry.path for entry in entries), MARKER):
+                move_file(arriving / name, target / name)
         return entries
 
     def _upload(
@@ -442,6 +503,18 @@ def _checked(key: str) -> str:
             f"{key!r} is no key: it must be a relative path without empty or hidden parts"
         )
     return key
+
+
+def _each(
+    work: Callable[[str], FileEntry], names: Sequence[str], *, at_once: int
+) -> list[FileEntry]:
+    """Do work for several names, some at once; after an error none is begun any more."""
+    with ThreadPoolExecutor(at_once, thread_name_prefix="artifact") as pool:
+        try:
+            return list(pool.map(work, names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _digests(files: Sequence[tuple[str, Path]]) -> list[FileEntry]:

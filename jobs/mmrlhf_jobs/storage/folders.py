@@ -17,6 +17,7 @@ __all__ = [
     "FileEntry",
     "copy_folder",
     "copy_stream",
+    "entry_of",
     "file_sizes",
     "hidden",
     "list_files",
@@ -82,6 +83,11 @@ def read_entry(path: Path, name: str) -> FileEntry:
     """Size and digest of a local file, under a name."""
     with path.open("rb") as source:
         return copy_stream(source, None, name)
+
+
+def entry_of(name: str, content: bytes) -> FileEntry:
+    """Size and digest of what a file holds, under a name."""
+    return FileEntry(name, len(content), hashlib.sha256(content).hexdigest())
 
 
 def sync_file(file: IO[bytes]) -> None:

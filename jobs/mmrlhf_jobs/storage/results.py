@@ -23,7 +23,6 @@ the same way (`Results.replace_text`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from typing import Any, Final
 
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim, Holder
-from mmrlhf_jobs.storage.folders import FileEntry, read_entry
+from mmrlhf_jobs.storage.folders import FileEntry, entry_of, read_entry
 from mmrlhf_jobs.storage.marker import MARKER, make_marker
 
 __all__ = ["Finished", "Results"]
@@ -81,14 +80,14 @@ class Results:
         """Keep a folder as an artifact of the results; errors as in `ArtifactStore.publish`."""
         key = f"{self.place}/{name}"
         entries = self._store.publish(folder, key)
-        for entry in (*entries, _entry(MARKER, make_marker(entries))):
+        for entry in (*entries, entry_of(MARKER, make_marker(entries))):
             path = f"{name}/{entry.path}"
             self._files[path] = FileEntry(path, entry.size, entry.sha256)
 
     def write_text(self, name: str, text: str) -> None:
         """Keep a text; errors as in `ArtifactStore.write_text`."""
         self._store.write_text(f"{self.place}/{name}", text)
-        self._files[name] = _entry(name, text.encode())
+        self._files[name] = entry_of(name, text.encode())
 
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
@@ -133,7 +132,7 @@ class Results:
         }
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         self._store.write_text(f"{self.place}/{_MANIFEST}", text)
-        self._put(self.place, [*self._files.values(), _entry(_MANIFEST, text.encode())])
+        self._put(self.place, [*self._files.values(), entry_of(_MANIFEST, text.encode())])
         self._drop(self.place)
 
     def show(self) -> None:
@@ -174,7 +173,7 @@ class Results:
             text = self._store.read_text(f"{place}/{_MANIFEST}") if number > newest else None
             named = _named(_read(text) or {})
             if text is not None and named is not None and self._whole(place, named):
-                self._put(place, [*named, _entry(_MANIFEST, text.encode())])
+                self._put(place, [*named, entry_of(_MANIFEST, text.encode())])
                 newest = number
             self._drop(place)
 
@@ -218,10 +217,6 @@ class Results:
         if entries is None:
             return [FileEntry(f"{name}/{MARKER}", -1, "")]
         return [FileEntry(f"{name}/{e.path}", e.size, e.sha256) for e in entries]
-
-
-def _entry(path: str, content: bytes) -> FileEntry:
-    return FileEntry(path, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _is_marker(entry: FileEntry) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,9 @@ from mmrlhf_jobs.storage.claims import Holder
 from mmrlhf_jobs.storage.marker import digest_of_files
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.engines.state import Fragment, Span, cut
-from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
+from mmrlhf_jobs.training.engines.tensor_files import SavedState, files_of
 
-__all__ = ["CheckpointState", "Checkpoints", "RunInputs", "misfit"]
+__all__ = ["CheckpointState", "Checkpoints", "Part", "RunInputs", "misfit"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
@@ -97,11 +97,20 @@ class CheckpointState:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """The part of one process: its digest, and which numbers are in it."""
 
     digest: str
     spans: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, digest: str, spans: Iterable[Sequence[Any]]) -> Part:
+        """What `as_list` was made from."""
+        return cls(str(digest), tuple(Span(str(n), int(a), int(b)) for n, a, b in spans))
+
+    def as_list(self) -> list[Any]:
+        """As a message to other processes."""
+        return [self.digest, [list(span) for span in self.spans]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class _Complete:
     """Content of ``complete``: the shared state, and the part of each process by rank."""
 
     state: CheckpointState
-    parts: tuple[_Part, ...]
+    parts: tuple[Part, ...]
 
     def encode(self) -> str:
         return json.dumps({**asdict(self.state), "parts": [asdict(part) for part in self.parts]})
@@ -123,11 +132,7 @@ class _Complete:
             state = CheckpointState(**{"form": 1, **content}, inputs=inputs)
             if state.form != _FORM:
                 return cls(state, ())
-            found = tuple(
-                _Part(str(part["digest"]), tuple(Span(str(n), int(a), int(b)) for n, a, b in spans))
-                for part in parts
-                if (spans := part["spans"]) is not None
-            )
+            found = tuple(Part.of(part["digest"], part["spans"]) for part in parts)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError(f"{where} does not list its parts as it should ({error})") from error
         if len(found) != state.world_size:
@@ -164,7 +169,6 @@ class Checkpoints:
         scratch: Local folder of this process for files on their way.
         keep: Complete checkpoints to keep.
         runtime: Process group.
-        attempt: Name of this attempt.
         counts: Whether checkpoints of the attempt with a claim of some number are taken.
     """
 
@@ -176,7 +180,6 @@ class Checkpoints:
         scratch: Path,
         keep: int,
         runtime: Runtime,
-        attempt: str = "",
         counts: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._store = store
@@ -184,7 +187,6 @@ class Checkpoints:
         self._scratch = scratch
         self._keep = keep
         self._runtime = runtime
-        self._attempt = attempt
         self._counts = counts
 
     def steps(self) -> list[int]:
@@ -194,34 +196,48 @@ class Checkpoints:
     def save(self, engine: Engine[Any], state: CheckpointState) -> None:
         """Save on every process, then make the checkpoint visible and drop the oldest ones.
 
+        `Saver` does the same while the training goes on.
+
         Raises:
             StorageError: The artifacts cannot be written; older checkpoints stay.
         """
-        key = f"{self._prefix}/{state.name}"
-        fragments = self._share(engine)
-        local = self._fresh_scratch()
-        write_fragments(fragments, local)
-        digest = digest_of_files(self._store.publish(local, f"{key}/rank-{self._runtime.rank}"))
-        own: tuple[str, list[Any]] = (digest, [list(fragment.span) for fragment in fragments])
-        parts = self._runtime.gather(own)
-        if self._runtime.is_main:
-            shared = self._fresh_scratch()
-            whole = _Complete(
-                replace(state, counters=engine.counters()),
-                tuple(_Part(digest, tuple(Span(*one) for one in spans)) for digest, spans in parts),
-            )
-            (shared / _STATE).write_text(whole.encode(), encoding="utf-8")
-            self._store.publish(shared, f"{key}/complete")
-            self._tidy()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._runtime.wait()
+        state = replace(state, counters=engine.counters())
+        own = self.prepare(state, self.share(engine))()
+        parts = [Part.of(*part) for part in self._runtime.gather(own.as_list())]
+        self._runtime.on_main(lambda: self.commit(state, parts))
 
-    def _share(self, engine: Engine[Any]) -> list[Fragment]:
-        """What this process saves: of what all hold alike an equal share."""
+    def share(self, engine: Engine[Any]) -> list[Fragment]:
+        """What this process saves, as views: of what all hold alike an equal share."""
         fragments = engine.fragments()
         if not engine.replicated:
             return fragments
         return cut(fragments, rank=self._runtime.rank, world_size=self._runtime.world_size)
+
+    def prepare(
+        self, state: CheckpointState, fragments: Sequence[Fragment], *, copied: bool = False
+    ) -> Callable[[], Part]:
+        """What publishes the part of this process, which may be called in any thread.
+
+        Args:
+            state: What all processes share.
+            fragments: What the part holds.
+            copied: Whether it holds the numbers as they are now, whatever changes them until then.
+        """
+        files = files_of(fragments, copied=copied)
+        spans = tuple(fragment.span for fragment in fragments)
+        key = f"{self._prefix}/{state.name}/rank-{self._runtime.rank}"
+        return lambda: Part(digest_of_files(self._store.publish_made(files, key)), spans)
+
+    def commit(self, state: CheckpointState, parts: Sequence[Part]) -> None:
+        """Make a checkpoint visible whose parts are all there, and drop the oldest ones (rank 0).
+
+        Raises:
+            StorageError: The artifacts cannot be written; older checkpoints stay.
+        """
+        text = _Complete(state, tuple(parts)).encode()
+        complete = f"{self._prefix}/{state.name}/complete"
+        self._store.publish_made({_STATE: text.encode}, complete)
+        self._tidy()
 
     def restore(
         self, engine: Engine[Any], *, inputs: RunInputs, tell: Callable[[str], None]
@@ -352,13 +368,13 @@ class Checkpoints:
         self._store.remove(self._prefix)
 
     def _tidy(self) -> None:
-        """Remove the oldest, and what other attempts began to save and will not go on with."""
+        """Remove the oldest, and what was begun to be saved and is not gone on with."""
         parts = self._parts()
         whole = [key for key, found in sorted(parts.items()) if {"complete", "rank-0"} <= found]
         self._remove_all([name for _, name, _ in whole[: -self._keep]])
-        for _, name, attempt in sorted(parts.keys() - set(whole)):
-            if attempt != self._attempt:
-                self._store.remove(f"{self._prefix}/{name}")
+        # Whatever attempt has begun them: at most one is saved at a time, and it is whole.
+        for _, name, _ in sorted(parts.keys() - set(whole)):
+            self._store.remove(f"{self._prefix}/{name}")
 
     def _remove_all(self, names: Sequence[str]) -> None:
         """Remove checkpoints, their visibility first."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -40,6 +40,7 @@ class StepFigures:
         interrupted: A process was asked to stop.
         skipped: A gradient overflowed float16, and nothing was updated.
         losses: Name and loss of each query of this process.
+        busy: Processes that were at work on something else when the step began.
     """
 
     step: int
@@ -51,6 +52,7 @@ class StepFigures:
     interrupted: bool
     skipped: bool = False
     losses: Sequence[tuple[str, float]] = ()
+    busy: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class OptimizerLoop(Generic[Q, Out]):
         seed: Seed of the data order.
         runtime: Process group.
         interruption: Whether this process was asked to stop.
+        is_busy: Whether this process is at work on something beside the steps, as all are to know.
     """
 
     engine: Engine[Out]
@@ -74,6 +77,7 @@ class OptimizerLoop(Generic[Q, Out]):
     seed: int
     runtime: Runtime
     interruption: Interruption
+    is_busy: Callable[[], bool] = lambda: False
 
     def run(
         self, dataset: RankedDataset, builder: Builder[Q], *, start: int
@@ -95,7 +99,9 @@ class OptimizerLoop(Generic[Q, Out]):
 
     def _do(self, step: Step[Q], spare: Q) -> StepFigures:
         own = self.objective.counts(step.queries)
-        *totals, interrupted = self.runtime.sum([*own.values(), float(self.interruption.requested)])
+        *totals, interrupted, busy = self.runtime.sum(
+            [*own.values(), float(self.interruption.requested), float(self.is_busy())]
+        )
         counts = dict(zip(own, totals, strict=True))
         local: dict[str, float] = defaultdict(float)
         losses: list[tuple[str, float]] = []
@@ -160,6 +166,7 @@ class OptimizerLoop(Generic[Q, Out]):
             interrupted=interrupted > 0,
             skipped=norm is None,
             losses=losses,
+            busy=int(busy),
         )
 
 

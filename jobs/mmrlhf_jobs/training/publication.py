@@ -85,6 +85,7 @@ def make_manifest(
     engine: str,
     steps: int,
     skipped: int,
+    savings: Mapping[str, Any],
     features: Mapping[str, Any],
     adapter: Mapping[str, Any] | None,
     trackers: Mapping[str, Any],
@@ -101,6 +102,7 @@ def make_manifest(
         engine: Name of the engine.
         steps: Optimizer steps done.
         skipped: How many of them updated nothing, because a gradient overflowed float16.
+        savings: What checkpoints have come to in the last attempt.
         features: How often frozen vision towers ran, and what was kept of them.
         adapter: What was trained in place of the model's weights, if it was an adapter.
         trackers: How many rows of ``metrics.jsonl`` each tracker has taken and lost.
@@ -118,6 +120,7 @@ def make_manifest(
         "engine": engine,
         "steps": steps,
         **({"skippedSteps": skipped} if skipped else {}),
+        "checkpoints": dict(savings),
         **({} if adapter is None else {"adapter": dict(adapter)}),
         **prepared.record,
         "visionFeatures": dict(features),

@@ -52,6 +52,7 @@ from mmrlhf_jobs.training.publication import (
 )
 from mmrlhf_jobs.training.recipe import Objective, Out, PreparedRun, Recipe
 from mmrlhf_jobs.training.report import draw_report, or_without
+from mmrlhf_jobs.training.saving import Saver, Savings
 from mmrlhf_jobs.training.series import Series, job_trackers
 
 __all__ = ["Trainer"]
@@ -97,6 +98,7 @@ class Trainer(Generic[Q, Out]):
         self._hardest = HardestRows()
         self._samples: Sequence[Sample] = ()
         self._trackers = Trackers((), context.clock)
+        self._savings = Savings()
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -204,6 +206,13 @@ class Trainer(Generic[Q, Out]):
             epochs=spec.training.epochs,
             max_steps=spec.training.max_steps,
         )
+        saver = Saver(
+            checkpoints,
+            every=spec.checkpoint.every_steps,
+            runtime=self._runtime,
+            tell=context.tell,
+        )
+        self._savings = saver.savings
         loop = OptimizerLoop(
             engine=engine,
             objective=prepared.objective,
@@ -212,30 +221,37 @@ class Trainer(Generic[Q, Out]):
             seed=spec.training.seed,
             runtime=self._runtime,
             interruption=context.interruption,
+            is_busy=saver.is_busy,
         )
         context.progress.emit(
             "phase", phase="train", message=f"step {self._step} of {plan.total_steps}"
         )
         pace = Pace(total_steps=plan.total_steps, clock=time.monotonic)
-        for figures in loop.run(records, prepared.builder, start=self._step):
-            self._step = figures.step
-            self._hardest.note(figures.losses, step=figures.step, epoch=int(figures.row["epoch"]))
-            self._count_skipped(figures)
-            self._log(figures, plan.total_steps, log, pace)
-            if figures.step == plan.total_steps:
-                break
-            if figures.step % spec.checkpoint.every_steps == 0 or figures.interrupted:
-                checkpoints.save(engine, self._state(prepared, log))
-                log.keep()
-            if figures.interrupted:
-                raise Interrupted(
-                    f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
-                    "checkpoint is saved, run the same job again to go on"
-                )
-            every = spec.training.evaluate_every_steps
-            if prepared.evaluation and every and figures.step % every == 0:
-                result = self._evaluate(prepared.evaluation, engine)
-                log.append({"step": self._step, **result.named("heldOut")})
+        steps = loop.run(records, prepared.builder, start=self._step)
+        try:
+            for figures in steps:
+                self._note(figures, plan.total_steps, log, pace)
+                if figures.step == plan.total_steps:
+                    break
+                if figures.interrupted:
+                    saver.finish()
+                    checkpoints.save(engine, self._state(prepared, log))
+                    log.keep()
+                    raise Interrupted(
+                        f"stopped as asked after step {figures.step} of {plan.total_steps}; the "
+                        "checkpoint is saved, run the same job again to go on"
+                    )
+                saver.advance(figures.busy)
+                if saver.is_due(figures.step):
+                    saver.begin(engine, self._state(prepared, log))
+                    log.keep()
+                every = spec.training.evaluate_every_steps
+                if prepared.evaluation and every and figures.step % every == 0:
+                    result = self._evaluate(prepared.evaluation, engine)
+                    log.append({"step": self._step, **result.named("heldOut")})
+            saver.finish()
+        finally:
+            saver.leave()
         results = self._results(prepared.evaluation, engine)
         if (samples := prepared.samples) is not None:
             self._samples = or_without(
@@ -251,7 +267,6 @@ class Trainer(Generic[Q, Out]):
             scratch=self._context.scratch / f"checkpoint-{self._runtime.rank}",
             keep=self._job.spec.checkpoint.keep,
             runtime=self._runtime,
-            attempt=self._claim.holder.name,
             # What other runs have left is for them to say.
             counts=self._claim.holder.counts if run is None else lambda _: True,
         )
@@ -301,6 +316,12 @@ class Trainer(Generic[Q, Out]):
             hardest=hardest_of(self._runtime.gather(self._hardest.rows())),
         )
 
+    def _note(self, figures: StepFigures, total_steps: int, log: Series, pace: Pace) -> None:
+        self._step = figures.step
+        self._hardest.note(figures.losses, step=figures.step, epoch=int(figures.row["epoch"]))
+        self._count_skipped(figures)
+        self._log(figures, total_steps, log, pace)
+
     def _count_skipped(self, figures: StepFigures) -> None:
         if figures.skipped:
             self._skipped += 1
@@ -312,7 +333,9 @@ class Trainer(Generic[Q, Out]):
     def _log(self, figures: StepFigures, total_steps: int, log: Series, pace: Pace) -> None:
         speed = pace.note(step=figures.step, tokens=figures.tokens)
         if figures.step % self._job.spec.tracking.log_every_steps == 0:
-            log.append({**figures.row, **speed, **peak_memory(self._runtime.device)})
+            waited = round(self._savings.seconds, 6)
+            memory = peak_memory(self._runtime.device)
+            log.append({**figures.row, **speed, **memory, "checkpointSeconds": waited})
         self._context.progress.emit(
             "step",
             step=figures.step,
@@ -322,6 +345,8 @@ class Trainer(Generic[Q, Out]):
             accuracy=figures.accuracy,
             tokensPerSecond=speed["tokensPerSecond"],
             etaSeconds=speed["etaSeconds"],
+            checkpointSeconds=self._savings.seconds,
+            checkpointsFailed=self._savings.failed,
         )
 
     def _evaluate(self, evaluation: Evaluation[Out], engine: Engine[Out]) -> EvaluationResult:
@@ -386,6 +411,7 @@ class Trainer(Generic[Q, Out]):
                 engine=self._engine.name,
                 steps=self._step,
                 skipped=self._skipped,
+                savings=self._savings.as_dict(),
                 features=features,
                 adapter=None if policy.lora is None else policy.lora.as_dict(),
                 trackers=self._trackers.close(succeeded=True),

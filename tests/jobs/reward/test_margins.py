@@ -20,7 +20,7 @@ from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.jobs.training.world import World
 
 STEPS = 3
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB"}
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tests.jobs.training.world import World, write_records
 from tests.patience import PATIENCE
 
 Event = dict[str, Any]
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB"}
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
 
 
 def weights(world: World) -> dict[str, torch.Tensor]:

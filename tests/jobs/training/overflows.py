@@ -19,7 +19,8 @@ from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
 from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
-from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
+from tests.jobs.training.state_files import write
 from tests.jobs.training.test_engines import ALONE, Weight, step
 
 
@@ -55,7 +56,7 @@ def _engine(stage: int) -> Any:
 def _reloaded(engine: Any, stage: int, folder: Path) -> Any:
     place = folder / f"stage-{stage}"
     place.mkdir()
-    write_fragments(engine.fragments(), place)
+    write(engine.fragments(), place)
     other = _engine(stage)
     other.load(SavedState(place.iterdir(), {"weight": 4}), engine.counters())
     assert other.counters() == engine.counters()

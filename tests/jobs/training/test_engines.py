@@ -20,8 +20,9 @@ from mmrlhf_jobs.training.engines import torch_engine
 from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
 from mmrlhf_jobs.training.engines.loss_scale import FIRST, WINDOW, LossScale
 from mmrlhf_jobs.training.engines.registry import choose_engine
-from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
 from mmrlhf_jobs.training.engines.torch_engine import TorchEngine
+from tests.jobs.training.state_files import write
 from tests.jobs.training.world import World
 from tests.jobs.warm import AT_IMPORT, Program
 
@@ -95,7 +96,7 @@ def test_a_checkpoint_keeps_masters_and_scale(tmp_path: Path, dtype: torch.dtype
     module, engine = make(dtype)
     for _ in range(3):
         step(engine, 2.0)
-    write_fragments(engine.fragments(), tmp_path)
+    write(engine.fragments(), tmp_path)
     again, other = make(dtype)
     other.load(SavedState(tmp_path.iterdir(), {"weight": 4}), engine.counters())
     assert torch.equal(again.weight, module.weight)
@@ -184,7 +185,7 @@ def test_moments_lie_as_their_weights_do_after_a_checkpoint(
     engine: TorchEngine[torch.Tensor] = TorchEngine(module, SETTINGS, ALONE)
     other: TorchEngine[torch.Tensor] = TorchEngine(again, SETTINGS, ALONE)
     take(engine, draw_gradients(module, 0), 0.01)
-    write_fragments(engine.fragments(), tmp_path)
+    write(engine.fragments(), tmp_path)
     sizes = {name: one.numel() for name, one in module.named_parameters()}
     other.load(SavedState(tmp_path.iterdir(), sizes), {})
     for number in (1, 2):

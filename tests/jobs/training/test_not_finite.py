@@ -24,7 +24,7 @@ from tests.jobs.training.world import World, write_records
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 KINDS = {"reward": "judge", "mmdpo": "tiny"}
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB"}
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
 
 
 def job_of(world: World, kind: str) -> dict[str, Any]:

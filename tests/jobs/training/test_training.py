@@ -23,7 +23,7 @@ from tests.patience import PATIENCE
 from tests.unit.reporting.event_file import read_scalars
 
 Event = dict[str, Any]
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB"}
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
 
 
 def hardest(world: World) -> Any:

@@ -15,6 +15,7 @@ from mmrlhf_jobs.sampling import job as sampling_job
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training import trainer as training
 from mmrlhf_jobs.training.hardest import HardestRows
+from mmrlhf_jobs.training.saving import Savings
 
 
 class Killed(BaseException):
@@ -63,6 +64,7 @@ def test_a_training_killed_before_its_manifest_has_not_succeeded(
         _preparation=SimpleNamespace(features=SimpleNamespace(record=dict)),
         _runtime=SimpleNamespace(is_main=True, world_size=1, gather=lambda value: [value]),
         _step=3,
+        _savings=Savings(),
         _skipped=0,
         _trackers=Trackers((), lambda: datetime(2026, 1, 1, tzinfo=UTC)),
     )

@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from mmrlhf_jobs.storage import artifacts
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.files import new_file
 from mmrlhf_jobs.storage.marker import MARKER
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -259,6 +262,51 @@ def test_texts_are_written_replaced_and_read(store: ArtifactStore) -> None:
     assert store.read_text("x/a.json") == "caf\u00e9"
     assert store.list_committed() == []
     assert names(store) == ["/x/a.json"]
+
+
+def made(*names: str, word: str = "x") -> dict[str, Callable[[], bytes]]:
+    return {name: lambda name=name: f"{word} {name}".encode() for name in names}  # type: ignore[misc]
+
+
+def test_files_that_are_made_on_their_way_are_an_artifact(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    names = [f"{number:02d}.bin" for number in range(9)]
+    entries = store.publish_made(made(*reversed(names)), "run/made")
+    assert [entry.path for entry in entries] == names
+    assert store.entries("run/made") == entries
+    store.fetch("run/made", tmp_path / "fetched")
+    assert (tmp_path / "fetched/03.bin").read_bytes() == b"x 03.bin"
+    assert store.publish_made(made(*names), "run/made") == entries
+    with pytest.raises(StorageError, match="already published with other content"):
+        store.publish_made(made(*names, word="y"), "run/made")
+
+
+def test_some_are_written_at_once_and_none_after_an_error(store: ArtifactStore) -> None:
+    together, begun = Barrier(3), list[str]()
+
+    def meet(name: str) -> bytes:
+        begun.append(name)
+        together.wait(60 * PATIENCE)
+        if name == "0":
+            raise StorageError("that one cannot be made")
+        return b"x"
+
+    files = {str(number): partial(meet, str(number)) for number in range(3)}
+    with pytest.raises(StorageError, match="that one cannot be made"):
+        store.publish_made(files, "run/made", at_once=3)
+    assert sorted(begun) == ["0", "1", "2"]
+    assert store.sizes() == {}
+    broken: dict[str, Callable[[], bytes]] = {"0": partial(made_never, "first")}
+    with pytest.raises(StorageError, match="first"):
+        store.publish_made({**broken, **made("1", "2", "3")}, "run/made", at_once=1)
+    assert store.entries("run/made") is None
+    assert store.sizes() == {}
+    assert [entry.path for entry in store.publish_made(made("0"), "run/made")] == ["0"]
+
+
+def made_never(name: str) -> bytes:
+    raise StorageError(name)
 
 
 def test_a_writable_store_stays_as_it_was(store: ArtifactStore) -> None:

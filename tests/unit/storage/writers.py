@@ -142,7 +142,6 @@ def work(
         scratch=scratch / "checkpoint",
         keep=1,
         runtime=RUNTIME,
-        attempt=claim.holder.name,
         counts=claim.holder.counts,
     )
     if fresh:

@@ -12,7 +12,8 @@ from mmrlhf_api import run_digest, training_digest
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.training.engines.state import MASTER, Fragment, cut, split
-from mmrlhf_jobs.training.engines.tensor_files import SavedState, write_fragments
+from mmrlhf_jobs.training.engines.tensor_files import SavedState
+from tests.jobs.training.state_files import write
 from tests.unit.api.specimens import job
 
 SIZES = {"a": 23, "b": 1, "c": 8, "d": 100}
@@ -55,7 +56,7 @@ def test_what_was_written_by_some_is_read_by_others(tmp_path: Path, before: int,
     for rank in range(before):
         folder = tmp_path / str(rank)
         folder.mkdir()
-        write_fragments(cut(whole(), rank=rank, world_size=before), folder, limit=300)
+        write(cut(whole(), rank=rank, world_size=before), folder, limit=300)
     saved = SavedState(tmp_path.glob("*/*.safetensors"), SIZES)
     saved.check(SIZES)
     for rank in range(now):
@@ -70,13 +71,13 @@ def test_what_was_written_by_some_is_read_by_others(tmp_path: Path, before: int,
 
 @pytest.mark.parametrize("sizes", [{**SIZES, "e": 1}, {**SIZES, "a": 24}, {"a": 23}])
 def test_parameters_of_another_model_are_named(tmp_path: Path, sizes: dict[str, int]) -> None:
-    write_fragments(whole(), tmp_path)
+    write(whole(), tmp_path)
     with pytest.raises(TrainingError, match=r"does not fit the model: parameter [abe] is trained"):
         SavedState(tmp_path.iterdir(), SIZES).check(sizes)
 
 
 def test_a_share_of_nothing_is_a_file_all_the_same(tmp_path: Path) -> None:
-    write_fragments([], tmp_path)
+    write([], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["00000.safetensors"]
 
 

@@ -8,26 +8,53 @@ jobs that go on from them. A tensor is named by its first number, its kind and i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.training.engines.state import MASTER, Fragment, split
 
-__all__ = ["FILE_BYTES", "SavedState", "copies", "write_fragments"]
+__all__ = ["FILE_BYTES", "SavedState", "files_of"]
 
 FILE_BYTES: Final = 256 * 2**20
-"""Bytes of a file, about: no more than this is copied at once."""
+"""Bytes of a file, about; a few are on their way at once."""
 _STEP: Final = "step"
 
 
-def copies(fragments: Sequence[Fragment]) -> dict[str, torch.Tensor]:
+def files_of(
+    fragments: Sequence[Fragment], *, copied: bool = False, limit: int = FILE_BYTES
+) -> dict[str, Callable[[], bytes]]:
+    """Files of fragments, at least one, each made when it is asked for.
+
+    Args:
+        fragments: What is written.
+        copied: Whether they hold the numbers as they are now, by a copy in the memory of this
+            machine, and not as they will be when the file is made.
+        limit: Bytes of a file, about.
+
+    Returns:
+        What makes each file, by its name.
+    """
+    made: dict[str, Callable[[], bytes]] = {}
+    for number, group in enumerate(list(split(fragments, limit=limit)) or [[]]):
+        tensors = _copies(group) if copied else None
+        made[f"{number:05d}.safetensors"] = partial(_content, group, tensors)
+    return made
+
+
+def _content(group: Sequence[Fragment], tensors: dict[str, torch.Tensor] | None) -> bytes:
+    content: bytes = save(_copies(group) if tensors is None else tensors)
+    return content
+
+
+def _copies(fragments: Sequence[Fragment]) -> dict[str, torch.Tensor]:
     """Fragments as tensors by name, copied to the memory of this machine."""
     found = {}
     for fragment in fragments:
@@ -38,14 +65,6 @@ def copies(fragments: Sequence[Fragment]) -> dict[str, torch.Tensor]:
             copied = value.detach().to("cpu", copy=True).contiguous()
             found[f"{fragment.start}:{kind}:{fragment.name}"] = copied
     return found
-
-
-def write_fragments(
-    fragments: Sequence[Fragment], folder: Path, *, limit: int = FILE_BYTES
-) -> None:
-    """Write fragments into files of a folder, at least one, each of about `limit` bytes."""
-    for number, group in enumerate(list(split(fragments, limit=limit)) or [[]]):
-        save_file(copies(group), folder / f"{number:05d}.safetensors")
 
 
 @dataclass(frozen=True)
