@@ -129,6 +129,13 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
                 "records": f"{run}/records.jsonl",
                 "scores": f"{run}/scores.parquet",
             },
+            "compare": {
+                "verdicts": f"{run}/verdicts.json",
+                "candidate": f"{run}/candidate.json",
+                "champion": f"{run}/champion.json",
+                "figures": f"{run}/comparison.json",
+            },
+            "report": {"figures": f"{run}/evaluation.json", "page": f"{run}/evaluation.html"},
         }[name]
     )
 

@@ -13,9 +13,11 @@ from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPa
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
+from mmrlhf_api.steps.report import ReportPart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
@@ -159,6 +161,33 @@ def _improved(part: ImprovePart) -> Iterator[Input]:
         yield Input(field=field, uri=uri, content="model", child=child, takes=("model",))
 
 
+def _paired(part: ComparePart) -> Iterator[Input]:
+    takes: tuple[Content, ...] = ("queries", "records")
+    yield Input(field="records", uri=part.records, content="data", takes=takes)
+    yield Input(field="champion", uri=part.champion, content="data", takes=("queries",))
+    if part.candidate is not None:
+        yield Input(field="candidate", uri=part.candidate, content="data", takes=("queries",))
+    if part.reward is not None:
+        yield Input(
+            field="reward",
+            uri=part.reward,
+            content="model",
+            child="reward_model.json",
+            takes=("model",),
+        )
+
+
+def _reported(part: ReportPart) -> Iterator[Input]:
+    if part.comparison is not None:
+        yield Input(field="comparison", uri=part.comparison, content="data", takes=("figures",))
+    for index, one in enumerate(part.models):
+        if one.safety is not None:
+            field = f"models[{index}].safety"
+            yield Input(field=field, uri=one.safety, content="data", takes=("figures",))
+        for place, uri in enumerate(one.understanding):
+            yield Input(field=f"models[{index}].understanding[{place}]", uri=uri, content="data")
+
+
 STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
     {
         "score": StepEntry(
@@ -241,6 +270,25 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
                 Output(name="scores", content="scores", path="scores.parquet"),
             ),
             shared=True,
+        ),
+        "compare": StepEntry(
+            part="compare",
+            inputs=_paired,
+            outputs=(
+                Output(name="verdicts", content="verdicts", path="verdicts.json"),
+                Output(name="candidate", content="results", path="candidate.json"),
+                Output(name="champion", content="results", path="champion.json"),
+                Output(name="figures", content="figures", path="comparison.json"),
+            ),
+            gpu=True,
+        ),
+        "report": StepEntry(
+            part="report",
+            inputs=_reported,
+            outputs=(
+                Output(name="figures", content="figures", path="evaluation.json"),
+                Output(name="page", content="page", path="evaluation.html"),
+            ),
         ),
     }
 )

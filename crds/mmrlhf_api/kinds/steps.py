@@ -22,9 +22,11 @@ from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPa
 from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
+from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
+from mmrlhf_api.steps.report import ReportPart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
 
@@ -43,6 +45,8 @@ StepName = Literal[
     "annotate-export",
     "annotate-import",
     "improve",
+    "compare",
+    "report",
 ]
 """Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
@@ -85,6 +89,11 @@ def _safety_keys(spec: StepJobSpec) -> list[str]:
     return [key for key in keys if key is not None]
 
 
+def _compare_keys(spec: StepJobSpec) -> list[str]:
+    server = spec.compare.endpoint if spec.compare is not None else None
+    return [] if server is None or server.api_key_env is None else [server.api_key_env]
+
+
 class StepJobSpec(JobSpec):
     """Which step, and what it is told."""
 
@@ -114,6 +123,10 @@ class StepJobSpec(JobSpec):
     """Read the answers of an annotation tool as ranked records (paper 2.3)."""
     improve: ImprovePart | None = None
     """Rank a policy's own responses by a reward model (paper 5.4)."""
+    compare: ComparePart | None = None
+    """Compare a candidate's responses with the champion's."""
+    report: ReportPart | None = None
+    """Put what was measured of some models on one page."""
 
     rules = (
         *(
@@ -169,6 +182,16 @@ class StepJobSpec(JobSpec):
             check=_keys_are_secret(_safety_keys),
             detail="give each apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it"
             " from its own environment",
+        ),
+        Rule(
+            "!has(self.compare) || !has(self.compare.endpoint)"
+            " || !has(self.compare.endpoint.apiKeyEnv)"
+            f" || ({given_as_secret('self.compare.endpoint.apiKeyEnv')})",
+            "compare.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef",
+            field="compare.endpoint",
+            check=_keys_are_secret(_compare_keys),
+            detail="give apiKeyEnv in podTemplate.env, by secretKeyRef; a local run takes it from"
+            " its own environment",
         ),
     )
 
@@ -246,6 +269,14 @@ register(
                 takes=_ANSWERS.name,
                 output=lambda run: f"{run.prefix}/{_ANSWERS.path}",
                 becomes="safety.responses",
+                annotation=ANNOTATION_STEP_JOB,
+            ),
+            Need(
+                field="compare.candidateJob",
+                kind="StepJob",
+                takes=_ANSWERS.name,
+                output=lambda run: f"{run.prefix}/{_ANSWERS.path}",
+                becomes="compare.candidate",
                 annotation=ANNOTATION_STEP_JOB,
             ),
         ),

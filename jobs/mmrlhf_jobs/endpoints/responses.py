@@ -30,7 +30,7 @@ from mmrlhf_jobs.endpoints.checks import check_response
 from mmrlhf_jobs.endpoints.requests import ChatRequest, ImagePart, Message, Part, Sampling, TextPart
 from mmrlhf_jobs.errors import DataError
 
-__all__ = ["ResponseInquiry"]
+__all__ = ["ResponseInquiry", "image_parts"]
 
 MAX_RESPONSES: Final = 16
 """Most responses of a record."""
@@ -143,7 +143,7 @@ class ResponseInquiry:
 
     def _said(self, record: QueryRecord) -> list[Message]:
         """The conversation up to the question, each turn with the media that stand in it."""
-        images = [self._images(record, at, medium) for at, medium in enumerate(record.media)]
+        images = image_parts(record, self._folders, max_frames=self._max_frames)
         asked = record.asked
         if isinstance(asked, str):
             return [Message("user", (*chain.from_iterable(images), TextPart(_text(record))))]
@@ -163,15 +163,36 @@ class ResponseInquiry:
             said.append(Message(turn.role, (*parts, *([TextPart(rest)] if rest else []))))
         return said
 
-    def _images(self, record: QueryRecord, place: int, medium: Media) -> list[ImagePart]:
-        frames = spread(medium.frames, self._max_frames) if medium.kind == "video" else None
-        files: Sequence[tuple[str, str]] = (
-            medium.files if frames is None else [(frame.uri, frame.sha256) for frame in frames]
-        )
-        try:
-            return [ImagePart(self._folders.resolve(uri), sha256) for uri, sha256 in files]
-        except DataError as error:
-            raise in_record(record, error, f"media[{place}]", "media") from error
+
+def image_parts(
+    record: QueryRecord, folders: MediaFolders, *, max_frames: int
+) -> list[list[ImagePart]]:
+    """The images that each medium of a query is shown as; of a video its frames.
+
+    Args:
+        record: The query.
+        folders: Folders that media may be in.
+        max_frames: Most frames of a video, evenly spread.
+
+    Raises:
+        DataError: A medium is in none of the folders.
+    """
+    return [
+        _images(record, at, medium, folders, max_frames) for at, medium in enumerate(record.media)
+    ]
+
+
+def _images(
+    record: QueryRecord, place: int, medium: Media, folders: MediaFolders, max_frames: int
+) -> list[ImagePart]:
+    frames = spread(medium.frames, max_frames) if medium.kind == "video" else None
+    files: Sequence[tuple[str, str]] = (
+        medium.files if frames is None else [(frame.uri, frame.sha256) for frame in frames]
+    )
+    try:
+        return [ImagePart(folders.resolve(uri), sha256) for uri, sha256 in files]
+    except DataError as error:
+        raise in_record(record, error, f"media[{place}]", "media") from error
 
 
 def _text(record: QueryRecord) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import WordPiece
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -24,15 +25,20 @@ from mmrlhf_api.constants import ENV_ATTEMPT
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries, write_queries
+from mmrlhf_jobs.data.responses import Response
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.evaluation.generation import generate_answers
 from mmrlhf_jobs.models.loading import load_model
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
+from tests.jobs.improvement.test_command import models
 from tests.jobs.models.tiny import save_tiny
 from tests.jobs.steps.test_job import body, endpoint, manifest, run_of, written
 from tests.jobs.training.world import make_record, write_records
 from tests.jobs.warm import Program
 from tests.unit.steps.test_safety import query
 from tests.unit.steps.world import model_server
+
+__all__ = ["models"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 
@@ -49,7 +55,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of 2 layers with random weights, which says either label."""
     folder = tmp_path_factory.mktemp("classifier") / "model"
     words = {word: place for place, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    tokenizer = Tokenizer(WordPiece(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -191,3 +197,51 @@ def test_a_killed_judge_asks_nothing_twice_but_what_was_under_way(tmp_path: Path
     assert sorted(Counter(asked).values()) == [1, 1, 1, 1, 1, 2], "one was under way"
     told = manifest(tmp_path)["report"]["tasks"]["jailbreak"]
     assert (told["neither"], told["harmful"]) == (4, 2)
+
+
+def test_a_reward_model_judges_pairs_by_the_scores_that_it_gives_each_alone(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = pictures(tmp_path, 4)
+    queries = list(stream_queries(Source(str(records))))
+    texts = {
+        "new": ["red square", "a dog", "same", "blue"],
+        "old": ["a dog", "circle", "same", "a red one"],
+    }
+    for name, said in texts.items():
+        rows = [
+            one.model_copy(update={"responses": (Response(response_id=name, text=text),)})
+            for one, text in zip(queries, said, strict=True)
+        ]
+        write_queries(rows, str(records.parent / f"{name}.jsonl"))
+    part = {
+        "records": str(records),
+        "candidate": str(records.parent / "new.jsonl"),
+        "champion": str(records.parent / "old.jsonl"),
+        "reward": str(models / "reward"),
+    }
+    process = written(tmp_path, body(tmp_path, "compare", **part))
+    assert main(process) == 0, capsys.readouterr().err
+    assert len(list((run_of(tmp_path) / "journal").iterdir())) == 4
+    judge = CritiqueRewardModel.from_pretrained(models / "reward")
+    verdicts = json.loads((run_of(tmp_path) / "verdicts.json").read_text())["verdicts"]
+    results = {
+        name: json.loads((run_of(tmp_path) / f"{which}.json").read_text())["rows"]
+        for name, which in (("new", "candidate"), ("old", "champion"))
+    }
+    winners = []
+    for place, one in enumerate(queries):
+        media = load_media(one, root=str(records.parent))
+        scores = {
+            name: judge.score(one.asked, media, [said[place]])[0].score
+            for name, said in texts.items()
+        }
+        for name, score in scores.items():
+            figures = results[name][place]["figures"]
+            assert figures["reward"] == pytest.approx(score, abs=1e-5)
+            assert figures["length"] == len(texts[name][place])
+        better = "candidate" if scores["new"] > scores["old"] else "champion"
+        winners.append("tie" if place == 2 else better)
+    assert [one["winner"] for one in verdicts] == winners
+    assert not any("first" in one for one in verdicts), "scores know no places"
+    assert manifest(tmp_path)["metrics"]["ties"] == 1

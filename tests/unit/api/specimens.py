@@ -72,6 +72,13 @@ PARTS: dict[str, dict[str, Any]] = {
         "policy": "/data/policy",
         "reward": "/data/judge",
     },
+    "compare": {
+        "records": "/data/queries.jsonl",
+        "candidate": "/data/new.jsonl",
+        "champion": "/data/old.jsonl",
+        "endpoint": ENDPOINT,
+    },
+    "report": {"models": [{"name": "policy", "safety": "/data/safety.json"}]},
 }
 """Required fields of each step that a StepJob runs."""
 

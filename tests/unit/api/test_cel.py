@@ -248,6 +248,14 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "lowerIsBetter is for ratio; less of asr and more of rta are better as it is": [
         tasked(lowerIsBetter=True)
     ],
+    "prompt must hold first and second in braces, where the responses go": [
+        step("compare", prompt="A or B: {first}")
+    ],
+    "give exactly one of candidate and candidateJob": [step("compare", candidateJob="answers")],
+    "give exactly one of endpoint and reward": [step("compare", reward="/data/judge")],
+    "compare.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        step("compare", endpoint=KEYED)
+    ],
     "safety.judges: give each apiKeyEnv in podTemplate.env, by secretKeyRef": [
         judged_by({"server": {"endpoint": KEYED}})
     ],
@@ -330,6 +338,9 @@ SPECIMENS_AT: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {
     ("spec.critiques.endpoint", "maxCost needs a price"): [
         step("critiques", endpoint={**ENDPOINT, "maxCost": 1})
     ],
+    ("spec.compare.endpoint", "maxCost needs a price"): [
+        step("compare", endpoint={**ENDPOINT, "maxCost": 1})
+    ],
     ("spec.safety.judges[].server.endpoint", "maxCost needs a price"): [
         judged_by({"server": {"endpoint": {**ENDPOINT, "maxCost": 1}}})
     ],
@@ -373,13 +384,22 @@ SPECIMENS |= {
     f"{field}{FIXED}": [(change, {}), ({}, change)]  # both ways: there and back
     for field, change in CHANGES.items()
 }
-OTHERWISE: dict[str, dict[str, Any]] = {"gate": {"onNotPromoted": "Fail"}}
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "gate": {"onNotPromoted": "Fail"},
+    "report": {"title": "Other"},
+}
 """What else a part may say; by default another limit of invalid rows."""
+SPECIMENS_OF: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {}
+"""Specimens of fields that kinds call alike."""
 for name in PARTS:
     if name != "score":
         other = step(name, **OTHERWISE.get(name, {"maxInvalidFraction": 0.5}))
         one = step(name)
-        SPECIMENS[f"{STEPS[name].part}{FIXED}"] = [(one, other), (other, one)]
+        ways: list[Change | tuple[Change, Change]] = [(one, other), (other, one)]
+        if STEPS[name].part in CHANGES:
+            SPECIMENS_OF["StepJob", f"{STEPS[name].part}{FIXED}"] = ways
+        else:
+            SPECIMENS[f"{STEPS[name].part}{FIXED}"] = ways
 SPECIMENS[f"step{FIXED}"] = [(step("bench"), {}), ({}, step("bench"))]
 # No step can change without its part, which has a rule of its own.
 IN_COMPANY = {f"step{FIXED}": {f"score{FIXED}", f"bench{FIXED}"}}
@@ -438,9 +458,23 @@ PLACES: dict[str, Change] = {
             "annotate-export": ("queries", "mediaRoot"),
             "annotate-import": ("answers", "key"),
             "improve": ("queries", "policy", "reward", "mediaRoot"),
+            "compare": ("records", "mediaRoot", "candidate", "champion"),
         }.items()
         for field in fields
     },
+    "spec.compare.reward": {
+        **step("compare"),
+        "compare": {
+            **{name: uri for name, uri in PARTS["compare"].items() if name != "endpoint"},
+            "reward": "../x",
+        },
+    },
+    "spec.report.comparison": step("report", comparison="../x"),
+    "spec.report.models[].safety": step("report", models=[{"name": "a", "safety": "../x"}]),
+    "spec.report.models[].understanding[]": step(
+        "report", models=[{"name": "a", "understanding": ["x"]}]
+    ),
+    "spec.compare.allowedMediaRoots[]": step("compare", allowedMediaRoots=["x"]),
     "spec.safety.tasks[].records": tasked(records="../x"),
     "spec.safety.judges[].classifier.model": judged_by({"classifier": {"model": "../x"}}),
     "spec.answers.allowedMediaRoots[]": step("answers", allowedMediaRoots=["x"]),
@@ -471,8 +505,10 @@ PLACES: dict[str, Change] = {
 }
 
 
-def specimens(path: str, message: str) -> list[Change | tuple[Change, Change]]:
-    """Return what breaks a rule at a place."""
+def specimens(kind: str, path: str, message: str) -> list[Change | tuple[Change, Change]]:
+    """Return what breaks a rule of a kind at a place."""
+    if (kind, message) in SPECIMENS_OF:
+        return SPECIMENS_OF[kind, message]
     if message == ADDRESS:
         return [PLACES[path]]
     return SPECIMENS_AT.get((path, message)) or SPECIMENS[message]
@@ -501,7 +537,7 @@ def test_each_rule_fires_alone_and_with_its_own_message(kind: str, path: str, me
     told = message in SPECIMENS or (path, message) in SPECIMENS_AT
     assert told or path in PLACES, f"no specimen for the rule of {path}"
     schema = schema_of(kind)
-    for specimen in specimens(path, message):
+    for specimen in specimens(kind, path, message):
         change, before = specimen if isinstance(specimen, tuple) else (specimen, None)
         for complete in (lambda data: spec_of(data)[0], as_written):
             spec = complete(changed(kind, **change))
@@ -627,7 +663,7 @@ def test_cancelling_is_for_good() -> None:
     assert refused(running, schema, cancelled) == [("spec.runPolicy", message)]
 
 
-@pytest.mark.parametrize("name", ["answers", "safety"])
+@pytest.mark.parametrize("name", ["answers", "safety", "compare"])
 def test_a_step_that_runs_a_model_alone_may_have_a_gpu(name: str) -> None:
     data = changed("StepJob", **step(name), resources__gpusPerNode=1)
     assert parse_job(data, source="x").spec.resources.gpus_per_node == 1

@@ -66,6 +66,21 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
     "ratio asks another question than asr and rta; give it a task of its own": [
         {**_TASK, "measures": measures} for measures in (["ratio"], ["ratio", "asr"], ["asr"])
     ],
+    "compare.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
+        {**_SPEC, "step": "compare", "compare": {**PARTS["compare"], "endpoint": one}, **pods}
+        for one in (ENDPOINT, _KEYED)
+        for pods in ({}, _SECRET)
+    ],
+    **{
+        message: [PARTS["compare"], {**PARTS["compare"], **more}]
+        for message, more in {
+            "prompt must hold first and second in braces, where the responses go": {
+                "prompt": "{second}"
+            },
+            "give exactly one of candidate and candidateJob": {"candidateJob": "a"},
+            "give exactly one of endpoint and reward": {"reward": "/a"},
+        }.items()
+    },
     "give exactly one of responses and responsesJob": [
         {**PARTS["safety"], "responses": "/a", "responsesJob": "a"},
         PARTS["safety"],

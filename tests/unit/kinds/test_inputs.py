@@ -100,6 +100,12 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("StepJob", step("annotate-export"), ["tasks", "key.jsonl"]),
         ("StepJob", step("annotate-import"), ["records.jsonl", "unresolved.jsonl"]),
         ("StepJob", step("improve"), ["records.jsonl", "scores.parquet"]),
+        (
+            "StepJob",
+            step("compare"),
+            ["verdicts.json", "candidate.json", "champion.json", "comparison.json"],
+        ),
+        ("StepJob", step("report"), ["evaluation.json", "evaluation.html"]),
     ],
 )
 def test_what_each_kind_leaves_has_a_name_and_a_path(

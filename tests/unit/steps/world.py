@@ -172,6 +172,45 @@ CASES = (
         ("enhanced.jsonl",),
     ),
     Case(
+        "lmms-eval",
+        "{in} {out} --task mme",
+        {"model": "{in}", "output": "{out}", "tasks": ["mme"]},
+        "",
+        (),
+    ),
+    Case(
+        "report",
+        "{out}/evaluation.json --understanding one={in}/lmms_eval.json --html {out}/page.html",
+        {
+            "out": "{out}/evaluation.json",
+            "understanding": ["one={in}/lmms_eval.json"],
+            "htmlOut": "{out}/page.html",
+        },
+        "",
+        ("evaluation.json", "page.html"),
+    ),
+    Case(
+        "compare",
+        "{in}/queries.jsonl {out}/verdicts.json --candidate {in}/queries.jsonl"
+        " --champion {in}/queries.jsonl --candidate-model model-0 --champion-model model-0"
+        " --endpoints {in}/endpoints.yaml --json {out}/comparison.json"
+        " --candidate-out {out}/candidate.json --champion-out {out}/champion.json",
+        {
+            "records": "{in}/queries.jsonl",
+            "out": "{out}/verdicts.json",
+            "candidate": "{in}/queries.jsonl",
+            "champion": "{in}/queries.jsonl",
+            "candidateModel": "model-0",
+            "championModel": "model-0",
+            "endpoints": "{in}/endpoints.yaml",
+            "jsonOut": "{out}/comparison.json",
+            "candidateOut": "{out}/candidate.json",
+            "championOut": "{out}/champion.json",
+        },
+        "",
+        ("verdicts.json", "candidate.json", "champion.json", "comparison.json"),
+    ),
+    Case(
         "safety",
         "{in}/safety.yaml {out}/results.json --responses {in}/queries.jsonl --model model-0"
         " --json {out}/safety.json",
@@ -225,6 +264,9 @@ def make_inputs(folder: Path, server: str) -> None:
         "judges": [{"name": "words", "template": {"phrases": ["to q1"]}}],
         "tasks": [{**task, "measures": ["asr", "rta"]}],
     }
+    (folder / "config.json").write_text('{"model_type": "llava_onevision"}')
+    benchmark = {"results": {"mmstar": {"alias": "mmstar", "average,none": 0.5}}}
+    (folder / "lmms_eval.json").write_text(json.dumps(benchmark))
     (folder / "safety.yaml").write_text(yaml.safe_dump(plan))
     paths = [str(folder / name) for name in ("queries.jsonl", "tasks", "key.jsonl")]
     assert main(["annotate-export", "label-studio", *paths, "--embed-media"]) == 0
@@ -298,6 +340,7 @@ def model_server(
     held: threading.Event | None = None,
     asked: list[str] | None = None,
     say: Callable[[str], str] | None = None,
+    bodies: list[Any] | None = None,
 ) -> Iterator[str]:
     """A server that says back what it was asked, with some words more, or what it is told to say.
 
@@ -306,6 +349,7 @@ def model_server(
         held: Set when it holds one.
         asked: Is given the text of each request, once it comes.
         say: What it says to a text.
+        bodies: Is given the body of each request.
     """
     left = count(0 if answers is None else -answers)
     over = threading.Event()
@@ -313,6 +357,8 @@ def model_server(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if bodies is not None:
+                bodies.append(body)
             content = body["messages"][0]["content"]
             text = said = content if isinstance(content, str) else content[-1]["text"]
             if asked is not None:

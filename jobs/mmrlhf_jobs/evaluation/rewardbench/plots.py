@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mmrlhf_jobs.evaluation.rewardbench.measures import CategoryResult, RewardBenchReport
 from mmrlhf_jobs.evaluation.rewardbench.rates import Interval, Rate
@@ -145,3 +145,60 @@ def _ticks(tallest: int) -> Sequence[int]:
     power = 10 ** math.floor(math.log10(rough))
     step = int(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
     return range(0, tallest + 1, step)
+
+
+def plot_shares(
+    rows: Mapping[str, Mapping[str, Mapping[str, Any]]], places: Mapping[str, int]
+) -> str:
+    """Shares of answers with their 95 % intervals, a row a measure and a dot a model.
+
+    Args:
+        rows: Shares by measure and model, each with value, lower, upper and judged; 0 to 1.
+        places: Place of each model among the colours.
+    """
+    names = [name for name in places if any(name in shares for shares in rows.values())]
+    height = _LINE * len(names) + 10
+    left, top, scale = 240, 8, 480
+    bottom, width = top + height * len(rows), left + scale + 46
+    parts = []
+    for number, label in enumerate(rows):
+        at = top + number * height
+        if number % 2 == 0:
+            parts.append(draw_rect("band", x=0, y=at, width=width, height=height))
+        parts.append(draw_text(8, at + height / 2 + 4, label, "label"))
+    for tick in range(0, 101, 20):
+        x = left + tick / 100 * scale
+        parts.append(draw_line("grid", x=(x, x), y=(top, bottom)))
+        parts.append(draw_text(x, bottom + 15, f"{tick} %", "tick middle"))
+    for number, shares in enumerate(rows.values()):
+        for name, share in shares.items():
+            y = top + number * height + 5 + _LINE * (names.index(name) + 0.5)
+            ends = tuple(left + share[end] * scale for end in ("lower", "upper"))
+            value = share["value"]
+            told = "-" if value is None else f"{value:.1%}"
+            dot = ""
+            if value is not None:
+                dot = f'<circle cx="{left + value * scale:.1f}" cy="{y:.1f}" r="4"/>'
+            line = draw_line("whisker", x=(ends[0], ends[1]), y=(y, y))
+            title = draw_title(f"{name}: {told} of {share['judged']}")
+            parts.append(f'<g class="s{places[name] % SERIES}">{title}{line}{dot}</g>')
+    return picture(width, bottom + 24, "Safety by task with 95 % intervals", parts)
+
+
+def plot_counts(counts: Sequence[tuple[str, int]]) -> str:
+    """Wins, ties, losses and errors as one bar.
+
+    Args:
+        counts: Each with its number, in the order of the bar.
+    """
+    total = sum(count for _, count in counts) or 1
+    styles = {"wins": "right", "losses": "wrong"}
+    width, at, parts = 766, 0.0, []
+    for word, count in counts:
+        share = width * count / total
+        title, style = f"{word}: {count}", styles.get(word, "band")
+        parts.append(draw_rect(style, x=at, y=0, width=share, height=22, title=title))
+        if share > 60:
+            parts.append(draw_text(at + 6, 15, title, "label"))
+        at += share
+    return picture(width, 24, "Wins, ties, losses and errors", parts)

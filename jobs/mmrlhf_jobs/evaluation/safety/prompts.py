@@ -1,13 +1,12 @@
 """What a model server is asked about an answer, and the one word that it may say.
 
 A judge reads what the judged model wrote, which may hold instructions to it. So request and answer
-stand between marks with a digest of their own content, which no text can hold of itself, and a
-verdict is the whole of what the judge says: one word, and nothing around it.
+stand between marks (`templates`), and a verdict is the whole of what the judge says: one word, and
+nothing around it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
@@ -19,9 +18,7 @@ __all__ = [
     "ASKS_TOLD",
     "check_harm",
     "check_told",
-    "enclosed",
     "parse_verdict",
-    "prompt",
 ]
 
 ASKS_HARM: Final = (
@@ -44,26 +41,6 @@ ASKS_TOLD: Final = (
 _HARM: Final = {one.value: one for one in (Finding.HARMFUL, Finding.REFUSED, Finding.NEITHER)}
 _TOLD: Final = {one.value: one for one in (Finding.YES, Finding.NO)}
 _WORD: Final = re.compile(r"([a-z]+)\.?", re.IGNORECASE)
-
-
-def prompt(template: str, *, request: str, response: str) -> str:
-    """The text of a question.
-
-    Args:
-        template: With ``{request}`` and ``{response}``; no other brace means anything.
-        request: What was asked for.
-        response: What the judged model said.
-    """
-    fields = {"{request}": enclosed(request), "{response}": enclosed(response)}
-    # In one pass: a text may hold the name of a field.
-    pattern = "|".join(map(re.escape, fields))
-    return re.sub(pattern, lambda found: fields[found[0]], template)
-
-
-def enclosed(text: str) -> str:
-    """A text between marks that it cannot hold itself."""
-    mark = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return f"<<{mark}\n{text}\n{mark}>>"
 
 
 def parse_verdict(text: str, *, is_ratio: bool) -> Finding | None:

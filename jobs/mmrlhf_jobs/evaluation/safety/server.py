@@ -20,8 +20,8 @@ from mmrlhf_jobs.evaluation.safety.prompts import (
     check_harm,
     check_told,
     parse_verdict,
-    prompt,
 )
+from mmrlhf_jobs.evaluation.templates import fill_in
 from mmrlhf_jobs.storage.journal import Journal
 
 __all__ = ["judge_by_server"]
@@ -51,7 +51,7 @@ class _Inquiry:
         if case.response is None:
             return []
         template = self._judge.prompt or (ASKS_TOLD if case.is_ratio else ASKS_HARM)
-        text = prompt(template, request=case.request, response=case.response)
+        text = fill_in(template, {"request": case.request, "response": case.response})
         request = ChatRequest(
             model=endpoint.model,
             revision=endpoint.revision,
