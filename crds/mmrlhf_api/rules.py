@@ -76,7 +76,7 @@ class Ruled:
         """Add the rule to the schema."""
         json_schema = handler(schema)
         entry = {"rule": self.rule.cel, "message": self.rule.message}
-        json_schema["x-kubernetes-validations"] = [entry]
+        json_schema.setdefault("x-kubernetes-validations", []).append(entry)
         return json_schema
 
 
