@@ -321,6 +321,8 @@ def test_replace_cancels_and_starts_once_that_has_ended() -> None:
     made = world.decide()
     assert [run.name for run in made.cancel] == [run_name("weekly", at("01-01 01:00"))]
     assert made.start is None, "not before the other has stopped"
+    world.do(made)
+    assert world.decide().cancel == (), "once"
     world.until(at("01-01 02:30"))
     assert world.times == [at("01-01 01:00"), at("01-01 02:00")]
     first = world.runs[run_name("weekly", at("01-01 01:00"))]
@@ -340,6 +342,11 @@ def test_jitter_is_the_same_for_each_run_and_spread_over_pipelines() -> None:
     assert sorted(spread) == list(range(10))
     # 600 each: four standard deviations of a fair draw are 93.
     assert all(abs(count - 600) < 93 for count in spread.values())
+    early = World({"cron": "0 * * * *", "jitterSeconds": 600}, now=at("01-01 00:30"))
+    early.settle()
+    early.now = at("01-01 01:00") + later - timedelta(seconds=1)
+    early.settle()
+    assert early.starts == [], "whenever it is asked"
     assert {jitter(f"uid-{n}", 1) for n in range(20)} == {timedelta(0), timedelta(seconds=1)}
     assert jitter(UID, 0) == timedelta(0)
 
@@ -364,6 +371,10 @@ def test_a_clock_that_jumps_starts_nothing_twice(jump: timedelta, times: list[st
     world = World({"cron": "0 * * * *"})
     world.until(at("01-01 01:30"))
     world.now += jump
+    world.settle()
+    following = world.status.next_schedule_time
+    assert following is not None
+    assert following > max(world.now, world.times[-1])
     world.until(world.now + timedelta(hours=2))
     assert world.times == [at(f"01-01 {time}") for time in times]
 
@@ -389,6 +400,43 @@ def test_unchanged_data_is_skipped_after_a_run_that_succeeded_and_looked_at_once
     world.inputs = "b"
     world.until(at("01-01 04:30"))
     assert world.times[1:] == [at("01-01 04:00")]
+
+
+def test_only_a_look_at_the_start_or_later_tells_that_nothing_has_changed() -> None:
+    world = World(
+        {
+            "cron": "0 * * * *",
+            "jitterSeconds": 600,
+            "skipUnchanged": True,
+            "triggers": {"newData": {"uri": "s3://b/new"}},
+        }
+    )
+    world.until(at("01-01 01:50"))
+    assert len(world.times) == 1
+    start = at("01-01 02:00") + jitter(UID, 600)
+    world.until(start - timedelta(seconds=1))
+    assert world.sight is not None
+    assert world.sight.at > at("01-01 02:00"), "the trigger looked after the time"
+    world.inputs = "b"
+    world.now = start
+    world.settle()
+    assert len(world.times) == 2
+
+
+def test_a_run_that_somebody_deleted_is_not_started_again() -> None:
+    world = World({"cron": "0 * * * *"})
+    world.until(at("01-01 01:30"))
+    world.runs.clear()
+    world.until(at("01-01 01:50"))
+    assert world.times == [at("01-01 01:00")]
+
+
+def test_a_run_that_is_there_is_not_started_again_though_the_status_was_lost() -> None:
+    world = World({"cron": "0 * * * *"})
+    world.until(at("01-01 01:30"))
+    world.status = ScheduleStatus()
+    world.until(at("01-01 01:50"))
+    assert world.times == [at("01-01 01:00")]
 
 
 def test_a_run_that_failed_is_no_reason_to_skip() -> None:
@@ -430,6 +478,20 @@ def test_new_data_starts_a_run_once_it_is_quiet() -> None:
     world.until(at("01-01 03:00"))
     assert [cause for _, cause, _ in world.starts] == ["NewData", "NewData"]
     assert world.looks <= 185, "a look a minute at most"
+
+
+def test_only_a_look_tells_that_it_was_quiet() -> None:
+    world = World({"triggers": {"newData": {"uri": "s3://b/new", "settleSeconds": 90}}})
+    world.data = Listed(digest="x", count=1)
+    world.settle()  # seen at 00:00, and quiet until 00:01:30
+    world.now += timedelta(seconds=55)
+    world.until(at("01-01 00:01"))
+    world.data = Listed(digest="y", count=2)
+    world.now = at("01-01 00:01:30")
+    made = world.settle()
+    assert world.starts == []
+    assert made.start is None
+    assert world.looks == 3, "at once, when it should be quiet"
 
 
 def test_data_that_is_there_from_the_beginning_is_new() -> None:
