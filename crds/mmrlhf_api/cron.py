@@ -37,8 +37,8 @@ _LONGEST_DAYS = 8 * 366 + 1
 _CYCLE_DAYS = 28 * 365 + 7
 """After so many days all dates have the same days of the week again (from 1901 to 2099)."""
 
-_MONTHS = ("", "JAN", "FEB", "MAR", "APR", "MAY", "JUN")
-_MONTHS += ("JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_SPRING = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN")
+_AUTUMN = ("JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MACROS: Mapping[str, str] = MappingProxyType(
     {
@@ -67,7 +67,7 @@ _FIELDS = (
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
     _Field("day of month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
+    _Field("month", 1, 12, ("", *_SPRING, *_AUTUMN)),
     _Field("day of week", 0, 6, _WEEKDAYS),
 )
 
@@ -146,14 +146,14 @@ class Cron:
                 "must have five fields (minute, hour, day of month, month, day of week), not"
                 f" {len(words)}"
             )
-        read = [_numbers(field, word) for field, word in zip(_FIELDS, words, strict=True)]
+        minutes, hours, days, months, weekdays = map(_numbers, _FIELDS, words)
         # A star among others still is one (robfig/cron: the star bit of any entry).
         given = [not any(_is_star(entry) for entry in words[at].split(",")) for at in (2, 4)]
-        cron = cls(*read, either_day=all(given))
+        cron = cls(minutes, hours, days, months, weekdays, either_day=all(given))
         if not cron._ever_fires():
-            days, months = _listed(cron.days), _listed(cron.months)
             raise ValueError(
-                f"never fires: there is no day {days} in month {months}; correct one of the two"
+                f"never fires: there is no day {_listed(days)} in month {_listed(months)}; correct"
+                " one of the two"
             )
         return cron
 

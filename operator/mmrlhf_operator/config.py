@@ -160,6 +160,8 @@ class OperatorConfig(ApiModel):
     watch_seconds: Annotated[int, Ge(1), Le(3600)] = 240
     """Seconds after which a watch is made anew. Some networks drop connections without a word; one
     that is silent for longer than this and some seconds is given up."""
+    look_seconds: Duration = 60.0
+    """Seconds between two looks into the store for a pipeline whose schedule has triggers."""
     sweep_seconds: Duration = 30.0
     """Seconds between two lists of what the operator holds, to find out what is gone without that a
     watch has told so."""

@@ -52,9 +52,24 @@ PIPELINE: Final = Resource(
             about="Whether runs can be made of it",
         ),
         PrinterColumn(
+            title="Schedule", path=".spec.schedule.cron", about="When it runs by the clock"
+        ),
+        PrinterColumn(
             title="Suspend", path=".spec.suspend", about="Whether none are made", type="boolean"
         ),
+        PrinterColumn(
+            title="Last Run",
+            path=".status.schedule.lastRun.time",
+            about="Time of the latest run that started by itself",
+            type="date",
+        ),
         _AGE,
+        PrinterColumn(
+            title="Next",
+            path=".status.schedule.nextScheduleTime",
+            about="When the next one starts",
+            wide=True,
+        ),
         PrinterColumn(
             title="Message",
             path='.status.conditions[?(@.type=="Ready")].message',

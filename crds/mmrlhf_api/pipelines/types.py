@@ -18,6 +18,7 @@ from mmrlhf_api.constants import Phase
 from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import Count, DnsName, JobName, Matching, Text, Timestamp, Word
+from mmrlhf_api.schedule import Schedule, ScheduleStatus
 from mmrlhf_api.status import CamelCase, Condition, OutputStatus
 from mmrlhf_api.storage import ArtifactStore
 
@@ -220,8 +221,8 @@ class StepStatus(ServerModel):
 class RunCondition(StrEnum):
     """Types of the conditions of runs and pipelines; the set is closed.
 
-    The last three are those that kstatus knows, by which Flux, Argo CD and others tell how any
-    object gets on (https://github.com/kubernetes-sigs/cli-utils, pkg/kstatus).
+    Ready, Reconciling and Stalled are those that kstatus knows, by which Flux, Argo CD and others
+    tell how any object gets on (https://github.com/kubernetes-sigs/cli-utils, pkg/kstatus).
     """
 
     ACCEPTED = "Accepted"
@@ -242,6 +243,9 @@ class RunCondition(StrEnum):
     """Of a run: it has not ended and is not suspended."""
     STALLED = "Stalled"
     """It gets no further until somebody changes it: it has failed, or is not valid."""
+    ON_SCHEDULE = "OnSchedule"
+    """Of a pipeline with a schedule: runs start as that says. False says what is in the way of the
+    run that is due."""
 
 
 class _Status(ServerModel):
@@ -304,12 +308,32 @@ class AlignmentPipelineSpec(ApiModel):
     """Where steps write that do not say so themselves."""
     steps: Steps
     """Jobs that a run makes."""
+    schedule: Schedule | None = None
+    """When runs start by themselves; without it, each is started by hand."""
     suspend: bool = False
-    """Make no new runs; those that there are go on."""
+    """Start no new runs by schedule; those that there are go on. Times that pass meanwhile count as
+    missed."""
+
+    rules = (
+        Rule(
+            "!has(self.schedule) || !has(self.schedule.triggers) || has(self.artifacts)",
+            "artifacts: schedule.triggers look into the store that it names; give it",
+            field="artifacts",
+            check=lambda self: (
+                self.schedule is None
+                or self.schedule.triggers is None
+                or self.artifacts is not None
+            ),
+            detail="schedule.triggers look into the store that it names; give it",
+        ),
+    )
 
 
 class AlignmentPipelineStatus(_Status):
     """State of a pipeline as last observed; written by the operator only."""
+
+    schedule: ScheduleStatus | None = None
+    """How it gets on with its schedule."""
 
 
 class AlignmentPipeline(ApiModel):

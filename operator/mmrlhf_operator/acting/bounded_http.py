@@ -71,6 +71,11 @@ class BoundedHttp:
         self._clock = clock
         self._resolve = resolve
 
+    @property
+    def answer_bytes(self) -> int:
+        """Most bytes of one answer."""
+        return self._answer_bytes
+
     def send(self, method: str, url: str, headers: Mapping[str, str | bytes]) -> Answer:
         """Send a request without body, and return what is answered.
 

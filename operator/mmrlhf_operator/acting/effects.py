@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from mmrlhf_api import JobStatus
 from mmrlhf_api.base import wire_dict
@@ -35,6 +35,7 @@ from mmrlhf_operator.state.views import Finding, JobView
 _LOG = logging.getLogger(__name__)
 
 __all__ = [
+    "Subject",
     "act",
     "conflict_with",
     "emit",
@@ -74,7 +75,31 @@ def merge_patch(before: Any, after: Any) -> Any:  # noqa: ANN401 - any JSON valu
     return patch
 
 
-async def emit(api: Api, job: JobView, note: Note) -> None:
+class Named(Protocol):
+    """What bears a name that users know it by."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+class Subject(Named, Protocol):
+    """An object that events are about."""
+
+    @property
+    def kind(self) -> Named:
+        """Its kind."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+
+    @property
+    def uid(self) -> str:
+        """Its identity."""
+
+
+async def emit(api: Api, job: Subject, note: Note) -> None:
     """Emit a Kubernetes event; one that exists already was emitted before a crash."""
     event = {
         "apiVersion": "v1",
@@ -115,7 +140,7 @@ async def emit(api: Api, job: JobView, note: Note) -> None:
             raise
 
 
-async def existing_event_names(api: Api, job: JobView) -> set[str]:
+async def existing_event_names(api: Api, job: Subject) -> set[str]:
     """Return the names of the events that there are about a job."""
     events = collection("Event", job.namespace)
     selector = f"involvedObject.uid={job.uid}"
@@ -123,7 +148,7 @@ async def existing_event_names(api: Api, job: JobView) -> set[str]:
     return {entry["name"] for entry in listed}
 
 
-def event_name(job: JobView, note: Note) -> str:
+def event_name(job: Subject, note: Note) -> str:
     """Name of the event that a note becomes, the same each time."""
     digest = hashlib.sha256(f"{job.uid}/{note.key}".encode()).hexdigest()
     return f"{job.name}.{digest[:16]}"

@@ -13,16 +13,16 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from mmrlhf_api import ArtifactStore
 from mmrlhf_operator.acting.bounded_http import Answer, BoundedHttp
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
 from mmrlhf_operator.endpoints import Endpoint
 
-__all__ = ["Store", "opened", "trusting"]
+__all__ = ["Store", "StoredObject", "digest_of", "opened", "trusting"]
 
 T = TypeVar("T")
 
@@ -57,15 +57,37 @@ _OF_CREDENTIALS = frozenset({"ExpiredToken", "InvalidToken"})
 _MAKING = threading.Lock()
 
 
+class StoredObject(NamedTuple):
+    """An object of a store.
+
+    Attributes:
+        name: What follows the URI in its key; empty for the one at the URI itself.
+        size: Its size in bytes.
+        etag: What changes with its content.
+    """
+
+    name: str
+    size: int
+    etag: str | None
+
+
+def digest_of(objects: Iterable[StoredObject]) -> str:
+    """Return the SHA-256 of names, sizes and ETags, in whatever order they are listed."""
+    text = "\n".join(sorted(json.dumps(one) for one in objects))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Store:
     """An object store, for reading only.
 
     Args:
         client: An S3 client of botocore.
+        piece_bytes: Most bytes of an object that are read at once.
     """
 
-    def __init__(self, client: Any) -> None:  # noqa: ANN401 - botocore makes its classes at run time
+    def __init__(self, client: Any, *, piece_bytes: int) -> None:  # noqa: ANN401 - botocore makes its classes at run time
         self._client = client
+        self.piece_bytes = piece_bytes
 
     def holds(self, uri: str, *, within: str = "") -> bool:
         """Whether there is a bucket, an object, anything below a prefix, or a match of a pattern.
@@ -118,26 +140,54 @@ class Store:
         Raises:
             LookUpError: That cannot be found out, or there is more than a look takes.
         """
+        found = self.objects(uri)
+        return digest_of(found) if found else None
+
+    def objects(self, uri: str) -> list[StoredObject]:
+        """Return what there is.
+
+        Args:
+            uri: See `digest`.
+
+        Raises:
+            LookUpError: That cannot be found out, or there is more than a look takes.
+        """
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         plain = re.split(r"[*?\[]", key, maxsplit=1)[0].rstrip("/" if key.endswith("/") else "")
         exact = bool(plain) and plain == key.rstrip("/")
-        return self._asked(lambda: self._list(bucket, plain, exact=exact))
+        return self._asked(lambda: self._list(bucket, plain, exact=exact)) or []
 
-    def _list(self, bucket: str, key: str, *, exact: bool) -> str | None:
-        found: list[str] = []
+    def read(self, uri: str, start: int) -> bytes:
+        """Return at most `piece_bytes` of an object from an offset; none behind its end.
+
+        Raises:
+            LookUpError: That cannot be found out.
+        """
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        span = f"bytes={start}-{start + self.piece_bytes - 1}"
+
+        def ask() -> bytes:
+            content: bytes = self._client.get_object(Bucket=bucket, Key=key, Range=span)[
+                "Body"
+            ].read()
+            return content
+
+        return self._asked(ask) or b""
+
+    def _list(self, bucket: str, key: str, *, exact: bool) -> list[StoredObject]:
+        found: list[StoredObject] = []
         more: dict[str, str] = {}
         for _ in range(_PAGES):
             page = self._client.list_objects_v2(
                 Bucket=bucket, Prefix=key, MaxKeys=_PAGE_OBJECTS, **more
             )
             found += [
-                json.dumps([one["Key"][len(key) :], one["Size"], one.get("ETag")])
+                StoredObject(one["Key"][len(key) :], one["Size"], one.get("ETag"))
                 for one in page.get("Contents", ())
                 if not exact or one["Key"] == key or one["Key"].startswith(f"{key}/")
             ]
             if not page.get("IsTruncated"):
-                text = "\n".join(sorted(found))
-                return hashlib.sha256(text.encode()).hexdigest() if found else None
+                return found
             more = {"ContinuationToken": page["NextContinuationToken"]}
         raise LookUpError(Outcome.TOO_MANY)
 
@@ -238,7 +288,7 @@ def opened(
         raise LookUpError(Outcome.UNNAMEABLE) from error
     try:
         client.meta.events.register("before-send.s3", _Carrier(settings.endpoint, http))
-        yield Store(client)
+        yield Store(client, piece_bytes=http.answer_bytes // 2)
     finally:
         client.close()
 

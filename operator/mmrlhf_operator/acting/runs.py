@@ -10,23 +10,22 @@ from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel, wire_dict
-from mmrlhf_api.constants import API_VERSION, Reason
+from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.pipelines import PIPELINE, RESOURCES
-from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition, StepPhase, StepStatus
+from mmrlhf_api.pipelines.types import StepPhase, StepStatus
 from mmrlhf_operator.acting.contents import Contents, Looker
 from mmrlhf_operator.acting.effects import merge_patch
+from mmrlhf_operator.acting.pipelines import PipelineReconciler
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import PostponeError, ServerError
-from mmrlhf_operator.kube.api import Api, Manifest, jobs
+from mmrlhf_operator.kube.api import Api, jobs
 from mmrlhf_operator.kube.clock import SteadyClock
-from mmrlhf_operator.kube.timestamps import whole
-from mmrlhf_operator.planning.conditions import Conditions
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunPlan
 from mmrlhf_operator.planning.runs import plan_run
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.metadata import owner_uid
-from mmrlhf_operator.state.runs import ChildView, PipelineView, RunObserved, RunView, steps_of
+from mmrlhf_operator.state.runs import ChildView, RunObserved, RunView, steps_of
 from mmrlhf_operator.state.store import Key, RunStore
 from mmrlhf_operator.state.views import Finding
 
@@ -69,16 +68,19 @@ class RunReconciler:
         self._config = config
         self._clock = clock or SteadyClock()
         self._contents = Contents(looker, wake=wake)
+        self._pipelines = PipelineReconciler(
+            api, store, config=config, looker=looker, wake=wake, clock=self._clock
+        )
         self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a run; returns after how many seconds to come back."""
+        if key.kind == PIPELINE.name:
+            return await self._pipelines.reconcile(key)
         body = self._store.job(key)
         if body is None:
             self._forget(key)
             return None
-        if key.kind == PIPELINE.name:
-            return await self._judge(key, body)
         memory = self._memory(key, body)
         run = RunView.read(body)
         made = self._plan(run, self._observe(key, run, memory))
@@ -97,6 +99,7 @@ class RunReconciler:
     async def close(self) -> None:
         """End the look-ups that are under way."""
         await self._contents.close()
+        await self._pipelines.close()
 
     def _plan(self, run: RunView, observed: RunObserved) -> RunPlan:
         return plan_run(run, observed, now=self._clock(), images=self._config.images)
@@ -213,33 +216,6 @@ class RunReconciler:
             # It is gone, or another one bears its name: the watch will tell.
             if not (error.is_missing or error.is_conflict):
                 raise
-
-    async def _judge(self, key: Key, body: Manifest) -> float | None:
-        """Say whether runs can be made of a pipeline."""
-        view = PipelineView.read(body)
-        if view.deleting or self._judged(view) == view.status:
-            return None
-        live = await self._api.find(_path(key))
-        if live is None or live["metadata"]["uid"] != view.uid:
-            return None  # the watch will tell
-        view = PipelineView.read(trim(live))
-        await self._write(key, view, self._judged(view))
-        return None
-
-    def _judged(self, view: PipelineView) -> AlignmentPipelineStatus:
-        made = Conditions(
-            view.status.conditions, now=whole(self._clock()), generation=view.generation
-        )
-        valid = view.problem is None
-        reason = Reason.VALID if valid else Reason.INVALID_SPEC
-        for kind, holds in (
-            (RunCondition.ACCEPTED, valid),
-            (RunCondition.READY, valid),
-            (RunCondition.STALLED, not valid),
-        ):
-            made.set(kind, "True" if holds else "False", reason, view.problem or "")
-        changes = {"conditions": made.all(), "observed_generation": view.generation}
-        return view.status.model_copy(update=changes)
 
     def _memory(self, key: Key, body: Mapping[str, Any]) -> _Memory:
         uid = body["metadata"]["uid"]

@@ -93,6 +93,13 @@ GRANTS: Sequence[Grant] = (
     ),
     Grant(
         group=GROUP,
+        resources=(RUN.plural,),
+        verbs=("create", "patch", "delete"),
+        why="pipelines start runs by their schedules, cancel what those replace, and delete the"
+        " oldest",
+    ),
+    Grant(
+        group=GROUP,
         resources=tuple(f"{plural}/status" for plural in _PLURALS),
         verbs=("patch",),
         why="the status is the operator's to write",

@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-__all__ = ["RunView", "outlived"]
+from mmrlhf_operator.state.schedules import SeenRun
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunView:
-    """A run, as its pipeline sees it.
-
-    Attributes:
-        name: Its name.
-        uid: Its identity.
-        created: When it was made.
-        ended: When it succeeded or failed; None while it goes on.
-        succeeded: Whether it did.
-        cancelled: Whether it was told to stop for good.
-        deleting: Whether it is on its way out.
-        time: Time that it was started for by its pipeline; None when a person made it.
-        digest: Digest of its data and steps; None when that was not looked at.
-        takes: Names of the runs of which it took results.
-    """
-
-    name: str
-    uid: str
-    created: datetime
-    ended: datetime | None = None
-    succeeded: bool = False
-    cancelled: bool = False
-    deleting: bool = False
-    time: datetime | None = None
-    digest: str | None = None
-    takes: frozenset[str] = frozenset()
+__all__ = ["outlived"]
 
 
-def outlived(runs: Iterable[RunView], *, successful: int, failed: int) -> tuple[RunView, ...]:
+def outlived(runs: Iterable[SeenRun], *, successful: int, failed: int) -> tuple[SeenRun, ...]:
     """Return the runs to be deleted, the oldest first.
 
     Never one that goes on. Nor, whatever the limits, one whose results a run took that stays: its
@@ -65,5 +36,5 @@ def outlived(runs: Iterable[RunView], *, successful: int, failed: int) -> tuple[
     return tuple(run for run in reversed(ended) if run.name not in kept and not run.deleting)
 
 
-def _first(ended: Sequence[RunView], number: int, *, succeeded: bool) -> set[str]:
+def _first(ended: Sequence[SeenRun], number: int, *, succeeded: bool) -> set[str]:
     return {run.name for run in [r for r in ended if r.succeeded is succeeded][:number]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from mmrlhf_api.schedule import (
     NewData,
@@ -22,17 +22,19 @@ from mmrlhf_api.schedule import (
     StartedRun,
     SucceededRun,
 )
-from mmrlhf_operator.planning.history import RunView, outlived
+from mmrlhf_operator.planning.history import outlived
 from mmrlhf_operator.planning.times import Due, due
+from mmrlhf_operator.state.schedules import SeenRun
+from mmrlhf_operator.state.views import Finding
 
-__all__ = ["Decision", "Listed", "PipelineView", "Sight", "decide", "run_name"]
+__all__ = ["Decision", "Listed", "Scheduled", "Sight", "decide", "run_name"]
 
 _MAX_ACTIVE = 64
-_WHILE_REPLACING = 60.0
+_WHILE_REPLACING = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineView:
+class Scheduled:
     """A pipeline, as far as its schedule goes.
 
     Attributes:
@@ -71,7 +73,7 @@ class Sight:
         generation: Of the spec that says where to look.
         inputs: Digest of all that the steps read, and of the steps.
         new_data: What lies where the trigger of that name looks.
-        new_rankings: Likewise; it counts rankings.
+        new_rankings: Likewise; it counts rankings. None while there are more to count.
         problem: Why nothing was found out; None when something was.
     """
 
@@ -94,16 +96,16 @@ class Decision:
         delete: Runs to be deleted.
         look: Whether the store is to be looked at.
         wake: When to decide again, whatever happens; None: when something has.
-        waits: Why a run that is due does not start, in a sentence.
+        waits: Why a run that is due does not start.
     """
 
     status: ScheduleStatus
     start: StartedRun | None = None
-    cancel: tuple[RunView, ...] = ()
-    delete: tuple[RunView, ...] = ()
+    cancel: tuple[SeenRun, ...] = ()
+    delete: tuple[SeenRun, ...] = ()
     look: bool = False
     wake: datetime | None = None
-    waits: str | None = None
+    waits: Finding | None = None
 
 
 def run_name(pipeline: str, time: datetime) -> str:
@@ -112,8 +114,8 @@ def run_name(pipeline: str, time: datetime) -> str:
 
 
 def decide(
-    view: PipelineView,
-    runs: Sequence[RunView],
+    view: Scheduled,
+    runs: Sequence[SeenRun],
     sight: Sight | None,
     *,
     now: datetime,
@@ -147,8 +149,8 @@ class _Draft:
 
     def __init__(
         self,
-        view: PipelineView,
-        runs: Sequence[RunView],
+        view: Scheduled,
+        runs: Sequence[SeenRun],
         sight: Sight | None,
         now: datetime,
         pause: timedelta,
@@ -159,10 +161,10 @@ class _Draft:
         self.active = tuple(run for run in runs if run.ended is None)
         self.status = view.status
         self.start: StartedRun | None = None
-        self.cancel: tuple[RunView, ...] = ()
+        self.cancel: tuple[SeenRun, ...] = ()
         self.look = False
         self.wakes: list[datetime] = []
-        self.waits: str | None = None
+        self.waits: Finding | None = None
 
     def change(self, **fields: Any) -> None:  # noqa: ANN401 - fields of the status
         """Change fields of the status."""
@@ -179,9 +181,12 @@ class _Draft:
             if known is None or ended > known.time:
                 success = SucceededRun(name=name, time=_whole(ended), digest=run.digest)
                 self.change(last_success=success)
-        if self.sight is not None and self.sight.problem is None:
-            self._see("new_data", self.sight.new_data)
-            self._see("new_rankings", self.sight.new_rankings)
+        triggers, sight = self.view.schedule.triggers, self.sight
+        for name in ("new_data", "new_rankings"):
+            if triggers is None or getattr(triggers, name) is None:
+                self.change(**{name: None})
+            elif sight is not None and (listed := getattr(sight, name)) is not None:
+                self._see(name, listed, at=_whole(sight.at))
 
     def note_expression(self) -> None:
         """Note since when cron is as it is: times before that are not missed."""
@@ -247,7 +252,7 @@ class _Draft:
         else:
             self.wakes.append(looks_at)
         if self.sight is not None and self.sight.problem is not None:
-            self.waits = self.sight.problem
+            self._wait("LookUpFailed", self.sight.problem)
             return
         minute = self.now.replace(second=0, microsecond=0)
         for cause, trigger, seen in (
@@ -298,7 +303,7 @@ class _Draft:
             return False
         if self.sight.inputs is None:
             words = self.sight.problem or "the data could not be looked at"
-            self._skip(found.time, "LookUpFailed", words, for_good=False)
+            self._wait("LookUpFailed", words, time=found.time)
             self._look_from(self.sight.at + self.pause)
             return False
         success = self.status.last_success
@@ -315,16 +320,21 @@ class _Draft:
             return True
         names = ", ".join(run.name for run in self.active[:3])
         names += f" and {len(self.active) - 3} more" if len(self.active) > 3 else ""
-        reason: Literal["StillRunning", "Replacing"] = "StillRunning"
-        self.waits = f"waits for the end of {names}"
+        since = time if cause == "Cron" else None
         if policy == "Replace":
-            reason = "Replacing"
-            self.waits = f"waits until {names} has stopped, whose place it takes"
             self.cancel = tuple(run for run in self.active if not (run.cancelled or run.deleting))
-            self.wakes.append(self.now + timedelta(seconds=_WHILE_REPLACING))
-        if cause == "Cron":
-            self._skip(time, reason, self.waits, for_good=False)
+            words = f"waits until {names} has stopped, whose place it takes"
+            self._wait("Replacing", words, time=since)
+            self.wakes.append(self.now + _WHILE_REPLACING)
+        else:
+            self._wait("StillRunning", f"waits for the end of {names}", time=since)
         return False
+
+    def _wait(self, reason: str, words: str, *, time: datetime | None = None) -> None:
+        """Say why nothing starts now; with a time of cron, that this is why its run does not."""
+        self.waits = Finding(reason=reason, message=words)
+        if time is not None:
+            self._skip(time, reason, words, for_good=False)
 
     def _begin(self, time: datetime, cause: str, *, missed: int = 0) -> None:
         digest = self.sight.inputs if self.sight is not None else None
@@ -345,27 +355,19 @@ class _Draft:
         if for_good:
             self.change(last_schedule_time=time)
 
-    def _see(self, name: str, listed: Listed | None) -> None:
-        assert self.sight is not None
-        if listed is None:  # there is no such trigger
-            self.change(**{name: None})
-            return
+    def _see(self, name: str, listed: Listed, *, at: datetime) -> None:
         known: Seen | None = getattr(self.status, name)
-        if known is None:
-            seen = Seen(digest=listed.digest, since=_whole(self.sight.at), count=listed.count)
-        elif known.digest != listed.digest:
-            seen = known.model_copy(
-                update={
-                    "digest": listed.digest,
-                    "since": _whole(self.sight.at),
-                    "count": listed.count,
-                    # What was taken away does not count against what comes.
-                    "taken_count": min(known.taken_count, listed.count),
-                }
-            )
-        else:
+        if known is not None and known.digest == listed.digest:
             return
-        self.change(**{name: seen})
+        known = known or Seen(digest=listed.digest, since=at)
+        changes = {
+            "digest": listed.digest,
+            "since": at,
+            "count": listed.count,
+            # What was taken away does not count against what comes.
+            "taken_count": min(known.taken_count, listed.count),
+        }
+        self.change(**{name: known.model_copy(update=changes)})
 
     def _look_from(self, moment: datetime) -> None:
         if self.now >= moment:

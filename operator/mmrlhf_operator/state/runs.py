@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from mmrlhf_api import JobFileError, OutputStatus
 from mmrlhf_api.constants import Phase
+from mmrlhf_api.kinds.resource import Resource
 from mmrlhf_api.pipelines import (
+    PIPELINE,
     RESOURCES,
     AlignmentPipeline,
     AlignmentRun,
@@ -19,6 +22,7 @@ from mmrlhf_api.pipelines import (
 from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, AlignmentRunStatus, StepStatus
 from mmrlhf_api.sizes import size_problem
 from mmrlhf_api.yamltree import Document
+from mmrlhf_operator.kube.timestamps import parse_time
 from mmrlhf_operator.state.bodies import TOO_LARGE, without_notes
 from mmrlhf_operator.state.metadata import owner_uid, without_misfits
 from mmrlhf_operator.state.views import Finding, StatusUnreadableError
@@ -153,10 +157,20 @@ class RunView(_View):
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineView(_View):
-    """A pipeline as the API server has it; see `RunView`."""
+    """A pipeline as the API server has it; see `RunView`.
+
+    Attributes:
+        created: When it was created.
+    """
 
     pipeline: AlignmentPipeline | None
     status: AlignmentPipelineStatus
+    created: datetime
+
+    @property
+    def kind(self) -> Resource:
+        """What it is."""
+        return PIPELINE
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> PipelineView:
@@ -166,8 +180,11 @@ class PipelineView(_View):
             StatusUnreadableError: The status has fields of wrong types.
         """
         found, problem = _parse(body)
+        created = parse_time(body["metadata"]["creationTimestamp"])
+        assert created is not None
         return cls(
             **_identity(body),
+            created=created,
             problem=problem,
             pipeline=found if isinstance(found, AlignmentPipeline) else None,
             status=_status(AlignmentPipelineStatus, body),

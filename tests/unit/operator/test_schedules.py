@@ -13,16 +13,18 @@ import pytest
 
 from mmrlhf_api.cron import Cron, fires_after, zone
 from mmrlhf_api.schedule import Schedule, ScheduleStatus
-from mmrlhf_operator.planning.history import RunView, outlived
+from mmrlhf_operator.planning.history import outlived
 from mmrlhf_operator.planning.schedules import (
     Decision,
     Listed,
-    PipelineView,
+    Scheduled,
     Sight,
     decide,
     run_name,
 )
 from mmrlhf_operator.planning.times import jitter
+from mmrlhf_operator.state.schedules import SeenRun
+from mmrlhf_operator.state.views import Finding
 
 LOOK = 60.0
 UID = "7c7a7b5e-4f0e-4d43-9f2e-6a2b8f1f6f10"
@@ -42,7 +44,7 @@ class World:
     lasts: timedelta | None = timedelta(minutes=1)
     suspended: bool = False
     generation: int = 1
-    runs: dict[str, RunView] = field(default_factory=dict)
+    runs: dict[str, SeenRun] = field(default_factory=dict)
     status: ScheduleStatus = field(default_factory=ScheduleStatus)
     sight: Sight | None = None
     inputs: str = "a"
@@ -58,8 +60,8 @@ class World:
     def __post_init__(self) -> None:
         self.created = self.now
 
-    def view(self) -> PipelineView:
-        return PipelineView(
+    def view(self) -> Scheduled:
+        return Scheduled(
             name="weekly",
             uid=UID,
             created=self.created,
@@ -96,11 +98,10 @@ class World:
         if made.start is not None:
             begun = made.start
             assert begun.name not in self.runs, "started twice"
-            self.runs[begun.name] = RunView(
+            self.runs[begun.name] = SeenRun(
                 name=begun.name,
                 uid=begun.name,
                 created=self.now,
-                time=begun.time,
                 digest=begun.digest,
             )
             self.starts.append((self.now, begun.cause, begun.time))
@@ -170,10 +171,8 @@ def test_starts_a_run_at_each_time_and_none_else() -> None:
 def test_history_keeps_what_the_limits_say() -> None:
     world = World({"cron": "0 * * * *", "successfulRunsHistoryLimit": 2})
     world.until(at("01-01 06:30"))
-    assert sorted(run.time for run in world.runs.values() if run.time) == [
-        at("01-01 05:00"),
-        at("01-01 06:00"),
-    ]
+    kept = {run_name("weekly", at(time)) for time in ("01-01 05:00", "01-01 06:00")}
+    assert world.runs.keys() == kept
 
 
 @pytest.mark.parametrize(
@@ -294,7 +293,10 @@ def test_forbid_waits_for_the_end_and_then_starts_the_latest() -> None:
     ]
     assert (at("01-01 02:00"), "StillRunning") in world.skips
     assert world.last is not None
-    assert world.last.waits == f"waits for the end of {run_name('weekly', at('01-01 06:00'))}"
+    name = run_name("weekly", at("01-01 06:00"))
+    assert world.last.waits == Finding(
+        reason="StillRunning", message=f"waits for the end of {name}"
+    )
 
 
 def test_forbid_with_a_deadline_skips_what_is_too_late_by_then() -> None:
@@ -600,9 +602,9 @@ def test_killed_at_any_write_and_two_at_once_each_time_is_started_once(seed: int
     assert world.times[: len(expected)] == expected
 
 
-def run(name: str, hour: int | None, *, ok: bool = True, takes: tuple[str, ...] = ()) -> RunView:
+def run(name: str, hour: int | None, *, ok: bool = True, takes: tuple[str, ...] = ()) -> SeenRun:
     ended = None if hour is None else at(f"01-01 {hour:02}:00")
-    return RunView(
+    return SeenRun(
         name=name,
         uid=name,
         created=at("01-01 00:00"),
