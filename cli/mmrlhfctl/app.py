@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from mmrlhf.client.connection import Connection
-from mmrlhfctl.commands import changing, formats, local, looking, promoting, reporting
+from mmrlhfctl.commands import (
+    changing,
+    formats,
+    local,
+    looking,
+    promoting,
+    reporting,
+    scheduling,
+)
 from mmrlhfctl.commands.options import (
     AsOption,
     ColourOption,
@@ -64,6 +72,7 @@ app.command("import", cls=Command)(formats.import_rows)
 app.command("export", cls=Command)(formats.export_records)
 for command in (promoting.gate, promoting.promote, promoting.rollback, promoting.alias):
     app.command(cls=Command)(command)
+app.add_typer(scheduling.cron)
 app.command("help", cls=Command)(local.help_)
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from kubernetes.aio import client
@@ -51,7 +51,7 @@ class Operator:
         checker: Looks up what specs name; by default `Preflight`.
         looker: Looks into stores for what steps of runs read; by default `Preflight`, unless the
             configuration forbids it.
-        clock: Tells the time; by default one that never jumps.
+        clock: Tells the time; by default one that never jumps, and for schedules the time of day.
         metrics: What it measures; by default nobody reads them.
     """
 
@@ -67,6 +67,7 @@ class Operator:
         metrics: Metrics | None = None,
     ) -> None:
         self.config = config
+        wall = clock or (lambda: datetime.now(UTC))
         clock = clock or SteadyClock()
         limits = config.deadlines
         self.metrics = metrics or Metrics()
@@ -105,6 +106,7 @@ class Operator:
             looker=looker or (preflight if config.preflight.enabled else None),
             wake=self.queue.add,
             clock=clock,
+            wall=wall,
         )
         self._reconciler = Reconciler(
             self.api,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from mmrlhf_api import KINDS
@@ -50,7 +50,8 @@ class RunReconciler:
         config: The operator's configuration.
         looker: Looks into stores for what steps read; None where nobody does.
         wake: Asks for a run to be looked at again.
-        clock: Tells the time.
+        clock: Tells the time, and never jumps.
+        wall: Tells the time of day, as the machine knows it now: schedules go by that.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RunReconciler:
         looker: Looker | None,
         wake: Callable[[Key], None],
         clock: Callable[[], datetime] | None = None,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api = api
         self._store = store
@@ -69,7 +71,7 @@ class RunReconciler:
         self._clock = clock or SteadyClock()
         self._contents = Contents(looker, wake=wake)
         self._pipelines = PipelineReconciler(
-            api, store, config=config, looker=looker, wake=wake, clock=self._clock
+            api, store, config=config, looker=looker, wake=wake, clock=wall
         )
         self._memories: dict[Key, _Memory] = {}
 

@@ -12,7 +12,7 @@ __all__ = ["core_path", "job_path", "pod_selector"]
 
 
 def job_path(kind: ResourceNames, namespace: str | None, name: str | None = None) -> str:
-    """Return the path of a job or a run, or of all of a kind.
+    """Return the path of a job, a pipeline or a run, or of all of a kind.
 
     Args:
         kind: Its kind.

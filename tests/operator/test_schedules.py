@@ -1,0 +1,220 @@
+"""Pipelines on schedules on a real API server, by a clock and a store that say what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
+from mmrlhf_operator.kube.transport import Transport
+from mmrlhf_operator.planning.schedules import run_name
+from tests.cluster.errors import ApiError
+from tests.operator import faults
+from tests.operator.conftest import StartOperator
+from tests.operator.driver import Driver, until
+from tests.operator.lives import started_again
+from tests.operator.run_driver import created_jobs
+from tests.operator.schedule_driver import DATA, ScheduleDriver
+
+pytestmark = pytest.mark.cluster
+
+RANKINGS = "s3://bucket/rankings"
+
+
+def name_at(text: str) -> str:
+    return run_name("weekly", datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+MISSED, FIRST, SECOND, THIRD = map(
+    name_at,
+    ("2036-11-30T03:00", "2036-12-01T03:00", "2036-12-03T03:00", "2036-12-03T12:00"),
+)
+"""Runs of `live`."""
+
+
+async def live(weekly: ScheduleDriver) -> None:
+    """A run by the clock, one skipped for unchanged data, one of changed data, one of rankings."""
+    await weekly.at("2036-12-01T02:00:00")
+    weekly.create(
+        schedule={
+            "cron": "0 4 * * *",
+            "timeZone": "Europe/Berlin",  # 3:00 in winter
+            "skipUnchanged": True,
+            "successfulRunsHistoryLimit": 2,
+        }
+    )
+    # It was created long ago by this clock: what was missed since is made up for once.
+    await weekly.comes(lambda: len(weekly.runs_of()) == 1, "what was missed")
+    await weekly.succeeds(MISSED)
+    weekly.store.put(f"{DATA}/b.jsonl", b"{}\n")
+    await weekly.at("2036-12-01T03:00:05")
+    await weekly.succeeds(FIRST)
+    await weekly.at("2036-12-02T03:00:05")
+    await weekly.comes(
+        lambda: weekly.schedule().get("lastSkip", {}).get("reason") == "Unchanged", "a skip"
+    )
+    assert weekly.schedule()["lastScheduleTime"] == "2036-12-02T03:00:00Z"
+    weekly.store.put(f"{DATA}/b.jsonl", b"{}\n{}\n")
+    await weekly.at("2036-12-03T03:00:05")
+    await weekly.succeeds(SECOND)
+    await weekly.comes(lambda: weekly.runs_of() == [FIRST, SECOND], "a history of two")
+    weekly.change(
+        schedule={
+            "triggers": {"newRankings": {"uri": RANKINGS, "atLeast": 5, "settleSeconds": 300}}
+        }
+    )
+    await weekly.at("2036-12-03T11:00:00")
+    weekly.store.put(f"{RANKINGS}/1.jsonl", b'{"id": "a"}\n' * 4)
+    await weekly.comes(
+        lambda: weekly.schedule().get("newRankings", {}).get("count") == 4, "four rankings"
+    )
+    weekly.store.put(f"{RANKINGS}/2.jsonl", b'{"id": "b"}')
+    await weekly.at("2036-12-03T11:30:00")
+    await weekly.comes(
+        lambda: weekly.schedule().get("newRankings", {}).get("count") == 5, "five rankings"
+    )
+    assert weekly.runs_of() == [FIRST, SECOND], "not before they have settled"
+    await weekly.at("2036-12-03T12:00:20")
+    # Its only step reads what it read before, and is taken from the cache.
+    await weekly.comes(lambda: THIRD in weekly.runs_of(), "a third run")
+    await weekly.ends("Succeeded", THIRD)
+    await weekly.comes(lambda: weekly.runs_of() == [SECOND, THIRD], "a history of two")
+    last = weekly.schedule()["lastRun"]
+    assert (last["name"], last["cause"], last["missed"]) == (THIRD, "NewRankings", 0)
+    assert last["time"] == "2036-12-03T12:00:00Z"
+
+
+MADE = Counter([MISSED, FIRST, SECOND, THIRD])
+MADE += Counter(f"{run}-score" for run in (MISSED, FIRST, SECOND))
+"""Runs and jobs that are created in all of it."""
+
+
+@pytest.fixture
+def weekly(driver: Driver) -> ScheduleDriver:
+    return ScheduleDriver(driver)
+
+
+async def test_runs_start_by_the_clock_and_by_rankings_and_nothing_is_asked_at_rest(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    async with start_operator(lambda inner: faults.Recorded(inner, log), **weekly.parts) as running:
+        await live(weekly)
+        await running.idle()
+        settled, looks = len(log), weekly.store.looks
+        running.operator.queue.add(weekly.key())
+        await until(lambda: running.operator.queue.is_idle, what="a look")
+        await running.idle()
+        assert not [str(request) for request, _ in log[settled:] if request.writes]
+        assert weekly.store.looks == looks
+    assert created_jobs(log) == MADE
+    assert Counter(weekly.told()) == {"RunStarted": 4, "MissedTimes": 1, "Unchanged": 1}
+    run = weekly.api.get(weekly.path(SECOND))
+    (owner,) = run["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("AlignmentPipeline", "weekly")
+    notes = run["metadata"]["annotations"]
+    assert notes["mmrlhf.io/scheduled-for"] == "2036-12-03T03:00:00Z"
+    assert notes["mmrlhf.io/started-by"] == "Cron"
+    assert len(notes["mmrlhf.io/data-digest"]) == 64
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_the_operator_dies_at_every_write_and_no_run_starts_twice(
+    before: bool, weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    lives: list[faults.Mortal] = []
+
+    def mortal(inner: Transport) -> Transport:
+        writes = 1 + (len(lives) % 2 if before else 0)
+        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
+        return lives[-1]
+
+    async with started_again(functools.partial(start_operator, **weekly.parts), mortal):
+        await live(weekly)
+    assert created_jobs(log) == MADE
+
+
+async def test_two_operators_overlap_and_no_run_starts_twice(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    over = threading.Event()
+
+    def recorded(inner: Transport) -> Transport:
+        return faults.Recorded(inner, log)
+
+    async def another() -> None:
+        async with start_operator(recorded, **weekly.parts):
+            await asyncio.to_thread(over.wait)
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
+    try:
+        async with start_operator(recorded, **weekly.parts):
+            await live(weekly)
+    finally:
+        over.set()
+        await other
+    assert created_jobs(log) == MADE
+
+
+async def test_what_the_server_refuses_and_what_is_told_in_seconds(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    for schedule, words in (
+        ({"cron": "0 25 * * *"}, "must have five fields"),
+        ({"cron": "0 0 31 2 *"}, "never fires"),
+        ({"skipUnchanged": True}, "give cron, triggers or both"),
+        ({"triggers": {}}, "give newData, newRankings or both"),
+    ):
+        with pytest.raises(ApiError, match=words):
+            weekly.create(schedule=schedule)
+    weekly.create(schedule={"cron": "0 0 31-31 2-2 *"})
+    weekly.create("berlin", schedule={"cron": "0 0 * * *", "timeZone": "Europe/Berln"})
+    async with start_operator(**weekly.parts):
+        for name, words in (
+            ("weekly", "spec.schedule.cron: never fires: there is no day 31 in month 2"),
+            ("berlin", "spec.schedule.timeZone: there is no time zone Europe/Berln"),
+        ):
+            await until(
+                lambda name=name: (  # type: ignore[misc]
+                    weekly.condition("Stalled", name, "AlignmentPipeline").get("status") == "True"
+                ),
+                what="a pipeline that is not valid",
+            )
+            told = weekly.condition("Ready", name, "AlignmentPipeline")
+            assert (told["status"], told["reason"]) == ("False", "InvalidSpec")
+            assert words in told["message"]
+
+
+async def test_suspended_waiting_and_what_cannot_be_looked_at_are_told(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    await weekly.at("2036-12-01T02:00:00")
+    weekly.create(schedule={"cron": "0 3 * * *", "skipUnchanged": True}, suspend=True)
+
+    def on_schedule() -> str:
+        found = weekly.condition("OnSchedule", "weekly", "AlignmentPipeline")
+        return str(found.get("reason"))
+
+    async with start_operator(**weekly.parts):
+        await weekly.comes(lambda: on_schedule() == "Suspended", "suspended")
+        assert weekly.runs_of() == []
+        weekly.store.problem = LookUpError(Outcome.DENIED)
+        weekly.change(suspend=False)
+        await weekly.comes(lambda: on_schedule() == "LookUpFailed", "a store that denies")
+        assert weekly.runs_of() == []
+        weekly.store.problem = None
+        await weekly.at("2036-12-01T02:05:00")
+        await weekly.comes(lambda: len(weekly.runs_of()) == 1, "a run")
+        await weekly.at("2036-12-01T03:00:05")
+        await weekly.comes(lambda: on_schedule() == "StillRunning", "waits for the end")
+        weekly.change(schedule={"concurrencyPolicy": "Replace"})
+        await weekly.comes(lambda: FIRST in weekly.runs_of(), "the next run")
+        (replaced,) = set(weekly.runs_of()) - {FIRST}
+        assert weekly.status(replaced)["reason"] == "Cancelled"
