@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -21,6 +22,7 @@ __all__ = [
     "NewData",
     "NewRankings",
     "Schedule",
+    "ScheduleCondition",
     "ScheduleStatus",
     "Seen",
     "SkippedRun",
@@ -204,6 +206,13 @@ class Schedule(ApiModel):
     def where(self) -> zoneinfo.ZoneInfo:
         """Time zone of `cron`."""
         return zone(self.time_zone or "Etc/UTC")
+
+
+class ScheduleCondition(StrEnum):
+    """Type of the condition that pipelines with a schedule have besides those of all pipelines."""
+
+    ON_SCHEDULE = "OnSchedule"
+    """Runs start as the schedule says. False says what is in the way of the run that is due."""
 
 
 Digest = Annotated[str, MaxLen(64)]

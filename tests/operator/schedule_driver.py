@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ class Clock:
         return self.now
 
 
+_NUDGE_SECONDS = 3.0
 DATA = "s3://bucket/ranked"
 MODEL = "s3://bucket/judge"
 
@@ -146,10 +148,16 @@ class ScheduleDriver(RunDriver):
     ) -> None:
         """Wait for something while the pipeline is looked at now and then."""
 
+        nudged = -_NUDGE_SECONDS
+
         def there() -> bool:
+            nonlocal nudged
             if what():
                 return True
-            self.nudge(name)
+            # Not all the time: a status is not written over what has changed meanwhile.
+            if time.monotonic() > nudged + _NUDGE_SECONDS:
+                self.nudge(name)
+                nudged = time.monotonic()
             return False
 
         await until(

@@ -33,7 +33,7 @@ def _moved(pipeline: AlignmentPipeline) -> Iterator[tuple[str, str]]:
             output=lambda one: one.text,
         )
         gate = spec.get("gate")
-        if step.kind != "StepJob" or not isinstance(gate, dict):
+        if not isinstance(gate, dict):
             continue
         own = spec.get("artifacts")
         store = gate.get("store") or (own.get("uri") if isinstance(own, dict) else None)

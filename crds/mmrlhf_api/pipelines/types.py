@@ -221,8 +221,8 @@ class StepStatus(ServerModel):
 class RunCondition(StrEnum):
     """Types of the conditions of runs and pipelines; the set is closed.
 
-    Ready, Reconciling and Stalled are those that kstatus knows, by which Flux, Argo CD and others
-    tell how any object gets on (https://github.com/kubernetes-sigs/cli-utils, pkg/kstatus).
+    The last three are those that kstatus knows, by which Flux, Argo CD and others tell how any
+    object gets on (https://github.com/kubernetes-sigs/cli-utils, pkg/kstatus).
     """
 
     ACCEPTED = "Accepted"
@@ -243,9 +243,6 @@ class RunCondition(StrEnum):
     """Of a run: it has not ended and is not suspended."""
     STALLED = "Stalled"
     """It gets no further until somebody changes it: it has failed, or is not valid."""
-    ON_SCHEDULE = "OnSchedule"
-    """Of a pipeline with a schedule: runs start as that says. False says what is in the way of the
-    run that is due."""
 
 
 class _Status(ServerModel):

@@ -15,7 +15,7 @@ from mmrlhf_api.pipelines import PIPELINE, RUN, AlignmentPipeline, freeze
 from mmrlhf_api.pipelines.aliases import moved_aliases
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE
 from mmrlhf_api.pipelines.types import RunCondition
-from mmrlhf_api.schedule import ScheduleStatus, StartedRun
+from mmrlhf_api.schedule import ScheduleCondition, ScheduleStatus, StartedRun
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.contents import Looker
 from mmrlhf_operator.acting.sights import Sights
@@ -23,6 +23,7 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest
 from mmrlhf_operator.kube.timestamps import format_time, whole
+from mmrlhf_operator.planning.actions import Note
 from mmrlhf_operator.planning.conditions import Conditions
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.schedule_notes import schedule_notes
@@ -44,7 +45,8 @@ __all__ = ["PipelineReconciler"]
 _LOG = logging.getLogger(__name__)
 _STALE_SECONDS = 0.5
 _REFUSED_SECONDS = 30.0
-_RETELL_SECONDS = 600.0
+_RETELL_SECONDS = 3600.0
+"""Events are kept for an hour by most clusters: one that is older and not there was told."""
 
 Alias = tuple[str, str]
 """Store and name of an alias."""
@@ -147,7 +149,9 @@ class PipelineReconciler:
         conditions.set(RunCondition.STALLED, "True" if problem else "False", reason, words)
         spec = view.pipeline.spec if view.pipeline is not None else None
         if spec is None or spec.schedule is None or problem is not None:
-            conditions.clear(RunCondition.ON_SCHEDULE, "NoSchedule" if valid else reason, words)
+            conditions.clear(
+                ScheduleCondition.ON_SCHEDULE, "NoSchedule" if valid else reason, words
+            )
             return _Made(conditions=conditions)
         scheduled = Scheduled(
             name=view.name,
@@ -168,9 +172,11 @@ class PipelineReconciler:
         suspended = Finding(reason="Suspended", message="spec.suspend is true")
         waits = suspended if spec.suspend else memory.conflict or decision.waits
         if waits is None:
-            conditions.set(RunCondition.ON_SCHEDULE, "True", "Waiting", "the next run is not due")
+            conditions.set(
+                ScheduleCondition.ON_SCHEDULE, "True", "Waiting", "the next run is not due"
+            )
         else:
-            conditions.set(RunCondition.ON_SCHEDULE, "False", waits.reason, waits.message)
+            conditions.set(ScheduleCondition.ON_SCHEDULE, "False", waits.reason, waits.message)
         return _Made(conditions=conditions, decision=decision)
 
     def _problem(self, key: Key, view: PipelineView, memory: _Memory) -> Finding | None:
@@ -321,17 +327,22 @@ class PipelineReconciler:
         status = view.status.schedule
         if status is None:
             return
+        found = schedule_notes(status)
         if memory.told is None:
-            old = self._clock()
+            # What the operator before this one told; it may have died before it told the latest.
+            names = await effects.existing_event_names(self._api, view) if found else set()
             memory.told = {
                 note.key
-                for note in schedule_notes(status)
-                if (old - note.at).total_seconds() > _RETELL_SECONDS
+                for note in found
+                if effects.event_name(view, note) in names or self._is_old(note)
             }
-        for note in schedule_notes(status):
+        for note in found:
             if note.key not in memory.told:
                 await effects.emit(self._api, view, note)
                 memory.told.add(note.key)
+
+    def _is_old(self, note: Note) -> bool:
+        return (self._clock() - note.at).total_seconds() > _RETELL_SECONDS
 
     def _memory(self, key: Key, view: PipelineView) -> _Memory:
         memory = self._memories.get(key)

@@ -285,5 +285,6 @@ def _taken(
 
 
 def _looks(status: StepStatus, look: LookUpInputs | LookForRecord) -> Decision:
-    what = "what it reads" if isinstance(look, LookUpInputs) else "the result of an earlier run"
-    return Decision(status=told(status, RunReason.LOOKING, f"{what} is looked up"), look=look)
+    # One message for both: an operator that dies at each write would write one, and then the other.
+    message = "what it reads, and what earlier runs made of it, is looked up"
+    return Decision(status=told(status, RunReason.LOOKING, message), look=look)

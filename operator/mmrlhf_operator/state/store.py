@@ -54,6 +54,9 @@ class Store(Protocol):
 class RunStore(Protocol):
     """Answers about runs of pipelines from memory."""
 
+    def keys(self) -> Iterable[Key]:
+        """Everything of ours that there is."""
+
     def job(self, key: Key) -> dict[str, Any] | None:
         """A pipeline, a run or a job as last seen."""
 
