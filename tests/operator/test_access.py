@@ -162,14 +162,8 @@ async def a_run(driver: Driver) -> None:
     ]
     for step in steps:
         step["spec"]["artifacts"] = {"uri": "/shared/runs"}
+    await a_schedule(runs, steps)
     runs.submit(steps=steps, parameters=[])
-    body = {
-        "apiVersion": "mmrlhf.io/v1alpha1",
-        "kind": "AlignmentPipeline",
-        "metadata": {"name": "weekly"},
-        "spec": {"steps": steps},
-    }
-    runs.api.create(runs.path(kind="AlignmentPipeline"), body)
 
     def stopped() -> set[bool]:
         jobs = (driver.job(kind, f"r-{kind.lower()}") for kind in KINDS)
@@ -188,6 +182,48 @@ async def a_run(driver: Driver) -> None:
         what="no pods of it",
         seconds=60,
     )
+
+
+async def a_schedule(runs: RunDriver, steps: list[dict[str, Any]]) -> None:
+    """Let a pipeline start a run in the place of another one, and delete that."""
+    schedule = {
+        "cron": "* * * * *",
+        "concurrencyPolicy": "Replace",
+        "failedRunsHistoryLimit": 0,
+    }
+    body: dict[str, Any] = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "AlignmentPipeline",
+        "metadata": {"name": "weekly"},
+        "spec": {"steps": steps[:1], "schedule": schedule, "suspend": True},
+    }
+    there = runs.api.create(runs.path(kind="AlignmentPipeline"), body)
+    owner = {
+        **{key: there[key] for key in ("apiVersion", "kind")},
+        **{key: there["metadata"][key] for key in ("name", "uid")},
+        "controller": True,
+    }
+    run = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "AlignmentRun",
+        "metadata": {
+            "name": "weekly-1",
+            "labels": {"mmrlhf.io/pipeline": "weekly"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"pipeline": "weekly", "steps": steps[:1]},
+    }
+    runs.api.create(runs.path(), run)
+    await until(lambda: runs.status("weekly-1").get("phase") == "Running", what="a run by hand")
+    runs.api.patch(runs.path("weekly", "AlignmentPipeline"), {"spec": {"suspend": False}})
+    await until(
+        lambda: not runs.api.exists(runs.path("weekly-1")),
+        what="the end of what is replaced",
+        seconds=60,
+    )
+    await until(lambda: runs.api.get(runs.path())["items"], what="what replaces it", seconds=60)
+    runs.api.delete(runs.path("weekly", "AlignmentPipeline"))
+    await until(lambda: not runs.driver.left(), what="no pods of it", seconds=60)
 
 
 async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:

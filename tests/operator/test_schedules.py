@@ -137,7 +137,9 @@ async def test_the_operator_dies_at_every_write_and_no_run_starts_twice(
 
     async with started_again(functools.partial(start_operator, **weekly.parts), mortal):
         await live(weekly)
-    assert created_jobs(log) == MADE
+    # One that dies while another of its requests is under way never hears of that one.
+    assert created_jobs(log) <= MADE
+    assert len(lives) > 15
 
 
 async def test_two_operators_overlap_and_no_run_starts_twice(
