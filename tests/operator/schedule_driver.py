@@ -122,6 +122,9 @@ class ScheduleDriver(RunDriver):
         found: dict[str, Any] = body.get("status", {}).get("schedule", {})
         return found
 
+    def is_stalled(self, name: str) -> bool:
+        return self.condition("Stalled", name, "AlignmentPipeline").get("status") == "True"
+
     def runs_of(self, name: str = "weekly") -> list[str]:
         items = self.api.get(self.path())["items"]
         return sorted(

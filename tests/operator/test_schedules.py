@@ -7,12 +7,14 @@ import functools
 import threading
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
 from mmrlhf_operator.kube.transport import Transport
 from mmrlhf_operator.planning.schedules import run_name
+from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
@@ -165,33 +167,48 @@ async def test_two_operators_overlap_and_no_run_starts_twice(
     assert created_jobs(log) == MADE
 
 
-async def test_what_the_server_refuses_and_what_is_told_in_seconds(
-    weekly: ScheduleDriver, start_operator: StartOperator
+# A schedule, what the rules of the CRD say of it where the server knows any, and what the operator
+# says in seconds where nobody has.
+WRONG: list[tuple[dict[str, Any], str | None, str]] = [
+    ({"cron": "0 25 * * *"}, "must have five fields", "cron: hour: 25 is not within 0 to 23"),
+    ({"cron": "0 0 31 2 *"}, "never fires", "cron: never fires: there is no day 31 in month 2"),
+    ({"cron": "0 0 31 2-2 *"}, None, "cron: never fires: there is no day 31 in month 2"),
+    ({"skipUnchanged": True}, "give cron, triggers or both", "give cron, triggers or both"),
+    ({"triggers": {}}, "give newData, newRankings or both", "triggers: give newData, newRankings"),
+    (
+        {"cron": "0 0 * * *", "timeZone": "Europe/Berln"},
+        None,
+        "timeZone: there is no time zone Europe/Berln",
+    ),
+    (
+        {"cron": "* * * * *", "jitterSeconds": 60},
+        None,
+        "jitterSeconds: must be below 60, the shortest time between two runs in seconds",
+    ),
+]
+
+
+async def test_what_is_wrong_is_refused_or_told_in_seconds(
+    weekly: ScheduleDriver, start_operator: StartOperator, control_plane: Access
 ) -> None:
-    for schedule, words in (
-        ({"cron": "0 25 * * *"}, "must have five fields"),
-        ({"cron": "0 0 31 2 *"}, "never fires"),
-        ({"skipUnchanged": True}, "give cron, triggers or both"),
-        ({"triggers": {}}, "give newData, newRankings or both"),
-    ):
-        with pytest.raises(ApiError, match=words):
-            weekly.create(schedule=schedule)
-    weekly.create(schedule={"cron": "0 0 31-31 2-2 *"})
-    weekly.create("berlin", schedule={"cron": "0 0 * * *", "timeZone": "Europe/Berln"})
+    left: dict[str, str] = {}
+    for number, (schedule, server, operator) in enumerate(WRONG):
+        if server is not None and control_plane.knows_rules:
+            with pytest.raises(ApiError, match=server):
+                weekly.create(f"p{number}", schedule=schedule)
+        else:
+            weekly.create(f"p{number}", schedule=schedule)
+            left[f"p{number}"] = operator
     async with start_operator(**weekly.parts):
-        for name, words in (
-            ("weekly", "spec.schedule.cron: never fires: there is no day 31 in month 2"),
-            ("berlin", "spec.schedule.timeZone: there is no time zone Europe/Berln"),
-        ):
+        for name, words in left.items():
             await until(
-                lambda name=name: (  # type: ignore[misc]
-                    weekly.condition("Stalled", name, "AlignmentPipeline").get("status") == "True"
-                ),
-                what="a pipeline that is not valid",
+                functools.partial(weekly.is_stalled, name), what="a pipeline that is not valid"
             )
             told = weekly.condition("Ready", name, "AlignmentPipeline")
             assert (told["status"], told["reason"]) == ("False", "InvalidSpec")
+            assert f"spec.schedule{'.' if ':' in words else ''}" in told["message"]
             assert words in told["message"]
+    assert weekly.api.get(weekly.path())["items"] == []
 
 
 async def test_suspended_waiting_and_what_cannot_be_looked_at_are_told(
