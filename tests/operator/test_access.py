@@ -223,7 +223,11 @@ async def a_schedule(runs: RunDriver, steps: list[dict[str, Any]]) -> None:
     )
     await until(lambda: runs.api.get(runs.path())["items"], what="what replaces it", seconds=60)
     runs.api.delete(runs.path("weekly", "AlignmentPipeline"))
-    await until(lambda: not runs.driver.left(), what="no pods of it", seconds=60)
+    await until(
+        lambda: not [pod for pod in runs.driver.left() if pod.startswith("weekly-")],
+        what="no pods of it",
+        seconds=60,
+    )
 
 
 async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:

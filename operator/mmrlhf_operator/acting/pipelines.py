@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from mmrlhf_api.constants import API_VERSION, Reason
 from mmrlhf_api.pipelines import PIPELINE, RUN, AlignmentPipeline, freeze
 from mmrlhf_api.pipelines.aliases import moved_aliases
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE
-from mmrlhf_api.pipelines.types import RunCondition
+from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition
 from mmrlhf_api.schedule import ScheduleCondition, ScheduleStatus, StartedRun
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.contents import Looker
@@ -66,10 +66,10 @@ class _Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """What is decided about a pipeline: its conditions, and its runs if it has a schedule."""
+    """What is decided about a pipeline: its status, and its runs if it has a schedule."""
 
-    conditions: Conditions
-    decision: Decision | None = field(default=None)
+    status: AlignmentPipelineStatus
+    decision: Decision | None = None
 
 
 class PipelineReconciler:
@@ -114,7 +114,7 @@ class PipelineReconciler:
             # Before a new status takes the place of this one, which a crash may have left untold.
             await self._tell(view, memory)
         made = self._decide(key, view, memory, self._runs(key, view))
-        if made.decision is not None and _acts(made.decision):
+        if made.status != view.status or _acts(made):
             # What watches have seen may be old: nothing is done but on what is true now.
             live = await self._api.find(_path(key))
             if live is None or live["metadata"]["uid"] != view.uid:
@@ -152,7 +152,7 @@ class PipelineReconciler:
             conditions.clear(
                 ScheduleCondition.ON_SCHEDULE, "NoSchedule" if valid else reason, words
             )
-            return _Made(conditions=conditions)
+            return _made(view, conditions)
         scheduled = Scheduled(
             name=view.name,
             uid=view.uid,
@@ -177,7 +177,7 @@ class PipelineReconciler:
             )
         else:
             conditions.set(ScheduleCondition.ON_SCHEDULE, "False", waits.reason, waits.message)
-        return _Made(conditions=conditions, decision=decision)
+        return _made(view, conditions, decision)
 
     def _problem(self, key: Key, view: PipelineView, memory: _Memory) -> Finding | None:
         """Why no runs can be made of a pipeline; None when they can."""
@@ -240,20 +240,14 @@ class PipelineReconciler:
 
     async def _write(self, key: Key, view: PipelineView, made: _Made) -> PipelineView:
         """Write the status; returns the pipeline as the server has it then."""
-        changes = {
-            "conditions": made.conditions.all(),
-            "observed_generation": view.generation,
-            "schedule": made.decision.status if made.decision is not None else None,
-        }
-        status = view.status.model_copy(update=changes)
-        if status == view.status:
+        if made.status == view.status:
             return view
         held = view.status.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude_unset=True
         )
         patch = {
             "metadata": {"resourceVersion": view.resource_version},
-            "status": effects.merge_patch(held, wire_dict(status)),
+            "status": effects.merge_patch(held, wire_dict(made.status)),
         }
         try:
             written = await self._api.patch(f"{_path(key)}/status", patch)
@@ -376,8 +370,18 @@ def run_manifest(pipeline: AlignmentPipeline, uid: str, start: StartedRun) -> Ma
     return body
 
 
-def _acts(decision: Decision) -> bool:
-    return bool(decision.start or decision.cancel or decision.delete)
+def _made(view: PipelineView, conditions: Conditions, decision: Decision | None = None) -> _Made:
+    changes = {
+        "conditions": conditions.all(),
+        "observed_generation": view.generation,
+        "schedule": decision.status if decision is not None else None,
+    }
+    return _Made(status=view.status.model_copy(update=changes), decision=decision)
+
+
+def _acts(made: _Made) -> bool:
+    found = made.decision
+    return found is not None and bool(found.start or found.cancel or found.delete)
 
 
 def _own(bodies: Iterable[Mapping[str, Any]], view: PipelineView) -> tuple[SeenRun, ...]:

@@ -145,7 +145,7 @@ class RunReconciler:
                 children[step] = ChildView.read(body)
         return replace(observed, children=children)
 
-    async def _write(self, key: Key, run: RunView | PipelineView, status: ApiModel) -> None:
+    async def _write(self, key: Key, run: RunView, status: ApiModel) -> None:
         if status == run.status:
             return
         held = run.status.model_dump(

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrlhf.client.cluster import Cluster, Manifest
 from mmrlhf.client.paths import job_path
-from mmrlhf.errors import ConflictError, MmrlhfError, UsageError
+from mmrlhf.errors import ConflictError, MmrlhfError, NotFoundError, UsageError
 from mmrlhf_api.errors import FieldError, JobFileError
 from mmrlhf_api.pipelines import PIPELINE, RUN, AlignmentPipeline, freeze, parse_pipeline
 from mmrlhf_api.yamltree import Document
@@ -68,20 +68,31 @@ def start_run(
         ConflictError: There is a run of that name.
     """
     pipeline = _parse(body)
+    chosen = name or _free_name(cluster, pipeline.metadata.name)
+    if name is not None and not _is_free(cluster, name):
+        raise ConflictError(f"there is a run {name} already; give another name")
+    try:
+        run = freeze(pipeline, name=chosen, parameters=parameters, cache=cache)
+    except FieldError as error:
+        raise UsageError(f"{error.field}: {error.message}") from error
+    run["metadata"]["annotations"] = {"mmrlhf.io/started-by": "Hand"}
+    return cluster.create(job_path(RUN, cluster.namespace), run)
+
+
+def _free_name(cluster: Cluster, pipeline: str) -> str:
     for _ in range(_TRIES):
-        tail = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-        chosen = name or f"{pipeline.metadata.name}-m{tail}"
-        try:
-            run = freeze(pipeline, name=chosen, parameters=parameters, cache=cache)
-        except FieldError as error:
-            raise UsageError(f"{error.field}: {error.message}") from error
-        run["metadata"]["annotations"] = {"mmrlhf.io/started-by": "Hand"}
-        try:
-            return cluster.create(job_path(RUN, cluster.namespace), run)
-        except ConflictError as error:
-            if name is not None:
-                raise ConflictError(f"there is a run {name} already; give another name") from error
-    raise MmrlhfError(f"found no free name of the form {pipeline.metadata.name}-mxxxxx")
+        name = f"{pipeline}-m{''.join(secrets.choice(_ALPHABET) for _ in range(5))}"
+        if _is_free(cluster, name):
+            return name
+    raise MmrlhfError(f"found no free name of the form {pipeline}-mxxxxx")
+
+
+def _is_free(cluster: Cluster, name: str) -> bool:
+    try:
+        cluster.get(job_path(RUN, cluster.namespace, name))
+    except NotFoundError:
+        return True
+    return False
 
 
 def _parse(body: Manifest) -> AlignmentPipeline:
