@@ -28,7 +28,7 @@ def training_inputs(spec: TrainJobSpec) -> Iterator[Input]:
 
 
 def trained(spec: TrainJobSpec, *holds: str) -> Iterator[Output]:
-    """Yield what every training leaves: its model, and the adapter if it has trained one.
+    """Yield what every training leaves: its model, the adapter if it has one, and its report.
 
     Args:
         spec: What was trained.
@@ -37,5 +37,4 @@ def trained(spec: TrainJobSpec, *holds: str) -> Iterator[Output]:
     yield Output(name="model", content="model", path="model", holds=("config.json", *holds))
     if spec.adapter is not None:
         yield Output(name="adapter", content="adapter", path="adapter")
-    # And the page about it, whatever was trained.
     yield Output(name="report", content="page", path="report.html")
