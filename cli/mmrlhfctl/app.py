@@ -63,6 +63,7 @@ for command in (
     changing.delete,
     looking.doctor,
     local.validate,
+    local.estimate,
     local.explain,
     local.version,
     local.completion,

@@ -48,17 +48,8 @@ def test_help_lists_the_commands(command: Command) -> None:
     assert done.returncode == 0
     for name in (
         *("run", "submit", "get", "status", "why", "logs", "describe", "events", "wait", "suspend"),
-        *(
-            "resume",
-            "cancel",
-            "retry",
-            "delete",
-            "doctor",
-            "validate",
-            "explain",
-            "version",
-            "completion",
-        ),
+        *("resume", "cancel", "retry", "delete", "doctor", "validate", "estimate", "explain"),
+        *("version", "completion"),
         *("import", "export", "gate", "promote", "rollback", "alias", "help"),
     ):
         assert f"\n  {name} " in done.stdout

@@ -17,7 +17,7 @@ from mmrlhfctl.commands.options import (
     one_file,
 )
 
-__all__ = ["completion", "explain", "help_", "run", "validate", "version"]
+__all__ = ["completion", "estimate", "explain", "help_", "run", "validate", "version"]
 
 
 class Shell(StrEnum):
@@ -77,6 +77,36 @@ def validate(
     from mmrlhfctl.validation import validate_file
 
     validate_file(one_file(path, file))
+
+
+def estimate(
+    path: PathArgument = None,
+    *,
+    file: FileOption = None,
+    gpu_memory: Annotated[
+        str, typer.Option("--gpu-memory", metavar="QUANTITY", help="Memory of one GPU.")
+    ] = "79Gi",
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", help="Tokens of the largest query; else the data is looked at."),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option("--queries", help="Queries to look at for the largest.")
+    ] = 256,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Say how much memory a training takes.
+
+    By part, and what to change if it does not fit. Reads the model's configuration and tokenizer
+    and the data, and no weights; nothing is trained. That it does not fit is an answer, with exit
+    code 0: fits says it in -o json.
+    """
+    from mmrlhfctl.local.steps import run_step
+
+    given = [f"--gpu-memory={gpu_memory}", f"--queries={queries}"]
+    given += [] if tokens is None else [f"--tokens={tokens}"]
+    given += ["--output=json"] if output is Format.JSON else []
+    raise typer.Exit(run_step("estimate", [str(one_file(path, file)), *given]))
 
 
 def explain(

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from mmrlhf_jobs.models.logit_shape import LogitShape
 
-__all__ = ["choose_chunk", "logit_memory", "token_log_probs"]
+__all__ = ["choose_chunk", "logit_budget", "logit_memory", "token_log_probs"]
 
 _HOST_BYTES: Final = 160_000_000
 """Logits in the memory of a host; more at a time was not faster on a CPU."""
@@ -33,8 +33,13 @@ def logit_memory(device: torch.device) -> int:
     goes on must round as before.
     """
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory) // _DEVICE_SHARE
-    return _HOST_BYTES
+        return logit_budget(int(torch.cuda.get_device_properties(device).total_memory))
+    return logit_budget(None)
+
+
+def logit_budget(card: int | None) -> int:
+    """The same of a card with so many bytes; None: of a host."""
+    return _HOST_BYTES if card is None else card // _DEVICE_SHARE
 
 
 def choose_chunk(vocabulary: int, budget: int) -> int:

@@ -22,7 +22,7 @@ from mmrlhf_jobs.models.contents import (
 from mmrlhf_jobs.storage.marker import MARKER
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_errors
 
-__all__ = ["digest_folder", "fetch_model", "save_model"]
+__all__ = ["digest_folder", "fetch_description", "fetch_model", "save_model"]
 
 _WEIGHT_SUFFIXES = (".safetensors", ".index.json")
 
@@ -54,13 +54,32 @@ def fetch_model(uri: str, scratch: Path, options: StorageOptions | None = None) 
     return target
 
 
-def _fetch(location: Location, folder: Path) -> None:
+def fetch_description(uri: str, scratch: Path, options: StorageOptions | None = None) -> Path:
+    """Bring all of a model folder but its weights to this machine, if it is not here already.
+
+    Raises:
+        ModelError: There is no such folder.
+    """
+    location = locate(uri, options)
+    if location.is_local:
+        return fetch_model(uri, scratch, options)
+    target = scratch / "description"
+    with storage_errors(uri, "read"):
+        if not location.fs.isdir(location.path):
+            raise no_folder(uri)
+        _fetch(location, target, weights=False)
+    return target
+
+
+def _fetch(location: Location, folder: Path, *, weights: bool = True) -> None:
     """Copy the files of a model, and no other, from an object store."""
     folder.mkdir(parents=True)
     base = location.path.rstrip("/")
     names = [path.removeprefix(f"{base}/") for path in location.fs.find(base)]
     refuse_pickles(location.uri, names)
     for name in fetched_files(names):
+        if not weights and name.endswith((*_WEIGHT_SUFFIXES, MARKER)):
+            continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         location.fs.get_file(f"{base}/{name}", str(target))

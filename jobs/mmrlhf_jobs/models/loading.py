@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -36,7 +37,7 @@ from mmrlhf_jobs.models.processing import choose_template
 from mmrlhf_jobs.models.sizes import refuse_larger
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
-__all__ = ["Attention", "Dtype", "load_adapter", "load_model"]
+__all__ = ["Attention", "Dtype", "load_adapter", "load_model", "read_config"]
 
 _ORIGINAL = ("llava_qwen", "llava_qwen_moe", "llava_llama", "llava_mistral", "llava_mpt")
 """``model_type`` of checkpoints that LLaVA's own code writes (LLaVA-NeXT,
@@ -75,7 +76,7 @@ def load_model(
             code; a link leads out of the folder.
     """
     folder = Path(str(uri).removeprefix("file://"))
-    config = _read_config(folder)
+    config = read_config(folder)
     auto = auto_class(config, folder)
     _check_weights(folder)
     register_shared_prefix_attention()
@@ -127,7 +128,7 @@ def load_adapter(
     Raises:
         ModelError: The folder or its configuration is wrong, or of no kind that is known.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     processor = load_any_processor(config, folder)
     choose_template(processor, chat_template, tell)
     return make_adapter(config, processor)
@@ -143,7 +144,12 @@ def _disable_dropout(model: PreTrainedModel) -> None:
                 setattr(module, name, 0.0)
 
 
-def _read_config(folder: Path) -> PretrainedConfig:
+def read_config(folder: Path) -> PretrainedConfig:
+    """The configuration of a model folder.
+
+    Raises:
+        ModelError: The folder or its configuration is missing, wrong, or of no known kind.
+    """
     if not folder.is_dir():
         raise no_folder(str(folder))
     check_folder(folder)
@@ -152,7 +158,9 @@ def _read_config(folder: Path) -> PretrainedConfig:
     _refuse_unknown_format(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, RecursionError, StrictDataclassError
+    ) as error:  # fmt: skip
         raise loading_error(
             folder, error, f"{folder}/config.json cannot be used: {error}"
         ) from error

@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel
 
-__all__ = ["Recomputed", "estimate_kept_share", "recompute"]
+__all__ = ["Recomputed", "estimate_kept_share", "kept_per_token", "recompute"]
 
 _MORE_TIME: Final = 1 / 3
 """Of a layer that is recomputed: its forward pass once more, beside one and a backward pass that
@@ -99,24 +99,34 @@ def recompute(loaded: LoadedModel, *, every: int | None, tower: bool) -> Recompu
 def estimate_kept_share(config: PretrainedConfig, *, layers: int, recomputed: int) -> float:
     """About what share of its layers' activations a language model keeps.
 
-    A layer that is recomputed keeps its input. Another keeps per token what the backward passes of
-    its operations read: six vectors of the hidden size around its two norms, queries and keys
-    before and after rotation, values and output of the attention, and four vectors of a gated
-    feed-forward layer.
+    A layer that is recomputed keeps its input, another what `kept_per_token` says.
 
     Args:
         config: Of the language model.
         layers: Layers that it has.
         recomputed: How many of them are recomputed.
     """
-    hidden: int = config.hidden_size
+    whole = kept_per_token(config)
+    kept: float = (layers - recomputed) * whole + recomputed * config.hidden_size
+    return kept / max(layers * whole, 1)
+
+
+def kept_per_token(config: PretrainedConfig) -> int:
+    """About how many numbers per token a layer keeps for the backward passes of its operations.
+
+    Six vectors of the hidden size around its two norms, queries and keys before and after rotation,
+    values and output of the attention, and four vectors of a gated feed-forward layer.
+
+    Args:
+        config: Of the language model, or of a vision tower.
+    """
+    hidden: int = getattr(config, "embed_dim", None) or config.hidden_size
     heads = config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", None) or heads
     head = getattr(config, "head_dim", None) or hidden // heads
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    whole: int = 6 * hidden + head * (2 * heads + 2 * keys) + 4 * inner
-    kept: float = (layers - recomputed) * whole + recomputed * hidden
-    return kept / max(layers * whole, 1)
+    kept: int = 6 * hidden + head * (2 * heads + 2 * keys) + 4 * inner
+    return kept
 
 
 def _switch(modules: Iterable[nn.Module], every: int | None) -> list[GradientCheckpointingLayer]:

@@ -21,6 +21,7 @@ MODULES: Final[dict[str, str]] = {
     "report": "mmrlhf_jobs.steps.report",
     "lmms-eval": "mmrlhf_jobs.steps.lmms_eval",
     "bench": "mmrlhf_jobs.steps.bench",
+    "estimate": "mmrlhf_jobs.steps.estimate",
     "gate": "mmrlhf_jobs.steps.gate",
     "alias": "mmrlhf_jobs.steps.alias",
     "annotate-export": "mmrlhf_jobs.steps.annotation_export",

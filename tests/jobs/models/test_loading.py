@@ -82,6 +82,15 @@ def test_config_that_is_no_json(copy: Path) -> None:
     assert "config.json cannot be used" in refusal(copy)
 
 
+def test_config_that_contradicts_itself(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"] |= {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 2}
+    (copy / "config.json").write_text(json.dumps(config))
+    message = refusal(copy)
+    assert "config.json cannot be used" in message
+    assert "num_hidden_layers" in message
+
+
 def test_unsupported_family(copy: Path) -> None:
     (copy / "config.json").write_text(json.dumps({"model_type": "vit"}))
     message = refusal(copy)

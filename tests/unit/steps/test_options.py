@@ -25,6 +25,7 @@ LINES: dict[str, str] = {
     "safety": "p o --responses r --model m --max-error-fraction 0.5",
     "improve": "q o --policy p --reward r --part 1/4 --dtype bfloat16 --feature-memory 1Gi",
     "bench": "r --scores a --scores b=c --json j",
+    "estimate": "j --gpu-memory 40Gi --tokens 4096 --output json",
     "gate": "r o --candidate a --candidate b --champion c --store s --alias n --artifact m",
     "alias": "promote s n --artifact m --reason better",
     "annotate-export": "argilla q f k --embed-media",
@@ -90,6 +91,7 @@ FILES: dict[str, dict[str, Any]] = {
         "resources": {"featureMemory": "1Gi"},
     },
     "bench": {"records": "r", "scores": ["a", "b=c"], "jsonOut": "j"},
+    "estimate": {"jobFile": "j", "gpuMemory": "40Gi", "tokens": 4096, "output": "json"},
     "gate": {
         "rulesFile": "r",
         "out": "o",

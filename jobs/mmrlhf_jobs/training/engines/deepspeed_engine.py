@@ -23,6 +23,7 @@ from mmrlhf_jobs.training.engines.registry import EngineSpec, register
 from mmrlhf_jobs.training.engines.state import Fragment
 from mmrlhf_jobs.training.engines.tensor_files import SavedState
 from mmrlhf_jobs.training.engines.torch_engine import TorchEngine, TorchFactory
+from mmrlhf_jobs.training.engines.zero import reduce_bucket
 
 __all__ = ["DeepSpeedEngine", "DeepSpeedFactory", "deepspeed_settings"]
 
@@ -85,13 +86,19 @@ class DeepSpeedFactory:
 
 
 def deepspeed_settings(
-    settings: Optimizer, *, zero_stage: int, dtype: torch.dtype
+    settings: Optimizer, *, zero_stage: int, dtype: torch.dtype, trained: int
 ) -> dict[str, Any]:
     """The DeepSpeed configuration of a job.
 
     `managed_gradient_accumulation: false` gives the boundary of accumulation to the caller of
     `step`, so that processes may differ in their number of micro-batches (the last batch of an
     epoch is rarely a multiple of the number of processes).
+
+    Args:
+        settings: Optimizer settings of the job.
+        zero_stage: 1 to 3.
+        dtype: Dtype of the model's weights.
+        trained: Numbers that are trained.
     """
     return {
         "train_micro_batch_size_per_gpu": 1,
@@ -103,6 +110,7 @@ def deepspeed_settings(
         "zero_optimization": {
             "stage": zero_stage,
             "overlap_comm": False,
+            "reduce_bucket_size": reduce_bucket(trained),
             "stage3_gather_16bit_weights_on_model_save": True,
         },
         # torch's own AdamW: DeepSpeed's is compiled at the first start.
@@ -146,7 +154,8 @@ class DeepSpeedEngine(Generic[Out]):
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
         self._scales_loss = dtype == torch.float16
-        optimizer = make_optimizer([p for p in module.parameters() if p.requires_grad], settings)
+        trained = [one for one in module.parameters() if one.requires_grad]
+        optimizer = make_optimizer(trained, settings)
         self._masters = ExactMasters(module)
         # The group exists already; this only tells DeepSpeed's own layer about it.
         deepspeed.init_distributed(
@@ -157,7 +166,12 @@ class DeepSpeedEngine(Generic[Out]):
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=module,
             optimizer=optimizer,
-            config=deepspeed_settings(settings, zero_stage=self._zero_stage, dtype=dtype),
+            config=deepspeed_settings(
+                settings,
+                zero_stage=self._zero_stage,
+                dtype=dtype,
+                trained=sum(one.numel() for one in trained),
+            ),
         )
         self._shares = ZeroShares(module, self._optimizer, rank=runtime.rank)
         self._masters.adopt()
