@@ -40,8 +40,8 @@ from mmrlhf_jobs.training.engines.registry import choose_engine
 from mmrlhf_jobs.training.hardest import HardestRows, hardest_of
 from mmrlhf_jobs.training.inputs import Policy
 from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
-from mmrlhf_jobs.training.memory import peak_memory
 from mmrlhf_jobs.training.pace import Pace
+from mmrlhf_jobs.training.peak import peak_memory
 from mmrlhf_jobs.training.plan import StepPlan
 from mmrlhf_jobs.training.preparation import Preparation
 from mmrlhf_jobs.training.publication import (

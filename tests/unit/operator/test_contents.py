@@ -56,7 +56,8 @@ OBJECTS = {
 
 def digest(uri: str, **changes: tuple[int, str] | None) -> str | None:
     objects = {**OBJECTS, **{f"data/{key}": value for key, value in changes.items()}}
-    return Store(Client({key: one for key, one in objects.items() if one})).digest(uri)
+    held = Client({key: one for key, one in objects.items() if one})
+    return Store(held, piece_bytes=64).digest(uri)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_where_nothing_is_there_is_no_digest() -> None:
 
 def test_more_than_a_look_takes_is_said() -> None:
     with pytest.raises(LookUpError, match="more objects than a look takes"):
-        Store(Client(OBJECTS, endless=True)).digest("s3://b/data/train")
+        Store(Client(OBJECTS, endless=True), piece_bytes=64).digest("s3://b/data/train")
 
 
 class Looker:
@@ -101,7 +102,7 @@ class Looker:
     async def look(self, job: Job, work: Callable[[Store], T]) -> T:
         if self.error is not None:
             raise self.error
-        return work(Store(Client(OBJECTS)))
+        return work(Store(Client(OBJECTS), piece_bytes=64))
 
 
 class Woken:
