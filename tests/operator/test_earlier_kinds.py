@@ -198,6 +198,8 @@ async def test_back_to_earlier_kinds_a_job_loses_what_they_do_not_know_and_no_mo
         ".data.train.allowedMediaRoots",
         ".runPolicy.keepLogs",
         ".runPolicy.maxFreeRestarts",
+        ".tracking.reportSamples",
+        ".tracking.reportTokens",
         ".training.compile",
     }
     assert {one.split(".")[1] for one in lost["status"]} <= {
