@@ -106,7 +106,7 @@ GRANTS: Sequence[Grant] = (
     ),
     Grant(
         group=GROUP,
-        resources=tuple(f"{plural}/finalizers" for plural in (*_JOBS, RUN.plural)),
+        resources=tuple(f"{plural}/finalizers" for plural in _PLURALS),
         verbs=("update",),
         why="owner references hold up the deletion of their owner, for which some clusters ask",
     ),
