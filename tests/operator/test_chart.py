@@ -104,7 +104,10 @@ async def test_the_chart_runs_a_job_to_its_end_and_leaves_what_is_the_users(
         for index in (0, 1):
             driver.finish(f"demo-0-{index}")
         await driver.phase("Succeeded")
-    assert [line for line in recording.refused if "NamespaceTerminating" not in line] == []
+    # Whose finalizers an account may set, a server knows of new kinds after up to half a minute.
+    passing = ("NamespaceTerminating", "no matches for kind")
+    refused = [line for line in recording.refused if not any(word in line for word in passing)]
+    assert not refused, "\n".join(refused)
 
     secrets = f"/api/v1/namespaces/{driver.namespace}/secrets"
     driver.api.create(secrets, {"metadata": {"name": "of-a-user"}})
