@@ -246,6 +246,8 @@ class RunCondition(StrEnum):
 
 
 class _Status(ServerModel):
+    """What statuses of pipelines and of runs share."""
+
     observed_generation: Annotated[int, Ge(0)] | None = None
     """Generation of the spec that this status is about."""
     conditions: Annotated[

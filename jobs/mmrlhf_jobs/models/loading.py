@@ -37,7 +37,7 @@ from mmrlhf_jobs.models.processing import choose_template
 from mmrlhf_jobs.models.sizes import refuse_larger
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
-__all__ = ["Attention", "Dtype", "load_adapter", "load_model", "read_config"]
+__all__ = ["Attention", "Dtype", "load_adapter", "load_model", "load_skeleton", "read_config"]
 
 _ORIGINAL = ("llava_qwen", "llava_qwen_moe", "llava_llama", "llava_mistral", "llava_mpt")
 """``model_type`` of checkpoints that LLaVA's own code writes (LLaVA-NeXT,
@@ -132,6 +132,37 @@ def load_adapter(
     processor = load_any_processor(config, folder)
     choose_template(processor, chat_template, tell)
     return make_adapter(config, processor)
+
+
+def load_skeleton(
+    folder: Path, *, dtype: Dtype, attention: str, chat_template: TemplateOwner = "processor"
+) -> LoadedModel:
+    """A model of shapes alone, on the meta device, in train mode, with its real processor.
+
+    Args:
+        folder: Path of the folder; it needs no weights.
+        dtype: Type that the weights would have.
+        attention: Attention of the decoder.
+        chat_template: Whose chat template is used where processor and tokenizer differ; a run says
+            so, this does not.
+
+    Raises:
+        ModelError: The folder or its configuration is wrong, or of no kind that is known.
+    """
+    config = read_config(folder)
+    auto = auto_class(config, folder)
+    whole = "sdpa" if "text_config" in config.sub_configs else attention
+    with torch.device("meta"):
+        model = auto.from_config(
+            config,
+            dtype=getattr(torch, dtype),
+            attn_implementation={"": whole, "text_config": attention, "vision_config": "sdpa"},
+            trust_remote_code=False,
+        )
+    model.train()
+    processor = load_any_processor(config, folder)
+    choose_template(processor, chat_template, lambda _: None)
+    return LoadedModel(model, processor, make_adapter(model.config, processor))
 
 
 def _disable_dropout(model: PreTrainedModel) -> None:

@@ -41,7 +41,7 @@ def spec(processes: int = 1, **more: Any) -> dict[str, Any]:
 
 def told(folder: Path, spec: dict[str, Any]) -> Estimate:
     parsed = MMDPOJob.model_validate({"metadata": {"name": "x"}, "spec": spec}).spec
-    shape = measure_shape(make_skeleton(folder, parsed.model.dtype), parsed)
+    shape = measure_shape(make_skeleton(folder, parsed.model), parsed)
     assert shape.counted
     return estimate(parsed, shape, Batch(TOKENS), Card(None))
 
@@ -56,7 +56,7 @@ def test_what_layers_keep_is_counted_without_weights(family: str, tmp_path: Path
     real, _ = Kept(loaded).count(loaded, [query(loaded)])
     for file in folder.glob("*.safetensors"):
         file.unlink()
-    shape = measure_shape(make_skeleton(folder, "float32"), parsed)
+    shape = measure_shape(make_skeleton(folder, parsed.model), parsed)
     assert shape.counted
     # What the output layer keeps is not of the layers.
     assert TOKENS * shape.kept == pytest.approx(real, rel=0.12)
@@ -140,7 +140,7 @@ def test_the_parts_are_those_measured_on_a_card(
     of_seven_billion(tmp_path / "model")
     asked = spec(training={"gradientCheckpointing": recomputed, "queriesPerStep": 1}, **BF16)
     parsed = MMDPOJob.model_validate({"metadata": {"name": "x"}, "spec": asked}).spec
-    shape = measure_shape(make_skeleton(tmp_path / "model", "bfloat16"), parsed)
+    shape = measure_shape(make_skeleton(tmp_path / "model", parsed.model), parsed)
     parts = peak_parts(parsed, shape, Batch(6516), CARD)
     found = {one.name: one.count for one in parts}
     weights = 2 * (shape.trained + shape.frozen)

@@ -94,7 +94,7 @@ def dry_run(
     """
 
     def shape_of(job: TrainJob) -> ModelShape:
-        return measure_shape(make_skeleton(folder, job.spec.model.dtype), job.spec)
+        return measure_shape(make_skeleton(folder, job.spec.model), job.spec)
 
     shape = shape_of(job)
     sizes = (
@@ -128,7 +128,7 @@ def _look(
     register_shared_prefix_attention()
     # FlashAttention 2 shares nothing, as the probe does not, and needs a package to be named.
     attention = {"sdpa": SHARED_PREFIX_SDPA, "eager": "eager"}.get(job.spec.model.attention, PROBE)
-    skeleton = make_skeleton(folder, job.spec.model.dtype, attention)
+    skeleton = make_skeleton(folder, job.spec.model, attention)
     alone = Runtime(0, 1, torch.device("cpu"))
     dataset = open_dataset(
         job.spec.data.train,

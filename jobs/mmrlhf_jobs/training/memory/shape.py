@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
+from mmrlhf_api import ModelSource
 from mmrlhf_api.job import TrainJobSpec
 from mmrlhf_jobs.models.adapter import LoadedModel
-from mmrlhf_jobs.models.architecture import auto_class, load_any_processor, make_adapter
-from mmrlhf_jobs.models.loading import read_config
+from mmrlhf_jobs.models.loading import load_skeleton
 from mmrlhf_jobs.models.lora import add_lora
 from mmrlhf_jobs.models.recomputation import kept_per_token, recompute
 from mmrlhf_jobs.training.memory.probe import PROBE, count_kept, register_probe
@@ -56,31 +56,24 @@ class ModelShape:
     patch: int = 0
 
 
-def make_skeleton(folder: Path, dtype: str, attention: str = PROBE) -> LoadedModel:
-    """A model without weights: shapes on the meta device, with its real processor.
+def make_skeleton(folder: Path, source: ModelSource, attention: str = PROBE) -> LoadedModel:
+    """A job's model without weights.
 
     Args:
         folder: The model folder; it needs no weights.
-        dtype: What the model would be loaded in.
+        source: What the job says of it.
         attention: Attention of its decoder.
 
     Raises:
         ModelError: The folder or its configuration is wrong, or of no kind that is known.
     """
-    config = read_config(folder)
-    auto = auto_class(config, folder)
     register_probe()
-    whole = "sdpa" if "text_config" in config.sub_configs else attention
-    with torch.device("meta"):
-        model = auto.from_config(
-            config,
-            dtype=getattr(torch, dtype),
-            attn_implementation={"": whole, "text_config": attention, "vision_config": "sdpa"},
-            trust_remote_code=False,
-        )
-    model.train()
-    processor = load_any_processor(config, folder)
-    return LoadedModel(model, processor, make_adapter(model.config, processor))
+    return load_skeleton(
+        folder,
+        dtype=source.dtype,
+        attention=attention,
+        chat_template=source.chat_template or "processor",
+    )
 
 
 def measure_shape(skeleton: LoadedModel, spec: TrainJobSpec) -> ModelShape:
