@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
@@ -25,7 +23,7 @@ from mmrlhf_jobs.evaluation.comparison.server import Showing, judge_pairs
 from mmrlhf_jobs.evaluation.responses import read_responses
 from mmrlhf_jobs.steps.spec import JournaledSpec, Place
 from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
-from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.files import write_json
 
 __all__ = ["STEP", "CompareSpec"]
 
@@ -105,7 +103,7 @@ def _run(spec: CompareSpec, context: StepContext) -> Outcome:
         (spec.out, gate_verdicts(verdicts)),
     ):
         if uri is not None:
-            _write(uri, content, context)
+            write_json(uri, content, context.storage)
     judge = report.to_dict() if spec.endpoints else {}
     context.show({**written, "judge": judge})
     _check_errors(figures, spec)
@@ -169,11 +167,6 @@ def _check_errors(figures: ComparisonFigures, spec: CompareSpec) -> None:
         f" more than maxErrorFraction {spec.max_error_fraction:g} allows; all verdicts are kept,"
         " run again to ask for the others, or give another judge"
     )
-
-
-def _write(uri: str, content: Mapping[str, Any], context: StepContext) -> None:
-    with new_file(uri, context.storage) as path:
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _of_job(part: ComparePart, place: JobPlace) -> CompareSpec:

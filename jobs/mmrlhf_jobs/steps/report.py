@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -20,7 +19,7 @@ from mmrlhf_jobs.evaluation.report.sources import (
 )
 from mmrlhf_jobs.steps.spec import Place, StepSpec
 from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
-from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.files import new_file, write_json
 
 __all__ = ["STEP", "ReportSpec"]
 
@@ -72,10 +71,7 @@ def _run(spec: ReportSpec, context: StepContext) -> Outcome:
     if not models and compared is None:
         raise SpecError("there is nothing to report: give safety, understanding or comparison")
     report = EvaluationReport(models, compared)
-    with new_file(spec.out, storage) as path:
-        path.write_text(
-            json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+    write_json(spec.out, report.to_dict(), storage)
     if spec.html_out is not None:
         with new_file(spec.html_out, storage) as path:
             path.write_text(render_page(report, title=spec.title), encoding="utf-8")

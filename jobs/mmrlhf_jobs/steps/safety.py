@@ -24,7 +24,7 @@ from mmrlhf_jobs.evaluation.safety.server import judge_by_server
 from mmrlhf_jobs.evaluation.safety.template import judge_by_template
 from mmrlhf_jobs.steps.spec import JournaledSpec, Place
 from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
-from mmrlhf_jobs.storage.files import new_file
+from mmrlhf_jobs.storage.files import write_json
 from mmrlhf_jobs.storage.journal import Journal
 
 __all__ = ["STEP", "SafetySpec"]
@@ -79,8 +79,8 @@ def _run(spec: SafetySpec, context: StepContext) -> Outcome:
     figures = measure_safety([(one.task, said, one.faults.counts) for one, said in judged])
     written = {**figures.to_dict(), "responses": spec.responses}
     if spec.json_out:
-        _write(spec.json_out, written, context)
-    _write(spec.out, gate_results(judged), context)
+        write_json(spec.json_out, written, context.storage)
+    write_json(spec.out, gate_results(judged), context.storage)
     context.show({**written, "judges": reports})
     asked = {judge.name for judge in plan.judges if judge.server is not None}
     _check_errors(figures, spec.max_error_fraction, asked)
@@ -176,11 +176,6 @@ def _check_errors(figures: SafetyFigures, most: float, servers: set[str]) -> Non
             f" them counts as safe: {told}; all judgements are kept, run again to ask for the"
             " others, or give another judge"
         )
-
-
-def _write(uri: str, content: Mapping[str, Any], context: StepContext) -> None:
-    with new_file(uri, context.storage) as path:
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _of_job(part: SafetyPart, place: JobPlace) -> SafetySpec:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmrlhf_jobs.storage.folders import hidden, sync_file, sync_folder
 from mmrlhf_jobs.storage.uris import StorageOptions, locate, storage_errors
 
-__all__ = ["new_file"]
+__all__ = ["new_file", "write_json"]
 
 
 @contextmanager
@@ -48,3 +50,13 @@ def new_file(uri: str, options: StorageOptions | None = None) -> Iterator[Path]:
             arriving.unlink(missing_ok=True)
             raise
         sync_folder(final.parent)
+
+
+def write_json(uri: str, content: Mapping[str, Any], options: StorageOptions | None = None) -> None:
+    """Write JSON for people and programs; see `new_file`.
+
+    Raises:
+        ValueError: A number is not finite, which JSON does not know.
+    """
+    with new_file(uri, options) as path:
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

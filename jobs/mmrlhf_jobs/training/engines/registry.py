@@ -12,7 +12,7 @@ from mmrlhf_api import ModelSource, Optimizer, Parallelism
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import EngineFactory
 
-__all__ = ["EngineSpec", "choose_engine", "register"]
+__all__ = ["EngineSpec", "choose_engine", "engine_name", "register"]
 
 
 class EngineSpec(Protocol):
@@ -55,10 +55,15 @@ def register(name: str) -> Callable[[MakerT], MakerT]:
 def choose_engine(spec: EngineSpec, runtime: Runtime) -> EngineFactory:
     """The engine that the job names; ``auto`` is DeepSpeed for several processes, else none."""
     _import_engines()
-    name: str = spec.parallelism.engine
+    return _ENGINES[engine_name(spec.parallelism, runtime.world_size)](spec, runtime)
+
+
+def engine_name(parallelism: Parallelism, processes: int) -> str:
+    """Name of the engine that trains with so many processes, as in ``parallelism.engine``."""
+    name: str = parallelism.engine
     if name == "auto":
-        name = "deepspeed" if runtime.world_size > 1 else "none"
-    return _ENGINES[name](spec, runtime)
+        name = "deepspeed" if processes > 1 else "none"
+    return name
 
 
 @cache

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from mmrlhf_api import TrainJob
-from mmrlhf_api.base import wire_dict
 from mmrlhf_jobs.attention.split import SHARED_PREFIX_SDPA, register_shared_prefix_attention
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.uris import StorageOptions
@@ -102,7 +101,7 @@ def dry_run(
         if tokens is None
         else QuerySizes(((tokens, 0),))
     )
-    known: dict[str, ModelShape] = {_key(job): shape}
+    known = {_key(job): shape}
 
     def measure(job: TrainJob) -> Estimate:
         key = _key(job)
@@ -117,9 +116,8 @@ def dry_run(
 
 def _key(job: TrainJob) -> str:
     """What the shape of a model depends on."""
-    spec = wire_dict(job.spec)
-    parts = [spec["model"], spec.get("trainable"), spec.get("adapter")]
-    return repr([*parts, spec.get("training", {}).get("recompute"), job.spec.training.recomputed])
+    spec = job.spec
+    return repr((spec.model, spec.trainable, spec.adapter, spec.training.recomputed))
 
 
 def _look(

@@ -15,6 +15,7 @@ from mmrlhf_api.job import TrainJobSpec
 from mmrlhf_api.quantities import parse_quantity
 from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_budget
+from mmrlhf_jobs.training.engines.registry import engine_name
 from mmrlhf_jobs.training.engines.zero import LIVE_NUMBERS, reduce_bucket
 from mmrlhf_jobs.training.memory.rows import Batch
 from mmrlhf_jobs.training.memory.shape import ModelShape
@@ -82,10 +83,8 @@ class Estimate:
 
 def engine_stage(spec: TrainJobSpec) -> int:
     """ZeRO stage that a job trains with; 0 is plain torch, which splits nothing."""
-    engine = spec.parallelism.engine
-    if engine == "auto":
-        engine = "deepspeed" if spec.resources.world_size > 1 else "none"
-    return spec.parallelism.zero_stage if engine == "deepspeed" else 0
+    name = engine_name(spec.parallelism, spec.resources.world_size)
+    return spec.parallelism.zero_stage if name == "deepspeed" else 0
 
 
 def estimate(spec: TrainJobSpec, shape: ModelShape, batch: Batch, card: Card) -> Estimate:

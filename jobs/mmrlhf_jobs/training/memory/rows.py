@@ -14,7 +14,7 @@ from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset
 
-__all__ = ["Batch", "Encoding", "QuerySizes", "encoding_of", "measure_queries", "row_tokens"]
+__all__ = ["Batch", "Encoding", "QuerySizes", "encoding_of", "measure_queries"]
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def measure_queries(
     """
     return QuerySizes(
         tuple(
-            (row_tokens(group, shared=shared), _patches(group, patch))
+            (_tokens(group, shared=shared), _patches(group, patch))
             for group in islice(groups, most)
         )
     )
 
 
-def row_tokens(group: EncodedGroup, *, shared: bool) -> int:
-    """Tokens that a query takes through the model."""
-    copies = 1 if shared else len(group.responses)
-    return copies * len(group.prompt_ids) + sum(map(len, group.responses))
+def _tokens(group: EncodedGroup, *, shared: bool) -> int:
+    """Tokens that a query takes through the model; without sharing, each response has a prompt."""
+    more = 0 if shared else len(group.responses) - 1
+    return group.tokens + more * len(group.prompt_ids)
 
 
 def _patches(group: EncodedGroup, patch: int) -> int:

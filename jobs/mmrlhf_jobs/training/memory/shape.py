@@ -91,7 +91,6 @@ def measure_shape(skeleton: LoadedModel, spec: TrainJobSpec) -> ModelShape:
     decoder = adapter.decoder(model)
     text: Any = decoder.config
     wanted = spec.training.recomputed
-    layers = recomputed = 0
     every = None if wanted is None else wanted.language_model_every
     found = recompute(skeleton, every=every, tower=False)
     layers, recomputed = found.decoder_layers, found.decoder

@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 
-from mmrlhf_api import MMDPOJob
+from mmrlhf_api import MMDPOJob, MMDPOSpec
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
 from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
+from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.models.lora import without_adapter
 from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
+from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
 from mmrlhf_jobs.training.mmdpo.reference import ReferencePass
@@ -26,7 +28,27 @@ from mmrlhf_jobs.training.recipe import PreparedRun
 from mmrlhf_jobs.training.report import or_without
 from mmrlhf_jobs.training.samples import Samples, take_samples
 
-__all__ = ["MMDPORecipe"]
+__all__ = ["MMDPORecipe", "query_encoder"]
+
+
+def query_encoder(
+    spec: MMDPOSpec, loaded: LoadedModel, dataset: OpenDataset, options: StorageOptions | None
+) -> QueryEncoder:
+    """What makes rows of a job's records, for a training and for its estimate.
+
+    Args:
+        spec: The job.
+        loaded: Its model; the estimate's has no weights.
+        dataset: The records.
+        options: How to reach an object store.
+    """
+    return QueryEncoder(
+        loaded.adapter,
+        max_tokens=loaded.max_tokens,
+        media_root=dataset.records.media_folders,
+        mode=spec.objective.pairs,
+        storage=options,
+    )
 
 
 class MMDPORecipe:
@@ -55,13 +77,7 @@ class MMDPORecipe:
         runtime, context = preparation.context.runtime, preparation.context
 
         def encoder(dataset: OpenDataset) -> QueryEncoder:
-            return QueryEncoder(
-                policy.loaded.adapter,
-                max_tokens=policy.loaded.max_tokens,
-                media_root=dataset.records.media_folders,
-                mode=spec.objective.pairs,
-                storage=preparation.options,
-            )
+            return query_encoder(spec, policy.loaded, dataset, preparation.options)
 
         train = preparation.check_rows(train, encoder(train).check)
         if held_out is not None:

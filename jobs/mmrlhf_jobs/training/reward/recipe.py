@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mmrlhf_api import RewardTrainJob
+from mmrlhf_api import RewardTrainJob, RewardTrainSpec
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.rewardbench import bench_query, measure
@@ -23,6 +23,7 @@ from mmrlhf_jobs.reward_model.judge import (
 )
 from mmrlhf_jobs.reward_model.scorer import ResponseRewards, RewardScorer
 from mmrlhf_jobs.scores.keys import record_keys
+from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
 from mmrlhf_jobs.training.preparation import EVALUATION_BATCH, Preparation
 from mmrlhf_jobs.training.recipe import PreparedRun
@@ -30,7 +31,31 @@ from mmrlhf_jobs.training.reward.evaluation import RewardEvaluation
 from mmrlhf_jobs.training.reward.objective import RewardObjective
 from mmrlhf_jobs.training.reward.scoring import score_dataset
 
-__all__ = ["RewardRecipe"]
+__all__ = ["RewardRecipe", "judged_builder"]
+
+
+def judged_builder(
+    spec: RewardTrainSpec,
+    template: CritiqueTemplate,
+    dataset: OpenDataset,
+    options: StorageOptions | None,
+) -> JudgedQueryBuilder:
+    """What makes rows of a job's records, for a training and for its estimate.
+
+    Args:
+        spec: The job.
+        template: The critique template of its model.
+        dataset: The records.
+        options: How to reach an object store.
+    """
+    objective = spec.objective
+    return JudgedQueryBuilder(
+        template,
+        media_root=dataset.records.media_folders,
+        mode=objective.pairs,
+        critique=objective.critique,
+        storage=options,
+    )
 
 
 class RewardRecipe:
@@ -189,14 +214,7 @@ class RewardRecipe:
         )
 
     def _builder(self, template: CritiqueTemplate, dataset: OpenDataset) -> JudgedQueryBuilder:
-        objective = self._job.spec.objective
-        return JudgedQueryBuilder(
-            template,
-            media_root=dataset.records.media_folders,
-            mode=objective.pairs,
-            critique=objective.critique,
-            storage=self._preparation.options,
-        )
+        return judged_builder(self._job.spec, template, dataset, self._preparation.options)
 
 
 def _hidden_size(policy: Policy) -> int:
