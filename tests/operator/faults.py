@@ -85,6 +85,28 @@ class Mortal(Wrapped):
         return response
 
 
+class Lives(list[Mortal]):
+    """Transports of one operator after another, each of which dies of its write.
+
+    Just before a write that no one else makes, it would die for ever: so every other life is one
+    write longer then.
+
+    Args:
+        log: What the server answered is written here.
+        before: Die just before the write.
+    """
+
+    def __init__(self, log: Log, *, before: bool) -> None:
+        super().__init__()
+        self._log, self._before = log, before
+
+    def begin(self, inner: Transport) -> Transport:
+        """The transport of the next one."""
+        writes = 1 + (len(self) % 2 if self._before else 0)
+        self.append(Mortal(Recorded(inner, self._log), before=self._before, writes=writes))
+        return self[-1]
+
+
 Fault = Callable[[Request], Response | Exception]
 
 

@@ -47,16 +47,8 @@ async def test_the_operator_dies_at_every_write(
     before: bool, driver: Driver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives: list[faults.Mortal] = []
-
-    def mortal(inner: Transport) -> Transport:
-        # Just before a write that no one else makes, it would die for ever: every other life is
-        # one write longer.
-        writes = 1 + (len(lives) % 2 if before else 0)
-        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
-        return lives[-1]
-
-    async with started_again(start_operator, mortal):
+    lives = faults.Lives(log, before=before)
+    async with started_again(start_operator, lives.begin):
         await live(driver)
     done = [request for request, status in log if request.writes and status < 400]
     assert len(lives) >= len(done) >= PODS.total() + EVENTS.total() + RESTS

@@ -121,15 +121,8 @@ async def test_the_operator_dies_at_every_write_and_no_step_runs_twice(
     before: bool, runs: RunDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives: list[faults.Mortal] = []
-
-    def mortal(inner: Transport) -> Transport:
-        # See test_robustness: every other life is one write longer.
-        writes = 1 + (len(lives) % 2 if before else 0)
-        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
-        return lives[-1]
-
-    async with started_again(start_operator, mortal):
+    lives = faults.Lives(log, before=before)
+    async with started_again(start_operator, lives.begin):
         await live(runs)
     # A request that was under way when another one ended the process is in no log.
     assert created_jobs(log) <= JOBS

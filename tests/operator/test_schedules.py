@@ -130,14 +130,8 @@ async def test_the_operator_dies_at_every_write_and_no_run_starts_twice(
     before: bool, weekly: ScheduleDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives: list[faults.Mortal] = []
-
-    def mortal(inner: Transport) -> Transport:
-        writes = 1 + (len(lives) % 2 if before else 0)
-        lives.append(faults.Mortal(faults.Recorded(inner, log), before=before, writes=writes))
-        return lives[-1]
-
-    async with started_again(functools.partial(start_operator, **weekly.parts), mortal):
+    lives = faults.Lives(log, before=before)
+    async with started_again(functools.partial(start_operator, **weekly.parts), lives.begin):
         await live(weekly)
     # One that dies while another of its requests is under way never hears of that one.
     assert created_jobs(log) <= MADE

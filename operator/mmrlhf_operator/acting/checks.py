@@ -16,6 +16,7 @@ from typing import Protocol
 from mmrlhf_api import Job, spec_digest
 from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_operator.errors import OperatorError, PostponeError
+from mmrlhf_operator.kube.concurrency import end_all
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import CheckResult, Finding
 
@@ -95,9 +96,7 @@ class Checks:
     async def close(self) -> None:
         """End the look-ups that are under way."""
         tasks = [one.task for one in self._known.values() if one.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
 
     async def _check(self, key: Key, job: Job, known: _Known) -> CheckResult:
         finding = await self._checker.check(job)

@@ -15,6 +15,7 @@ from mmrlhf_api import Job
 from mmrlhf_operator.acting.object_store import Store as ObjectStore
 from mmrlhf_operator.acting.outcomes import LookUpError
 from mmrlhf_operator.errors import OperatorError
+from mmrlhf_operator.kube.concurrency import end_all
 from mmrlhf_operator.planning.run_actions import LookForRecord, LookUpInputs
 from mmrlhf_operator.state.runs import SeenInputs
 from mmrlhf_operator.state.store import Key
@@ -95,9 +96,7 @@ class Contents:
     async def close(self) -> None:
         """End the look-ups that are under way."""
         tasks = [task for known in self._known.values() for task in known.tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
 
     def _of(self, uid: str) -> _Known:
         return self._known.setdefault(uid, _Known())

@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from mmrlhf_api import JobStatus
-from mmrlhf_api.base import wire_dict
+from mmrlhf_api.base import ApiModel, wire_dict
 from mmrlhf_api.constants import API_VERSION, MANAGER
 from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest, collection, collection_of, jobs
@@ -35,6 +34,7 @@ from mmrlhf_operator.state.views import Finding, JobView
 _LOG = logging.getLogger(__name__)
 
 __all__ = [
+    "Seen",
     "Subject",
     "act",
     "conflict_with",
@@ -49,19 +49,31 @@ _AT_ONCE = 16
 _PREVIOUS_SECONDS = 1.0
 
 
-async def write_status(api: Api, job: JobView, status: JobStatus) -> Manifest | None:
-    """Write a status, if it differs; returns the job as the server has it then.
+class Seen(Protocol):
+    """An object as it was read."""
+
+    @property
+    def resource_version(self) -> str:
+        """Its version, for optimistic locking."""
+
+    @property
+    def status(self) -> ApiModel:
+        """Its status."""
+
+
+async def write_status(api: Api, path: str, seen: Seen, status: ApiModel) -> Manifest | None:
+    """Write a status, if it differs; returns the object as the server has it then.
 
     Raises:
-        ServerError: ``is_conflict`` when the job has changed since it was read.
+        ServerError: ``is_conflict`` when the object has changed since it was read.
     """
-    if status == job.status:
+    if status == seen.status:
         return None
     # What the server does not hold yet is written even where it is the default.
-    held = job.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    held = seen.status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     patch = merge_patch(held, wire_dict(status))
-    body = {"metadata": {"resourceVersion": job.resource_version}, "status": patch}
-    return await api.patch(f"{jobs(job.kind, job.namespace)}/{job.name}/status", body)
+    body = {"metadata": {"resourceVersion": seen.resource_version}, "status": patch}
+    return await api.patch(f"{path}/status", body)
 
 
 def merge_patch(before: Any, after: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import API_VERSION, Reason
 from mmrlhf_api.pipelines import PIPELINE, RUN, AlignmentPipeline, freeze
 from mmrlhf_api.pipelines.aliases import moved_aliases
@@ -18,14 +17,14 @@ from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition
 from mmrlhf_api.schedule import ScheduleCondition, ScheduleStatus, StartedRun
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.contents import Looker
+from mmrlhf_operator.acting.owned import create_owned, patch_if_there, write_status
 from mmrlhf_operator.acting.sights import Sights
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.errors import PostponeError, ServerError, UnreachableError
+from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest
 from mmrlhf_operator.kube.timestamps import format_time, whole
 from mmrlhf_operator.planning.actions import Note
 from mmrlhf_operator.planning.conditions import Conditions
-from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.schedule_notes import schedule_notes
 from mmrlhf_operator.planning.schedules import Decision, Scheduled, decide
 from mmrlhf_operator.state.bodies import trim
@@ -43,7 +42,6 @@ from mmrlhf_operator.state.views import Finding
 __all__ = ["PipelineReconciler"]
 
 _LOG = logging.getLogger(__name__)
-_STALE_SECONDS = 0.5
 _REFUSED_SECONDS = 30.0
 _RETELL_SECONDS = 3600.0
 """Events are kept for an hour by most clusters: one that is older and not there was told."""
@@ -240,22 +238,8 @@ class PipelineReconciler:
 
     async def _write(self, key: Key, view: PipelineView, made: _Made) -> PipelineView:
         """Write the status; returns the pipeline as the server has it then."""
-        if made.status == view.status:
-            return view
-        held = view.status.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_unset=True
-        )
-        patch = {
-            "metadata": {"resourceVersion": view.resource_version},
-            "status": effects.merge_patch(held, wire_dict(made.status)),
-        }
-        try:
-            written = await self._api.patch(f"{_path(key)}/status", patch)
-        except ServerError as error:
-            if not error.is_conflict:
-                raise
-            raise PostponeError(f"{key} has changed meanwhile", seconds=_STALE_SECONDS) from error
-        return PipelineView.read(trim(written))
+        written = await write_status(self._api, key, _path(key), view, made.status)
+        return view if written is None else PipelineView.read(trim(written))
 
     async def _act(
         self, key: Key, view: PipelineView, memory: _Memory, decision: Decision | None
@@ -285,36 +269,21 @@ class PipelineReconciler:
         """Make a run; returns what is in the way."""
         assert view.pipeline is not None
         manifest = run_manifest(view.pipeline, view.uid, start)
-        path = _runs(key)
-        try:
-            await self._api.create(path, manifest)
-        except ServerError as error:
-            if error.is_conflict:
-                there = await self._api.find(f"{path}/{start.name}")
-                if there is None or owner_uid(there) == view.uid:
-                    return None
-                return Finding(
-                    reason=OperatorReason.NAME_CONFLICT,
-                    message=f"there is a run {start.name} that does not belong to this pipeline;"
-                    " remove it",
-                )
-            if not error.is_final:
-                raise
-            return Finding(
-                reason=OperatorReason.CREATION_REFUSED,
-                message=f"the API server refuses run {start.name}: {error.message}",
-            )
-        _LOG.info("%s: started %s by %s", key, start.name, start.cause)
-        return None
+        made, conflict = await create_owned(
+            self._api,
+            _runs(key),
+            manifest,
+            uid=view.uid,
+            what=f"run {start.name}",
+            foreign="that does not belong to this pipeline; remove it",
+        )
+        if made:
+            _LOG.info("%s: started %s by %s", key, start.name, start.cause)
+        return conflict
 
     async def _cancel(self, key: Key, run: SeenRun) -> None:
         body = {"metadata": {"uid": run.uid}, "spec": {"cancel": True}}
-        try:
-            await self._api.patch(f"{_runs(key)}/{run.name}", body)
-        except ServerError as error:
-            # It is gone, or another one bears its name: the watch will tell.
-            if not (error.is_missing or error.is_conflict):
-                raise
+        await patch_if_there(self._api, f"{_runs(key)}/{run.name}", body)
 
     async def _tell(self, view: PipelineView, memory: _Memory) -> None:
         """Tell by events what the status says; one that was told before is there already."""

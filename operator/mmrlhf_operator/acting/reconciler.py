@@ -162,7 +162,8 @@ class Reconciler:
         self, key: Key, body: Manifest, job: JobView, made: Plan, memory: _Memory
     ) -> JobView:
         """Write the status of a plan; returns the job as the server has it then."""
-        written = await effects.write_status(self._api, job, made.status)
+        path = f"{jobs(job.kind, job.namespace)}/{job.name}"
+        written = await effects.write_status(self._api, path, job, made.status)
         if written is None:
             return job
         memory.troubles.begin_anew()

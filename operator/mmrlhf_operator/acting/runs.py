@@ -9,22 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mmrlhf_api import KINDS
-from mmrlhf_api.base import ApiModel, wire_dict
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.pipelines import PIPELINE, RESOURCES
 from mmrlhf_api.pipelines.types import StepPhase, StepStatus
 from mmrlhf_operator.acting.contents import Contents, Looker
-from mmrlhf_operator.acting.effects import merge_patch
+from mmrlhf_operator.acting.owned import create_owned, patch_if_there, write_status
 from mmrlhf_operator.acting.pipelines import PipelineReconciler
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.errors import PostponeError, ServerError
 from mmrlhf_operator.kube.api import Api, jobs
 from mmrlhf_operator.kube.clock import SteadyClock
-from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunPlan
 from mmrlhf_operator.planning.runs import plan_run
 from mmrlhf_operator.state.bodies import trim
-from mmrlhf_operator.state.metadata import owner_uid
 from mmrlhf_operator.state.runs import ChildView, RunObserved, RunView, steps_of
 from mmrlhf_operator.state.store import Key, RunStore
 from mmrlhf_operator.state.views import Finding
@@ -32,7 +28,6 @@ from mmrlhf_operator.state.views import Finding
 __all__ = ["RunReconciler"]
 
 _LOG = logging.getLogger(__name__)
-_STALE_SECONDS = 0.5
 
 
 @dataclass
@@ -95,7 +90,7 @@ class RunReconciler:
         run = RunView.read(trim(live))
         observed = self._observe(key, run, memory)
         made = self._plan(run, await self._look_again(key, run, observed))
-        await self._write(key, run, made.status)
+        await write_status(self._api, key, _path(key), run, made.status)
         return await self._act(key, run, made, memory)
 
     async def close(self) -> None:
@@ -145,23 +140,6 @@ class RunReconciler:
                 children[step] = ChildView.read(body)
         return replace(observed, children=children)
 
-    async def _write(self, key: Key, run: RunView, status: ApiModel) -> None:
-        if status == run.status:
-            return
-        held = run.status.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_unset=True
-        )
-        body = {
-            "metadata": {"resourceVersion": run.resource_version},
-            "status": merge_patch(held, wire_dict(status)),
-        }
-        try:
-            await self._api.patch(f"{_path(key)}/status", body)
-        except ServerError as error:
-            if not error.is_conflict:
-                raise
-            raise PostponeError(f"{key} has changed meanwhile", seconds=_STALE_SECONDS) from error
-
     async def _act(self, key: Key, run: RunView, made: RunPlan, memory: _Memory) -> float | None:
         delay = made.requeue_after
         for action in made.actions:
@@ -181,28 +159,19 @@ class RunReconciler:
 
     async def _create(self, key: Key, run: RunView, action: CreateJob) -> Finding | None:
         """Create a job; returns what is in the way."""
-        manifest = action.manifest
-        kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
-        try:
-            await self._api.create(jobs(kind, key.namespace), manifest)
-        except ServerError as error:
-            if error.is_conflict:
-                there = await self._api.find(f"{jobs(kind, key.namespace)}/{name}")
-                if there is None or owner_uid(there) == run.uid:
-                    return None
-                return Finding(
-                    reason=OperatorReason.NAME_CONFLICT,
-                    message=f"there is a {kind.name} {name} that does not belong to this run;"
-                    " remove it, or create the run under another name",
-                )
-            if not error.is_final:
-                raise
-            return Finding(
-                reason=OperatorReason.CREATION_REFUSED,
-                message=f"the API server refuses {kind.name} {name}: {error.message}",
-            )
-        _LOG.info("%s: step %s: made %s %s", key, action.step, kind.name, name)
-        return None
+        kind, name = KINDS[action.manifest["kind"]], action.manifest["metadata"]["name"]
+        made, conflict = await create_owned(
+            self._api,
+            jobs(kind, key.namespace),
+            action.manifest,
+            uid=run.uid,
+            what=f"{kind.name} {name}",
+            foreign="that does not belong to this run; remove it, or create the run under another"
+            " name",
+        )
+        if made:
+            _LOG.info("%s: step %s: made %s %s", key, action.step, kind.name, name)
+        return conflict
 
     async def _patch(self, key: Key, action: PatchJob) -> None:
         body: dict[str, Any] = {
@@ -212,12 +181,7 @@ class RunReconciler:
         if action.annotations:
             body["metadata"]["annotations"] = dict(action.annotations)
         path = f"{jobs(KINDS[action.kind], key.namespace)}/{action.name}"
-        try:
-            await self._api.patch(path, body)
-        except ServerError as error:
-            # It is gone, or another one bears its name: the watch will tell.
-            if not (error.is_missing or error.is_conflict):
-                raise
+        await patch_if_there(self._api, path, body)
 
     def _memory(self, key: Key, body: Mapping[str, Any]) -> _Memory:
         uid = body["metadata"]["uid"]

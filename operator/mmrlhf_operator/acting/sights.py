@@ -27,6 +27,7 @@ from mmrlhf_operator.acting.object_store import Store as ObjectStore
 from mmrlhf_operator.acting.object_store import StoredObject, digest_of
 from mmrlhf_operator.acting.outcomes import LookUpError
 from mmrlhf_operator.errors import OperatorError
+from mmrlhf_operator.kube.concurrency import end_all
 from mmrlhf_operator.planning.schedules import Listed, Sight
 from mmrlhf_operator.state.store import Key
 
@@ -103,9 +104,7 @@ class Sights:
     async def close(self) -> None:
         """End the looks that are under way."""
         tasks = [one.task for one in self._known.values() if one.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
 
     async def _look(self, known: _Known, pipeline: AlignmentPipeline, generation: int) -> Sight:
         # What changes while it is looked at is seen with the next look.
