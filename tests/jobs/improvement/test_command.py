@@ -138,8 +138,11 @@ def test_rows_at_fault_are_left_out_within_their_budget(
 def test_what_is_wrong_is_told(
     arguments: list[str], models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*arguments, "--samples", "1"]) == 2
-    assert "2 to 16 samples" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "--samples", "1"])
+    assert "argument --samples: Input should be greater than or equal to 2" in (
+        capsys.readouterr().err
+    )
     assert main([*arguments, "--reward", str(models / "policy")]) == 2
     assert "this is no reward model" in capsys.readouterr().err
     assert not Path(f"{arguments[1]}.journal").exists(), "it is told before anything is sampled"
