@@ -98,13 +98,14 @@ unit: setup ## The quick tests
 LOWEST := $(VENV)-lowest
 
 # An environment for these tests alone: what is older than the pins has no digests.
-lowest: setup ## The quick tests on the lowest versions that pyproject.toml claims (package index)
+lowest: setup ## The quick tests, and families of models, on the lowest versions that pyproject.toml claims (package index)
 	$(PY) -m tools.lowest > $(VENV)/lowest.txt
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --require-hashes --requirement hashes/pip.txt
 	$(LOWEST)/bin/python -m pip install --quiet --requirement $(VENV)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(LOWEST)/bin/python -m pytest tests/unit
+	$(LOWEST)/bin/python -m pytest tests/jobs/models/test_generic.py
 
 TORCHVISION := $(VENV)-torchvision
 PINNED_TORCHVISION := $(shell grep '^torchvision==' constraints-beside.txt)

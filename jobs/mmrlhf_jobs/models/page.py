@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from mmrlhf_jobs.models.families.rows import PROVEN_WITH, ROWS, FamilyRow
+from mmrlhf_jobs.models.families.rows import LOWEST, ROWS, FamilyRow
 
 __all__ = ["PAGE", "fill"]
 
@@ -19,9 +19,9 @@ PAGE: Final = Path("docs/models.md")
 
 _PLACE: Final = re.compile(r"(<!-- families: .* -->\n).*(<!-- families end -->)", re.DOTALL)
 _TITLES: Final = (
-    "| family | `model_type` | rows | videos | proven with | notes |",
+    "| family | `model_type` | rows | videos | since | notes |",
     "| --- | --- | --- | --- | --- | --- |",
-    f"| LLaVA-OneVision | `llava_onevision` | shared | frames, pooled | {PROVEN_WITH} | |",
+    f"| LLaVA-OneVision | `llava_onevision` | shared | frames, pooled | {LOWEST} | |",
 )
 
 
@@ -40,7 +40,7 @@ def _line(row: FamilyRow) -> str:
     rows = "one a response" if row.shared_prefix else "shared"
     needs = f"needs {row.needs}" if row.needs else ""
     notes = "; ".join(filter(None, (needs, row.shared_prefix, row.note)))
-    cells = [row.name, types, rows, "none" if row.text else "frames as images", PROVEN_WITH, notes]
+    cells = [row.name, types, rows, "none" if row.text else "frames as images", row.since, notes]
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 

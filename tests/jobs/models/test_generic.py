@@ -228,3 +228,13 @@ def test_parts_are_frozen_apart(loaded: LoadedModel) -> None:
         finally:
             model.requires_grad_(True)
         assert trained == {name for name, _ in model.named_parameters() if part_of(name) == part}
+
+
+@pytest.mark.parametrize("folder", ["lfm2", "qwen3_5"], indirect=True)
+def test_states_are_not_continued_with_an_older_transformers(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert loaded.adapter.supports_shared_prefix
+    monkeypatch.setattr(hf, "__version__", "5.21.2")
+    assert not loaded.adapter.state_layer
+    assert not loaded.adapter.supports_shared_prefix

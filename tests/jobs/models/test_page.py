@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import transformers
 
 from mmrlhf_jobs.models import page
-from mmrlhf_jobs.models.families.rows import ROWS, find_row
+from mmrlhf_jobs.models.families.rows import LOWEST, ROWS, find_row
 from tests.jobs.models.zoo import EVERYWHERE, WITH_TORCHVISION
 
 DOCS = Path(__file__).parents[3] / page.PAGE
@@ -32,3 +33,11 @@ def test_every_row_of_the_table_has_a_model_in_the_tests() -> None:
     assert "vipllava" in EVERYWHERE, "a family that the rules alone read"
     makefile = (DOCS.parents[1] / "Makefile").read_text(encoding="utf-8")
     assert f"-k {' or '.join(WITH_TORCHVISION)} tests/jobs/models/test_generic.py" in makefile
+
+
+def test_the_oldest_transformers_is_the_one_that_is_allowed() -> None:
+    project = (DOCS.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"transformers>={LOWEST}"' in project
+    assert all(row.holds_for(transformers.__version__) for row in ROWS)
+    assert not all(row.holds_for(f"{LOWEST}.4") for row in ROWS)
+    assert find_row("llava").holds_for(f"{LOWEST}.0")  # type: ignore[union-attr]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel, ProcessorMixin
@@ -184,9 +185,9 @@ class FamilyAdapter(ABC):
 
     @property
     def state_layer(self) -> str:
-        """As the table says of the decoder."""
+        """As the table says of the decoder; none with a transformers older than the table's."""
         row = find_row(str(self.config.get_text_config().model_type))
-        return row.state_layer if row else ""
+        return row.state_layer if row and row.holds_for(transformers.__version__) else ""
 
     def encode(
         self, question: Asked, media: Sequence[LoadedMedia], responses: Sequence[str]
