@@ -7,7 +7,8 @@ old entries of lists.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import celpy
@@ -44,15 +45,15 @@ def broken(value: Any, node: Node, path: str = "self", *, old: Any = None) -> It
     if value is None:
         return
     rules = node.get("x-kubernetes-validations", ())
-    given = {"self": _cel(value, node), "oldSelf": _cel(old, node)} if rules else {}
+    typed = {"self": _cel(value, node), "oldSelf": _cel(old, node)} if rules else {}
     for rule in rules:
         text = rule["rule"].strip()
-        if old is None and uses(parse(text), "oldSelf"):
+        if old is None and _reads(text, "oldSelf"):
             if not rule.get("optionalOldSelf"):
                 continue
             raise CelError("cel-python does not know the optional types of optionalOldSelf")
         try:
-            holds = _program(text).evaluate(given)
+            holds = _holds(text, _Given.of(text, typed))
         except CELEvalError as error:
             why = next(_absent(parse(text), {"self": value, "oldSelf": old}), error.args[0])
             yield path, f"{why} evaluating rule: {rule.get('message', text)}"
@@ -88,6 +89,59 @@ def _read(expression: Expression, values: dict[str, Any]) -> Any:
         holder = _read(expression.operand, values)
         return holder.get(expression.field) if isinstance(holder, dict) else None
     return None
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a rule is evaluated on: the same if what the rule reads is.
+
+    Attributes:
+        key: The values as text, with their types.
+        values: What variables stand for.
+    """
+
+    key: str
+    values: Mapping[str, Any] = field(compare=False)
+
+    @classmethod
+    def of(cls, text: str, typed: Mapping[str, Any]) -> _Given:
+        """Return the fields of the variables that a rule names: cel-python is slow, and most
+        jobs that are judged differ in a field or two."""
+        values = {
+            name: celtypes.MapType({key: entry for key, entry in value.items() if key in fields})
+            if isinstance(value, dict) and (fields := _fields(text, name)) is not None
+            else value
+            for name, value in typed.items()
+            if _reads(text, name)
+        }
+        return cls(repr(values), values)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _holds(text: str, given: _Given) -> bool:
+    return bool(_program(text).evaluate(dict(given.values)))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _reads(text: str, variable: str) -> bool:
+    return uses(parse(text), variable)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _fields(text: str, variable: str) -> frozenset[str] | None:
+    """Return the fields of a variable that a rule reads; None if it reads the variable whole."""
+    fields = set[str]()
+
+    def look(expression: Expression) -> bool:
+        match expression:
+            case Select(operand=Ident(name=name)) if name == variable:
+                fields.add(expression.field)
+                return True
+            case Ident(name=name):
+                return name != variable
+        return all(map(look, parts(expression)))
+
+    return frozenset(fields) if look(parse(text)) else None
 
 
 @functools.lru_cache(maxsize=1024)
