@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
+from mmrlhf_jobs.reporting.lineage import take_lineage
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.sampling import stages as stage
 from mmrlhf_jobs.sampling.budgets import name_excess, sum_counts
@@ -76,6 +77,7 @@ class _Run:
             stages.context.clock,
             stages.results.replace_text,
         )
+        self._lineage: Mapping[str, Any] = {}
 
     def run(self) -> None:
         stages = self._stages
@@ -104,6 +106,9 @@ class _Run:
             stages.forget()
         stages.results.settle()
         self._attempts.begin(processes=self._runtime.world_size, fresh=stages.context.fresh)
+        self._lineage = take_lineage(
+            stages.job, attempt=stages.context.attempt, options=stages.options
+        )
 
     def _choose(self) -> tuple[Outcome, stage.Clustered]:
         stages, spec = self._stages, self._spec
@@ -222,7 +227,7 @@ class _Run:
             self._stages.results.show()
             raise
         attempts = self._attempts.ended(exit_name="Succeeded", step=self._made)
-        metrics = write_manifest(self._stages, outcome, digest, attempts)
+        metrics = write_manifest(self._stages, outcome, digest, self._lineage, attempts)
         # After the manifest: killed in between, the run has not succeeded.
         self._attempts.keep(attempts)
         return metrics

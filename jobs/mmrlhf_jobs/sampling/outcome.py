@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,7 +92,11 @@ def write_results(stages: Stages, outcome: Outcome) -> str:
 
 
 def write_manifest(
-    stages: Stages, outcome: Outcome, queries: str, attempts: Sequence[dict[str, Any]]
+    stages: Stages,
+    outcome: Outcome,
+    queries: str,
+    lineage: Mapping[str, Any],
+    attempts: Sequence[dict[str, Any]],
 ) -> dict[str, float]:
     """Write the record of the run and put all in place; return the figures of the status.
 
@@ -100,6 +104,7 @@ def write_manifest(
         stages: The world.
         outcome: What was found.
         queries: SHA-256 of the queries.
+        lineage: What the job named as its inputs, by digest.
         attempts: All of the run.
     """
     counts = _counts(outcome)
@@ -109,6 +114,7 @@ def write_manifest(
         "job": job_dict(stages.job),
         "specDigest": spec_digest(stages.job),
         "runId": outcome.run_id,
+        "lineage": dict(lineage),
         "inputs": [
             _input(split, part) for split, part in zip(outcome.splits, outcome.rows, strict=True)
         ],

@@ -26,6 +26,7 @@ from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.stopping import stopped_by_signals
 from mmrlhf_jobs.process.store_options import storage_options
+from mmrlhf_jobs.reporting.lineage import take_lineage
 from mmrlhf_jobs.reporting.manifest import SCHEMA, Attempts, environment
 from mmrlhf_jobs.reporting.termination import write_termination
 from mmrlhf_jobs.steps.registry import find_step
@@ -73,6 +74,7 @@ class _Run:
         )
         self._made = context.scratch / "made"
         self._folder = f"{store.uri}/{self._layout.run.prefix}"
+        self._lineage: Mapping[str, Any] = {}
 
     def run(self) -> None:
         runtime, context = self._runtime, self._context
@@ -123,6 +125,9 @@ class _Run:
             self._context.tell("the run is complete; nothing is done anew")
             return finished.manifest
         self._attempts.begin(processes=self._runtime.world_size, fresh=self._context.fresh)
+        self._lineage = take_lineage(
+            self._job, attempt=self._context.attempt, options=self._options
+        )
         return None
 
     def _do(self) -> Outcome:
@@ -208,6 +213,7 @@ class _Run:
             "schema": SCHEMA,
             "job": job_dict(self._job),
             "specDigest": spec_digest(self._job),
+            "lineage": dict(self._lineage),
             "step": self._job.spec.step,
             "outputs": {
                 one.name: {"content": one.content, "path": one.path} for one in self._outputs

@@ -90,6 +90,7 @@ def make_manifest(
     adapter: Mapping[str, Any] | None,
     trackers: Mapping[str, Any],
     hardest: Sequence[Mapping[str, Any]],
+    lineage: Mapping[str, Any],
     attempts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record of a run: what it was made from, by what, and what came out.
@@ -107,12 +108,14 @@ def make_manifest(
         adapter: What was trained in place of the model's weights, if it was an adapter.
         trackers: How many rows of ``metrics.jsonl`` each tracker has taken and lost.
         hardest: Rows of largest loss in the last epoch.
+        lineage: What the job named as its inputs, by digest.
         attempts: Every start of the run and how it ended.
     """
     return {
         "schema": SCHEMA,
         "job": job_dict(job),
         "specDigest": spec_digest(job),
+        "lineage": dict(lineage),
         "inputs": prepared.digests.to_dict(),
         "data": prepared.train.report.to_dict(),
         "seed": job.spec.training.seed,

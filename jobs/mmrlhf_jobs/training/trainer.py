@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
 from mmrlhf_jobs.queries.protocols import Q
+from mmrlhf_jobs.reporting.lineage import take_lineage
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.reporting.trackers.aside import Trackers
 from mmrlhf_jobs.reporting.trackers.opening import check_tracking
@@ -99,6 +100,7 @@ class Trainer(Generic[Q, Out]):
         self._samples: Sequence[Sample] = ()
         self._trackers = Trackers((), context.clock)
         self._savings = Savings()
+        self._lineage: Mapping[str, Any] = {}
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -131,6 +133,8 @@ class Trainer(Generic[Q, Out]):
         self._runtime.on_main(partial(check_tracking, self._job.spec.tracking))
         begin = partial(self._attempts.begin, processes=self._runtime.world_size)
         self._runtime.on_main(partial(begin, fresh=self._context.fresh))
+        look = partial(take_lineage, self._job, attempt=self._context.attempt)
+        self._lineage = self._runtime.on_main(partial(look, options=self._options))
         try:
             policy, prepared = self._prepare()
             log, results = self._train(policy, prepared)
@@ -416,6 +420,7 @@ class Trainer(Generic[Q, Out]):
                 adapter=None if policy.lora is None else policy.lora.as_dict(),
                 trackers=self._trackers.close(succeeded=True),
                 hardest=hardest,
+                lineage=self._lineage,
                 attempts=attempts,
             )
             page, failed = draw_report(

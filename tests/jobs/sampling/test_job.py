@@ -56,6 +56,10 @@ def test_quotas_are_met_and_the_records_stand_for_themselves(template: SamplingW
     ]
     manifest = json.loads((template.results() / "manifest.json").read_text())
     assert len(manifest["inputs"]) == 4
+    model, *sources = manifest["lineage"]["inputs"]
+    assert (model["field"], model["by"]) == ("embedding.model.uri", "content")
+    assert [one["field"] for one in sources] == [f"sources[{n}].uri" for n in range(len(sources))]
+    assert sum(one["files"] for one in sources) == 4
     assert all(len(one["sha256"]) == 64 for one in manifest["inputs"])
     assert manifest["counts"]["read"] == {
         "needs-context": 20,

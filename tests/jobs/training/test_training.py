@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -106,6 +108,11 @@ def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> 
     manifest = json.loads((results / "manifest.json").read_text())
     assert manifest["attempts"][-1]["exit"] == "Succeeded"
     assert manifest["data"]["rows"] == 13
+    read = {one["field"]: one for one in manifest["lineage"]["inputs"]}
+    assert set(read) == {"model.uri", "data.train.uri", "data.evaluation.uri", "reward.scoresUri"}
+    scores = Path(read["reward.scoresUri"]["uri"]).read_bytes()
+    assert read["reward.scoresUri"]["digest"] == hashlib.sha256(scores).hexdigest()
+    assert all(one["by"] == "content" and one["bytes"] for one in read.values())
     assert manifest["metrics"]["beforeRewardMargin"] == 0.0
     assert manifest["metrics"]["afterRewardMargin"] > 0.0
     assert manifest["rewards"]["disagreements"] == 3
