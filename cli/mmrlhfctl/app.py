@@ -55,6 +55,7 @@ for command in (
     looking.events,
     reporting.report,
     reporting.compare,
+    reporting.lineage,
     changing.wait,
     changing.suspend,
     changing.resume,

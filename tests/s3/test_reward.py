@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from mmrlhf.archive.lineage import trace_uri
+from mmrlhf_api.lineage import State, Store
 from mmrlhf_jobs.__main__ import main
 from tests.jobs.training.world import World
 from tests.s3.conftest import Bucket
@@ -73,6 +75,14 @@ def test_a_reward_model_in_the_store_is_trained_loaded_and_used(
     )
     assert uri.startswith("s3://")
     assert [path.name for path in remote.folder.iterdir()] == ["job.yaml"]
+
+    tiny = f"{bucket.uri}/artifacts/default/tiny/tiny-1"
+    graph = trace_uri(tiny, store=Store(bucket.server.endpoint, bucket.server.region))
+    roles = {one.role: one for one in graph.origins(tiny)}
+    judge = uri.removesuffix("/model")
+    assert roles["reward.modelUri"].origin == judge
+    assert [one.role for one in graph.origins(judge)][:2] == ["model.uri", "data.train.uri"]
+    assert set(graph.states()) == {State.SAME}
 
     fetched = tmp_path / "fetched"
     bucket.server.download_folder(bucket.name, "artifacts", fetched)

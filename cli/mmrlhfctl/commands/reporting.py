@@ -8,9 +8,9 @@ import typer
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.formats import EndpointOption, RegionOption
-from mmrlhfctl.commands.options import with_connection, words_for_jobs
+from mmrlhfctl.commands.options import Format, OutputOption, with_connection, words_for_jobs
 
-__all__ = ["compare", "report"]
+__all__ = ["compare", "lineage", "report"]
 
 
 @with_connection
@@ -79,3 +79,54 @@ def compare(
     from mmrlhfctl.verbs.report import compare_runs
 
     compare_runs(connection, runs, page=page, endpoint=endpoint, region=region)
+
+
+@with_connection
+def lineage(
+    *,
+    connection: Connection,
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="A job (NAME, KIND NAME or KIND/NAME), the folder of a run, or something in it: a"
+            " path or URI.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    alias: Annotated[
+        str | None,
+        typer.Option("--alias", metavar="NAME", help="An alias; RUN is the folder of artifacts."),
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Write it as a page, with the graph."),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Read large sources anew too, up to 1 GiB each."),
+    ] = False,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=200, help="Most runs in a row.")] = 20,
+    output: OutputOption = Format.TEXT,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Show where a run, a model or an alias comes from.
+
+    Follows what each run has recorded of its inputs, back to the first data, and says of each
+    whether what was read is still there: same, changed since, or gone. Stores are read from this
+    machine, with the credentials of its environment.
+    """
+    from mmrlhfctl.verbs.lineage import show_lineage
+
+    show_lineage(
+        connection,
+        run,
+        alias=alias,
+        depth=depth,
+        check=check,
+        as_json=output is Format.JSON,
+        page=html,
+        endpoint=endpoint,
+        region=region,
+    )

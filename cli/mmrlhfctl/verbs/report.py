@@ -23,7 +23,7 @@ from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.table import Table
 
-__all__ = ["compare_runs", "show_report"]
+__all__ = ["as_place", "compare_runs", "show_report", "write_page"]
 
 _PAGE: Final = "report.html"
 _PLACES: Final = ("/", "./", "../", "~")
@@ -56,7 +56,7 @@ def show_report(
         )
     place = f"{run.uri}/{_PAGE}"
     if output is not None:
-        place = str(_write(Path(output), page))
+        place = str(write_page(Path(output), page))
     elif open_it and not run.is_local:
         with tempfile.NamedTemporaryFile("wb", suffix=f"-{_PAGE}", delete=False) as file:
             file.write(page.encode())
@@ -96,23 +96,28 @@ def compare_runs(
     if differences := differing_fields(runs):
         out("")
         _print("FIELD", list(runs), differences)
-    note(f"wrote {_write(Path(page), render_comparison(runs))}")
+    note(f"wrote {write_page(Path(page), render_comparison(runs))}")
 
 
 def _find(
     connection: Connection, words: Sequence[str], endpoint: str | None, region: str | None
 ) -> ArchivedRun:
-    if len(words) == 1 and _is_place(words[0]):
-        place = words[0]
-        if "://" not in place:
-            place = os.path.expanduser(place)  # noqa: PTH111 - as it was written
+    if (place := as_place(words)) is not None:
         return ArchivedRun(place, endpoint=endpoint, region=region)
     (target,) = parse_job_names(words, at_most=1)
     return archived_run(find_job(open_cluster(connection), target))
 
 
-def _is_place(word: str) -> bool:
-    return "://" in word or word.startswith(_PLACES) or word in {".", ".."} or Path(word).is_dir()
+def as_place(words: Sequence[str]) -> str | None:
+    """Return the path or URI that the words of a command are; None if they name a job."""
+    if len(words) != 1:
+        return None
+    (word,) = words
+    if "://" in word:
+        return word
+    if word.startswith(_PLACES) or word in {".", ".."} or Path(word).is_dir():
+        return os.path.expanduser(word)  # noqa: PTH111 - as it was written
+    return None
 
 
 def _read(run: ArchivedRun) -> RunRecord:
@@ -142,7 +147,12 @@ def _print(title: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[
     out("\n".join(table.lines([(name, *values) for name, values in rows])))
 
 
-def _write(path: Path, page: str) -> Path:
+def write_page(path: Path, page: str) -> Path:
+    """Write a page.
+
+    Raises:
+        CliError: It cannot be written.
+    """
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

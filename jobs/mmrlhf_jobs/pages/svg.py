@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmrlhf_api.plain_text import make_html
 
-__all__ = ["draw_line", "draw_rect", "draw_text", "draw_title", "picture"]
+__all__ = ["draw_line", "draw_rect", "draw_route", "draw_text", "draw_title", "picture"]
 
 
 def draw_line(style: str, *, x: tuple[float, float], y: tuple[float, float]) -> str:
@@ -14,6 +14,34 @@ def draw_line(style: str, *, x: tuple[float, float], y: tuple[float, float]) -> 
     return (
         f'<line class="{style}" x1="{_n(x[0])}" x2="{_n(x[1])}" y1="{_n(y[0])}" y2="{_n(y[1])}"/>'
     )
+
+
+def draw_route(
+    style: str,
+    start: tuple[float, float],
+    route: Sequence[tuple[float, float]],
+    *,
+    bend: float,
+    title: str,
+) -> str:
+    """A curve downwards from a side through points.
+
+    Args:
+        style: Its class.
+        start: Where it begins.
+        route: Through what points it goes, in turn; each is passed from above.
+        bend: How far it leaves sideways, to the right if positive.
+        title: What shows under the mouse.
+    """
+    (x, y), ahead = start, bend
+    course = [f"M{_n(x)} {_n(y)}"]
+    for to_x, to_y in route:
+        level = _n(y) if ahead else _n(y + (to_y - y) / 2)
+        course.append(
+            f"C{_n(x + ahead)} {level} {_n(to_x)} {_n(to_y - (to_y - y) / 2)} {_n(to_x)} {_n(to_y)}"
+        )
+        x, y, ahead = to_x, to_y, 0
+    return f'<path class="{style}" d="{"".join(course)}">{draw_title(title)}</path>'
 
 
 def draw_rect(

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from mmrlhf.archive.lineage import trace_alias, trace_uri
 from mmrlhf_api import StepJob, parse_job
 from mmrlhf_api.constants import ENV_ATTEMPT, ENV_PROGRESS_FILE, ENV_TERMINATION_FILE
 from mmrlhf_api.kinds.step_catalog import STEPS
+from mmrlhf_api.lineage import State
 from mmrlhf_api.step_runs import StepLayout
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.media import load_media
@@ -298,6 +300,24 @@ def test_annotators_get_and_give_what_the_commands_write_and_read(
     made = run_of(back) / "records.jsonl"
     assert made.read_bytes() == (tmp_path / "alone.jsonl").read_bytes() != b""
     assert (run_of(back) / "unresolved.jsonl").is_file()
+    # From rankings back to the queries, by the digests of files and of the run in between.
+    graph = trace_uri(str(made))
+    here, there = str(run_of(back)), str(run)
+    digests = {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in (*line, queries)
+    }
+    assert [(one.made, one.role, one.origin, one.digest) for one in graph.edges] == [
+        (here, "annotateImport.answers", line[0], digests[line[0]]),
+        (here, "annotateImport.key", there, digests[line[1]]),
+        (there, "annotateExport.queries", queries, digests[queries]),
+    ]
+    assert set(graph.states()) == {State.SAME}
+    assert [graph.nodes[one].what for one in (here, there, queries)] == ["run", "run", "source"]
+    (run / "key.jsonl").write_text("another\n")
+    (run / "manifest.json").unlink()
+    changed = trace_uri(str(made))
+    assert [one.state for one in changed.edges] == [State.SAME, State.CHANGED]
+    assert "is gone" in changed.nodes[line[1]].notes[0]
 
 
 def test_records_are_exported_as_the_command_does(
@@ -391,6 +411,16 @@ def test_a_gate_promotes_as_the_command_does_and_says_so_each_time(
     assert main(process) == 0
     assert said(ended) == (0, "Promoted")
     assert (world.alias, manifest(tmp_path)) == (moved, record)
+    graph = trace_alias(str(world.store), NAME)
+    assert [(one.role, one.origin, one.state) for one in graph.edges[:2]] == [
+        ("artifact", world.artifact("candidate"), State.SAME),
+        ("gate report", str(run_of(tmp_path)), State.SAME),
+    ]
+    judged = {one.role: one for one in graph.origins(str(run_of(tmp_path)))}
+    assert set(judged) == {"gate.candidate[0]", "gate.champion[0]", "gate.artifact"}
+    assert judged["gate.artifact"].digest == world.alias.current.digest
+    assert dict(graph.nodes[str(run_of(tmp_path))].facts)["verdict"] == "Promoted"
+    assert dict(graph.nodes[graph.root].facts)["by"] == "gate"
     alone = world.judge(*(Path(given["spec"]["gate"][who][0]) for who in ("candidate", "champion")))
     assert alone["inputs"].pop("rules")
     assert json.loads(report.read_text()) == alone
