@@ -47,8 +47,10 @@ app = typer.Typer(
 for command in (
     local.run,
     changing.submit,
+    changing.clone,
     looking.get,
     looking.status,
+    looking.top,
     looking.why,
     looking.logs,
     looking.describe,
@@ -56,6 +58,7 @@ for command in (
     reporting.report,
     reporting.compare,
     reporting.lineage,
+    reporting.diff,
     changing.wait,
     changing.suspend,
     changing.resume,

@@ -13,7 +13,6 @@ __all__ = ["Command", "Program", "show_help"]
 # What others call our commands: kubectl, docker, Slurm, and plain English.
 _MEANT: Final = {
     **dict.fromkeys(("apply", "create", "replace"), "submit FILE"),
-    "diff": "submit --diff FILE",
     "edit": "submit FILE, once the file is changed",
     **dict.fromkeys(("ls", "list", "ps", "jobs"), "get"),
     "watch": "get --watch",

@@ -9,6 +9,7 @@ import typer
 
 from mmrlhf.client.choice import Choice
 from mmrlhf.client.connection import Connection
+from mmrlhfctl.commands.formats import EndpointOption, RegionOption
 from mmrlhfctl.commands.options import (
     FileOption,
     PathArgument,
@@ -16,9 +17,10 @@ from mmrlhfctl.commands.options import (
     TimeoutOption,
     one_file,
     with_connection,
+    words_for_jobs,
 )
 
-__all__ = ["cancel", "delete", "resume", "retry", "submit", "suspend", "wait"]
+__all__ = ["cancel", "clone", "delete", "resume", "retry", "submit", "suspend", "wait"]
 
 
 class DryRun(StrEnum):
@@ -88,6 +90,48 @@ def submit(
         form=output.value,
     )
     submit_file(connection, one_file(path, file), options)
+
+
+@with_connection
+def clone(
+    *,
+    connection: Connection,
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A job (NAME or KIND/NAME), a run or pipeline (ar/NAME, ap/NAME), or the folder of"
+            " a run: a path or URI.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the new one; one is drawn without."),
+    ] = None,
+    assignments: SetOption = None,
+    submit_it: Annotated[
+        bool, typer.Option("--submit", help="Submit it, instead of printing it.")
+    ] = False,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Write a job file like a job that there is.
+
+    Without what the cluster has added, and neither suspended nor cancelled; also of a record in a
+    store whose job is long gone.
+    """
+    from mmrlhfctl.verbs.comparing import clone_job
+
+    clone_job(
+        connection,
+        job,
+        name=name,
+        assignments=assignments or [],
+        submit=submit_it,
+        endpoint=endpoint,
+        region=region,
+    )
 
 
 @with_connection

@@ -22,7 +22,7 @@ from mmrlhfctl.commands.options import (
     words_for_jobs,
 )
 
-__all__ = ["describe", "doctor", "events", "get", "logs", "status", "why"]
+__all__ = ["describe", "doctor", "events", "get", "logs", "status", "top", "why"]
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -91,6 +91,24 @@ def status(
         sort_by=sort_by,
         detail=True,
     )
+
+
+@with_connection
+def top(
+    *,
+    connection: Connection,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="KIND", help="Kinds, such as mmdpo,reward.")
+    ] = None,
+    all_namespaces: EverywhereOption = False,
+) -> None:
+    """Show what runs and what waits: GPUs, how far, how fast, since when.
+
+    Jobs whose pods all run come first, the largest first; jobs that have ended are left out.
+    """
+    from mmrlhfctl.verbs.comparing import show_top
+
+    show_top(connection, kinds or [], everywhere=all_namespaces)
 
 
 @with_connection

@@ -10,7 +10,7 @@ from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.formats import EndpointOption, RegionOption
 from mmrlhfctl.commands.options import Format, OutputOption, with_connection, words_for_jobs
 
-__all__ = ["compare", "lineage", "report"]
+__all__ = ["compare", "diff", "lineage", "report"]
 
 
 @with_connection
@@ -130,3 +130,31 @@ def lineage(
         endpoint=endpoint,
         region=region,
     )
+
+
+@with_connection
+def diff(
+    *,
+    connection: Connection,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN",
+            help="Jobs (NAME or KIND/NAME), runs or pipelines (ar/NAME, ap/NAME), or folders of"
+            " runs: paths or URIs.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    output: OutputOption = Format.TEXT,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Show what differs between two runs.
+
+    Fields that were asked for, defaults included; image and version; what each has read, by
+    digest; and figures. Of jobs that have not ended, what the cluster knows.
+    """
+    from mmrlhfctl.verbs.comparing import show_difference
+
+    as_json = output is Format.JSON
+    show_difference(connection, runs, as_json=as_json, endpoint=endpoint, region=region)
