@@ -37,8 +37,8 @@ from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster import gpu_nodes, scripted_pods
 from tests.cluster.access import Access, ExistingCluster
 from tests.cluster.control_plane import accepts_pods
+from tests.cluster.kinds import apply_kinds
 from tests.cluster.wait import wait_until
-from tests.operator.conftest import apply_kinds
 from tests.operator.driver import Driver
 
 PODS_A_NODE = 100

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +46,7 @@ class Platform:
             image: Of the operator.
             config: Of the operator.
         """
-        deploy = layout.REPOSITORY / "deploy"
-        if not cluster.knows_rules:
-            deploy = folder / "deploy"
-            assert generate(["--without-cel", f"--output-dir={deploy}"]) == 0
-        shutil.copy(deploy / BUNDLE, folder)
+        (folder / BUNDLE).write_text(_bundle(cel=cluster.knows_rules))
         name, _, tag = image.rpartition(":")
         kustomization = {
             "resources": [BUNDLE],
@@ -88,6 +85,16 @@ class Platform:
         self.cluster.kubectl(
             "delete", f"--filename={self.folder / BUNDLE}", "--ignore-not-found", "--timeout=600s"
         )
+
+
+@functools.cache
+def _bundle(*, cel: bool) -> str:
+    """What installs everything; without rules it takes seconds to make."""
+    if cel:
+        return (layout.REPOSITORY / "deploy" / BUNDLE).read_text()
+    with tempfile.TemporaryDirectory() as deploy:
+        assert generate(["--without-cel", f"--output-dir={deploy}"]) == 0
+        return Path(deploy, BUNDLE).read_text()
 
 
 def traces(cluster: Access) -> list[str]:

@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
-from mmrlhf_api.crd import crd
-from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.transport import ApiTransport, Transport, load_configuration
 from mmrlhf_operator.operator import Operator
 from tests.cluster import gpu_nodes
 from tests.cluster.access import Access
-from tests.cluster.wait import wait_until
+from tests.cluster.kinds import know_kinds
 from tests.operator.driver import CONFIG, Driver, Running, until
 
 StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def kinds(control_plane: Access) -> None:
     """All kinds are known to the API server."""
-    apply_kinds(control_plane)
-
-
-def apply_kinds(control_plane: Access) -> None:
-    """Make all kinds known to the API server, and wait until they are."""
-    for kind in all_resources():
-        body = crd(kind, cel=control_plane.knows_rules)
-        name = body["metadata"]["name"]
-        control_plane.api.apply(
-            f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}", body
-        )
-    for kind in all_resources():
-        name = crd(kind)["metadata"]["name"]
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
-    # kubectl checks fields by what the server publishes, which it does a moment later.
-    wait_until(
-        lambda: all(
-            f"v1alpha1.{kind.name}" in control_plane.api.text("/openapi/v2")
-            for kind in all_resources()
-        ),
-        timeout=30,
-        what="the kinds in the server's OpenAPI",
-        interval=0.5,
-    )
+    know_kinds(control_plane)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +50,13 @@ def driver(control_plane: Access, kinds: None, kube_namespace: str) -> Iterator[
 
 
 @pytest.fixture
-def start_operator(control_plane: Access, kube_namespace: str) -> StartOperator:
+async def configuration(control_plane: Access) -> client.Configuration:
+    """How to reach the API server, read once for all operators of a test."""
+    return await load_configuration(control_plane.kubeconfig)
+
+
+@pytest.fixture
+def start_operator(configuration: client.Configuration, kube_namespace: str) -> StartOperator:
     """Starts an operator for the test's namespace; several may run."""
 
     @asynccontextmanager
@@ -84,8 +67,7 @@ def start_operator(control_plane: Access, kube_namespace: str) -> StartOperator:
         watch_at: str | None = None,
         **parts: Any,
     ) -> AsyncIterator[Running]:
-        configuration = await load_configuration(control_plane.kubeconfig)
-        watches = await load_configuration(control_plane.kubeconfig)
+        watches = copy.copy(configuration)
         watches.host = watch_at or watches.host
         operator = Operator(
             watches,

@@ -23,10 +23,10 @@ from mmrlhf_operator.installation.access import GRANTS, Scope
 from mmrlhf_operator.installation.files import files
 from mmrlhf_operator.operator import Operator
 from tests.cluster.access import Access
+from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import Platform, traces
 from tests.helm.program import CHART, NAMESPACE, HelmError, Release
-from tests.operator.conftest import apply_kinds
 from tests.operator.driver import Driver, until
 from tests.operator.recording import Recording, recorded
 from tests.operator.test_earlier_kinds import earlier_kinds, knows_logs
@@ -36,7 +36,6 @@ from tests.unit.api.specimens import changed
 pytestmark = pytest.mark.cluster
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:mmrlhf-operator"
-KINDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 VALUES: dict[str, Any] = {
     "registry": "registry.example.org",
     "nodeSelector": {"there": "is-none"},  # no kubelet would end the pods
@@ -49,16 +48,17 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.fixture
-def release(control_plane: Access, kinds: None, tmp_path: Path) -> Iterator[Release]:
-    """A cluster without a trace of ours; other tests find the kinds again that they had."""
+def release(control_plane: Access, tmp_path: Path) -> Iterator[Release]:
+    """A cluster without a trace of ours."""
     if not control_plane.is_ours:
         pytest.skip("the kinds of someone else's cluster, and the jobs, are not ours to delete")
     platform = Platform.prepare(control_plane, tmp_path, image="example.org/operator:1", config={})
-    platform.remove()
-    wait_until(lambda: not traces(control_plane), timeout=120, what="a cluster without a trace")
+    forget_kinds(control_plane)
+    if traces(control_plane):
+        platform.remove()
+        wait_until(lambda: not traces(control_plane), timeout=120, what="a cluster without a trace")
     yield Release(control_plane)
     platform.remove()
-    apply_kinds(control_plane)
 
 
 def live(cluster: Access, kind: str, name: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def live(cluster: Access, kind: str, name: str) -> dict[str, Any]:
 
 
 async def test_the_chart_runs_a_job_to_its_end_and_leaves_what_is_the_users(
-    release: Release, driver: Driver, control_plane: Access, tmp_path: Path
+    driver: Driver, release: Release, control_plane: Access, tmp_path: Path
 ) -> None:
     tried = release.install(VALUES, dry_run="server", create_namespace=True)
     assert traces(control_plane) == []

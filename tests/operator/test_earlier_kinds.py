@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ import yaml
 from mmrlhf_api import KINDS, parse_job
 from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.access import Access
+from tests.cluster.kinds import CRDS, apply_kinds, forget_kinds
 from tests.cluster.wait import wait_until
-from tests.operator.conftest import StartOperator, apply_kinds
+from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
 
 pytestmark = pytest.mark.cluster
@@ -32,13 +32,12 @@ JOBS: list[Manifest] = yaml.safe_load((EARLIER / "jobs.yaml").read_text())
 
 
 @pytest.fixture
-def earlier(control_plane: Access, kinds: None, driver: Driver) -> Iterator[Driver]:
-    """A namespace on a server that knows the earlier kinds; others find today's again."""
+def earlier(control_plane: Access, driver: Driver) -> Driver:
+    """A namespace on a server that knows the earlier kinds."""
     if not control_plane.is_ours:
         pytest.skip("the kinds of someone else's cluster are not ours to change")
     apply_earlier(control_plane)
-    yield driver
-    apply_kinds(control_plane)
+    return driver
 
 
 def earlier_kinds() -> list[Manifest]:
@@ -46,9 +45,9 @@ def earlier_kinds() -> list[Manifest]:
 
 
 def apply_earlier(cluster: Access) -> None:
-    root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    forget_kinds(cluster)
     for body in earlier_kinds():
-        cluster.api.apply(f"{root}/{body['metadata']['name']}", body)
+        cluster.api.apply(f"{CRDS}/{body['metadata']['name']}", body)
     wait_until(lambda: not knows_logs(cluster), timeout=60, what="the earlier kinds", interval=0.2)
 
 

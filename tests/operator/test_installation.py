@@ -5,7 +5,6 @@ No node is there on which the operator could start; that it does is seen in test
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,9 @@ import yaml
 
 from mmrlhf_api.constants import API_VERSION
 from tests.cluster.access import Access
+from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import NAMESPACE, Platform, traces
-from tests.operator.conftest import apply_kinds
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -24,12 +23,12 @@ OPERATOR = "/mmrlhf-operator"
 
 
 @pytest.fixture
-def platform(control_plane: Access, kinds: None, tmp_path: Path) -> Iterator[Platform]:
-    """What is to be applied; other tests find the kinds again that they had."""
+def platform(control_plane: Access, tmp_path: Path) -> Platform:
+    """What is to be applied."""
     if not control_plane.is_ours:
         pytest.skip("the kinds of someone else's cluster, and the jobs, are not ours to delete")
-    yield Platform.prepare(control_plane, tmp_path, image="example.org/operator:1", config={})
-    apply_kinds(control_plane)
+    forget_kinds(control_plane)
+    return Platform.prepare(control_plane, tmp_path, image="example.org/operator:1", config={})
 
 
 def test_one_file_installs_everything_and_removes_it(

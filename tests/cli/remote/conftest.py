@@ -18,15 +18,14 @@ import yaml
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
-from mmrlhf_api.pipelines.resources import all_resources, resource_of
+from mmrlhf_api.pipelines.resources import resource_of
 from tests.cli.conftest import SERVER, Result, run_command
 from tests.cluster.access import Access
 from tests.cluster.api import STRATEGIC_PATCH
 from tests.cluster.errors import ApiError
+from tests.cluster.kinds import CRDS, know_kinds, wait_until_served
 from tests.cluster.wait import wait_until
 from tests.unit.api.specimens import changed
-
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @dataclass
@@ -129,23 +128,13 @@ class Running:
 @pytest.fixture
 def crds(cluster: Access) -> None:
     """The kinds are known to the cluster."""
-    for kind in all_resources():
-        install(cluster, crd(kind, cel=cluster.knows_rules))
+    know_kinds(cluster)
 
 
 def install(cluster: Access, body: dict[str, Any]) -> None:
     """Install or replace a CRD and wait until the server speaks it."""
-    api, path = cluster.api, f"{CRDS}/{body['metadata']['name']}"
-    api.apply(path, body, manager="cli-tests")
-
-    def established() -> bool:
-        conditions = api.get(path).get("status", {}).get("conditions") or ()
-        return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-    wait_until(established, timeout=30, what=f"{path} to be established")
-    version, plural = body["spec"]["versions"][0]["name"], body["spec"]["names"]["plural"]
-    served = f"/apis/{body['spec']['group']}/{version}/{plural}"
-    wait_until(lambda: api.exists(served), timeout=30, what=f"{served} to be served")
+    cluster.api.apply(f"{CRDS}/{body['metadata']['name']}", body, manager="cli-tests")
+    wait_until_served(cluster, body)
 
 
 @contextmanager

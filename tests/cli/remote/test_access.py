@@ -14,9 +14,10 @@ import yaml
 
 from mmrlhf_api.pipelines.resources import all_resources
 from tests.cli.conftest import Result
-from tests.cli.remote.conftest import CRDS, Ctl
+from tests.cli.remote.conftest import Ctl
 from tests.cluster.api import Api
 from tests.cluster.errors import ApiError
+from tests.cluster.kinds import CRDS, forget_kinds
 from tests.cluster.wait import wait_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -220,6 +221,7 @@ def test_a_cluster_without_mmrlhf(ctl: Ctl, tmp_path: Path) -> None:
     if not ctl.cluster.is_ours:
         pytest.skip("the kinds of someone else's cluster are not ours to remove")
     api = ctl.cluster.api
+    forget_kinds(ctl.cluster)
     for kind in all_resources():
         api.delete(f"{CRDS}/{kind.plural}.mmrlhf.io")
     wait_until(lambda: not _served(api), timeout=30, what="the end of the kinds")

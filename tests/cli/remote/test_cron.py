@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmrlhf_api.crd import crd
-from mmrlhf_api.pipelines import RESOURCES
-from tests.cli.remote.conftest import Ctl, install
+from tests.cli.remote.conftest import Ctl
 from tests.unit.pipelines.specimens import body
 
 pytestmark = pytest.mark.cluster
@@ -18,25 +16,17 @@ PIPELINES = "/apis/mmrlhf.io/v1alpha1/namespaces/{}/alignmentpipelines"
 RUNS = "/apis/mmrlhf.io/v1alpha1/namespaces/{}/alignmentruns"
 
 
-@pytest.fixture
-def cron(ctl: Ctl) -> Ctl:
-    """The command, where pipelines are known."""
-    for resource in RESOURCES.values():
-        install(ctl.cluster, crd(resource, cel=ctl.cluster.knows_rules))
-    return ctl
+def create(ctl: Ctl, name: str = "weekly", **spec: Any) -> dict[str, Any]:
+    return ctl.cluster.api.create(PIPELINES.format(ctl.namespace), body(name=name, **spec))
 
 
-def create(cron: Ctl, name: str = "weekly", **spec: Any) -> dict[str, Any]:
-    return cron.cluster.api.create(PIPELINES.format(cron.namespace), body(name=name, **spec))
-
-
-def runs(cron: Ctl) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cron.cluster.api.get(RUNS.format(cron.namespace))["items"]
+def runs(ctl: Ctl) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ctl.cluster.api.get(RUNS.format(ctl.namespace))["items"]
     return found
 
 
-def test_pipelines_are_listed_with_what_is_in_their_way(cron: Ctl) -> None:
-    none = cron("cron", "list")
+def test_pipelines_are_listed_with_what_is_in_their_way(ctl: Ctl) -> None:
+    none = ctl("cron", "list")
     assert (none.returncode, none.stdout) == (0, "")
     assert "no pipelines found in namespace" in none.stderr
     schedule = {
@@ -44,9 +34,9 @@ def test_pipelines_are_listed_with_what_is_in_their_way(cron: Ctl) -> None:
         "timeZone": "Europe/Berlin",
         "triggers": {"newRankings": {"uri": "s3://b/r", "atLeast": 500}},
     }
-    create(cron, schedule=schedule)
-    create(cron, "by-hand")
-    path = f"{PIPELINES.format(cron.namespace)}/weekly/status"
+    create(ctl, schedule=schedule)
+    create(ctl, "by-hand")
+    path = f"{PIPELINES.format(ctl.namespace)}/weekly/status"
     wait = {
         "type": "OnSchedule",
         "status": "False",
@@ -62,8 +52,8 @@ def test_pipelines_are_listed_with_what_is_in_their_way(cron: Ctl) -> None:
             "lastRun": {"name": "weekly-7", "time": "2026-01-01T00:00:00Z", "cause": "Cron"},
         },
     }
-    cron.cluster.api.patch(path, {"status": status})
-    shown = cron("cron", "list")
+    ctl.cluster.api.patch(path, {"status": status})
+    shown = ctl("cron", "list")
     assert shown.returncode == 0
     header, first, second = shown.stdout.splitlines()
     assert header.split()[:5] == ["NAME", "SCHEDULE", "STATE", "NEXT", "LAST"]
@@ -77,15 +67,15 @@ def test_pipelines_are_listed_with_what_is_in_their_way(cron: Ctl) -> None:
         "waits for the end of weekly-7",
     ):
         assert words in second
-    everywhere = cron("cron", "list", "-A", "-o", "json")
+    everywhere = ctl("cron", "list", "-A", "-o", "json")
     names = {one["metadata"]["name"] for one in json.loads(everywhere.stdout)["items"]}
     assert {"weekly", "by-hand"} <= names
 
 
-def test_a_run_is_started_by_hand_and_belongs_to_its_pipeline(cron: Ctl) -> None:
-    uid = create(cron, schedule={"cron": "0 3 * * 1"}, suspend=True)["metadata"]["uid"]
-    done = cron("cron", "trigger", "weekly", "--parameter", "epochs=3", "--no-cache")
-    (run,) = runs(cron)
+def test_a_run_is_started_by_hand_and_belongs_to_its_pipeline(ctl: Ctl) -> None:
+    uid = create(ctl, schedule={"cron": "0 3 * * 1"}, suspend=True)["metadata"]["uid"]
+    done = ctl("cron", "trigger", "weekly", "--parameter", "epochs=3", "--no-cache")
+    (run,) = runs(ctl)
     name = run["metadata"]["name"]
     assert (done.returncode, done.stdout) == (0, f"alignmentrun.mmrlhf.io/{name} started\n")
     assert name.startswith("weekly-m")
@@ -96,43 +86,43 @@ def test_a_run_is_started_by_hand_and_belongs_to_its_pipeline(cron: Ctl) -> None
     values = {one["name"]: one["value"] for one in run["spec"]["parameters"]}
     assert values == {"epochs": 3, "week": "2026-48"}
     assert {step["cache"] for step in run["spec"]["steps"]} == {False}
-    assert cron("cron", "trigger", "weekly", "--name", "weekly-now").returncode == 0
+    assert ctl("cron", "trigger", "weekly", "--name", "weekly-now").returncode == 0
     for words, code, message in (
         (["weekly", "--name", "weekly-now"], 2, "there is a run weekly-now already"),
         (["weekly", "--parameter", "epoch=3"], 2, "weekly has no such parameter; it has: epochs"),
         (["weekly", "--parameter", "epochs"], 2, "--parameter epochs: must be NAME=VALUE"),
         (["nowhere"], 3, "nowhere"),
     ):
-        refused = cron("cron", "trigger", *words)
+        refused = ctl("cron", "trigger", *words)
         assert (refused.returncode, refused.stdout) == (code, "")
         assert message in refused.stderr
-    assert len(runs(cron)) == 2
+    assert len(runs(ctl)) == 2
 
 
-def test_a_pipeline_that_is_not_valid_is_told_when_it_is_triggered(cron: Ctl) -> None:
-    create(cron, schedule={"cron": "0 3 * * 1", "timeZone": "Europe/Berln"})
-    refused = cron("cron", "trigger", "weekly")
+def test_a_pipeline_that_is_not_valid_is_told_when_it_is_triggered(ctl: Ctl) -> None:
+    create(ctl, schedule={"cron": "0 3 * * 1", "timeZone": "Europe/Berln"})
+    refused = ctl("cron", "trigger", "weekly")
     assert refused.returncode == 2
     assert "pipeline weekly is not valid" in refused.stderr
     assert "spec.schedule.timeZone: there is no time zone Europe/Berln" in refused.stderr
-    assert runs(cron) == []
+    assert runs(ctl) == []
 
 
-def test_schedules_are_suspended_and_resumed(cron: Ctl) -> None:
-    create(cron, schedule={"cron": "0 3 * * 1"})
+def test_schedules_are_suspended_and_resumed(ctl: Ctl) -> None:
+    create(ctl, schedule={"cron": "0 3 * * 1"})
 
     def suspended() -> bool:
-        there = cron.cluster.api.get(f"{PIPELINES.format(cron.namespace)}/weekly")
+        there = ctl.cluster.api.get(f"{PIPELINES.format(ctl.namespace)}/weekly")
         return bool(there["spec"].get("suspend"))
 
-    done = cron("cron", "suspend", "weekly")
+    done = ctl("cron", "suspend", "weekly")
     assert done.stdout == "alignmentpipeline.mmrlhf.io/weekly suspended\n"
     assert suspended()
-    again = cron("cron", "suspend", "weekly")
+    again = ctl("cron", "suspend", "weekly")
     assert (again.returncode, again.stdout) == (0, "")
     assert "is suspended already" in again.stderr
-    assert cron("cron", "resume", "weekly").stdout.endswith("weekly resumed\n")
+    assert ctl("cron", "resume", "weekly").stdout.endswith("weekly resumed\n")
     assert not suspended()
-    missing = cron("cron", "suspend", "weekly", "nowhere")
+    missing = ctl("cron", "suspend", "weekly", "nowhere")
     assert missing.returncode == 3
     assert not suspended(), "all or none"
