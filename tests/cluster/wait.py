@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tests.cluster.errors import WaitTimeoutError
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, pauses
 
 T = TypeVar("T")
 
@@ -16,13 +16,13 @@ def wait_until(probe: Callable[[], T], *, timeout: float, what: str, interval: f
     """Call `probe` until it returns something true, and return that.
 
     Args:
-        probe: is called at once and then every `interval` seconds.
+        probe: is called at once and then again and again.
         timeout: seconds until `WaitTimeoutError` on an idle machine; see `tests.patience`.
         what: names the thing waited for, in the error.
-        interval: seconds between two calls.
+        interval: seconds between two calls at first; see `tests.patience.pauses`.
     """
     deadline = time.monotonic() + timeout * PATIENCE
-    while True:
+    for pause in pauses(interval, most=max(interval, 0.5)):
         value = probe()
         if value:
             return value
@@ -30,4 +30,5 @@ def wait_until(probe: Callable[[], T], *, timeout: float, what: str, interval: f
             raise WaitTimeoutError(
                 f"{what} did not come within {timeout * PATIENCE:g} s; last seen: {value!r}"
             )
-        time.sleep(interval)
+        time.sleep(pause)
+    raise AssertionError("there is always a next pause")

@@ -16,7 +16,7 @@ from mmrlhf_operator.state.watches import CHILDREN
 from tests.cluster import scripted_pods
 from tests.cluster.api import Api
 from tests.cluster.wait import wait_until
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, pauses
 from tests.unit.api.specimens import changed
 
 CONFIG = OperatorConfig.model_validate(
@@ -201,10 +201,12 @@ async def until(
 ) -> None:
     """Wait for something that the operator, in this very event loop, brings about."""
     deadline = time.monotonic() + seconds * PATIENCE
-    while not await asyncio.to_thread(condition):
+    for pause in pauses():
+        if await asyncio.to_thread(condition):
+            return
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what if isinstance(what, str) else what()}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
 
 
 def _owner(pod: dict[str, Any]) -> tuple[str, str]:

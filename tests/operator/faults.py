@@ -86,24 +86,22 @@ class Mortal(Wrapped):
 
 
 class Lives(list[Mortal]):
-    """Transports of one operator after another, each of which dies of its write.
+    """Transports of one operator after another, each of which writes once.
 
-    Just before a write that no one else makes, it would die for ever: so every other life is one
-    write longer then.
+    By turns one dies with its write, and the next one just before it would write again.
 
     Args:
         log: What the server answered is written here.
-        before: Die just before the write.
     """
 
-    def __init__(self, log: Log, *, before: bool) -> None:
+    def __init__(self, log: Log) -> None:
         super().__init__()
-        self._log, self._before = log, before
+        self._log = log
 
     def begin(self, inner: Transport) -> Transport:
         """The transport of the next one."""
-        writes = 1 + (len(self) % 2 if self._before else 0)
-        self.append(Mortal(Recorded(inner, self._log), before=self._before, writes=writes))
+        again = len(self) % 2
+        self.append(Mortal(Recorded(inner, self._log), before=bool(again), writes=1 + again))
         return self[-1]
 
 

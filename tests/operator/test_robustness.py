@@ -42,12 +42,11 @@ async def test_nothing_is_written_once_settled(
     assert not [entry for entry in refused if entry[1] not in {404, 409}]
 
 
-@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
 async def test_the_operator_dies_at_every_write(
-    before: bool, driver: Driver, start_operator: StartOperator
+    driver: Driver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives = faults.Lives(log, before=before)
+    lives = faults.Lives(log)
     async with started_again(start_operator, lives.begin):
         await live(driver)
     done = [request for request, status in log if request.writes and status < 400]

@@ -116,12 +116,11 @@ async def test_steps_take_what_others_left_and_a_retry_goes_on(
     )
 
 
-@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
 async def test_the_operator_dies_at_every_write_and_no_step_runs_twice(
-    before: bool, runs: RunDriver, start_operator: StartOperator
+    runs: RunDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives = faults.Lives(log, before=before)
+    lives = faults.Lives(log)
     async with started_again(start_operator, lives.begin):
         await live(runs)
     # A request that was under way when another one ended the process is in no log.

@@ -125,12 +125,11 @@ async def test_runs_start_by_the_clock_and_by_rankings_and_nothing_is_asked_at_r
     assert len(notes["mmrlhf.io/data-digest"]) == 64
 
 
-@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
 async def test_the_operator_dies_at_every_write_and_no_run_starts_twice(
-    before: bool, weekly: ScheduleDriver, start_operator: StartOperator
+    weekly: ScheduleDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    lives = faults.Lives(log, before=before)
+    lives = faults.Lives(log)
     async with started_again(functools.partial(start_operator, **weekly.parts), lives.begin):
         await live(weekly)
     # One that dies while another of its requests is under way never hears of that one.
