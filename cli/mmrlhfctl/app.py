@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands import (
@@ -31,7 +33,10 @@ from mmrlhfctl.commands.options import (
 from mmrlhfctl.grammar import Command, Program
 from mmrlhfctl.program import COMPLETE_VARIABLE, PROGRAM, program_name
 
-__all__ = ["app", "run_app"]
+__all__ = ["app", "read_commands", "run_app"]
+
+read_commands = functools.cache(get_command)
+"""Reads the commands from their functions, once: most of what a short command costs."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -131,7 +136,7 @@ def run_app(arguments: list[str]) -> int:
 
         teach_shells()
     try:
-        app(args=arguments, prog_name=program_name())
+        read_commands(app)(args=arguments, prog_name=program_name())
     except SystemExit as end:  # typer ends like this whatever happens
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

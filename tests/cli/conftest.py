@@ -19,7 +19,7 @@ Command = Callable[..., Result]
 SERVER: Final = Server(
     (
         "yaml",
-        "mmrlhfctl.app",
+        "tests.cli.ready",
         *(f"mmrlhfctl.{name}" for name in ("completion", "explanation", "validation", "versions")),
         *(f"mmrlhfctl.local.{name}" for name in ("run", "steps")),
         "mmrlhf.local.gang",
@@ -27,7 +27,7 @@ SERVER: Final = Server(
         *(f"mmrlhfctl.verbs.{name}" for name in ("report", "submit", "suggestions", "wait", "why")),
     )
 )
-"""The command line with its imports done, which are most of what a short command costs."""
+"""The command line with all done that comes before a command: most of what a short one costs."""
 
 
 def run_command(
