@@ -28,6 +28,7 @@ __all__ = [
     "load_job",
     "load_jobs",
     "named_by_prefix",
+    "override",
     "parse_job",
     "parse_object",
     "read_text",
@@ -133,7 +134,7 @@ def parse_job(
     if not isinstance(data, dict):
         message = "must be a job: a mapping with apiVersion, kind, metadata and spec"
         raise JobFileError(source, [Problem(field="", message=message, line=1)])
-    origins = _override(data, overrides, source)
+    origins = override(data, overrides, source)
     data = named_by_prefix(data)
     problems = _check_envelope(data)
     if in_cluster and not problems:
@@ -248,7 +249,12 @@ def _parse(text: str, name: str) -> list[Document]:
     return documents
 
 
-def _override(data: dict[str, Any], overrides: Sequence[str], source: str) -> list[Override]:
+def override(data: dict[str, Any], overrides: Sequence[str], source: str) -> list[Override]:
+    """Apply assignments to a document in place, and return them.
+
+    Raises:
+        JobFileError: One is none, or does not fit the document.
+    """
     applied: list[Override] = []
     problems: list[Problem] = []
     for text in overrides:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from mmrlhf_api.yamltree import FieldPath, ParseError, format_path, parse_value
 
-__all__ = ["Override", "apply_override"]
+__all__ = ["Override", "apply_override", "parse_path"]
 
 _PART = re.compile(r"([^.\[\]=]+)|\[([0-9]{1,6})\]")
 
@@ -37,14 +37,19 @@ class Override:
         left, mark, right = text.partition("=")
         if not mark or not left.strip():
             raise ValueError("must be FIELD=VALUE, such as spec.training.epochs=2")
-        path = _parse_path(left.strip())
+        path = parse_path(left.strip())
         try:
             return cls(text, path, parse_value(right))
         except ParseError as error:
             raise ValueError(f"the value {error.problems[0].message}") from error
 
 
-def _parse_path(text: str) -> FieldPath:
+def parse_path(text: str) -> FieldPath:
+    """Return the path that ``spec.sources[0].weight`` means.
+
+    Raises:
+        ValueError: It is no path below metadata or spec.
+    """
     parts: list[str | int] = []
     position = 0
     while position < len(text):

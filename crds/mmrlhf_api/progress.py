@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from mmrlhf_api.scalars import MAX_COUNT
 
 __all__ = [
     "ACCURACY",
+    "EVALUATED_STEP",
     "FIGURES",
+    "HELD_OUT",
     "ITEMS_DONE",
     "ITEMS_TOTAL",
     "MARGIN",
@@ -237,6 +239,24 @@ ITEMS_TOTAL = Figure(
     course=Course.ITEMS,
     mixed=False,
 )
+EVALUATED_STEP = Figure(
+    name="evaluatedStep",
+    type=int,
+    about="Step after which held-out data was evaluated last; training.evaluateEverySteps asks for"
+    " it.",
+    course=Course.STEPS,
+)
+HELD_OUT: Final[Mapping[str, str]] = {
+    "PreferenceAccuracy": "Part of the held-out pairs whose better response is the likelier one",
+    "PreferenceMargin": "Mean held-out margin of log-probabilities, nats",
+    "RewardAccuracy": "Part of the held-out pairs whose implicit reward margin is above 0",
+    "RewardMargin": "Mean held-out implicit reward margin, nats",
+    "Acc": "Part of the held-out pairs that a reward model ranks rightly",
+    "AccPlus": "Part of the held-out queries of which it ranks all pairs rightly",
+    "CritiqueLoss": "Token mean of the held-out loss of critiques, nats",
+}
+"""Measures on held-out data that trainings tell on the way (`heldOut` and the name) and in the end
+(`after` and the name), and what each is."""
 FIGURES: tuple[Figure, ...] = (
     STEP,
     TOTAL_STEPS,
@@ -278,6 +298,11 @@ FIGURES: tuple[Figure, ...] = (
         type=int,
         about="Checkpoints of this attempt that could not be saved; the training went on.",
         course=Course.STEPS,
+    ),
+    EVALUATED_STEP,
+    *(
+        Figure(name=f"heldOut{name}", about=f"{about}, at evaluatedStep.", course=Course.STEPS)
+        for name, about in HELD_OUT.items()
     ),
     ROWS_READ,
     MEDIA_EMBEDDED,

@@ -12,10 +12,11 @@ from mmrlhf_api.kinds import KINDS, Kind
 from mmrlhf_api.kinds.resource import Resource
 from mmrlhf_api.members import meanings
 from mmrlhf_api.notation import default_text, element, limits, type_text
-from mmrlhf_api.pipelines.registry import RESOURCES, RUN
+from mmrlhf_api.pipelines.registry import RESOURCES, RUN, SWEEP
 from mmrlhf_api.pipelines.types import RunCondition, StepPhase
 from mmrlhf_api.scalars import MAX_JOB_NAME
 from mmrlhf_api.schema import MUTABLE_FIELDS, Schema, kind_schema
+from mmrlhf_api.sweeps.types import PointPhase
 
 __all__ = ["pages"]
 
@@ -41,7 +42,10 @@ def _index() -> str:
     for kind in KINDS.values():
         text = kind_schema(kind)["description"]
         lines.append(f"| [{kind.name}]({kind.singular}.md) | `{kind.short_name}` | {_cell(text)} |")
-    lines += ["", "| of [pipelines](../pipelines.md) | short name | what it is for |"]
+    lines += [
+        "",
+        "| [pipelines](../pipelines.md), [sweeps](../sweeps.md) | short name | what it is for |",
+    ]
     lines.append("| --- | --- | --- |")
     for one in RESOURCES.values():
         text = kind_schema(one)["description"]
@@ -106,6 +110,8 @@ def _resource_page(resource: Resource) -> str:
     lines += ["", "## Conditions", "", *_members("condition", RunCondition)]
     if resource is RUN:
         lines += ["", "## Phases of steps", "", *_members("phase", StepPhase)]
+    if resource is SWEEP:
+        lines += ["", "## Phases of points", "", *_members("phase", PointPhase)]
     lines += _sections("status", status)
     return "\n".join(lines) + "\n"
 

@@ -222,7 +222,7 @@ def mutable_fields(kind: ResourceNames) -> frozenset[str] | None:
 
 
 def _word(kind: ResourceNames) -> str:
-    return "run" if isinstance(kind, Resource) else "job"
+    return kind.word if isinstance(kind, Resource) else "job"
 
 
 def immutability(

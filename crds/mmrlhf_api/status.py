@@ -18,6 +18,7 @@ from mmrlhf_api.scalars import Count, DnsName, Matching, Text, Timestamp, Word
 __all__ = [
     "ArtifactStatus",
     "Condition",
+    "ConditionedStatus",
     "EndedWell",
     "JobStatus",
     "NodeFault",
@@ -66,6 +67,17 @@ class Condition(ServerModel):
     """When status last changed."""
     observed_generation: Annotated[int, Ge(0)] | None = None
     """Generation of the spec that this was said about."""
+
+
+class ConditionedStatus(ServerModel):
+    """What statuses of objects that make jobs share."""
+
+    observed_generation: Annotated[int, Ge(0)] | None = None
+    """Generation of the spec that this status is about."""
+    conditions: Annotated[
+        tuple[Condition, ...], Strict(strict=False), MaxLen(32), ListOf("map", "type")
+    ] = ()
+    """Conditions by type."""
 
 
 class PodCounts(ServerModel):

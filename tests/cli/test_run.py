@@ -253,3 +253,32 @@ def test_a_state_folder_that_cannot_be_written_is_named(command: Command, tmp_pa
     done = command("run", "-f", "-", "--local", *arguments, stdin=stub_job_text(tmp_path))
     assert done.returncode == 1
     assert "Not a directory; choose another --state-dir" in done.stderr
+
+
+def test_a_sweep_runs_its_points_and_shows_them(command: Command, tmp_path: Path) -> None:
+    job = json.loads(stub_job_text(tmp_path, mode="alone", data__evaluation={"uri": "e.jsonl"}))
+    sweep = {
+        "apiVersion": job["apiVersion"],
+        "kind": "Sweep",
+        "metadata": {"name": "tune"},
+        "spec": {
+            "template": {"kind": job["kind"], "spec": job["spec"]},
+            "points": [{"values": [{"field": "training.epochs", "value": 2}]}],
+            "objective": {"metric": "afterPreferenceAccuracy"},
+        },
+    }
+    done = command("run", "-f", "-", "--local", stdin=json.dumps(sweep))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Sweep default/tune: Failed"
+    assert lines[-1].split()[:2] == ["00", "Succeeded"]
+    assert "point 00, 1 of 1: training.epochs=2" in done.stderr
+    assert "step 10/10" in done.stderr
+    assert "left no figure afterPreferenceAccuracy; it left: fresh, sum, threads" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no point of the sweep has a figure")
+    folder = tmp_path / "state" / "mmrlhf" / "sweeps" / "default-tune"
+    assert sorted(one.name for one in folder.iterdir()) == ["sweep.html", "sweep.json"]
+    told = command("report", str(folder / "sweep.json"), "--print")
+    assert told.stdout.splitlines()[0] == lines[0]
+    refused = command("run", "-f", "-", stdin=json.dumps(sweep))
+    assert (refused.returncode, "add --local" in refused.stderr) == (2, True)

@@ -67,15 +67,23 @@ class Mortal(Wrapped):
     To die at a read is the same as to die after the write before it.
     """
 
-    def __init__(self, inner: Transport, *, before: bool = False, writes: int = 1) -> None:
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        before: bool = False,
+        writes: int = 1,
+        counts: Callable[[Request], bool] = lambda request: request.writes,
+    ) -> None:
         super().__init__(inner)
         self._before = before
         self._left = writes
+        self._counts = counts
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         if self._left <= 0:
             raise Crash
-        if request.writes:
+        if self._counts(request):
             self._left -= 1
             if self._left == 0 and self._before:
                 raise Crash

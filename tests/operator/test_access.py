@@ -26,6 +26,7 @@ from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import live
 from tests.operator.recording import Recording, Right, recorded
 from tests.operator.run_driver import RunDriver
+from tests.operator.sweep_driver import KIND, SweepDriver
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -129,6 +130,7 @@ async def do_everything(driver: Driver, recording: Recording, config: OperatorCo
         for kind in sorted(KINDS.keys() - {"MMDPOJob"}):
             await one_attempt(driver, kind)
         await a_run(driver)
+        await a_sweep(driver)
         await a_job_in_trouble(driver, recording)
         if config.progress_url is not None:
             await report_progress(driver, config)
@@ -182,6 +184,17 @@ async def a_run(driver: Driver) -> None:
         what="no pods of it",
         seconds=60,
     )
+
+
+async def a_sweep(driver: Driver) -> None:
+    """Make a job for a sweep, and cancel both."""
+    sweeps = SweepDriver(driver)
+    sweeps.sweep(parallelism=1, earlyStop=None)
+    await sweeps.runs("t-00")
+    sweeps.change(cancel=True)
+    await sweeps.points_are("Failed", "Skipped", "Skipped")
+    sweeps.api.delete(sweeps.path("t", "Sweep"))
+    await until(lambda: not driver.jobs(KIND), what="no jobs of it", seconds=60)
 
 
 async def a_schedule(runs: RunDriver, steps: list[dict[str, Any]]) -> None:

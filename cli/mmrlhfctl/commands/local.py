@@ -47,7 +47,7 @@ def run(
     ] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Run a job file on this machine, to its end.
+    """Run a job file on this machine, to its end; of a sweep, its points one after another.
 
     Exit code 0 means that the job succeeded; other codes are the job's own: 1 when it failed, 2
     when the job file, data or model is wrong, 130 after Ctrl-C.

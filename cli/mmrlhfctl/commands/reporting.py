@@ -21,7 +21,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="A job (NAME, KIND NAME or KIND/NAME), or the folder of a run: a path or URI.",
+            help="A job (NAME, KIND NAME or KIND/NAME), the folder of a run (a path or URI), or a"
+            " sweep: sw/NAME, or its sweep.json.",
             autocompletion=words_for_jobs,
         ),
     ],
@@ -38,7 +39,8 @@ def report(
     """Show the report of a finished training.
 
     Says where its page is: curves, held-out measures and answers before and after, rows of largest
-    loss. Stores are read from this machine, with the credentials of its environment.
+    loss. Stores are read from this machine, with the credentials of its environment. Of a sweep,
+    draws the page: settings by their figure, a map of two fields, points.
     """
     from mmrlhfctl.verbs.report import show_report
 

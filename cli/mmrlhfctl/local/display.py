@@ -162,7 +162,7 @@ def _describe(step: Step) -> str:
     parts += [
         figure.describe(step.figures[figure.name], span=_duration)
         for figure in FIGURES
-        if figure.name in step.figures
+        if figure.text and figure.name in step.figures
     ]
     return "  ".join(parts)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from mmrlhf.local.run import RunResult, run
 from mmrlhf_api.errors import JobFileError
-from mmrlhf_api.jobfile import load_document, parse_job
+from mmrlhf_api.jobfile import load_document, override, parse_job
 from mmrlhf_api.kinds import Job
-from mmrlhf_api.pipelines import is_pipeline
+from mmrlhf_api.pipelines import SWEEP, is_pipeline, parse_pipeline
 from mmrlhf_api.plain_text import make_safe
+from mmrlhf_api.sweeps.types import Sweep
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.local.display import make_display
+from mmrlhfctl.local.sweep import check_local, run_points
 from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import out
 from mmrlhfctl.validation import invalid
@@ -31,7 +33,7 @@ def run_job(
     state_dir: Path | None,
     as_json: bool,
 ) -> int:
-    """Run a job file to its end and return the exit code.
+    """Run a job file, or that of a sweep, to its end and return the exit code.
 
     Args:
         file: Job file; ``-`` for standard input.
@@ -46,6 +48,13 @@ def run_job(
     """
     try:
         document, name = load_document(file)
+        if is_pipeline(document) and document.data["kind"] == SWEEP.name:
+            override(document.data, assignments, name)
+            sweep = parse_pipeline(document, source=name)
+            assert isinstance(sweep, Sweep)
+            return run_points(
+                sweep, file, local=local, fresh=fresh, state_dir=state_dir, as_json=as_json
+            )
         if is_pipeline(document):
             raise CliError(
                 f"{name} is an {document.data['kind']}: a laptop runs one job at a time, so run its"
@@ -55,12 +64,7 @@ def run_job(
         job = parse_job(document, source=name, overrides=assignments)
     except JobFileError as error:
         raise invalid(error) from error
-    if not local:
-        raise CliError(
-            "run works on this machine: add --local; to run the job on a cluster, use "
-            f"{program_name()} submit -f {file}",
-            code=ExitCode.USAGE,
-        )
+    check_local(file, local=local)
     with make_display() as display:
         result = run(
             job, fresh=fresh, state_dir=state_dir, on_event=display.show, tell=display.tell

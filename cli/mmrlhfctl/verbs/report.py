@@ -22,6 +22,7 @@ from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.table import Table
+from mmrlhfctl.verbs.sweep_page import found_sweep, show_sweep
 
 __all__ = ["as_place", "compare_runs", "show_report", "write_page"]
 
@@ -39,11 +40,14 @@ def show_report(
     endpoint: str | None,
     region: str | None,
 ) -> None:
-    """Say where the report of a run is, open it, copy it, or tell it in words.
+    """Say where the report of a run is, open it, copy it, or tell it in words; or of a sweep.
 
     Raises:
         MmrlhfError: There is no such run, or it has no report.
     """
+    if (sweep := found_sweep(connection, words)) is not None:
+        show_sweep(sweep, as_text=as_text, open_it=open_it, output=output)
+        return
     run = _find(connection, words, endpoint, region)
     if as_text:
         out("\n".join(_in_words(_read(run))))

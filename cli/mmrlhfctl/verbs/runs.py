@@ -1,4 +1,4 @@
-"""Runs of pipelines: lists, the steps of one, and what is asked of them."""
+"""Runs of pipelines and sweeps: lists, the parts of one, and what is asked of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.paths import job_path
 from mmrlhf.client.runs import RunTargets, change, list_of, read, run_targets
-from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN
+from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN, SWEEP
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -19,6 +19,7 @@ from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.jsonpath import parse_template
 from mmrlhfctl.text.output import as_json, as_names, as_object, as_yaml, resource_name
 from mmrlhfctl.text.runs import HEADERS, pipeline_lines, row, run_lines
+from mmrlhfctl.text.sweeps import sweep_lines
 from mmrlhfctl.text.table import Table
 
 __all__ = [
@@ -112,7 +113,7 @@ def retry_runs(connection: Connection, words: Sequence[str]) -> None:
 
 
 def delete_runs(connection: Connection, targets: RunTargets, *, ignore_missing: bool) -> None:
-    """Delete runs with their jobs, and pipelines with their runs; artifacts stay."""
+    """Delete runs and sweeps with their jobs, pipelines with their runs; artifacts stay."""
     cluster = open_cluster(connection)
     for body in _found(cluster, targets, ignore_missing=ignore_missing):
         metadata = body["metadata"]
@@ -128,6 +129,10 @@ def tell_why_of_run(connection: Connection, targets: RunTargets) -> None:
         for one in (body.get("status") or {}).get("steps") or ():
             if one["phase"] in {"Running", "Failed"} and one.get("job"):
                 note(f"more: {program_name()} why {one['kind']}/{one['job']}")
+        for one in (body.get("status") or {}).get("points") or ():
+            if one["phase"] == "Failed" and one.get("job"):
+                kind = body["spec"]["template"]["kind"]
+                note(f"more: {program_name()} why {kind}/{one['job']}")
 
 
 def chosen_runs(choice: Choice) -> RunTargets | None:
@@ -143,8 +148,8 @@ def refuse_runs(words: Sequence[str], what: str) -> None:
     """
     if run_targets(words) is not None:
         raise CliError(
-            f"a run has no {what} of its own; {program_name()} status ar/NAME names the jobs of its"
-            " steps",
+            f"a run or sweep has no {what} of its own; {program_name()} status names the jobs of"
+            " its steps or points",
             code=ExitCode.USAGE,
         )
 
@@ -174,6 +179,8 @@ def _words(targets: RunTargets) -> str:
 def _lines(body: Manifest, now: datetime, *, colours: bool) -> list[str]:
     if body["kind"] == PIPELINE.name:
         return pipeline_lines(body, colours=colours)
+    if body["kind"] == SWEEP.name:
+        return sweep_lines(body, now, colours=colours)
     return run_lines(body, now, colours=colours)
 
 
@@ -185,5 +192,11 @@ def _check_field(body: Manifest, field: str) -> None:
     if field != "suspend" and body["kind"] == PIPELINE.name:
         raise CliError(
             f"{resource_name(body)} is a pipeline; {field} is for its runs (ar/NAME)",
+            code=ExitCode.USAGE,
+        )
+    if field == "retry" and body["kind"] == SWEEP.name:
+        raise CliError(
+            f"{resource_name(body)} is a sweep, whose points run once: submit what failed as points"
+            " of another sweep",
             code=ExitCode.USAGE,
         )

@@ -156,6 +156,7 @@ class Kind:
         needs: Fields by which it may name a job to wait for; a spec names one at most.
         outputs: What a run of a spec leaves for others.
         spec_columns: Words of the spec that lists show.
+        held_out: Names of `mmrlhf_api.progress.HELD_OUT` that its jobs measure.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Kind:
     needs: tuple[Need, ...] = ()
     outputs: Callable[[Any], Iterable[Output]] = lambda spec: ()  # noqa: ARG005
     spec_columns: tuple[SpecColumn, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     @property
     def aliases(self) -> tuple[str, ...]:

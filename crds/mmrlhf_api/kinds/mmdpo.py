@@ -176,5 +176,6 @@ register(
             ),
         ),
         outputs=trained,
+        held_out=("PreferenceAccuracy", "PreferenceMargin", "RewardAccuracy", "RewardMargin"),
     )
 )

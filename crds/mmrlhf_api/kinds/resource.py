@@ -65,6 +65,7 @@ class Resource:
         model: Its type.
         columns: What lists show.
         mutable: Fields of the spec that may change after it was created; None for all of them.
+        word: What one is called in sentences.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Resource:
     model: type[ApiModel]
     columns: tuple[PrinterColumn, ...]
     mutable: frozenset[str] | None
+    word: str
 
     @property
     def aliases(self) -> tuple[str, ...]:

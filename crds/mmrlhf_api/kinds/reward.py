@@ -127,5 +127,6 @@ register(
         runner="mmrlhf_jobs.training.reward.job:train",
         inputs=training_inputs,
         outputs=lambda spec: trained(spec, "reward_model.json"),
+        held_out=("Acc", "AccPlus", "CritiqueLoss"),
     )
 )

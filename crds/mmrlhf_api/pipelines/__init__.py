@@ -5,7 +5,7 @@ Everything here is data and pure functions; the operator and the command line ac
 
 from mmrlhf_api.pipelines.files import is_pipeline, parse_pipeline
 from mmrlhf_api.pipelines.freezing import freeze
-from mmrlhf_api.pipelines.registry import PIPELINE, RESOURCES, RUN
+from mmrlhf_api.pipelines.registry import PIPELINE, RESOURCES, RUN, SWEEP
 from mmrlhf_api.pipelines.types import AlignmentPipeline, AlignmentRun
 from mmrlhf_api.pipelines.validation import problems
 
@@ -13,6 +13,7 @@ __all__ = [
     "PIPELINE",
     "RESOURCES",
     "RUN",
+    "SWEEP",
     "AlignmentPipeline",
     "AlignmentRun",
     "freeze",

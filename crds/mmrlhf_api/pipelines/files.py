@@ -1,4 +1,4 @@
-"""Files that hold a pipeline or a run."""
+"""Files that hold a pipeline, a run or a sweep."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from mmrlhf_api.jobfile import (
 from mmrlhf_api.pipelines.registry import RESOURCES
 from mmrlhf_api.pipelines.types import AlignmentPipeline, AlignmentRun
 from mmrlhf_api.pipelines.validation import problems
+from mmrlhf_api.sweeps.types import Sweep
+from mmrlhf_api.sweeps.validation import sweep_problems
 from mmrlhf_api.yamltree import Document
 
-__all__ = ["Submittable", "is_pipeline", "load_all", "parse_pipeline"]
+__all__ = ["Flow", "Submittable", "is_pipeline", "load_all", "parse_pipeline"]
 
-Submittable = Job | AlignmentPipeline | AlignmentRun
+Flow = AlignmentPipeline | AlignmentRun | Sweep
+"""What makes jobs, or what makes them."""
+
+Submittable = Job | Flow
 """What files for a cluster hold."""
 
 
 def load_all(source: str | Path, *, in_cluster: bool = False) -> list[Submittable]:
-    """Read all jobs, pipelines and runs of a file; see `mmrlhf_api.jobfile.load_jobs`.
+    """Read all jobs, pipelines, runs and sweeps of a file; see `mmrlhf_api.jobfile.load_jobs`.
 
     Raises:
         JobFileError: The file cannot be read or one is not valid; lists every problem of all.
@@ -45,14 +50,12 @@ def load_all(source: str | Path, *, in_cluster: bool = False) -> list[Submittabl
 
 
 def is_pipeline(document: Document) -> bool:
-    """Whether a document is to be a pipeline or a run, valid or not."""
+    """Whether a document is to be a pipeline, a run or a sweep, valid or not."""
     return isinstance(document.data, dict) and document.data.get("kind") in RESOURCES
 
 
-def parse_pipeline(
-    document: Document, *, source: str, in_cluster: bool = False
-) -> AlignmentPipeline | AlignmentRun:
-    """Return the pipeline or run that a document describes.
+def parse_pipeline(document: Document, *, source: str, in_cluster: bool = False) -> Flow:
+    """Return the pipeline, run or sweep that a document describes.
 
     Args:
         document: One of which `is_pipeline` is true.
@@ -65,8 +68,12 @@ def parse_pipeline(
     model = RESOURCES[document.data["kind"]].model
     named = Document(named_by_prefix(document.data), document.lines)
     body = parse_object(model, named, source=source, in_cluster=in_cluster)
-    assert isinstance(body, AlignmentPipeline | AlignmentRun)
-    found = problems(body, in_cluster=in_cluster)
+    assert isinstance(body, Flow)
+    found = (
+        sweep_problems(body, in_cluster=in_cluster)
+        if isinstance(body, Sweep)
+        else problems(body, in_cluster=in_cluster)
+    )
     if found:
         raise refusal(source, found, document)
     return body

@@ -1,4 +1,4 @@
-"""What an API server is told of pipelines and runs."""
+"""What an API server is told of pipelines, their runs, and sweeps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Final
 
 from mmrlhf_api.kinds.resource import PrinterColumn, Resource
 from mmrlhf_api.pipelines.types import AlignmentPipeline, AlignmentRun
+from mmrlhf_api.sweeps.types import Sweep
 
-__all__ = ["PIPELINE", "RESOURCES", "RUN"]
+__all__ = ["PIPELINE", "RESOURCES", "RUN", "SWEEP"]
 
 _AGE = PrinterColumn(
     title="Age",
@@ -36,6 +37,7 @@ RUN: Final = Resource(
         ),
     ),
     mutable=frozenset({"suspend", "cancel", "retry"}),
+    word="run",
 )
 """Runs."""
 
@@ -78,10 +80,41 @@ PIPELINE: Final = Resource(
         ),
     ),
     mutable=None,
+    word="pipeline",
 )
 """Pipelines."""
 
-RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
-    {one.name: one for one in (PIPELINE, RUN)}
+SWEEP: Final = Resource(
+    name="Sweep",
+    plural="sweeps",
+    singular="sweep",
+    short_name="sw",
+    model=Sweep,
+    columns=(
+        PrinterColumn(title="Phase", path=".status.phase", about="Where the sweep is"),
+        PrinterColumn(title="Points", path=".status.summary", about="Points that ended, of all"),
+        PrinterColumn(title="Running", path=".status.running", about="Points whose jobs run"),
+        PrinterColumn(
+            title="Best", path=".status.best.values", about="Values of the best setting so far"
+        ),
+        PrinterColumn(
+            title="Value", path=".status.best.value", about="Mean of its figure", type="number"
+        ),
+        _AGE,
+        PrinterColumn(
+            title="Metric", path=".spec.objective.metric", about="What is compared", wide=True
+        ),
+        PrinterColumn(title="Reason", path=".status.reason", about="Why", wide=True),
+        PrinterColumn(
+            title="Message", path=".status.message", about="Why, in a sentence", wide=True
+        ),
+    ),
+    mutable=frozenset({"suspend", "cancel", "parallelism"}),
+    word="sweep",
 )
-"""Both, by the ``kind`` of their objects."""
+"""Sweeps."""
+
+RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
+    {one.name: one for one in (PIPELINE, RUN, SWEEP)}
+)
+"""All, by the ``kind`` of their objects."""

@@ -8,10 +8,10 @@ one.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import AfterValidator, Strict, WithJsonSchema
+from pydantic import Strict
 
 from mmrlhf_api.base import ApiModel, ServerModel
 from mmrlhf_api.constants import Phase
@@ -19,8 +19,9 @@ from mmrlhf_api.metadata import ObjectMeta
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import Count, DnsName, JobName, Matching, Text, Timestamp, Word
 from mmrlhf_api.schedule import Schedule, ScheduleStatus
-from mmrlhf_api.status import CamelCase, Condition, OutputStatus
+from mmrlhf_api.status import CamelCase, ConditionedStatus, OutputStatus
 from mmrlhf_api.storage import ArtifactStore
+from mmrlhf_api.templates import OpenSpec, Scalar, TemplateKind
 
 __all__ = [
     "AlignmentPipeline",
@@ -34,8 +35,6 @@ __all__ = [
     "ParameterValue",
     "PipelineStep",
     "RunCondition",
-    "Scalar",
-    "StepKind",
     "StepName",
     "StepPhase",
     "StepStatus",
@@ -44,24 +43,6 @@ __all__ = [
 
 MAX_STEPS = 64
 """Most steps of a pipeline."""
-
-_UNKNOWN = {"x-kubernetes-preserve-unknown-fields": True}
-
-
-def _is_scalar(value: object) -> object:
-    if isinstance(value, str | bool | int | float):
-        return value
-    raise ValueError("must be a string, a number, true or false")
-
-
-Scalar = Annotated[Any, AfterValidator(_is_scalar), WithJsonSchema(_UNKNOWN)]
-"""A string, a number or a truth value; it keeps its type where a reference stands for it alone."""
-
-StepSpec = Annotated[dict[str, Any], WithJsonSchema({"type": "object", **_UNKNOWN})]
-"""Spec of a job before its references are followed: they may stand for any value."""
-
-StepKind = Literal["StepJob", "ClusterSampleJob", "RewardTrainJob", "MMDPOJob"]
-"""Kinds of jobs that a step may be."""
 
 StepName = Annotated[
     str,
@@ -105,9 +86,9 @@ class PipelineStep(ApiModel):
 
     name: StepName
     """Its name, by which others refer to what it leaves: `${steps.NAME.OUTPUT}`."""
-    kind: StepKind
+    kind: TemplateKind
     """Kind of its job."""
-    spec: StepSpec
+    spec: OpenSpec
     """Spec of its job, in which references may stand: `${steps.judge.model}` for the URI of an
     output, `${parameters.epochs}` for a parameter, `$${` for a plain `${`."""
     needs: Annotated[
@@ -245,18 +226,7 @@ class RunCondition(StrEnum):
     """It gets no further until somebody changes it: it has failed, or is not valid."""
 
 
-class _Status(ServerModel):
-    """What statuses of pipelines and of runs share."""
-
-    observed_generation: Annotated[int, Ge(0)] | None = None
-    """Generation of the spec that this status is about."""
-    conditions: Annotated[
-        tuple[Condition, ...], Strict(strict=False), MaxLen(32), ListOf("map", "type")
-    ] = ()
-    """Conditions by type."""
-
-
-class AlignmentRunStatus(_Status):
+class AlignmentRunStatus(ConditionedStatus):
     """State of a run as last observed; written by the operator only."""
 
     phase: Annotated[Phase, Strict(strict=False)] | None = None
@@ -328,7 +298,7 @@ class AlignmentPipelineSpec(ApiModel):
     )
 
 
-class AlignmentPipelineStatus(_Status):
+class AlignmentPipelineStatus(ConditionedStatus):
     """State of a pipeline as last observed; written by the operator only."""
 
     schedule: ScheduleStatus | None = None

@@ -17,6 +17,7 @@ from typing import Any, Generic
 from torch import Tensor
 
 from mmrlhf_api import TrainJob
+from mmrlhf_api.progress import EVALUATED_STEP
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
@@ -101,6 +102,7 @@ class Trainer(Generic[Q, Out]):
         self._trackers = Trackers((), context.clock)
         self._savings = Savings()
         self._lineage: Mapping[str, Any] = {}
+        self._held_out: Mapping[str, float] = {}
 
     def run(self) -> None:
         """Train and publish, or do nothing if the run is complete already.
@@ -252,7 +254,9 @@ class Trainer(Generic[Q, Out]):
                 every = spec.training.evaluate_every_steps
                 if prepared.evaluation and every and figures.step % every == 0:
                     result = self._evaluate(prepared.evaluation, engine)
-                    log.append({"step": self._step, **result.named("heldOut")})
+                    measured = result.named("heldOut")
+                    log.append({"step": self._step, **measured})
+                    self._held_out = {EVALUATED_STEP.name: self._step, **measured}
             saver.finish()
         finally:
             saver.leave()
@@ -351,6 +355,8 @@ class Trainer(Generic[Q, Out]):
             etaSeconds=speed["etaSeconds"],
             checkpointSeconds=self._savings.seconds,
             checkpointsFailed=self._savings.failed,
+            # With each step: whoever listens may have missed the one before.
+            **self._held_out,
         )
 
     def _evaluate(self, evaluation: Evaluation[Out], engine: Engine[Out]) -> EvaluationResult:

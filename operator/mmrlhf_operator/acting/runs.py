@@ -1,8 +1,7 @@
-"""One reconcile of one run of a pipeline, or of a pipeline: observe, plan, carry out."""
+"""One reconcile of one run of a pipeline, a pipeline or a sweep: observe, plan, carry out."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,24 +9,24 @@ from typing import Any
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
-from mmrlhf_api.pipelines import PIPELINE, RESOURCES
+from mmrlhf_api.pipelines import PIPELINE, RESOURCES, SWEEP
 from mmrlhf_api.pipelines.types import StepPhase, StepStatus
+from mmrlhf_operator.acting.children import Children, NamedJob
 from mmrlhf_operator.acting.contents import Contents, Looker
-from mmrlhf_operator.acting.owned import create_owned, patch_if_there, write_status
+from mmrlhf_operator.acting.owned import write_status
 from mmrlhf_operator.acting.pipelines import PipelineReconciler
+from mmrlhf_operator.acting.sweeps import SweepReconciler
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.kube.api import Api, jobs
+from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunPlan
 from mmrlhf_operator.planning.runs import plan_run
 from mmrlhf_operator.state.bodies import trim
-from mmrlhf_operator.state.runs import ChildView, RunObserved, RunView, steps_of
+from mmrlhf_operator.state.runs import RunObserved, RunView, steps_of
 from mmrlhf_operator.state.store import Key, RunStore
 from mmrlhf_operator.state.views import Finding
 
 __all__ = ["RunReconciler"]
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,7 +36,7 @@ class _Memory:
 
 
 class RunReconciler:
-    """Reconciles runs and pipelines.
+    """Reconciles runs, pipelines and sweeps.
 
     Args:
         api: The API server.
@@ -64,7 +63,9 @@ class RunReconciler:
         self._store = store
         self._config = config
         self._clock = clock or SteadyClock()
+        self._children = Children(api, store, "run")
         self._contents = Contents(looker, wake=wake)
+        self._sweeps = SweepReconciler(api, store, clock=self._clock)
         self._pipelines = PipelineReconciler(
             api, store, config=config, looker=looker, wake=wake, clock=wall
         )
@@ -74,6 +75,8 @@ class RunReconciler:
         """Do what is to be done about a run; returns after how many seconds to come back."""
         if key.kind == PIPELINE.name:
             return await self._pipelines.reconcile(key)
+        if key.kind == SWEEP.name:
+            return await self._sweeps.reconcile(key)
         body = self._store.job(key)
         if body is None:
             self._forget(key)
@@ -102,14 +105,8 @@ class RunReconciler:
         return plan_run(run, observed, now=self._clock(), images=self._config.images)
 
     def _observe(self, key: Key, run: RunView, memory: _Memory) -> RunObserved:
-        found = {
-            step: self._store.job(Key(kind, key.namespace, name))
-            for step, kind, name in _named(run)
-        }
         return RunObserved(
-            children={
-                step: ChildView.read(body) for step, body in found.items() if body is not None
-            },
+            children=self._children.seen(key, _named(run)),
             inputs=self._contents.inputs(run.uid),
             held=self._contents.held(run.uid),
             earlier=self._earlier(key, run),
@@ -131,14 +128,8 @@ class RunReconciler:
 
     async def _look_again(self, key: Key, run: RunView, observed: RunObserved) -> RunObserved:
         """See whether jobs that the watches do not show are there, by asking."""
-        children = dict(observed.children)
-        for step, kind, name in _named(run):
-            body = await self._api.find(f"{jobs(KINDS[kind], key.namespace)}/{name}")
-            if body is None:
-                children.pop(step, None)
-            else:
-                children[step] = ChildView.read(body)
-        return replace(observed, children=children)
+        named = _named(run)
+        return replace(observed, children=await self._children.there(key, named, observed.children))
 
     async def _act(self, key: Key, run: RunView, made: RunPlan, memory: _Memory) -> float | None:
         delay = made.requeue_after
@@ -146,42 +137,16 @@ class RunReconciler:
             if isinstance(action, CreateJob):
                 self._contents.settle(run.uid, action.step)
                 before = memory.conflicts.pop(action.step, None)
-                conflict = await self._create(key, run, action)
+                conflict = await self._children.create(key, run.uid, action)
                 if conflict is not None:
                     memory.conflicts[action.step] = conflict
                 if conflict != before:
                     delay = 0.0  # tell it
             elif isinstance(action, PatchJob):
-                await self._patch(key, action)
+                await self._children.patch(key, action)
             else:
                 self._contents.begin(key, run.uid, action)
         return delay
-
-    async def _create(self, key: Key, run: RunView, action: CreateJob) -> Finding | None:
-        """Create a job; returns what is in the way."""
-        kind, name = KINDS[action.manifest["kind"]], action.manifest["metadata"]["name"]
-        made, conflict = await create_owned(
-            self._api,
-            jobs(kind, key.namespace),
-            action.manifest,
-            uid=run.uid,
-            what=f"{kind.name} {name}",
-            foreign="that does not belong to this run; remove it, or create the run under another"
-            " name",
-        )
-        if made:
-            _LOG.info("%s: step %s: made %s %s", key, action.step, kind.name, name)
-        return conflict
-
-    async def _patch(self, key: Key, action: PatchJob) -> None:
-        body: dict[str, Any] = {
-            "metadata": {"uid": action.uid},
-            "spec": {"runPolicy": dict(action.policy)},
-        }
-        if action.annotations:
-            body["metadata"]["annotations"] = dict(action.annotations)
-        path = f"{jobs(KINDS[action.kind], key.namespace)}/{action.name}"
-        await patch_if_there(self._api, path, body)
 
     def _memory(self, key: Key, body: Mapping[str, Any]) -> _Memory:
         uid = body["metadata"]["uid"]
@@ -201,10 +166,10 @@ def _path(key: Key) -> str:
     return f"/apis/{API_VERSION}/namespaces/{key.namespace}/{RESOURCES[key.kind].plural}/{key.name}"
 
 
-def _named(run: RunView) -> list[tuple[str, str, str]]:
-    """Step, kind and name of each job that the run has or may have made."""
+def _named(run: RunView) -> list[NamedJob]:
+    """Each job that the run has or may have made."""
     return [
-        (one.name, one.kind, one.job)
+        NamedJob(one.name, one.kind, one.job)
         for one in run.status.steps
         if one.kind in KINDS
         and one.job is not None

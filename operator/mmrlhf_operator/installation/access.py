@@ -82,14 +82,14 @@ GRANTS: Sequence[Grant] = (
         group=GROUP,
         resources=_JOBS,
         verbs=("get", "list", "watch", "create", "patch", "delete"),
-        why="jobs are followed, and deleted when their time to live is over; those of a run are"
-        " made, and suspended, resumed and cancelled with it",
+        why="jobs are followed, and deleted when their time to live is over; those of a run or"
+        " sweep are made, and suspended, resumed and cancelled with it",
     ),
     Grant(
         group=GROUP,
         resources=_FLOWS,
         verbs=("get", "list", "watch"),
-        why="pipelines and runs are followed",
+        why="pipelines, runs and sweeps are followed",
     ),
     Grant(
         group=GROUP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["OperatorReason", "RunReason"]
+__all__ = ["OperatorReason", "RunReason", "SweepReason"]
 
 
 class OperatorReason(StrEnum):
@@ -73,3 +73,18 @@ class RunReason(StrEnum):
     """A step that it needs did not succeed."""
     READY = "Ready"
     """Everything that a step needs is there."""
+
+
+class SweepReason(StrEnum):
+    """Why a sweep, or a point of one, is where it is, beside those of runs; the set is closed."""
+
+    POINTS_RUN = "PointsRun"
+    """Jobs of points run, or are about to."""
+    WAITING_FOR_TURN = "WaitingForTurn"
+    """As many jobs run as spec.parallelism lets."""
+    STOPPED_EARLY = "StoppedEarly"
+    """A point did badly and was ended by spec.earlyStop."""
+    NOT_MEASURED = "NotMeasured"
+    """A job has succeeded and left no figure of the name in spec.objective."""
+    NO_POINT_MEASURED = "NoPointMeasured"
+    """All points have ended, and none has the figure that spec.objective names."""

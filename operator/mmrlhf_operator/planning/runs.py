@@ -8,26 +8,32 @@ made, found, or seen to be somebody else's: no step is run twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
-from mmrlhf_api import Condition
 from mmrlhf_api.constants import Phase, Reason
 from mmrlhf_api.pipelines import AlignmentRun
 from mmrlhf_api.pipelines.graph import in_order, parents
 from mmrlhf_api.pipelines.types import (
     AlignmentRunStatus,
     PipelineStep,
-    RunCondition,
     StepPhase,
     StepStatus,
 )
 from mmrlhf_operator.kube.timestamps import whole
-from mmrlhf_operator.planning.conditions import Conditions, in_words
-from mmrlhf_operator.planning.reasons import OperatorReason, RunReason
+from mmrlhf_operator.planning.conditions import in_words
+from mmrlhf_operator.planning.reasons import RunReason
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunAction, RunPlan
 from mmrlhf_operator.planning.run_steps import decide, ended, follow, manifest, told
-from mmrlhf_operator.state.runs import ANNOTATION_SUSPENDED, ChildView, RunObserved, RunView
+from mmrlhf_operator.planning.standing import (
+    IN_THE_WAY,
+    Standing,
+    conditions,
+    invalid,
+    noted,
+    passed_on,
+)
+from mmrlhf_operator.state.runs import ChildView, RunObserved, RunView
 
 __all__ = ["plan_run"]
 
@@ -51,7 +57,7 @@ def plan_run(
         return RunPlan(status=view.status)  # the garbage collector takes what it owns
     moment = whole(now)
     if view.run is None:
-        status = _invalid(view, moment)
+        status = invalid(view, moment, completed=view.status.completion_time)
         return RunPlan(status=status, actions=tuple(_reach(view, status.steps, observed)))
     steps, looks = _steps(view, view.run, observed, moment, images)
     status = _status(view, view.run, steps, moment)
@@ -66,9 +72,6 @@ def plan_run(
         actions=tuple(actions),
         requeue_after=_BLOCKED_SECONDS if blocked else None,
     )
-
-
-_IN_THE_WAY = frozenset({OperatorReason.NAME_CONFLICT, OperatorReason.CREATION_REFUSED})
 
 
 def _steps(
@@ -162,21 +165,11 @@ def _reach(view: RunView, steps: Iterable[StepStatus], observed: RunObserved) ->
     for name, child in observed.children.items():
         if child.owner != view.uid or child.ended or name not in kinds:
             continue
-        policy, notes = _passed_on(view, child)
+        policy, notes = passed_on(view, child)
         if policy:
             yield PatchJob(
                 kind=kinds[name], name=child.name, uid=child.uid, policy=policy, annotations=notes
             )
-
-
-def _passed_on(view: RunView, child: ChildView) -> tuple[dict[str, bool], dict[str, str | None]]:
-    if view.cancel:
-        return ({} if child.cancel else {"cancel": True}), {}
-    if view.suspend and not child.suspend:
-        return {"suspend": True}, {ANNOTATION_SUSPENDED: view.uid}
-    if not view.suspend and child.suspend and child.suspended_by == view.uid:
-        return {"suspend": False}, {ANNOTATION_SUSPENDED: None}
-    return {}, {}
 
 
 def _creations(
@@ -198,6 +191,10 @@ def _status(
     now: datetime,
 ) -> AlignmentRunStatus:
     standing = _standing(view, steps)
+    blocked = _blocked(steps)
+    if blocked is not None:
+        words = f"step {blocked.name}: {blocked.message}"
+        standing = replace(standing, blocked=(str(blocked.reason), words))
     running = [one.name for one in steps if one.phase in _ACTIVE]
     succeeded = sum(one.phase is StepPhase.SUCCEEDED for one in steps)
     starts = [one.start_time for one in steps if one.start_time is not None]
@@ -213,120 +210,52 @@ def _status(
         "start_time": before.start_time or min(starts, default=None),
         "completion_time": (before.completion_time or now) if over else None,
         "steps": steps,
-        "conditions": _conditions(view, standing, steps, now),
+        "conditions": conditions(view, standing, now),
     }
-    return _noted(view, changes)
+    return noted(view, changes)
 
 
-@dataclass(frozen=True)
-class _Standing:
-    phase: Phase
-    reason: str
-    message: str
-
-
-def _standing(view: RunView, steps: Sequence[StepStatus]) -> _Standing:
+def _standing(view: RunView, steps: Sequence[StepStatus]) -> Standing:
     """Where a run is, and why."""
     phases = {one.phase for one in steps}
     if phases == {StepPhase.SUCCEEDED}:
         cached = [one.name for one in steps if one.cached_from is not None]
         taken = f"; taken from earlier runs: {_listed(cached)}" if cached else ""
-        return _Standing(Phase.SUCCEEDED, Reason.COMPLETED, f"all steps have succeeded{taken}")
+        return Standing(Phase.SUCCEEDED, Reason.COMPLETED, f"all steps have succeeded{taken}")
     if not phases & {*_ACTIVE, StepPhase.WAITING}:
         return _lost(view, [one for one in steps if one.phase is StepPhase.FAILED])
     if view.cancel:
-        return _Standing(Phase.RUNNING, RunReason.STOPPING, "jobs are being cancelled")
+        return Standing(Phase.RUNNING, RunReason.STOPPING, "jobs are being cancelled")
     if view.suspend:
-        return _Standing(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, "spec.suspend is true")
+        return Standing(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, "spec.suspend is true")
     return _under_way(steps)
 
 
-def _lost(view: RunView, failed: Sequence[StepStatus]) -> _Standing:
+def _lost(view: RunView, failed: Sequence[StepStatus]) -> Standing:
     if view.cancel:
-        return _Standing(Phase.FAILED, Reason.CANCELLED, "spec.cancel is true")
+        return Standing(Phase.FAILED, Reason.CANCELLED, "spec.cancel is true")
     first, *others = failed
     words = f"step {first.name} has failed ({first.reason}): {first.message}"
     if others:
         words += f"; so have {_listed([one.name for one in others])}"
-    return _Standing(Phase.FAILED, RunReason.STEP_FAILED, words)
+    return Standing(Phase.FAILED, RunReason.STEP_FAILED, words)
 
 
-def _under_way(steps: Sequence[StepStatus]) -> _Standing:
+def _under_way(steps: Sequence[StepStatus]) -> Standing:
     blocked = _blocked(steps)
     if blocked is not None:
         words = f"step {blocked.name}: {blocked.message}"
-        return _Standing(Phase.RUNNING, str(blocked.reason), words)
+        return Standing(Phase.RUNNING, str(blocked.reason), words)
     active = [one.name for one in steps if one.phase in _ACTIVE]
     failed = [one.name for one in steps if one.phase is StepPhase.FAILED]
     words = f"running: {_listed(active)}" if active else "what steps read is looked up"
     if failed:
         words += f"; failed: {_listed(failed)}"
-    return _Standing(Phase.RUNNING, RunReason.STEPS_RUN, words)
+    return Standing(Phase.RUNNING, RunReason.STEPS_RUN, words)
 
 
 def _blocked(steps: Iterable[StepStatus]) -> StepStatus | None:
-    return next((one for one in steps if one.reason in _IN_THE_WAY), None)
-
-
-def _conditions(
-    view: RunView, standing: _Standing, steps: Sequence[StepStatus], now: datetime
-) -> tuple[Condition, ...]:
-    made = Conditions(view.status.conditions, now=now, generation=view.generation)
-    phase, reason, message = standing.phase, standing.reason, standing.message
-
-    def judge(kind: RunCondition, *, holds: bool) -> None:
-        made.set(kind, "True" if holds else "False", reason, message)
-
-    made.set(RunCondition.ACCEPTED, "True", Reason.VALID)
-    blocked = _blocked(steps)
-    if blocked is None:
-        made.clear(RunCondition.BLOCKED, OperatorReason.WRITE_DONE)
-    else:
-        words = f"step {blocked.name}: {blocked.message}"
-        made.set(RunCondition.BLOCKED, "True", str(blocked.reason), words)
-    if phase is Phase.SUSPENDED:
-        judge(RunCondition.SUSPENDED, holds=True)
-    else:
-        made.clear(RunCondition.SUSPENDED, Reason.RESUMED, "spec.suspend is false again")
-    for kind, end in (
-        (RunCondition.SUCCEEDED, Phase.SUCCEEDED),
-        (RunCondition.FAILED, Phase.FAILED),
-    ):
-        if phase is end:
-            judge(kind, holds=True)
-        else:
-            made.clear(kind, RunReason.RETRIED, "a retry goes on from what had failed")
-    judge(RunCondition.RUNNING, holds=phase is Phase.RUNNING)
-    judge(RunCondition.READY, holds=phase is Phase.SUCCEEDED)
-    judge(RunCondition.RECONCILING, holds=phase is Phase.RUNNING)
-    judge(RunCondition.STALLED, holds=phase is Phase.FAILED)
-    return made.all()
-
-
-def _invalid(view: RunView, now: datetime) -> AlignmentRunStatus:
-    """A spec that cannot change and is not valid: the run is over before it began."""
-    message = view.problem or ""
-    made = Conditions(view.status.conditions, now=now, generation=view.generation)
-    made.set(RunCondition.ACCEPTED, "False", Reason.INVALID_SPEC, message)
-    for kind in (RunCondition.FAILED, RunCondition.STALLED):
-        made.set(kind, "True", Reason.INVALID_SPEC, message)
-    for kind in (RunCondition.READY, RunCondition.RECONCILING):
-        made.set(kind, "False", Reason.INVALID_SPEC, message)
-    changes = {
-        "phase": Phase.FAILED,
-        "reason": str(Reason.INVALID_SPEC),
-        "message": in_words(Reason.INVALID_SPEC, message),
-        "completion_time": view.status.completion_time or now,
-        "conditions": made.all(),
-    }
-    return _noted(view, changes)
-
-
-def _noted(view: RunView, changes: Mapping[str, object]) -> AlignmentRunStatus:
-    status = view.status.model_copy(update=dict(changes))
-    if status != view.status or status.observed_generation != view.generation:
-        status = status.model_copy(update={"observed_generation": view.generation})
-    return status
+    return next((one for one in steps if one.reason in IN_THE_WAY), None)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from mmrlhf_api.pipelines import (
     AlignmentRun,
     parse_pipeline,
 )
+from mmrlhf_api.pipelines.files import Flow
 from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, AlignmentRunStatus, StepStatus
 from mmrlhf_api.sizes import size_problem
 from mmrlhf_api.yamltree import Document
@@ -30,10 +31,14 @@ from mmrlhf_operator.state.views import Finding, StatusUnreadableError
 __all__ = [
     "ANNOTATION_SUSPENDED",
     "ChildView",
+    "FlowView",
     "PipelineView",
     "RunObserved",
     "RunView",
     "SeenInputs",
+    "identity",
+    "parse_flow",
+    "read_status",
     "steps_of",
 ]
 
@@ -57,6 +62,8 @@ class ChildView:
         suspend: Whether it is to be suspended.
         cancel: Whether it is to be cancelled.
         suspended_by: Run that has suspended it.
+        metrics: Its final figures, once it has succeeded.
+        progress: Its latest figures by wire name.
     """
 
     name: str
@@ -70,6 +77,8 @@ class ChildView:
     suspend: bool = False
     cancel: bool = False
     suspended_by: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> ChildView:
@@ -94,6 +103,8 @@ class ChildView:
             suspend=policy.get("suspend") is True,
             cancel=policy.get("cancel") is True,
             suspended_by=(metadata.get("annotations") or {}).get(ANNOTATION_SUSPENDED),
+            metrics=status.get("metrics") or {},
+            progress=status.get("progress") or {},
         )
 
     @property
@@ -103,7 +114,19 @@ class ChildView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _View:
+class FlowView:
+    """What pipelines, runs and sweeps have in common as the API server has them.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        uid: Its identity.
+        generation: Version of the spec.
+        resource_version: Version of the object, for optimistic locking.
+        deleting: Whether it is being deleted.
+        problem: Why it is not valid; None when it is.
+    """
+
     namespace: str
     name: str
     uid: str
@@ -114,17 +137,10 @@ class _View:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunView(_View):
-    """A run as the API server has it.
+class RunView(FlowView):
+    """A run as the API server has it; see `FlowView`.
 
     Attributes:
-        namespace: Its namespace.
-        name: Its name.
-        uid: Its identity.
-        generation: Version of the spec.
-        resource_version: Version of the object, for optimistic locking.
-        deleting: Whether it is being deleted.
-        problem: Why it is not valid; None when it is.
         run: The run; None when it is not valid.
         suspend: What ``spec.suspend`` says, valid or not.
         cancel: What ``spec.cancel`` says, valid or not.
@@ -143,20 +159,20 @@ class RunView(_View):
         Raises:
             StatusUnreadableError: The status has fields of wrong types.
         """
-        found, problem = _parse(body)
+        found, problem = parse_flow(body)
         spec = body.get("spec") or {}
         return cls(
-            **_identity(body),
+            **identity(body),
             problem=problem,
             run=found if isinstance(found, AlignmentRun) else None,
             suspend=spec.get("suspend") is True,
             cancel=spec.get("cancel") is True,
-            status=_status(AlignmentRunStatus, body),
+            status=read_status(AlignmentRunStatus, body),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineView(_View):
+class PipelineView(FlowView):
     """A pipeline as the API server has it; see `RunView`.
 
     Attributes:
@@ -179,15 +195,15 @@ class PipelineView(_View):
         Raises:
             StatusUnreadableError: The status has fields of wrong types.
         """
-        found, problem = _parse(body)
+        found, problem = parse_flow(body)
         created = parse_time(body["metadata"]["creationTimestamp"])
         assert created is not None
         return cls(
-            **_identity(body),
+            **identity(body),
             created=created,
             problem=problem,
             pipeline=found if isinstance(found, AlignmentPipeline) else None,
-            status=_status(AlignmentPipelineStatus, body),
+            status=read_status(AlignmentPipelineStatus, body),
         )
 
 
@@ -227,13 +243,14 @@ class RunObserved:
 def steps_of(body: Mapping[str, Any]) -> tuple[StepStatus, ...]:
     """Return what the status of a run says of its steps; nothing where it cannot be read."""
     try:
-        status: AlignmentRunStatus = _status(AlignmentRunStatus, body)
+        status: AlignmentRunStatus = read_status(AlignmentRunStatus, body)
     except StatusUnreadableError:
         return ()
     return status.steps
 
 
-def _identity(body: Mapping[str, Any]) -> dict[str, Any]:
+def identity(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `FlowView` but the problem."""
     metadata = body["metadata"]
     return {
         "namespace": metadata["namespace"],
@@ -245,7 +262,8 @@ def _identity(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parse(body: Mapping[str, Any]) -> tuple[AlignmentPipeline | AlignmentRun | None, str | None]:
+def parse_flow(body: Mapping[str, Any]) -> tuple[Flow | None, str | None]:
+    """Return what an object of the API server is, or why it is not valid."""
     if TOO_LARGE in body:
         return None, f"spec: {size_problem(body[TOO_LARGE])}"
     document = {
@@ -261,7 +279,12 @@ def _parse(body: Mapping[str, Any]) -> tuple[AlignmentPipeline | AlignmentRun | 
     return found, None
 
 
-def _status(model: Any, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a type, and one of it
+def read_status(model: Any, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a type, and one of it
+    """Return the status of an object, as a type.
+
+    Raises:
+        StatusUnreadableError: It has fields of wrong types.
+    """
     metadata, raw = body["metadata"], body.get("status") or {}
     assert body["kind"] in RESOURCES
     try:

@@ -19,9 +19,10 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
-from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN
+from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN, SWEEP
 from mmrlhf_api.pipelines.names import LABEL_RUN
 from mmrlhf_api.pipelines.resources import all_resources
+from mmrlhf_api.sweeps.grid import LABEL_SWEEP
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
@@ -118,7 +119,7 @@ class IndexStore:
         return self._all(_RUNS, pipeline)
 
     def run_of(self, job: Key) -> Iterable[Key]:
-        """The run that a job is of, if it is of one."""
+        """The run or sweep that a job is of, if it is of one."""
         return self._all(_STEPS, job)
 
     def pod(self, key: Key, uid: str) -> PodView | None:
@@ -215,7 +216,7 @@ class Pump:
         )
 
     def wake(self, key: Key) -> None:
-        """Ask for a look at a job, at those that name it, and at the run that it is of."""
+        """Ask for a look at a job, at those that name it, and at the run or sweep that it is of."""
         self._enqueue(key)
         for waiting in (*self.store.dependents(key), *self.store.run_of(key)):
             self._enqueue(waiting)
@@ -312,10 +313,13 @@ def _key(kind: str, body: Mapping[str, Any]) -> Key:
 
 
 def _run_of(body: Mapping[str, Any]) -> Key | None:
-    """The run that a job says it is of; whether it is, its owner tells."""
+    """The run or sweep that a job says it is of; whether it is, its owner tells."""
     metadata = body["metadata"]
-    name = (metadata.get("labels") or {}).get(LABEL_RUN)
-    return Key(RUN.name, metadata["namespace"], name) if name else None
+    labels = metadata.get("labels") or {}
+    for kind, label in ((RUN.name, LABEL_RUN), (SWEEP.name, LABEL_SWEEP)):
+        if name := labels.get(label):
+            return Key(kind, metadata["namespace"], name)
+    return None
 
 
 def _pipeline_of(body: Mapping[str, Any]) -> Key | None:

@@ -70,6 +70,19 @@ def test_the_tower_runs_once_for_each_image_of_a_whole_job(kept: Path) -> None:
     assert [found[name] for name in troubles] == [0] * len(troubles)
 
 
+def held_out_is_told(progress: Path, results: Path) -> None:
+    """What is measured on the way goes with each later step, and is that of the record."""
+    rows = [json.loads(line) for line in (results / "metrics.jsonl").read_text().splitlines()]
+    (measured,) = (
+        {k: v for k, v in row.items() if k.startswith("heldOut")}
+        for row in rows
+        if "heldOutPairs" in row
+    )
+    steps = [one for one in map(json.loads, progress.read_text().splitlines()) if "loss" in one]
+    assert [one.get("evaluatedStep") for one in steps] == [None, None, 2, 2]
+    assert all(one.items() >= measured.items() for one in steps[2:])
+
+
 @pytest.mark.parametrize(
     ("limits", "trouble"),
     [
@@ -79,10 +92,17 @@ def test_the_tower_runs_once_for_each_image_of_a_whole_job(kept: Path) -> None:
     ],
 )
 def test_limits_change_what_is_kept_and_no_bit_of_the_model(
-    small: World, kept: Path, limits: dict[str, str], trouble: str
+    small: World,
+    kept: Path,
+    limits: dict[str, str],
+    trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    progress = small.folder / f"limits-{trouble}.jsonl"
+    monkeypatch.setenv("MMRLHF_PROGRESS_FILE", str(progress))
     job = small.job(**LENGTH, resources=limits)
     results = run(small, job, f"limits-{trouble or 'off'}".lower())
+    held_out_is_told(progress, results)
     expected = weights(kept)
     assert all(torch.equal(value, expected[name]) for name, value in weights(results).items())
     found = figures(results)

@@ -11,8 +11,8 @@ from mmrlhf_api.errors import FieldError, JobFileError
 from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.pipelines import AlignmentRun, freeze, parse_pipeline
 from mmrlhf_api.pipelines.names import job_name
-from mmrlhf_api.pipelines.types import StepKind
 from mmrlhf_api.scalars import MAX_JOB_NAME
+from mmrlhf_api.templates import TemplateKind
 from mmrlhf_api.yamltree import Document, parse_documents
 from tests.unit.pipelines.specimens import body, pipeline, run
 
@@ -42,7 +42,7 @@ def test_a_valid_one_is_valid_and_so_is_a_run_of_it() -> None:
 
 
 def test_steps_may_be_of_every_kind_of_jobs() -> None:
-    assert set(get_args(StepKind)) == set(KINDS)
+    assert set(get_args(TemplateKind)) == set(KINDS)
 
 
 CASES: list[tuple[dict[str, Any], list[str]]] = [
