@@ -64,6 +64,7 @@ for command in (
     reporting.compare,
     reporting.lineage,
     reporting.diff,
+    reporting.cost,
     changing.wait,
     changing.suspend,
     changing.resume,

@@ -10,7 +10,7 @@ from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.formats import EndpointOption, RegionOption
 from mmrlhfctl.commands.options import Format, OutputOption, with_connection, words_for_jobs
 
-__all__ = ["compare", "diff", "lineage", "report"]
+__all__ = ["compare", "cost", "diff", "lineage", "report"]
 
 
 @with_connection
@@ -160,3 +160,41 @@ def diff(
 
     as_json = output is Format.JSON
     show_difference(connection, runs, as_json=as_json, endpoint=endpoint, region=region)
+
+
+@with_connection
+def cost(
+    *,
+    connection: Connection,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Jobs (NAME or KIND/NAME), runs of pipelines (ar/NAME) for each of their steps, or"
+            " folders of runs: paths or URIs.",
+            autocompletion=words_for_jobs,
+        ),
+    ],
+    price: Annotated[
+        float | None,
+        typer.Option("--price", metavar="NUMBER", min=0, help="Of one GPU-hour."),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--per",
+            metavar="FIGURE",
+            help="What a point of it has taken, such as afterPreferenceAccuracy.",
+        ),
+    ] = None,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+) -> None:
+    """Show what runs have cost: GPU-hours, those lost at most, hours waited.
+
+    By what each attempt has recorded of its start and end. Attempts that ended otherwise than well
+    or interrupted may have lost what they did since their last checkpoint.
+    """
+    from mmrlhfctl.verbs.cost import show_cost
+
+    show_cost(connection, runs, price=price, figure=figure, endpoint=endpoint, region=region)

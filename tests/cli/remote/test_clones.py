@@ -1,12 +1,20 @@
-"""``clone``, ``diff`` and ``top`` against a real API server."""
+"""``clone``, ``diff``, ``top`` and ``cost`` against a real API server."""
 
 from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.cli.remote.conftest import Ctl
+from tests.cli.remote.test_runs import run
+from tests.cli.test_cost import attempt
 
 pytestmark = pytest.mark.cluster
+
+GONE = {"name": "b", "kind": "StepJob", "job": "gone"}
 
 
 def test_a_job_is_cloned_with_a_change_compared_and_seen_among_what_runs(ctl: Ctl) -> None:
@@ -34,3 +42,28 @@ def test_a_job_is_cloned_with_a_change_compared_and_seen_among_what_runs(ctl: Ct
     none = ctl("top", "reward")
     assert (none.returncode, none.stdout) == (0, "")
     assert "no job runs or waits in namespace" in none.stderr
+
+
+def test_what_a_job_and_each_step_of_a_run_have_cost(ctl: Ctl, tmp_path: Path) -> None:
+    store, gpus = tmp_path / "store", {"nodes": 2, "gpusPerNode": 1}
+    made = ctl.job(artifacts={"uri": str(store)}, resources=gpus)
+    run(ctl, phase="Running", steps=[{"name": "a", "kind": "MMDPOJob", "job": "digits"}, GONE])
+    none = ctl("cost", "digits")
+    assert none.stdout.splitlines()[1].split()[:4] == ["mmdpo/digits", "2", "0.00", "0.00"]
+    meta = made["metadata"]
+    folder = store / meta["namespace"] / "digits" / meta["uid"]
+    folder.mkdir(parents=True)
+    attempts = [attempt(0, 1, "StorageError"), attempt(1, 3, "Succeeded")]
+    (folder / "attempts.json").write_text(json.dumps(attempts))
+    started = datetime.fromisoformat(meta["creationTimestamp"]) + timedelta(hours=2)
+    ended = {"phase": "Succeeded", "startTime": started.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    ctl.set_status("MMDPOJob", "digits", **ended)
+    told = ctl("cost", "ar/weekly-1")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[1].split() == [
+        *("mmdpo/digits", "2", "3.00", "6.00", "2.00", "StorageError", "2.00", "2.00")
+    ]
+    assert "gone is gone, and not counted" in told.stderr
+    (folder / "attempts.json").write_text("{")
+    damaged = ctl("cost", "digits")
+    assert (damaged.returncode, "attempts.json is damaged" in damaged.stderr) == (1, True)

@@ -1,0 +1,152 @@
+"""What runs have cost, by what their attempts recorded of themselves; pure.
+
+An attempt ends with a word. What it computed is kept if it succeeded, gave a verdict, or was
+interrupted, which saves a checkpoint first. Of any other the next attempt takes up the last
+checkpoint, so that a part of it is kept: all of it is what was lost at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from mmrlhf.client.times import parse_time
+from mmrlhf_api.constants import GateOutcome
+from mmrlhf_api.progress import is_number
+from mmrlhf_api.termination import Ending
+
+__all__ = ["HEADERS", "Spent", "cost_row", "figure_gained", "spent_by", "total_line"]
+
+HEADERS: Final = ("RUN", "GPUS", "HOURS", "GPU-HOURS", "LOST AT MOST", "BY", "WAITED")
+"""Columns of `cost_row`, before price and figure."""
+RUNNING: Final = "running"
+_KEPT: Final = frozenset({"Succeeded", Ending.INTERRUPTED, *GateOutcome, RUNNING})
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run has taken.
+
+    Attributes:
+        name: What to call it.
+        gpus: GPUs that each attempt held.
+        seconds: Time of all attempts, from the first process's start to its end, by how they ended.
+        unknown: Attempts whose end nobody has written down, and no later one bounds.
+        waited: Seconds before the first pod ran; None where that is not known.
+        metrics: Its final figures.
+    """
+
+    name: str
+    gpus: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    unknown: int = 0
+    waited: float | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hours(self) -> float:
+        """Hours of all attempts."""
+        return sum(self.seconds.values()) / _HOUR
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU-hours of all attempts."""
+        return self.gpus * self.hours
+
+    def lost(self) -> dict[str, float]:
+        """GPU-hours of attempts whose work may not be kept, by how they ended."""
+        return {
+            word: self.gpus * seconds / _HOUR
+            for word, seconds in self.seconds.items()
+            if word not in _KEPT
+        }
+
+
+def spent_by(
+    name: str,
+    attempts: Sequence[Mapping[str, Any]],
+    *,
+    gpus: int,
+    ended: bool,
+    now: datetime,
+    waited: float | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Spent:
+    """Sum up the attempts of a run.
+
+    One without an end was killed, and held its GPUs until the next began at most.
+
+    Args:
+        name: What to call it.
+        attempts: Content of ``attempts.json``, or ``attempts`` of a record.
+        gpus: GPUs that each attempt held.
+        ended: Whether the job has ended; otherwise the last attempt without an end runs.
+        now: The time.
+        waited: Seconds before the first pod ran.
+        metrics: Final figures.
+    """
+    seconds: dict[str, float] = {}
+    unknown = 0
+    starts = [parse_time(one.get("startedAt")) for one in attempts]
+    for number, one in enumerate(attempts):
+        start, end = starts[number], parse_time(one.get("endedAt"))
+        word, last = str(one.get("exit") or "Killed"), number == len(attempts) - 1
+        if end is None:
+            end = starts[number + 1] if not last else None if ended else now
+            word = RUNNING if last and not ended else word
+        if start is None or end is None:
+            unknown += 1
+            continue
+        seconds[word] = seconds.get(word, 0.0) + max(0.0, (end - start).total_seconds())
+    return Spent(name, gpus, seconds, unknown, waited, metrics or {})
+
+
+def cost_row(one: Spent, *, price: float | None, figure: str | None) -> list[str]:
+    """Return the cells of a run; see `HEADERS`.
+
+    Args:
+        one: The run.
+        price: Of one GPU-hour.
+        figure: Name of a figure such as ``afterPreferenceAccuracy``: what a point of it has taken.
+    """
+    lost = one.lost()
+    by = [f"{word} {hours:.2f}" for word, hours in sorted(lost.items(), key=lambda two: -two[1])]
+    if one.unknown:
+        by.append(f"{one.unknown} without an end, not counted")
+    cells = [
+        one.name,
+        str(one.gpus),
+        f"{one.hours:.2f}",
+        f"{one.gpu_hours:.2f}",
+        f"{sum(lost.values()):.2f}",
+        ", ".join(by),
+        "" if one.waited is None else f"{one.waited / _HOUR:.2f}",
+    ]
+    if price is not None:
+        cells.append(f"{one.gpu_hours * price:.2f}")
+    if figure is not None:
+        gained = figure_gained(one.metrics, figure)
+        paid = one.gpu_hours * (1.0 if price is None else price)
+        known = gained is not None and gained > 0
+        cells.append(f"{paid / (100 * gained):.2f}" if known and gained is not None else "")
+    return cells
+
+
+def figure_gained(metrics: Mapping[str, Any], figure: str) -> float | None:
+    """Return by how much a figure is higher than its twin before; None if either is missing."""
+    after = metrics.get(figure)
+    before = metrics.get(f"before{figure.removeprefix('after')}")
+    if not figure.startswith("after") or not is_number(after) or not is_number(before):
+        return None
+    return float(after) - float(before)
+
+
+def total_line(runs: Sequence[Spent], *, price: float | None) -> str:
+    """Return what several runs have taken together, in a sentence."""
+    hours = sum(one.gpu_hours for one in runs)
+    lost = sum(sum(one.lost().values()) for one in runs)
+    paid = "" if price is None else f", {hours * price:.2f} at {price:g} each"
+    return f"{hours:.2f} GPU-hours in all{paid}; at most {lost:.2f} of them lost"
