@@ -71,20 +71,10 @@ def _gone() -> None:
     wait_until(lambda: not _traces(), timeout=30, what="the end of every trace of the cluster")
 
 
-def test_full_cluster_with_a_running_pod() -> None:
+def test_cluster_of_a_killed_process_and_the_next_one_with_a_running_pod(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = _machine()
-    with Cluster(_NAME, level=Level.FULL) as cluster:
-        arguments = ["run", "one", f"--image={TEST.name}", "--image-pull-policy=Never"]
-        cluster.kubectl(*arguments, "--", "sleep 600")
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
-        guest = subprocess.Popen(cluster.command(["sleep", "600"]))
-        assert _traces()
-    assert guest.wait(timeout=30) == -signal.SIGKILL
-    _gone()
-    assert _machine() == before
-
-
-def test_cluster_of_a_killed_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(layout.REPOSITORY)
     with subprocess.Popen(
         [sys.executable, "-c", _BRING_UP, _NAME], stdout=subprocess.PIPE, text=True
@@ -100,9 +90,15 @@ def test_cluster_of_a_killed_process(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(lambda: not Path(f"/proc/{holder}").exists(), timeout=30, what="the holder's end")
     assert not Cluster.is_up(_NAME)
     # Only files are left, and the next cluster of that name takes their place.
-    with Cluster(_NAME, level=Level.CONTROL_PLANE) as cluster:
-        assert cluster.kubectl("get", "namespaces").stdout
+    with Cluster(_NAME, level=Level.FULL) as cluster:
+        arguments = ["run", "one", f"--image={TEST.name}", "--image-pull-policy=Never"]
+        cluster.kubectl(*arguments, "--", "sleep 600")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
+        guest = subprocess.Popen(cluster.command(["sleep", "600"]))
+        assert _traces()
+    assert guest.wait(timeout=30) == -signal.SIGKILL
     _gone()
+    assert _machine() == before
 
 
 def test_failed_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
