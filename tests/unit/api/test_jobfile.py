@@ -126,7 +126,7 @@ def test_json_keeps_unicode() -> None:
         ("a: !!python/object/apply:os.system ['x']\n", "is not valid YAML"),
         ("1: a\n2: b\n", "a key must be a string; put 1 in quotes"),
         ("&a [*a]\n", "is nested too deeply"),
-        ("[" * 3000 + "\n", "is nested too deeply"),
+        ("[\n" * 3000, "is nested too deeply"),
         ("{\n" + "]" * 3, "is not valid YAML"),
         ("a: \x00\n", "is not valid YAML"),
         ("x: " + "9" * 5000 + "\n", "integer string conversion"),

@@ -42,7 +42,9 @@ def nodes(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
         yield from nodes(node["additionalProperties"], f"{path}.*")
 
 
-@pytest.fixture(params=[(kind, cel) for kind in KINDS for cel in (True, False)], ids=str)
+@pytest.fixture(
+    scope="module", params=[(kind, cel) for kind in KINDS for cel in (True, False)], ids=str
+)
 def schema(request: pytest.FixtureRequest) -> Node:
     kind, cel = request.param
     return kind_schema(KINDS[kind], cel=cel)
