@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel setup hashes lowest run readme vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
+.PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
 	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation
 
 help: ## Show the targets
@@ -51,6 +51,9 @@ run: setup ## Align a small model on scanned digits, from nothing to a table
 
 readme: setup ## The same, and write the table into README.md
 	$(PY) -m examples.digits.run --readme
+
+sweep: setup ## Run the sweep of the digits, twelve short trainings, after the data and base model of run
+	$(PY) -m examples.sweeps.digits
 
 vqa: setup ## Align a model with real weights on questions about pictures (package index)
 	$(PY) -m examples.vqa.run

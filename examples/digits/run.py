@@ -25,7 +25,7 @@ from examples.digits.generate import generate
 from examples.digits.supervise import supervise
 from examples.stages import ROOT, code_digest, put_table, run_job, run_stage
 
-__all__ = ["main"]
+__all__ = ["main", "make_base"]
 
 _STRATEGIES = ("fixed", "dynamic")
 
@@ -43,21 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
 
     stamp = code_digest("examples/digits")
-    data, base = out / "data", out / "base"
-    run_stage(
-        console,
-        "1/4 data: scanned digits, 2000 training and 400 held-out queries",
-        out / "data.done",
-        stamp,
-        lambda: generate(data, train=2000, heldout=400, seed=options.seed),
-    )
-    run_stage(
-        console,
-        "2/4 base model: a small LLaVA-OneVision, supervised on the training split",
-        out / "base.done",
-        stamp,
-        lambda: supervise(data, base, seed=options.seed),
-    )
+    make_base(console, out, stamp, seed=options.seed)
     runs: dict[str, dict[str, Any]] = {}
     for strategy in _STRATEGIES:
         console.rule(f"3/4 align with {strategy} beta", align="left", style="none")
@@ -67,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs[strategy] = run
     console.rule("4/4 ask the held-out questions", align="left", style="none")
     answers = {
-        name: evaluate(folder, data)
+        name: evaluate(folder, out / "data")
         for name, folder in {
-            "before": base,
+            "before": out / "base",
             **{name: Path(run["folder"]) / "model" for name, run in runs.items()},
         }.items()
     }
@@ -79,6 +65,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.readme:
         _write_readme(report)
     return 0
+
+
+def make_base(console: Console, out: Path, stamp: str, *, seed: int) -> None:
+    """Make data and base model below a folder, unless they were made with the same code.
+
+    Args:
+        console: Is told.
+        out: The folder: ``data`` and ``base`` in it.
+        stamp: Digest of the code.
+        seed: Of the data and of new weights.
+    """
+    data, base = out / "data", out / "base"
+    run_stage(
+        console,
+        "1/4 data: scanned digits, 2000 training and 400 held-out queries",
+        out / "data.done",
+        stamp,
+        lambda: generate(data, train=2000, heldout=400, seed=seed),
+    )
+    run_stage(
+        console,
+        "2/4 base model: a small LLaVA-OneVision, supervised on the training split",
+        out / "base.done",
+        stamp,
+        lambda: supervise(data, base, seed=seed),
+    )
 
 
 def _align(strategy: str, out: Path, stamp: str, *, seed: int) -> tuple[int, dict[str, Any]]:

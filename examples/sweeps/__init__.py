@@ -1,0 +1,1 @@
+"""Sweeps: the paper's grids, and one that runs here."""
