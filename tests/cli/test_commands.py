@@ -49,7 +49,7 @@ def test_help_lists_the_commands(command: Command) -> None:
     for name in (
         *("run", "submit", "get", "status", "why", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "retry", "delete", "doctor", "validate", "estimate", "explain"),
-        *("version", "completion"),
+        *("version", "completion", "report", "compare", "lineage", "diff", "clone", "top", "cost"),
         *("import", "export", "gate", "promote", "rollback", "alias", "help"),
     ):
         assert f"\n  {name} " in done.stdout

@@ -102,9 +102,10 @@ def top(
     ] = None,
     all_namespaces: EverywhereOption = False,
 ) -> None:
-    """Show what runs and what waits: GPUs, how far, how fast, since when.
+    """Show what runs and what waits, the largest first.
 
-    Jobs whose pods all run come first, the largest first; jobs that have ended are left out.
+    GPUs, how far, how fast, since when. Jobs whose pods all run come first; jobs that have ended
+    are left out.
     """
     from mmrlhfctl.verbs.comparing import show_top
 

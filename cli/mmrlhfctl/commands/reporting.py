@@ -190,9 +190,9 @@ def cost(
     endpoint: EndpointOption = None,
     region: RegionOption = None,
 ) -> None:
-    """Show what runs have cost: GPU-hours, those lost at most, hours waited.
+    """Show what runs have cost, and what was lost at most.
 
-    By what each attempt has recorded of its start and end. Attempts that ended otherwise than well
+    GPU-hours and hours waited, by what each attempt has recorded of its start and end. Attempts that ended otherwise than well
     or interrupted may have lost what they did since their last checkpoint.
     """
     from mmrlhfctl.verbs.cost import show_cost
