@@ -166,9 +166,12 @@ images: setup ## Build the container images (root; Debian base)
 cluster-install: setup ## Install the test cluster's parts (root; builds Kubernetes once)
 	$(PY) -m tests.cluster install
 
+# What uses a node that runs pods: a cluster of its own, beside which no other one idles.
+ON_A_NODE := tests/cluster/test_full.py tests/cli/remote/test_logs.py
+
 # One process, so that one control plane serves all.
 cluster: cluster-install ## The test cluster itself, the operator and the command line on it
-	$(PY) -m pytest tests/cluster tests/operator tests/cli/remote
+	$(PY) -m pytest tests/cluster tests/operator tests/cli/remote $(ON_A_NODE:%=--ignore=%)
 
 operator: control-plane-install ## The operator against a real API server
 	$(PY) -m pytest tests/operator
@@ -187,8 +190,8 @@ installation: setup ## deploy/install.yaml and a job on your own cluster; see CO
 images-test: cluster-install ## Build the images, look into them, and run them as pods
 	$(PY) -m pytest tests/images
 
-e2e: cluster-install ## The images, and a job from kubectl apply to a model that loads
-	$(PY) -m pytest tests/images tests/e2e
+e2e: cluster-install ## The images, what else needs pods, and a job from kubectl apply to a model that loads
+	$(PY) -m pytest $(ON_A_NODE) tests/images tests/e2e
 
 cluster-up: cluster-install ## Bring up a real Kubernetes to play with, and say how to use it
 	$(PY) -m tests.cluster up --background
