@@ -16,6 +16,7 @@ __all__ = [
     "ENV_ATTEMPT",
     "ENV_FRESH",
     "ENV_GANG_TIMEOUT",
+    "ENV_HANG_TIMEOUT",
     "ENV_IMAGE",
     "ENV_JOB",
     "ENV_KEEP_LOGS",
@@ -24,6 +25,7 @@ __all__ = [
     "ENV_STORAGE_OUTAGE",
     "ENV_TERMINATION_FILE",
     "ENV_TOKEN_FILE",
+    "ENV_WATCH",
     "GROUP",
     "LABEL_ATTEMPT",
     "LABEL_INDEX",
@@ -86,6 +88,11 @@ DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 """Where Kubernetes reads a container's termination message."""
 ENV_GANG_TIMEOUT = "MMRLHF_GANG_TIMEOUT_SECONDS"
 """Seconds that a node waits for node 0 to listen."""
+ENV_HANG_TIMEOUT = "MMRLHF_HANG_TIMEOUT_SECONDS"
+"""Seconds that no process may get on in a step, from ``runPolicy`` as it was when the attempt
+began."""
+ENV_WATCH = "MMRLHF_WATCH"
+"""Folder in which the processes of a node tell its launcher where they are."""
 ENV_IMAGE = "MMRLHF_IMAGE"
 """Image that the container runs, for the record of the run."""
 ENV_ATTEMPT = "MMRLHF_ATTEMPT"
@@ -189,7 +196,8 @@ class FailureReason(StrEnum):
     NOT_PROMOTED = "NotPromoted"
     """A gate did not promote its candidate, and was told to fail then."""
     STALLED = "Stalled"
-    """No step finished within stallTimeoutSeconds."""
+    """No step finished within stallTimeoutSeconds, or a process held all others up for
+    hangTimeoutSeconds."""
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"
     """The job ran longer than activeDeadlineSeconds."""
     PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"

@@ -83,6 +83,11 @@ class RunPolicy(ApiModel):
     takes effect with the next attempt."""
     stall_timeout_seconds: PositiveInt | None = None
     """Seconds without a finished step; then the attempt counts as failed and is restarted."""
+    hang_timeout_seconds: Annotated[int, Ge(10), Le(86400)] = 300
+    """Seconds that no process gets on within a step, three times as many in an attempt's first;
+    then the attempt ends as Stalled and names the process at fault. Loading, checkpoints and
+    evaluation are not timed. Processes that die or are stopped end it within seconds. A change
+    takes effect with the next attempt."""
     ttl_seconds_after_finished: Seconds | None = None
     """Seconds after its end when the job is deleted with its pods; artifacts stay."""
     clean_pod_policy: CleanPodPolicy = "Running"

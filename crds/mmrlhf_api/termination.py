@@ -68,6 +68,8 @@ class Ending(StrEnum):
     """A process left no message; its launcher speaks for it, with the exit code of the process."""
     PEER_LOST = "PeerLost", _SIGNAL + 13, FailureReason.KILLED
     """Another process of the job is gone; 141, as if by SIGPIPE."""
+    STALLED = "Stalled", _SIGNAL + 14, FailureReason.STALLED
+    """A process holds all others up; 142, as if by SIGALRM."""
     SUPERSEDED = "Superseded", _SIGNAL + 1, FailureReason.KILLED
     """Another attempt of the same run has taken over; 129, as if by SIGHUP."""
     INTERRUPTED = "Interrupted", _SIGNAL + 15, FailureReason.KILLED

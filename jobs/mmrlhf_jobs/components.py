@@ -24,6 +24,7 @@ from mmrlhf_api.constants import (
     DEFAULT_TERMINATION_PATH,
     ENV_ATTEMPT,
     ENV_FRESH,
+    ENV_HANG_TIMEOUT,
     ENV_JOB,
     ENV_KEEP_LOGS,
     ENV_PROGRESS_FILE,
@@ -141,6 +142,7 @@ def _environment(job: Job) -> dict[str, str]:
         ENV_TERMINATION_FILE: DEFAULT_TERMINATION_PATH,
         ENV_ATTEMPT: "0",
         ENV_KEEP_LOGS: str(int(job.spec.run_policy.keep_logs)),
+        ENV_HANG_TIMEOUT: str(job.spec.run_policy.hang_timeout_seconds),
         ENV_STORAGE_OUTAGE: str(job.spec.run_policy.storage_outage_seconds),
     }
     defaults = {"OMP_NUM_THREADS": str(threads)}

@@ -114,7 +114,7 @@ def test_the_first_node_stays_a_little_for_the_others_when_all_is_well(
     rank: str, nodes: str, code: int, stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("mmrlhf_jobs.launch._run_node", lambda _command, _environ: code)
+    monkeypatch.setattr("mmrlhf_jobs.launch._run_node", lambda *_: code)
     environ = {"PET_NODE_RANK": rank, "PET_NNODES": nodes}
     assert main(["mmdpo"], environ, sleep=slept.append) == code
     assert bool(slept) is stays

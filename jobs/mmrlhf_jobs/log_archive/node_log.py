@@ -7,9 +7,10 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +30,8 @@ __all__ = ["SECONDS", "keep_log"]
 
 SECONDS = 20.0
 """Between two writes of a log."""
+_MOST_BESIDE = 64 * 2**20
+"""Bytes of a file that is kept beside a log."""
 
 
 class _NodeLog:
@@ -53,13 +56,25 @@ class _NodeLog:
     def remove(self, number: int) -> None:
         self._store.remove(self._key(number))
 
+    def write_beside(self, folder: Path) -> list[str]:
+        """Publish the files of a folder beside the log; return their names."""
+        files = {file.name: file.read_bytes for file in _small_files(folder)}
+        if files:
+            place = LogPiece(self._attempt, self._node, self._start, 0).key.rpartition("/")[0]
+            self._store.publish_made(files, f"{self._logs}/{place}/{folder.name}")
+        return sorted(files)
+
     def _key(self, number: int) -> str:
         return f"{self._logs}/{LogPiece(self._attempt, self._node, self._start, number).key}"
 
 
 @contextmanager
 def keep_log(
-    command: Sequence[str], environ: Mapping[str, str] = os.environ, *, seconds: float = SECONDS
+    command: Sequence[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    seconds: float = SECONDS,
+    beside: Path | None = None,
 ) -> Iterator[None]:
     """Keep in the artifact store what is written by this process and those that it starts.
 
@@ -67,13 +82,15 @@ def keep_log(
         command: Words that the job's processes get; may name the job file.
         environ: Names the job file, attempt, node and torchrun's folder of logs.
         seconds: Between two writes.
+        beside: Folder whose files are kept with the log in the end, under the folder's name.
     """
     if environ.get(ENV_KEEP_LOGS, "1") == "0":
         yield
         return
     start = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     job_file = _job_file(command, environ)
-    archive = LogArchive(lambda: _NodeLog(job_file, start, environ), tell=_say, seconds=seconds)
+    open_log = partial(_NodeLog, job_file, start, environ)
+    archive = LogArchive(open_log, tell=_say, seconds=seconds)
     output = CopiedOutput(archive.take)
     # Where processes have files of their own, their output does not pass through here.
     redirected = environ.get("PET_REDIRECTS", "0") != "0" and environ.get("PET_LOG_DIR")
@@ -82,10 +99,30 @@ def keep_log(
         yield
     finally:
         _ignore_signals()
+        if beside is not None:
+            _keep_beside(open_log, beside)
         if files is not None:
             files.close()
         output.close()
         archive.close()
+
+
+def _keep_beside(open_log: Callable[[], _NodeLog], folder: Path) -> None:
+    """Keep what else tells how the job went; where that fails it is told, and the job goes on."""
+    try:
+        if _small_files(folder):
+            log = open_log()
+            names = log.write_beside(folder)
+            _say(f"log: {', '.join(names)} are kept in {folder.name} beside the log at {log.uri}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the log itself is still to be kept
+        _say(f"log: what is in {folder.name} cannot be kept: {error}")
+
+
+def _small_files(folder: Path) -> list[Path]:
+    """Files of a folder that are no longer than a log may be that waits."""
+    return sorted(
+        file for file in folder.iterdir() if file.is_file() and file.stat().st_size <= _MOST_BESIDE
+    )
 
 
 def _job_file(command: Sequence[str], environ: Mapping[str, str]) -> Path:

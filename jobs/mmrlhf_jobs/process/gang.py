@@ -24,6 +24,7 @@ from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.process import exchange
 from mmrlhf_jobs.process.messages import decode, encode
 from mmrlhf_jobs.process.network import find_interface
+from mmrlhf_jobs.watch.position import Place, Position
 
 __all__ = ["Runtime"]
 
@@ -33,6 +34,7 @@ LONGEST_WAIT: Final = timedelta(days=7)
 """How long processes wait for the work of one of them: whoever watches the run gives up before."""
 
 _INTERFACE: Final = "GLOO_SOCKET_IFNAME"
+_UNWATCHED: Final = Position(Place(0, 0))
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,25 @@ class Runtime:
         world_size: Number of processes of the job, on all nodes.
         device: Device that this process computes on.
         messages: Group for messages and waiting; None: the default one, which is of CPUs then.
+        position: Tells where this process is to whoever watches it.
     """
 
     rank: int
     world_size: int
     device: torch.device
     messages: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+    position: Position = field(default=_UNWATCHED, compare=False, repr=False)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Runtime:
-        """Join the process group that torchrun describes, or stand alone without one."""
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, position: Position = _UNWATCHED
+    ) -> Runtime:
+        """Join the process group that torchrun describes, or stand alone without one.
+
+        Args:
+            environ: What torchrun has set.
+            position: Tells where this process is.
+        """
         rank = int(environ.get("RANK", "0"))
         world_size = int(environ.get("WORLD_SIZE", "1"))
         device = torch.device("cpu")
@@ -61,13 +72,19 @@ class Runtime:
             device = torch.device("cuda", int(environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
         if world_size == 1:
-            return cls(rank=rank, world_size=world_size, device=device)
+            return cls(rank=rank, world_size=world_size, device=device, position=position)
         if _INTERFACE not in environ and (found := find_interface(environ.get("MASTER_ADDR", ""))):
             os.environ[_INTERFACE] = found
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
-        return cls(rank=rank, world_size=world_size, device=device, messages=messages)
+        return cls(
+            rank=rank,
+            world_size=world_size,
+            device=device,
+            messages=messages,
+            position=position,
+        )
 
     @property
     def is_main(self) -> bool:
@@ -79,7 +96,8 @@ class Runtime:
         if self.world_size == 1:
             return [float(value) for value in values]
         tensor = torch.tensor(list(values), dtype=torch.float64)
-        dist.all_reduce(tensor, group=self.messages)
+        with self.position.waiting(f"a sum of {len(values)} numbers"):
+            dist.all_reduce(tensor, group=self.messages)
         return [float(value) for value in tensor.tolist()]
 
     def most(self, values: Sequence[int]) -> list[int]:
@@ -87,7 +105,8 @@ class Runtime:
         if self.world_size == 1:
             return list(values)
         tensor = torch.tensor(list(values), dtype=torch.int64)
-        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.messages)
+        with self.position.waiting(f"the largest of {len(values)} numbers"):
+            dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.messages)
         return [int(value) for value in tensor.tolist()]
 
     def sum_array(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -95,7 +114,8 @@ class Runtime:
         if self.world_size == 1:
             return values
         tensor = torch.from_numpy(values).to(self.device, copy=True)
-        dist.all_reduce(tensor)
+        with self.position.waiting(f"a sum of {len(values)} rows"):
+            dist.all_reduce(tensor)
         total: npt.NDArray[np.float64] = tensor.cpu().numpy()
         return total
 
@@ -111,7 +131,9 @@ class Runtime:
         """
         if self.world_size == 1:
             return [value]
-        parts = exchange.gather(encode(value), world_size=self.world_size, group=self.messages)
+        own = encode(value)
+        with self.position.waiting("an exchange of messages"):
+            parts = exchange.gather(own, world_size=self.world_size, group=self.messages)
         return [decode(part) for part in parts]
 
     def on_main(self, work: Callable[[], T]) -> T:
@@ -124,7 +146,9 @@ class Runtime:
         if self.world_size == 1:
             return work()
         if not self.is_main:
-            result, failure = decode(exchange.broadcast(None, group=self.messages))
+            with self.position.waiting("work of rank 0"):
+                message = exchange.broadcast(None, group=self.messages)
+            result, failure = decode(message)
             if isinstance(failure, JobError):
                 raise failure
             return result  # type: ignore[no-any-return]
@@ -139,7 +163,8 @@ class Runtime:
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.world_size > 1:
-            dist.barrier(group=self.messages)
+            with self.position.waiting("a barrier"):
+                dist.barrier(group=self.messages)
 
     def leave(self) -> None:
         """Leave the process group, if there is one."""

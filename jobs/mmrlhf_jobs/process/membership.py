@@ -17,8 +17,9 @@ from mmrlhf_jobs.process.ending import end
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.process.peers import PeerLost, is_peer_loss
-from mmrlhf_jobs.process.stacks import dump_stacks_when_stopped
+from mmrlhf_jobs.process.stacks import listen_for_dumps
 from mmrlhf_jobs.reporting.progress import progress_from_environment
+from mmrlhf_jobs.watch.position import Position
 
 __all__ = ["run_in_gang"]
 
@@ -34,8 +35,9 @@ def run_in_gang(work: Callable[[TrainingContext], None], *, log: TextIO | None =
     logging.disable_progress_bar()
     interruption = Interruption()
     interruption.listen()
-    dump_stacks_when_stopped()
-    runtime = Runtime.from_environment()
+    listen_for_dumps()
+    position = Position.from_environment()
+    runtime = Runtime.from_environment(position=position)
     _say(f"rank {runtime.rank} of {runtime.world_size} begins on {runtime.device}", log)
     with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:
         context = TrainingContext(
@@ -49,6 +51,7 @@ def run_in_gang(work: Callable[[TrainingContext], None], *, log: TextIO | None =
         try:
             # What went wrong is told before anybody waits for processes that may be gone.
             code = end(lambda: _among_peers(work, context))
+            position.end(code)
         finally:
             context.progress.close()
             runtime.leave()

@@ -25,6 +25,7 @@ def write_termination(
     exit_code: int,
     reason: str,
     message: str,
+    instead: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Write the end of this process, unless another rank on this machine was first.
@@ -33,6 +34,7 @@ def write_termination(
         exit_code: Exit code that the process is about to end with.
         reason: One word for programs, of an `Ending`.
         message: One message for people; cut to fit in 4 KiB.
+        instead: Whether this tells the cause of what another rank may have told.
         environ: Names the file in ``MMRLHF_TERMINATION_FILE``; nothing is written without it.
     """
     target = environ.get(ENV_TERMINATION_FILE)
@@ -48,7 +50,7 @@ def write_termination(
         )
         content = _encode(exit_code, reason, message[: kept - 1] + "...")
     path = Path(target)
-    if path.is_file() and path.stat().st_size == 0:
+    if path.is_file() and (instead or path.stat().st_size == 0):
         # Kubernetes mounts the termination file empty: it exists before anybody has written.
         path.write_bytes(content)
         return

@@ -90,14 +90,19 @@ class OptimizerLoop(Generic[Q, Out]):
         """
         spare = self._spare(dataset, builder)
         steps = self.plan.steps(dataset, builder, seed=self.seed, start=start, runtime=self.runtime)
+        position = self.runtime.position
         for step in steps:
-            yield self._do(step, spare)
+            with position.timed(step.index + 1, first=step.index == start):
+                figures = self._do(step, spare)
+            yield figures
 
     def _spare(self, dataset: RankedDataset, builder: Builder[Q]) -> Q:
         """A query for processes that have none left in a step."""
         return builder.build(next(dataset.share()))
 
     def _do(self, step: Step[Q], spare: Q) -> StepFigures:
+        position = self.runtime.position
+        position.enter("counting pairs", rows=_row_names(step.queries))
         own = self.objective.counts(step.queries)
         *totals, interrupted, busy = self.runtime.sum(
             [*own.values(), float(self.interruption.requested), float(self.is_busy())]
@@ -112,6 +117,8 @@ class OptimizerLoop(Generic[Q, Out]):
             spare=spare,
         )
         for number, (queries, counted) in enumerate(batches):
+            place = f"micro-batch {number + 1} of {step.micro_batches}"
+            position.enter(f"forward of {place}", rows=_row_names(queries))
             output = self.engine.forward([query.encoded for query in queries])
             micro = self.objective.loss(
                 queries,
@@ -126,6 +133,7 @@ class OptimizerLoop(Generic[Q, Out]):
                     f"{_names(queries)}. Lower optimizer.learningRate or look at these records. "
                     "The last checkpoint is unharmed"
                 )
+            position.enter(f"backward of {place}")
             self.engine.backward(micro.loss)
             for name, value in micro.sums.items():
                 local[name] += value
@@ -138,7 +146,9 @@ class OptimizerLoop(Generic[Q, Out]):
             warmup_ratio=self.optimizer.warmup_ratio,
             schedule=self.optimizer.schedule,
         )
+        position.enter("update of the weights", rows=_row_names(step.queries))
         norm = self.engine.step(learning_rate=rate)
+        position.enter("figures of the step")
         if norm is not None and not math.isfinite(norm):
             raise TrainingError(
                 f"step {step.index + 1}: the gradient norm is {norm} on "
@@ -171,4 +181,8 @@ class OptimizerLoop(Generic[Q, Out]):
 
 
 def _names(queries: tuple[Q, ...]) -> str:
-    return "; ".join(first_few([query.name for query in queries]))
+    return "; ".join(first_few(_row_names(queries)))
+
+
+def _row_names(queries: tuple[Q, ...]) -> list[str]:
+    return [query.name for query in queries]

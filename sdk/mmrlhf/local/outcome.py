@@ -53,6 +53,8 @@ def failure_outcome(termination: Path, launch_logs: Path, *, failed_node: int) -
     cause = _ROOT_CAUSE.search(report)
     log = _rank_log(launch_logs, failed_node, cause["local"] if cause else "0")
     told = _termination(termination)
+    if (watched := _told_by_launcher(termination)) is not None:
+        return Outcome(*watched, log)
     if cause is not None and _was_killed(int(cause["code"])):
         # The others then fail for want of a peer, and what they say is not the reason.
         message = f"rank {cause['rank']} {_signal_text(-int(cause['code']))}"
@@ -76,11 +78,29 @@ def _was_killed(code: int) -> bool:
     return code < 0 and -code != signal.SIGTERM
 
 
-def _termination(path: Path) -> tuple[int, str] | None:
+def _told_by_launcher(path: Path) -> tuple[int, str] | None:
+    """What the launcher of a node says of a process that hung or was killed, and of what it did."""
+    told = _read(path)
+    if told is not None and told.reason == Ending.STALLED:
+        return Ending.STALLED.exit_code, told.message
+    if told is not None and told.reason == Ending.PROCESS_FAILED and _is_death(told.exit_code):
+        return _FAILED, told.message
+    return None
+
+
+def _is_death(code: int | None) -> bool:
+    return code is not None and code > 128
+
+
+def _read(path: Path) -> TerminationMessage | None:
     try:
-        told = TerminationMessage.read(path.read_text(encoding="utf-8"))
+        return TerminationMessage.read(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _termination(path: Path) -> tuple[int, str] | None:
+    told = _read(path)
     if told is None or told.exit_code is None or told.reason == Ending.PROCESS_FAILED:
         # The node's launcher speaks for a process that left no message; its log says more.
         return None

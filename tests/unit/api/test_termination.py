@@ -19,6 +19,7 @@ def test_exit_codes_are_what_the_world_knows() -> None:
         "InvalidJob": 2,
         "StorageUnavailable": 157,
         "PeerLost": 141,
+        "Stalled": 142,
         "Superseded": 129,
         "Interrupted": 143,
     }
@@ -33,6 +34,7 @@ def test_exit_codes_are_what_the_world_knows() -> None:
         ("PeerLost", 141, FailureReason.KILLED),
         ("Interrupted", 143, FailureReason.KILLED),
         ("Superseded", 129, FailureReason.KILLED),
+        ("Stalled", 142, FailureReason.STALLED),
         ("ProcessFailed", 137, FailureReason.KILLED),
         ("ProcessFailed", 3, FailureReason.APPLICATION_ERROR),
         ("OfANewerJob", 1, FailureReason.APPLICATION_ERROR),
@@ -49,7 +51,7 @@ def test_words_and_else_codes_say_why(word: str, code: int, reason: FailureReaso
 def test_code_and_failure_of_a_word_agree(ending: Ending) -> None:
     """What lies at 128 and above may go better the next time."""
     reason = failure_reason(ending, ending.exit_code)
-    retried = {FailureReason.KILLED, FailureReason.STORAGE_UNAVAILABLE}
+    retried = {FailureReason.KILLED, FailureReason.STALLED, FailureReason.STORAGE_UNAVAILABLE}
     assert (reason in retried) == (ending.exit_code >= 128)
 
 
@@ -76,7 +78,8 @@ def test_a_message_survives_its_way() -> None:
 
 
 def test_no_other_file_spells_a_word() -> None:
-    words = {ending.value for ending in Ending} - set(GateOutcome)  # Kueue has one of them
+    # Kueue has one of the gate's words, and conditions of Flux and kstatus have the other.
+    words = {ending.value for ending in Ending} - {*GateOutcome, FailureReason.STALLED}
     homes = {"constants.py", "termination.py"}  # FailureReason shares some
     spelled = {
         f"{path.relative_to(ROOT)}:{node.lineno}"

@@ -10,7 +10,7 @@ from pathlib import Path
 HANGS = """
 import sys, threading
 from mmrlhf_jobs.process.interruption import Interruption
-from mmrlhf_jobs.process.stacks import dump_stacks_when_stopped
+from mmrlhf_jobs.process.stacks import listen_for_dumps
 
 def never_returns():
     lock = threading.Lock()
@@ -19,7 +19,7 @@ def never_returns():
         lock.acquire(timeout=3600)
 
 Interruption().listen()
-dump_stacks_when_stopped(seconds=float(sys.argv[1]))
+listen_for_dumps(seconds=float(sys.argv[1]))
 print("ready", flush=True)
 if sys.argv[2] == "hang":
     never_returns()

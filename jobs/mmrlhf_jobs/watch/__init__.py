@@ -1,0 +1,1 @@
+"""Who watches the processes of a job, so that one that dies or stands still ends them all."""
