@@ -20,8 +20,9 @@ from transformers import PreTrainedModel
 from mmrlhf_jobs.attention.forms import Form
 from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+from mmrlhf_jobs.models.shares import shape_of
 
-__all__ = ["TOLERANCES", "Deviation", "PlainPass", "choose_queries"]
+__all__ = ["TOLERANCES", "Deviation", "PlainPass", "choose_queries", "sample_weights"]
 
 _MOST_RESPONSES: Final = 3
 """Responses of a query that are compared; each is a whole forward pass of the plain model."""
@@ -89,6 +90,7 @@ class PlainPass:
         model: The model, with ``requires_grad`` as the job wants it.
         adapter: Adapter of its family.
         groups: Queries, as :func:`choose_queries` picks them.
+        rows: What computes their rows; None: what is made of the model for it.
 
     Attributes:
         taken: Forms that the attention of the rows took that were last looked at, and why.
@@ -99,11 +101,13 @@ class PlainPass:
         model: PreTrainedModel,
         adapter: VLMAdapter,
         groups: Sequence[EncodedGroup],
+        rows: ResponseModel | None = None,
     ) -> None:
         self._model = model
+        self._rows = rows or ResponseModel(model, adapter, shared_prefix=False)
         self._adapter = adapter
         self._device = next(model.parameters()).device
-        self._weights = list(_sample_weights(model, adapter))
+        self._weights = list(sample_weights(model, adapter))
         self.taken: dict[Form, str] = {}
         # Videos of several lengths cannot go into one plain pass of some families.
         self.groups = [
@@ -136,7 +140,8 @@ class PlainPass:
             ModelError: The model cannot take such rows.
         """
         means, gradients = [], self._no_gradients()
-        rows = ResponseModel(self._model, self._adapter, shared_prefix=shared_prefix)
+        rows = self._rows
+        rows.shared_prefix = shared_prefix
         for group, signs in zip(self.groups, self._signs(), strict=True):
             try:
                 found: ResponseLogProbs = rows([group])
@@ -197,7 +202,7 @@ class PlainPass:
                 total.add_(own)
 
 
-def _sample_weights(model: PreTrainedModel, adapter: VLMAdapter) -> Iterator[nn.Parameter]:
+def sample_weights(model: PreTrainedModel, adapter: VLMAdapter) -> Iterator[nn.Parameter]:
     """A few trained matrices: first, middle and last of the decoder and of the rest."""
     embeddings = {
         id(one)
@@ -208,7 +213,7 @@ def _sample_weights(model: PreTrainedModel, adapter: VLMAdapter) -> Iterator[nn.
     trained = [
         one
         for one in model.parameters()
-        if one.requires_grad and one.ndim >= 2 and id(one) not in embeddings
+        if one.requires_grad and len(shape_of(one)) >= 2 and id(one) not in embeddings
     ]
     for inside in (True, False):
         part = [one for one in trained if (id(one) in in_decoder) == inside]

@@ -16,8 +16,16 @@ from transformers import PreTrainedModel
 from mmrlhf_jobs.attention.backends import take_way, ways
 from mmrlhf_jobs.attention.forms import SPLIT
 from mmrlhf_jobs.errors import ModelError
-from mmrlhf_jobs.forward.proof import TOLERANCES, Deviation, PlainPass, choose_queries
+from mmrlhf_jobs.forward.proof import (
+    TOLERANCES,
+    Deviation,
+    PlainPass,
+    choose_queries,
+    sample_weights,
+)
+from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
+from mmrlhf_jobs.models.shares import whole
 
 __all__ = ["Comparison", "Found", "Sharing", "compare_rows"]
 
@@ -60,6 +68,7 @@ def compare_rows(
     groups: Sequence[EncodedGroup],
     *,
     wanted: bool,
+    rows: ResponseModel | None = None,
 ) -> Comparison:
     """Compare rows with the model's own forward pass, and let the decoder attend by what is right.
 
@@ -71,12 +80,20 @@ def compare_rows(
         adapter: Adapter of its family.
         groups: Queries, as `choose_queries` picks them.
         wanted: Look at rows that share a prompt.
+        rows: What computes rows of the model; None: what is made of it for this.
 
     Raises:
         ModelError: Rows of one response are far from it as well: the model is of another make than
             its adapter knows.
     """
-    plain = PlainPass(model, adapter, groups)
+    # What is compared of weights that processes share is whole for as long.
+    with whole(sample_weights(model, adapter)):
+        return _compare(PlainPass(model, adapter, groups, rows), model, adapter, wanted=wanted)
+
+
+def _compare(
+    plain: PlainPass, model: PreTrainedModel, adapter: VLMAdapter, *, wanted: bool
+) -> Comparison:
     config = adapter.decoder(model).config
     first, *others = ways(config)
     if not plain.groups or not plain.is_finite:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from mmrlhf_jobs.features.digests import digest_tensors
 from mmrlhf_jobs.features.store import FeatureStore
@@ -16,6 +16,7 @@ from mmrlhf_jobs.features.tower import FrozenTower, Most
 from mmrlhf_jobs.features.units import NotSeparableError, Units
 from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.families.base import FamilyAdapter
+from mmrlhf_jobs.models.shares import whole
 
 __all__ = ["TEXT_ALONE", "alone", "keep_features"]
 
@@ -33,7 +34,7 @@ def alone(numbers: Sequence[int]) -> Sequence[int]:
 def keep_features(loaded: LoadedModel, store: FeatureStore, *, most: Most = alone) -> str:
     """Let a frozen tower run once for each medium; say why not, else an empty text.
 
-    The weights must be whole: before an engine splits them over processes.
+    It is made before an engine has the model; processes that share its weights make it together.
 
     Args:
         loaded: The model, with ``requires_grad`` as it is wanted.
@@ -76,10 +77,11 @@ def keep_features(loaded: LoadedModel, store: FeatureStore, *, most: Most = alon
 def _identity(loaded: LoadedModel, tower: nn.Module, units: Units) -> str:
     """Digest of all that decides about features but the media."""
     model = loaded.model
-    frozen: dict[str, Tensor] = {
-        name: one for name, one in tower.named_parameters() if not one.requires_grad
-    }
-    frozen |= dict(tower.named_buffers())
+    frozen = {name: one for name, one in tower.named_parameters() if not one.requires_grad}
+    own = digest_tensors(dict(tower.named_buffers()))
+    for name, one in sorted(frozen.items()):
+        with whole([one]):
+            own = digest_tensors({name: one}, own)
     config: dict[str, Any] = model.config.to_dict()
     vision = getattr(model.config, "vision_config", None)
     device = next(tower.parameters()).device
@@ -92,4 +94,4 @@ def _identity(loaded: LoadedModel, tower: nn.Module, units: Units) -> str:
         loaded.adapter.image_settings(),
         [type(tower).__qualname__, units.needed],
     ]
-    return digest_tensors(frozen, json.dumps(content, sort_keys=True, default=str))
+    return digest_tensors({}, own, json.dumps(content, sort_keys=True, default=str))

@@ -34,6 +34,7 @@ from mmrlhf_jobs.models.contents import (
 from mmrlhf_jobs.models.families.registry import supported_model_types
 from mmrlhf_jobs.models.own_code import loading_error
 from mmrlhf_jobs.models.processing import choose_template
+from mmrlhf_jobs.models.shares import Take, give_away, is_shared
 from mmrlhf_jobs.models.sizes import refuse_larger
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 
@@ -54,6 +55,7 @@ def load_model(
     attention: Attention,
     chat_template: TemplateOwner = "processor",
     tell: Tell = tell_in_log,
+    take: Take | None = None,
 ) -> LoadedModel:
     """Load a vision-language model from a local Hugging Face folder.
 
@@ -69,6 +71,8 @@ def load_model(
         attention: Attention of decoder and vision tower.
         chat_template: Whose chat template is used where processor and tokenizer differ.
         tell: Is told if they do.
+        take: Takes each weight when it was read, and may leave a part of it in the model; so do all
+            processes together.
 
     Raises:
         ModelError: The folder, its configuration or its weights are missing, incomplete or of a
@@ -83,21 +87,22 @@ def load_model(
     decoder_attention = SHARED_PREFIX_SDPA if attention == "sdpa" else attention
     try:
         refuse_larger(auto, config, folder)
-        model, info = auto.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation={
-                "": attention if "text_config" in config.sub_configs else decoder_attention,
-                "text_config": decoder_attention,
-                "vision_config": attention,
-            },
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, with their names
-        )
+        with give_away(take, rows=config.get_text_config().vocab_size):
+            model, info = auto.from_pretrained(
+                folder,
+                config=config,
+                dtype=getattr(torch, dtype),
+                attn_implementation={
+                    "": attention if "text_config" in config.sub_configs else decoder_attention,
+                    "text_config": decoder_attention,
+                    "vision_config": attention,
+                },
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, with their names
+            )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise loading_error(
             folder, error, f"{folder}: the model cannot be loaded: {error}"
@@ -109,6 +114,10 @@ def load_model(
             f"{folder}: {len(absent)} weights of {config.model_type} are missing or have another "
             f"shape, first {absent[:3]}; the folder does not hold a whole model of its config.json"
         )
+    if take is not None:
+        for parameter in model.parameters():
+            if not is_shared(parameter):
+                take(parameter)
     _disable_dropout(model)
     processor = load_any_processor(config, folder)
     choose_template(processor, chat_template, tell)

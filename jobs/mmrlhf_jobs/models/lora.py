@@ -26,6 +26,7 @@ from mmrlhf_api import Adapter
 from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.shares import count_numbers
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -138,7 +139,7 @@ def add_lora(loaded: LoadedModel, settings: Adapter, *, seed: int) -> Lora:
 
     model = loaded.model
     layers = choose_layers(model, settings)
-    frozen = sum(one.numel() for one in model.parameters())
+    frozen = sum(map(count_numbers, model.parameters()))
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         try:

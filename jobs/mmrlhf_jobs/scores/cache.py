@@ -82,6 +82,7 @@ class SidecarCache:
         compute: Callable[[Sequence[Item]], Sequence[Valued]],
         *,
         queries_per_batch: int,
+        together: bool = False,
     ) -> Sidecar:
         """Make the side-car of a data set; arguments and errors as in `fill_parts`."""
         key = _key(identity, dataset)
@@ -93,6 +94,7 @@ class SidecarCache:
             queries_per_batch=queries_per_batch,
             runtime=self.runtime,
             interruption=self.interruption,
+            together=together,
         )
 
         def publish() -> str:

@@ -70,6 +70,7 @@ def fill_parts(
     queries_per_batch: int,
     runtime: Runtime,
     interruption: Interruption,
+    together: bool = False,
     count: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> int:
     """Compute what is missing; return how many responses that was, over all processes.
@@ -81,6 +82,8 @@ def fill_parts(
         queries_per_batch: Records of a batch.
         runtime: Process group.
         interruption: Whether this process was asked to stop.
+        together: Whether the processes need each other to compute: where one has something to do,
+            all compute, be it nothing.
         count: Told after each round how many records all processes are done with.
 
     Raises:
@@ -92,8 +95,9 @@ def fill_parts(
     computed = own = 0
     while True:
         batch = next(batches, None)
-        idle, asked, everywhere = runtime.sum(
-            [float(batch is None), float(interruption.requested), own]
+        missing = [] if batch is None else _missing(batch, done)
+        idle, asked, everywhere, busy = runtime.sum(
+            [float(batch is None), float(interruption.requested), own, float(bool(missing))]
         )
         count(int(everywhere))
         if asked:
@@ -103,11 +107,11 @@ def fill_parts(
             )
         if idle == runtime.world_size:
             break
-        missing = [] if batch is None else _missing(batch, done)
-        if missing:
+        if missing or (together and busy):
             values = compute(missing)
-            parts.write(values)
             computed += len(values)
+            if missing:
+                parts.write(values)
         own += len(batch or ())
     return int(runtime.sum([computed])[0])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +18,7 @@ from mmrlhf_jobs.data.report import ValidationReport
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.validation import scan
 from mmrlhf_jobs.errors import DataError, SpecError
+from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.models.adapter import LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
@@ -26,6 +29,7 @@ from mmrlhf_jobs.queries.row_check import find_unusable
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
+from mmrlhf_jobs.training.engines.interface import Splitter
 
 __all__ = ["OpenDataset", "Policy", "leave_out", "open_dataset", "use_shared_prefix"]
 
@@ -55,6 +59,7 @@ class Policy:
         digest: Digest of its files before training.
         precision: What it computes in.
         lora: The adapter that alone is trained, if one is.
+        splitter: What divides the weights over processes, if they were divided as they were read.
     """
 
     loaded: LoadedModel
@@ -62,12 +67,14 @@ class Policy:
     digest: str
     precision: Precision
     lora: Lora | None = None
+    splitter: Splitter | None = None
 
     @classmethod
     def load(
         cls, source: ModelSource, trainable: Trainable, adapter: Adapter | None, *,
         precision: Precision, seed: int, scratch: Path, runtime: Runtime,
-        options: StorageOptions | None, tell: Tell = tell_in_log,
+        options: StorageOptions | None, splitter: Splitter | None = None,
+        tell: Tell = tell_in_log,
     ) -> Policy:  # fmt: skip
         """Load the model, freeze what is not trained, and give it an adapter if it is to have one.
 
@@ -82,6 +89,7 @@ class Policy:
             scratch: Local folder of this process.
             runtime: Process group.
             options: How to reach an object store.
+            splitter: Divides the weights over processes while they are read; None: all have all.
             tell: Is told what whoever started the job should know of the model.
 
         Raises:
@@ -95,6 +103,7 @@ class Policy:
             attention=precision.attention,
             chat_template=source.chat_template or "processor",
             tell=tell,
+            take=None if splitter is None else splitter.take,
         )
         loaded.adapter.freeze(loaded.model, trainable)
         lora = None if adapter is None else add_lora(loaded, adapter, seed=seed)
@@ -102,7 +111,29 @@ class Policy:
             tell(lora.sentence())
         loaded.model.to(runtime.device)
         digest = runtime.on_main(lambda: digest_folder(folder))
-        return cls(loaded=loaded, folder=folder, digest=digest, precision=precision, lora=lora)
+        policy = cls(loaded, folder, digest, precision, lora, splitter)
+        if splitter is not None:
+            splitter.begin(policy.rows)
+        return policy
+
+    @cached_property
+    def rows(self) -> ResponseModel:
+        """Computes rows before the training, and is what is trained of a policy."""
+        rows = ResponseModel(self.loaded.model, self.loaded.adapter, shared_prefix=False)
+        rows.every_part = self.splitter is not None
+        return rows
+
+    def passes(self) -> AbstractContextManager[None]:
+        """Inside, passes may be made before there is an engine.
+
+        Where weights are divided, every process comes here and makes as many.
+        """
+        return nullcontext() if self.splitter is None else self.splitter.passes()
+
+    def end_passes(self) -> None:
+        """Leave the model to an engine."""
+        if self.splitter is not None:
+            self.splitter.end()
 
     def merged(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Weights of a model without an adapter that computes the same, by its names."""

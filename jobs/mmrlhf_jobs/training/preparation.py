@@ -19,6 +19,7 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
+from mmrlhf_jobs.training.engines.interface import Splitter
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
 from mmrlhf_jobs.training.proof import FIRST_QUERIES, Proof, prove
 
@@ -143,8 +144,11 @@ class Preparation:
         if (told := dataset.report.sentence()) is not None:
             self.context.tell(told)
 
-    def load_policy(self) -> Policy:
+    def load_policy(self, splitter: Splitter | None) -> Policy:
         """Load the model that is trained.
+
+        Args:
+            splitter: Divides its weights over processes while they are read, if anything does.
 
         Raises:
             ModelError: It is missing or incomplete.
@@ -161,9 +165,12 @@ class Preparation:
             scratch=self.context.scratch,
             runtime=self.context.runtime,
             options=self.options,
+            splitter=splitter,
             tell=self.context.tell,
         )
-        self.features.keep(policy.loaded, "model")
+        features = self.features
+        with policy.passes():
+            features.keep(policy.loaded, "model")
         return policy
 
     def load_reward_model(

@@ -84,7 +84,9 @@ def prove(
     runtime: Runtime,
     tell: Callable[[str], None],
 ) -> Proof:
-    """Compare rows with the model's plain forward pass, on rank 0; every process must call it.
+    """Compare rows with the model's plain forward pass; every process must call it.
+
+    Rank 0 does it, or all together where they share the weights.
 
     Args:
         policy: The model, as it was loaded and with ``requires_grad`` as the job wants it.
@@ -101,24 +103,33 @@ def prove(
     """
     wanted = use_shared_prefix(setting, policy.loaded.adapter)
 
+    key = f"{RunLayout.cache('proof', _identity(policy, wanted=wanted))}.json"
+
     def find() -> dict[str, Any]:
-        key = f"{RunLayout.cache('proof', _identity(policy, wanted=wanted))}.json"
         known = _read(store.read_text(key))
-        if known is not None:
-            return {**known, "reused": True}
+        return look() if known is None else {**known, "reused": True}
+
+    def look() -> dict[str, Any]:
         model = policy.loaded.model
         training = model.training
         # Gradient checkpointing works in this mode alone; dropout is off in both.
         model.train()
         try:
-            found = _look(policy, choose_queries(queries()), wanted=wanted)
+            with policy.passes():
+                found = _look(policy, choose_queries(queries()), wanted=wanted)
         finally:
             model.train(training)
-        if found.queries:
+        if found.queries and runtime.is_main:
             store.write_text(key, json.dumps({"schema": _SCHEMA, **found.as_dict()}, indent=2))
         return found.as_dict()
 
-    proof = Proof(**runtime.on_main(find))
+    if policy.splitter is None:
+        content = runtime.on_main(find)
+    else:
+        known = runtime.on_main(lambda: _read(store.read_text(key)))
+        own = look() if known is None else {**known, "reused": True}
+        content = runtime.on_main(lambda: own)
+    proof = Proof(**content)
     # What was found out, or known, is done by every process.
     take_way(policy.loaded.adapter.decoder(policy.loaded.model).config, proof.attention)
     for sentence in proof.attentionFallbacks:
@@ -139,6 +150,8 @@ def _look(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Pr
     try:
         return _compare(policy, groups, wanted=wanted)
     except torch.OutOfMemoryError:
+        if policy.splitter is not None:
+            raise  # the others wait for this one's weights
         torch.cuda.empty_cache()
     dtype = policy.precision.dtype
     limit = asdict(TOLERANCES[getattr(torch, dtype)])
@@ -147,7 +160,9 @@ def _look(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Pr
 
 
 def _compare(policy: Policy, groups: Sequence[EncodedGroup], *, wanted: bool) -> Proof:
-    found = compare_rows(policy.loaded.model, policy.loaded.adapter, groups, wanted=wanted)
+    found = compare_rows(
+        policy.loaded.model, policy.loaded.adapter, groups, wanted=wanted, rows=policy.rows
+    )
     dtype = policy.precision.dtype
     return Proof(
         found.trusted,

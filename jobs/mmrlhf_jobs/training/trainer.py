@@ -153,14 +153,14 @@ class Trainer(Generic[Q, Out]):
         if self._job.spec.checkpoint.resume != "none":
             self._checkpoints().refuse_other_form()
         train, held_out = self._preparation.open_data()
-        policy = self._preparation.load_policy()
+        policy = self._preparation.load_policy(self._engine.split())
         wanted = self._job.spec.training.recomputed
         if wanted is not None:
             recomputed = recompute(
                 policy.loaded, every=wanted.language_model_every, tower=wanted.vision_tower
             )
             self._context.tell(recomputed.sentence())
-        # Before the engine: the model is as it was loaded, and its weights are in one place.
+        # Before the engine: the model is as it was loaded.
         prepared = self._recipe.prepare(policy, train, held_out)
         for key, save in self._outputs(policy, {}):
             rehearse = partial(
@@ -171,6 +171,7 @@ class Trainer(Generic[Q, Out]):
                 scratch=self._context.scratch / "rehearsal",
             )
             self._runtime.on_main(rehearse)
+        policy.end_passes()
         prepared.module.train()
         if self._job.spec.training.compile:
             compiled = self._compile(policy)

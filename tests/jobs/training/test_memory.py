@@ -205,14 +205,16 @@ def test_what_to_change_is_told_cheapest_first(more: dict[str, Any], changed: li
 
 
 def test_a_node_that_cannot_load_the_model_does_not_fit() -> None:
-    """Each process reads all weights: 8 times 16 GB of a node's memory."""
+    """Each process reads all weights: 8 times 16 GB of a node's memory. Divided, it is once."""
     resources = {"processesPerNode": 8, "gpusPerNode": 8, "memory": "64Gi"}
     job = on_cards(resources=resources, training={"gradientCheckpointing": True})
     found = seven(job)
     assert found.per_process <= found.limit
     assert found.host == pytest.approx(8 * 16.09e9 + (64 << 30) / 16, rel=0.01)
     assert not found.fits
-    assert advise(job, found, seven) == ()
+    (change,) = advise(job, found, seven)
+    assert change.fields == {"parallelism.zeroStage": 3}
+    assert change.estimate.host == pytest.approx(16.09e9 + (64 << 30) / 16, rel=0.01)
 
 
 def test_the_command_looks_into_the_data(

@@ -40,7 +40,10 @@ def test_passes_are_as_large_as_in_training_and_files_are_larger(
     dataset: Any = SimpleNamespace(media_folders=str(tmp_path), num_records=5)
     made: dict[str, Any] = {}
 
-    def make(identity: object, data: object, compute: Any, *, queries_per_batch: int) -> None:
+    def make(
+        identity: object, data: object, compute: Any, *, queries_per_batch: int, together: bool
+    ) -> None:
+        assert not together
         made["batch"] = queries_per_batch
         made["values"] = compute([(record, (0, 1, 2, 3)) for record in records])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,9 +12,12 @@ from torch import nn
 from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.shares import count_numbers
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.deepspeed_masters import ExactMasters
 from mmrlhf_jobs.training.engines.deepspeed_shares import ZeroShares
+from mmrlhf_jobs.training.engines.deepspeed_split import SplitWeights
+from mmrlhf_jobs.training.engines.deepspeed_start import start_deepspeed
 from mmrlhf_jobs.training.engines.interface import Engine, make_optimizer
 from mmrlhf_jobs.training.engines.loss_scale import scale_exhausted
 from mmrlhf_jobs.training.engines.registry import EngineSpec, register
@@ -68,6 +69,12 @@ class DeepSpeedFactory:
     def collective_forward(self) -> bool:
         """Stages from 1 on: 3 gathers weights in each pass, 1 and 2 sum gradients after it."""
         return self.spec.parallelism.zero_stage > 0
+
+    def split(self) -> SplitWeights | None:
+        """Stage 3 divides weights over processes, of which there must be several."""
+        if self.spec.parallelism.zero_stage < 3 or self.runtime.world_size == 1:
+            return None
+        return SplitWeights(self.runtime, getattr(torch, self.spec.model.dtype))
 
     def build(self, module: nn.Module) -> Engine[Any]:
         """Put an engine around a module.
@@ -140,29 +147,18 @@ class DeepSpeedEngine(Generic[Out]):
         runtime: Runtime,
         dtype: torch.dtype,
     ) -> None:
-        if runtime.device.type == "cpu":
-            os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        # torch 2.13 deprecates calls that DeepSpeed 0.19 still makes, once a step and process.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-        warnings.filterwarnings("ignore", category=FutureWarning, module="deepspeed")
+        start_deepspeed(runtime)
         import deepspeed
-        import deepspeed.ops
 
-        # Its all-reduce over shared memory would be compiled at the first start, which takes a
-        # compiler, and would sum in another order on one node than between nodes.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._runtime = runtime
         self._zero_stage = parallelism.zero_stage
         self._scales_loss = dtype == torch.float16
         trained = [one for one in module.parameters() if one.requires_grad]
         optimizer = make_optimizer(trained, settings)
         self._masters = ExactMasters(module)
-        # The group exists already; this only tells DeepSpeed's own layer about it.
-        deepspeed.init_distributed(
-            dist_backend="nccl" if runtime.device.type == "cuda" else "gloo",
-            auto_mpi_discovery=False,
-            verbose=False,
-        )
+        for one in module.parameters() if any(map(_is_split, module.parameters())) else ():
+            # What came to weights that were split as they were read; of others DeepSpeed does it.
+            one.data = one.data.to(dtype)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=module,
             optimizer=optimizer,
@@ -170,7 +166,7 @@ class DeepSpeedEngine(Generic[Out]):
                 settings,
                 zero_stage=self._zero_stage,
                 dtype=dtype,
-                trained=sum(one.numel() for one in trained),
+                trained=sum(map(count_numbers, trained)),
             ),
         )
         self._shares = ZeroShares(module, self._optimizer, rank=runtime.rank)
@@ -243,3 +239,7 @@ class DeepSpeedEngine(Generic[Out]):
             gathered = self._engine._zero3_consolidated_16bit_state_dict()  # noqa: SLF001
             return self._masters.replace_in(dict(gathered or {}))
         return self._masters.replace_in(dict(self._engine.module.state_dict()))
+
+
+def _is_split(parameter: nn.Parameter) -> bool:
+    return hasattr(parameter, "ds_id")

@@ -8,6 +8,7 @@ processes alike. An engine therefore sums, where most libraries average.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -15,10 +16,11 @@ from torch import nn
 
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.shares import shape_of
 from mmrlhf_jobs.training.engines.state import Fragment
 from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
-__all__ = ["Engine", "EngineFactory", "make_optimizer"]
+__all__ = ["Engine", "EngineFactory", "Splitter", "make_optimizer"]
 
 Out_co = TypeVar("Out_co", covariant=True)
 
@@ -83,8 +85,27 @@ class EngineFactory(Protocol):
         They wait for each other in every pass: to gather weights, or to sum as many gradients.
         """
 
+    def split(self) -> Splitter | None:
+        """What divides weights over processes while they are read; None: each process has all."""
+
     def build(self, module: nn.Module) -> Engine[Any]:
         """Put an engine around a module, with ``requires_grad`` set as the job wants it."""
+
+
+class Splitter(Protocol):
+    """Divides weights over processes; each of its methods is called by all of them together."""
+
+    def take(self, parameter: nn.Parameter) -> None:
+        """Keep this process's part of a weight that was read, and let go of the rest."""
+
+    def begin(self, module: nn.Module) -> None:
+        """Get ready for passes of a module before there is an engine."""
+
+    def passes(self) -> AbstractContextManager[None]:
+        """Inside, passes of the module may be made, as many on every process."""
+
+    def end(self) -> None:
+        """Leave the module to an engine."""
 
 
 def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> torch.optim.AdamW:
@@ -94,8 +115,11 @@ def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> to
     update is a fifth of a step on a CPU, most of it memory that is taken and given back.
     """
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in trainable if len(shape_of(p)) >= 2],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for p in trainable if len(shape_of(p)) < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

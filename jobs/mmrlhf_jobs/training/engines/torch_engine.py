@@ -41,6 +41,9 @@ class TorchFactory:
     kind = "none"
     collective_forward = False
 
+    def split(self) -> None:
+        """Every process has all weights."""
+
     def build(self, module: nn.Module) -> TorchEngine[Any]:
         """Put an engine around a module."""
         return TorchEngine(module, self.spec.optimizer, self.runtime)

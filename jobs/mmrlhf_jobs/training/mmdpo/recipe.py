@@ -13,7 +13,7 @@ from mmrlhf_api import MMDPOJob, MMDPOSpec
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.runner import PreferenceEvaluation
-from mmrlhf_jobs.forward.responses import ResponseLogProbs, ResponseModel
+from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.models.lora import without_adapter
@@ -86,9 +86,8 @@ class MMDPORecipe:
         proof = preparation.prove(
             policy, train, encoder(train).encode, setting=spec.objective.shared_prefix
         )
-        model = ResponseModel(
-            policy.loaded.model, policy.loaded.adapter, shared_prefix=proof.sharedPrefix
-        )
+        model = policy.rows
+        model.shared_prefix = proof.sharedPrefix
         references = ReferencePass(
             preparation.sidecar_cache(),
             model=model,
@@ -96,11 +95,12 @@ class MMDPORecipe:
             # As in training: passes of one shape take the same kernels and give the same bits.
             queries_at_once=spec.training.queries_per_micro_batch,
             progress=context.progress,
+            together=policy.splitter is not None,
         )
 
         def builder(dataset: OpenDataset) -> QueryBuilder:
             given = spec.reference.log_probs_uri if dataset is train else None
-            with without_adapter(policy.loaded.model):
+            with policy.passes(), without_adapter(policy.loaded.model):
                 reference = references.sidecar(dataset.records, given=given)
             return QueryBuilder(
                 encoder(dataset),

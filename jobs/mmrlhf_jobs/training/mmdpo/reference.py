@@ -7,7 +7,7 @@ and data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
@@ -15,6 +15,7 @@ import torch
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.forward.responses import ResponseModel
+from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.queries.preference import located
 from mmrlhf_jobs.reporting.events import Progress
 from mmrlhf_jobs.scores.cache import SidecarCache
@@ -38,6 +39,7 @@ class ReferencePass:
         identity: Model, template and image settings that the values belong to.
         queries_at_once: Queries that go through the model at once.
         progress: Where live events go.
+        together: Processes share the weights, so that all must make as many passes.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class ReferencePass:
         identity: SidecarIdentity,
         queries_at_once: int,
         progress: Progress,
+        together: bool = False,
     ) -> None:
         self._cache = cache
         self._model = model
         self._identity = identity
+        self._together = together
         self._at_once = queries_at_once
         self._progress = progress
 
@@ -80,6 +84,7 @@ class ReferencePass:
             self._identity,
             dataset,
             lambda items: self._compute(dataset, items),
+            together=self._together,
             # Each batch is a file of its own until all are joined.
             queries_per_batch=max(_QUERIES_PER_PART // self._at_once, 1) * self._at_once,
         )
@@ -102,10 +107,33 @@ class ReferencePass:
                 for index, response in zip(indices, responses, strict=True)
             ]
         sums: list[float] = []
-        for start in range(0, len(groups), self._at_once):
-            output = self._model(groups[start : start + self._at_once])
+        for batch in self._batches(groups, dataset):
+            output = self._model(batch)
             sums += output.sums.double().tolist()
+        # Those of spare passes are of nobody.
         return [
             Valued(key, value, record_id, response_id)
-            for (key, record_id, response_id), value in zip(names, sums, strict=True)
+            for (key, record_id, response_id), value in zip(names, sums, strict=False)
         ]
+
+    def _batches(
+        self, groups: Sequence[EncodedGroup], dataset: RankedDataset
+    ) -> Iterator[Sequence[EncodedGroup]]:
+        """Groups that go through the model at once; where processes gather weights, as many on all.
+
+        Who has less to do takes a query again and drops what comes of it.
+        """
+        size = self._at_once
+        own = [groups[start : start + size] for start in range(0, len(groups), size)]
+        # Before the first pass, in which processes ask each other as well.
+        most = self._cache.runtime.most([len(own)])[0] if self._together else len(own)
+        yield from own
+        for _ in range(most - len(own)):
+            yield own[0][:1] if own else [self._first(dataset)]
+
+    def _first(self, dataset: RankedDataset) -> EncodedGroup:
+        """The first query, with its first response."""
+        record = next(iter(dataset.share()))
+        with located(record, (0,)):
+            media = load_media(record, dataset.media_folders, storage=self._cache.storage)
+            return self._model.adapter.encode(record.asked, media, [record.responses[0].text])

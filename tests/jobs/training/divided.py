@@ -1,0 +1,259 @@
+"""Models whose weights are divided over processes, in many small cases, in processes of one gang.
+
+``divided.py load FOLDERS``: each process loads models with their weights divided, and rank 0 prints
+a line of JSON: per folder the bytes that it had at most at once, which weights are not those of the
+model loaded whole, and by how much log-probabilities are apart.
+
+``divided.py train CASES``: a few steps of each case, by the real loop and objective; rank 0 prints
+the losses, norms and means of weights of each.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from mmrlhf_api import MMDPOJob, RewardTrainJob
+from mmrlhf_jobs.data.pairs import form_pairs
+from mmrlhf_jobs.forward.responses import GroupModel, ResponseModel
+from mmrlhf_jobs.models import load_model
+from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.models.lora import add_lora
+from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.shares import whole
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.process.interruption import Interruption
+from mmrlhf_jobs.queries.judged import JudgedQuery
+from mmrlhf_jobs.queries.preference import Query
+from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.scorer import RewardScorer
+from mmrlhf_jobs.training.engines.registry import choose_engine
+from mmrlhf_jobs.training.loop import OptimizerLoop
+from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
+from mmrlhf_jobs.training.plan import Step, StepPlan
+from mmrlhf_jobs.training.reward.objective import RewardObjective
+from tests.jobs.models.stock import media_of, questions
+
+RESPONSES = ["a dog", "no, a red square", "blue circle"]
+CRITIQUES = ["right", "a circle", "it is a dog, wrong"]
+STEPS = 2
+
+
+def job_of(kind: str, **spec: Any) -> Any:
+    """A job with settings of its own."""
+    job: Any = RewardTrainJob
+    if kind == "MMDPOJob":
+        job, spec = MMDPOJob, {"objective": {"beta": {"strategy": "fixed"}}, **spec}
+    named = {"artifacts": {"uri": "/a"}, "model": {"uri": "/m"}, "data": {"train": {"uri": "/d"}}}
+    return job.model_validate({"metadata": {"name": "a"}, "spec": {**named, **spec}})
+
+
+class Live:
+    """Bytes of tensors that are alive, but for those that are files."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        gc.freeze()  # what is there already is not looked at again
+        self.most = 0
+
+    def arrived(self, _module: nn.Module, _name: str, weight: nn.Parameter | None) -> None:
+        """Look when a weight gets its place."""
+        if weight is not None and not weight.is_meta:
+            self.look()
+
+    def look(self) -> None:
+        """Count what is alive."""
+        found: dict[int, int] = {}
+        for one in gc.get_objects():
+            if isinstance(one, Tensor) and not one.is_meta:
+                storage = one.untyped_storage()
+                found[storage.data_ptr()] = storage.nbytes()
+        files = _mapped()
+        self.most = max(
+            self.most,
+            sum(n for at, n in found.items() if not any(a <= at < b for a, b in files)),
+        )
+
+
+def _mapped() -> list[tuple[int, int]]:
+    """Addresses at which weights are the files that hold them."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    spans = [line.split()[0].split("-") for line in lines if line.endswith(".safetensors")]
+    return [(int(start, 16), int(end, 16)) for start, end in spans]
+
+
+def load(folder: Path, dtype: str, runtime: Runtime) -> dict[str, Any]:
+    """Load a model divided and whole."""
+    splitter = choose_engine(
+        job_of("MMDPOJob", model={"uri": "/m", "dtype": dtype}, parallelism={"zeroStage": 3}).spec,
+        runtime,
+    ).split()
+    assert splitter is not None
+    live = Live()
+    hook = register_module_parameter_registration_hook(live.arrived)
+    loaded = load_model(folder, dtype=dtype, attention="sdpa", take=splitter.take)  # type: ignore[arg-type]
+    hook.remove()
+    live.look()
+    expected = load_model(folder, dtype=dtype, attention="sdpa")  # type: ignore[arg-type]
+    module = ResponseModel(loaded.model, loaded.adapter, shared_prefix=False)
+    module.every_part = True
+    splitter.begin(module)
+    other: list[str] = []
+    own = dict(loaded.model.named_parameters(remove_duplicate=False))
+    stock = dict(expected.model.named_parameters(remove_duplicate=False))
+    for name in sorted(own.keys() | stock.keys()):
+        with whole([own[name]]):
+            other += [] if _same(own[name], stock[name]) else [name]
+    buffers = dict(loaded.model.named_buffers())
+    for name, value in expected.model.named_buffers():
+        other += [] if _same(buffers[name], value) else [name]
+    groups = encode(loaded.adapter.encode, loaded)
+    plain = ResponseModel(expected.model, expected.adapter, shared_prefix=False)
+    with torch.no_grad(), splitter.passes():
+        sums, reference = module(groups).sums, plain(groups).sums
+    splitter.end()
+    held = sum(int(one.ds_tensor.nbytes) for one in loaded.model.parameters())
+    whole_model = sum(one.nbytes for one in expected.model.parameters())
+    return {
+        "most": live.most,
+        "held": held,
+        "whole": whole_model,
+        "other": other,
+        "tied": own_ids(own) == own_ids(stock),
+        "apart": float(((sums - reference) / reference).abs().max()),
+    }
+
+
+def own_ids(weights: dict[str, nn.Parameter]) -> list[list[str]]:
+    """Names of one weight, for each that has several."""
+    names = sorted(weights, key=lambda name: (id(weights[name]), name))
+    groups = [list(group) for _, group in groupby(names, key=lambda name: id(weights[name]))]
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
+
+
+def encode(
+    encoder: Callable[..., EncodedGroup], loaded: LoadedModel, *more: Any
+) -> list[EncodedGroup]:
+    """Queries with images, as far as the model sees, and without."""
+    return [
+        encoder(question, media_of(images), RESPONSES, *more)
+        for question, images, _ in questions(loaded)
+    ]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a case trains, and by what."""
+
+    module: GroupModel
+    queries: Sequence[Any]
+    objective: Any
+
+
+def prepare(kind: str, job: Any, loaded: LoadedModel, runtime: Runtime) -> Prepared:
+    """The module of a kind, with queries of its own; the reference is another model."""
+    shared = loaded.adapter.supports_shared_prefix
+    pairs = tuple(form_pairs([1, 2, 3], "all"))
+    if kind == "MMDPOJob":
+        module: GroupModel = ResponseModel(loaded.model, loaded.adapter, shared_prefix=shared)
+        reference = torch.tensor([-20.0, -40.0, -30.0], dtype=torch.float64)
+        queries: list[Any] = [
+            Query("q", group, pairs, reference, torch.tensor([3.0, 1.0, 2.0]))
+            for group in encode(loaded.adapter.encode, loaded)
+        ]
+        objective: Any = PreferenceObjective(
+            job.spec.objective, seed=0, runtime=runtime, precision=Precision("float32", "sdpa")
+        )
+        objective.check_first = lambda *_: None
+        return Prepared(module, queries, objective)
+    template = CritiqueTemplate(loaded.adapter, max_tokens=loaded.max_tokens)
+    width = int(loaded.model.config.get_text_config().hidden_size)
+    head = RewardHead("mlp", width, seed=3)
+    scorer = RewardScorer(loaded.model, loaded.adapter, head, shared_prefix=shared)
+    groups = encode(template.encode, loaded, CRITIQUES)
+    return Prepared(
+        scorer,
+        [JudgedQuery("q", group, pairs) for group in groups],
+        RewardObjective(job.spec.objective),
+    )
+
+
+def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+    """A few steps of a case; fewer queries than processes leave some without."""
+    spec: dict[str, Any] = {
+        "parallelism": case.get("parallelism", {}),
+        "optimizer": {"learningRate": 1e-3, "warmupRatio": 0},
+    }
+    if case["lora"]:
+        spec["adapter"] = {"rank": 4, "alpha": 8}
+    job = job_of(case["kind"], **spec)
+    factory = choose_engine(job.spec, runtime)
+    splitter = factory.split()
+    loaded = load_model(
+        Path(case["folder"]),
+        dtype="float32",
+        attention="sdpa",
+        take=None if splitter is None else splitter.take,
+    )
+    loaded.adapter.freeze(loaded.model, job.spec.trainable)
+    if job.spec.adapter is not None:
+        add_lora(loaded, job.spec.adapter, seed=0)
+    prepared = prepare(case["kind"], job, loaded, runtime)
+    prepared.module.train()
+    prepared.module.every_part = factory.collective_forward
+    engine = factory.build(prepared.module)
+    plan = StepPlan(
+        num_records=3, queries_per_step=3, queries_per_micro_batch=1, epochs=STEPS, max_steps=None
+    )
+    loop = OptimizerLoop[Any, Any](
+        engine, prepared.objective, plan, job.spec.optimizer, 0, runtime, Interruption()
+    )
+    rank, world = runtime.rank, runtime.world_size
+    rows = []
+    for number in range(STEPS):
+        own = tuple(prepared.queries[rank::world])
+        count = -(-len(prepared.queries) // world)
+        figures = loop._do(Step(number, 0, own, count), prepared.queries[0])
+        rows.append([figures.loss, figures.row["gradientNorm"]])
+    weights = engine.weights()
+    return {"rows": rows, "sums": {name: _sum(one) for name, one in sorted(weights.items())}}
+
+
+def _sum(weight: Tensor) -> float:
+    """Of its numbers, each with a factor of its place."""
+    numbers = weight.detach().double().flatten()
+    return float((numbers * torch.arange(numbers.numel()).cos()).mean())
+
+
+def main(what: str, cases: Sequence[Any], runtime: Runtime) -> None:
+    torch.set_num_threads(1)
+    for case in cases:
+        found = (
+            load(Path(case["folder"]), case["dtype"], runtime)
+            if what == "load"
+            else train(case, runtime)
+        )
+        if runtime.is_main:
+            sys.stdout.write(json.dumps(found) + "\n")
+        gc.collect()
+    sys.stdout.flush()
+    runtime.leave()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]), Runtime.from_environment())

@@ -1,0 +1,134 @@
+"""Weights that are divided over processes: how they are loaded, and what is learnt with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlavaOnevisionForConditionalGeneration
+
+from mmrlhf_jobs.process.gang import Runtime
+from tests.jobs.models.tiny import make_config, make_processor, save_tiny
+from tests.jobs.models.zoo import save
+from tests.jobs.training.divided import train
+from tests.jobs.warm import AT_IMPORT, Program
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ALONE = Runtime(0, 1, torch.device("cpu"))
+FAMILIES = ("llava_onevision", "qwen2_5_vl", "qwen3")
+"""One with a module of its own, one whose projector is in its tower, and one without media."""
+SHARD = 5_000_000
+"""Bytes of a file, at most."""
+UNLIKE = ("qwen3_vl_moe", "gemma3", "qwen3_5_text")
+"""Experts that are put together as they are read; tied weights and a scale in a buffer; states."""
+
+
+def in_gang(what: str, processes: int, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    program = Program(
+        "tests.jobs.training.divided",
+        [what, json.dumps(cases)],
+        {**os.environ, **AT_IMPORT},
+        processes=processes,
+    )
+    output, errors = program.communicate()
+    assert program.returncode == 0, errors
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of models, by family."""
+    root = tmp_path_factory.mktemp("families")
+    save_tiny(root / "llava_onevision", scale=2.0)
+    for name in (*FAMILIES[1:], *UNLIKE):
+        save(name, root / name, scale=3.0)
+    return {name: str(root / name) for name in (*FAMILIES, *UNLIKE)}
+
+
+def save_in_shards(folder: Path) -> Path:
+    """A model of 34 MB in eight files."""
+    torch.manual_seed(0)
+    model = LlavaOnevisionForConditionalGeneration(
+        make_config(
+            hidden_size=384,
+            intermediate_size=1024,
+            num_hidden_layers=5,
+            tie_word_embeddings=False,
+        )
+    )
+    model.save_pretrained(folder, max_shard_size=SHARD)
+    make_processor().save_pretrained(folder)
+    return folder
+
+
+def test_no_process_has_more_than_its_part_while_a_model_is_loaded(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    """By the bytes of all tensors that are alive whenever a weight arrives, but for mapped files.
+
+    All of its bits are those of the model loaded whole, and so are those of its log-probabilities.
+    """
+    big = str(save_in_shards(tmp_path / "big"))
+    cases = [
+        # Files are of float32: neither all of it in bfloat16, nor any of it in both.
+        {"folder": big, "dtype": "bfloat16"},
+        {"folder": big, "dtype": "float32"},
+        *({"folder": folders[name], "dtype": "float32"} for name in (FAMILIES[0], *UNLIKE)),
+    ]
+    narrow, wide, *others = in_gang("load", 2, cases)
+    for found in (narrow, wide, *others):
+        assert found["other"] == []
+        assert found["tied"]
+        assert found["apart"] == 0.0
+    for found in (narrow, wide):
+        share = found["whole"] / 2
+        assert found["held"] == pytest.approx(share, rel=0.01)
+        assert share <= found["most"] < share + SHARD / 2, found
+    assert wide["whole"] == 2 * narrow["whole"] > 6 * SHARD
+
+
+MMDPO, REWARD = "MMDPOJob", "RewardTrainJob"
+GANGS = {
+    # What whole jobs of two processes are not compared with elsewhere.
+    2: (
+        ("llava_onevision", REWARD, False, 3),
+        ("qwen2_5_vl", MMDPO, False, 3),
+        ("qwen3", MMDPO, False, 3),
+    ),
+    # Each family with both kinds, each kind and stage with an adapter and without.
+    4: (
+        ("llava_onevision", MMDPO, False, 3),
+        ("llava_onevision", REWARD, True, 2),
+        ("qwen2_5_vl", MMDPO, True, 2),
+        ("qwen2_5_vl", REWARD, False, 3),
+        ("qwen3", MMDPO, False, 2),
+        ("qwen3", REWARD, True, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("processes", GANGS)
+def test_several_processes_learn_what_one_learns(processes: int, folders: dict[str, str]) -> None:
+    """Three queries, two of them with images, so that some processes are left without one."""
+    cases = [
+        {
+            "folder": folders[family],
+            "kind": kind,
+            "lora": lora,
+            "parallelism": {"zeroStage": stage},
+        }
+        for family, kind, lora, stage in GANGS[processes]
+    ]
+    expected = [train({**one, "parallelism": {"engine": "none"}}, ALONE) for one in cases]
+    found = in_gang("train", processes, cases)
+    for case, own, other in zip(cases, found, expected, strict=True):
+        for mine, theirs in zip(own["rows"], other["rows"], strict=True):
+            assert mine == pytest.approx(theirs, rel=2e-5), case
+        assert own["sums"].keys() == other["sums"].keys()
+        assert own["sums"] == pytest.approx(other["sums"], rel=1e-3, abs=1e-5), case
