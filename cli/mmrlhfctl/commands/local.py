@@ -47,10 +47,11 @@ def run(
     ] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Run a job file on this machine, to its end; of a sweep, its points one after another.
+    """Run a job file on this machine, to its end.
 
-    Exit code 0 means that the job succeeded; other codes are the job's own: 1 when it failed, 2
-    when the job file, data or model is wrong, 130 after Ctrl-C.
+    Of a sweep, its points run one after another. Exit code 0 means that the job succeeded; other
+    codes are the job's own: 1 when it failed, 2 when the job file, data or model is wrong, 130
+    after Ctrl-C.
     """
     from mmrlhfctl.local.run import run_job
 

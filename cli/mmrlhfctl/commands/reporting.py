@@ -192,8 +192,9 @@ def cost(
 ) -> None:
     """Show what runs have cost, and what was lost at most.
 
-    GPU-hours and hours waited, by what each attempt has recorded of its start and end. Attempts that ended otherwise than well
-    or interrupted may have lost what they did since their last checkpoint.
+    GPU-hours and hours waited, by what each attempt has recorded of its start and end. Attempts
+    that ended otherwise than well or interrupted may have lost what they did since their last
+    checkpoint.
     """
     from mmrlhfctl.verbs.cost import show_cost
 
