@@ -45,7 +45,7 @@ def show_cost(
         else:
             runs += [_of_job(job, now) for job in _jobs(open_cluster(connection), word)]
     if not runs:
-        note("no step has had a job yet")
+        note("no step or point has had a job yet")
         return
     headers = [*HEADERS]
     if price is not None:
@@ -63,12 +63,15 @@ def _jobs(cluster: Cluster, word: str) -> Iterator[JobView]:
         (target,) = parse_job_names([word], at_most=1)
         yield find_job(cluster, target)
         return
-    for step in (read(cluster, targets)[0].get("status") or {}).get("steps") or ():
-        if step.get("job") and step.get("kind") in KINDS:
+    body = read(cluster, targets)[0]
+    status, kind = body.get("status") or {}, (body["spec"].get("template") or {}).get("kind")
+    for part in (*(status.get("steps") or ()), *(status.get("points") or ())):
+        found = KINDS.get(part.get("kind") or kind or "")  # points are all of one kind
+        if part.get("job") and found is not None:
             try:
-                yield find_job(cluster, Target(KINDS[step["kind"]], step["job"]))
+                yield find_job(cluster, Target(found, part["job"]))
             except NotFoundError:
-                note(f"{step['job']} is gone, and not counted")
+                note(f"{part['job']} is gone, and not counted")
 
 
 def _of_job(job: JobView, now: datetime) -> Spent:

@@ -49,6 +49,7 @@ def test_a_sweep_is_submitted_shown_drawn_and_cancelled(ctl: Ctl) -> None:
     page = ctl.folder / "tune.html"
     assert ctl("report", "sw/tune", "-o", str(page)).stdout == f"{page}\n"
     assert 'class="heat' in page.read_text()
+    assert "tune-01 is gone, and not counted" in ctl("cost", "sw/tune").stderr
     refused = ctl("retry", "sw/tune")
     assert (refused.returncode, "whose points run once" in refused.stderr) == (2, True)
     assert ctl("cancel", "sw/tune").stdout == "sweep.mmrlhf.io/tune cancelled\n"
