@@ -91,12 +91,12 @@ class KeptJournal(Journal):
             self._own, self._lines = [], []
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        waiting = sorted(self._store.sizes(self._folder).keys() - self._seen)
+        waiting = self._unread()
         while waiting:
             name = waiting.pop(0)
             text = self._store.read_text(name)
             if text is None:  # its writer has folded it since, into a file that is there
-                waiting = sorted(self._store.sizes(self._folder).keys() - self._seen)
+                waiting = self._unread()
                 continue
             self._seen.add(name)
             lines = text.removesuffix("\n").split("\n")
@@ -109,3 +109,11 @@ class KeptJournal(Journal):
                         f"{self._store.uri}/{name}, line {number} is no result of a journal"
                         f" ({error}); remove the file to ask again for what it held"
                     ) from error
+
+    def _unread(self) -> list[str]:
+        """Files that are there and were not read, in order; none that a writer is just making.
+
+        On a file system those have hidden names, also what a killed writer has left of them.
+        """
+        there = self._store.sizes(self._folder).keys() - self._seen
+        return sorted(name for name in there if not name.rpartition("/")[2].startswith("."))

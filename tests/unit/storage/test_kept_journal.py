@@ -50,6 +50,27 @@ def test_what_is_folded_is_read_alike_also_where_folding_was_cut_off(
     assert [again.get(f"k{n}") for n in range(7)] == [{"n": n} for n in (7, 8, 9, 3, 4, 5, 6)]
 
 
+def test_what_a_writer_is_making_or_has_left_of_it_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path, "a", writer="000001-x")
+    journal.put("k", {"n": 1})
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.put("k", {"n": 2})
+    left = [path for path in (tmp_path / "store" / KEY).iterdir() if path.name.startswith(".")]
+    assert len(left) == 1
+    again = opened(tmp_path, "b", writer="000002-x")
+    again.catch_up()
+    assert again.get("k") == {"n": 1}
+
+
 def test_writers_at_once_see_what_others_have_put_when_they_catch_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
