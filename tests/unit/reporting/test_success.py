@@ -66,6 +66,7 @@ def test_a_training_killed_before_its_manifest_has_not_succeeded(
         _step=3,
         _savings=Savings(),
         _skipped=0,
+        _lineage={},
         _trackers=Trackers((), lambda: datetime(2026, 1, 1, tzinfo=UTC)),
     )
     log: Any = SimpleNamespace(text=lambda: "")
@@ -81,7 +82,7 @@ def test_a_sampling_killed_before_its_manifest_has_not_succeeded(
     monkeypatch.setattr(sampling_job, "write_results", lambda *_: "digest")
     monkeypatch.setattr(sampling_job, "draw", lambda *_: None)
     monkeypatch.setattr(sampling_job, "write_manifest", die)
-    run = SimpleNamespace(_attempts=attempts, _stages=None, _made=3)
+    run = SimpleNamespace(_attempts=attempts, _stages=None, _made=3, _lineage={})
     with pytest.raises(Killed):
         sampling_job._Run._publish(run, None, None)  # type: ignore[arg-type]
     assert ends(attempts) == [None]
