@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,40 @@ def test_losses_are_those_of_a_training_that_was_never_stopped(tmp_path: Path) -
         # Every master and moment is the very one that was left, whoever holds it.
         for before, after in pairwise(parts):
             assert after["found"] == before["left"]
+
+
+CALLS = 14
+"""Calls to the store that each process makes at least in a checkpoint of its own and of all."""
+
+
+def test_killed_at_any_call_to_the_store_it_goes_on_in_another_world(tmp_path: Path) -> None:
+    """From 4 processes to 2 to 8 and to 1, each of which is killed while it saves a checkpoint."""
+    draw = random.Random(17)
+    # Rank 0 makes a checkpoint visible and removes the one before, after its own part.
+    worlds = [(4, 3, f"2:2:{draw.randint(1, CALLS)}"), (2, 2, f"0:4:{draw.randint(1, 3 * CALLS)}")]
+    worlds += [(8, 1, f"5:6:{draw.randint(1, CALLS)}"), (1, 0, "-")]
+    whole = go_on(tmp_path / "whole", 0, STEPS * 3, ALONE)[0]
+    states: dict[int, set[str]] = {}
+    may_be = {0}
+    for processes, stage, killed in worlds:
+        arguments = [str(tmp_path), str(stage), str(STEPS * 3), killed]
+        env = {**os.environ, **AT_IMPORT}
+        name = "tests.jobs.training.killed_worlds"
+        program = Program(name, arguments, env, processes=processes)
+        output, errors = program.communicate()
+        assert (program.returncode == 0) is (killed == "-"), errors
+        found, *steps = [json.loads(line) for line in output.splitlines() if line[:1] == "{"]
+        assert found["step"] in may_be, "that of the step before, or that which was being saved"
+        # It goes on from the very state that was left at that step, whoever holds it.
+        assert found["step"] == 0 or found["state"] in states[found["step"]]
+        for row in steps:
+            assert row["loss"] == pytest.approx(whole["losses"][row["step"] - 1], rel=1e-5)
+            states.setdefault(row["step"], set()).add(row["state"])
+        if killed != "-":
+            last = int(killed.split(":")[1])
+            assert steps[-1]["step"] == last, "it was killed there"
+            may_be = {last - 1, last}
+    assert steps[-1]["step"] == STEPS * 3
 
 
 def test_the_same_world_goes_on_to_the_same_bits(tmp_path: Path) -> None:

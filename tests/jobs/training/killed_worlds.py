@@ -1,0 +1,82 @@
+"""Steps of a small module with a checkpoint after each, in one of which a process is killed.
+
+``killed_worlds.py FOLDER STAGE UNTIL KILLED``: rank 0 prints a line of JSON after each step, with
+its loss and the digest of the whole training state. ``KILLED`` is ``RANK:STEP:CALL``, the call to
+the store in the checkpoint of a step at which that rank is killed, or ``-``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
+from mmrlhf_jobs.storage.claims import Claim
+from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState
+from tests.jobs.training.worlds import INPUTS, digest, make, step
+from tests.unit.storage import writers
+
+
+class Death(writers.Gate):
+    """Lets so many calls pass, and then kills the process."""
+
+    def pass_through(self) -> None:
+        self.calls += 1
+        if self.calls == self.kill_at:
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def go_on(folder: Path, stage: int, until: int, killed: str, runtime: Runtime) -> None:
+    """Steps from the last checkpoint on."""
+    engine = make(torch.float32, stage, runtime)
+    root = ArtifactStore(str(folder / "store"))
+    claim = Claim(root, "run/claim.json")
+    claim.join(runtime.on_main(claim.take))
+    checkpoints = Checkpoints(
+        root.guarded(claim.check),
+        prefix="run",
+        scratch=folder / f"scratch-{runtime.rank}",
+        keep=1,
+        runtime=runtime,
+        counts=claim.holder.counts,
+    )
+    state = checkpoints.restore(engine, inputs=INPUTS, tell=print)
+    start = 0 if state is None else state.step
+    tell(runtime, step=start, loss=None, state=digest(engine, runtime))
+    rank, at, call = (-1, -1, -1) if killed == "-" else map(int, killed.split(":"))
+    for number in range(start, until):
+        loss = step(engine, number, runtime)
+        tell(runtime, step=number + 1, loss=loss, state=digest(engine, runtime))
+        if (runtime.rank, number + 1) == (rank, at):
+            die(folder / "store", call)
+        saved = CheckpointState(
+            number + 1, runtime.world_size, f"stage-{stage}", INPUTS, attempt=claim.holder.name
+        )
+        checkpoints.save(engine, saved)
+
+
+def die(store: Path, call: int) -> None:
+    """Be killed at a call to the store, whichever thread makes it."""
+    gate = Death(kill_at=call)
+    writers.hook_files(pytest.MonkeyPatch(), store)
+    writers.pass_gate = lambda: gate
+
+
+def tell(runtime: Runtime, **fields: object) -> None:
+    if runtime.is_main:
+        sys.stdout.write(json.dumps(fields) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    own = Runtime.from_environment()
+    go_on(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], own)
+    own.leave()
