@@ -108,6 +108,28 @@ class Parallelism(ApiModel):
     zero_stage: Annotated[int, Ge(0), Le(3)] = 2
     """ZeRO stage of DeepSpeed, 0 to 3: 1 spreads optimizer state, 2 also gradients, 3 also weights
     (released scripts: 3)."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What DeepSpeed keeps in main memory instead of on GPUs, at the cost of traffic: optimizer is
+    float32 masters and moments, which are updated there; parameters also each process's part of the
+    weights while no layer reads it, for zeroStage 3."""
+
+    rules = (
+        Rule(
+            "!has(self.offload) || self.offload == 'none'"
+            " || (self.engine != 'none' && self.zeroStage > 0)",
+            "offload is DeepSpeed's, of zeroStage 1 to 3; take another engine or stage, or none",
+            field="offload",
+            check=lambda self: (
+                self.offload == "none" or (self.engine != "none" and self.zero_stage > 0)
+            ),
+        ),
+        Rule(
+            "!has(self.offload) || self.offload != 'parameters' || self.zeroStage == 3",
+            "offload parameters needs zeroStage 3, which alone divides weights; or take optimizer",
+            field="offload",
+            check=lambda self: self.offload != "parameters" or self.zero_stage == 3,
+        ),
+    )
 
 
 class Checkpoint(ApiModel):

@@ -195,6 +195,7 @@ async def test_back_to_earlier_kinds_a_job_loses_what_they_do_not_know_and_no_mo
     lost = {part: paths(whole[part]) - paths(seen[part]) for part in ("spec", "status")}
     assert lost["spec"] == {
         ".data.train.allowedMediaRoots",
+        ".parallelism.offload",
         ".runPolicy.hangTimeoutSeconds",
         ".runPolicy.keepLogs",
         ".runPolicy.maxFreeRestarts",

@@ -94,12 +94,15 @@ def test_no_process_has_more_than_its_part_while_a_model_is_loaded(
 
 
 MMDPO, REWARD = "MMDPOJob", "RewardTrainJob"
-GANGS = {
-    # What whole jobs of two processes are not compared with elsewhere.
+GANGS: dict[int, tuple[Any, ...]] = {
+    # What whole jobs of two processes are not compared with elsewhere, and what is in main memory.
     2: (
         ("llava_onevision", REWARD, False, 3),
         ("qwen2_5_vl", MMDPO, False, 3),
         ("qwen3", MMDPO, False, 3),
+        ("llava_onevision", REWARD, False, 2, "optimizer"),
+        ("llava_onevision", MMDPO, True, 3, "optimizer"),
+        ("llava_onevision", REWARD, False, 3, "parameters"),
     ),
     # Each family with both kinds, each kind and stage with an adapter and without.
     4: (
@@ -121,9 +124,9 @@ def test_several_processes_learn_what_one_learns(processes: int, folders: dict[s
             "folder": folders[family],
             "kind": kind,
             "lora": lora,
-            "parallelism": {"zeroStage": stage},
+            "parallelism": {"zeroStage": stage, "offload": offload[0] if offload else "none"},
         }
-        for family, kind, lora, stage in GANGS[processes]
+        for family, kind, lora, stage, *offload in GANGS[processes]
     ]
     expected = [train({**one, "parallelism": {"engine": "none"}}, ALONE) for one in cases]
     found = in_gang("train", processes, cases)

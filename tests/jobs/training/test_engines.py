@@ -217,6 +217,16 @@ def test_float16_with_deepspeed_on_cpus_is_refused_before_the_start(stage: int) 
     assert choose_engine(spec, Runtime(0, 2, torch.device("cuda"))).kind == "deepspeed"
 
 
+def test_plain_torch_keeps_nothing_in_main_memory() -> None:
+    named = {"artifacts": {"uri": "a"}, "model": {"uri": "m"}, "data": {"train": {"uri": "d"}}}
+    fixed = {"beta": {"strategy": "fixed"}}
+    job = {**named, "objective": fixed, "parallelism": {"offload": "optimizer"}}
+    spec = MMDPOJob.model_validate({"metadata": {"name": "x"}, "spec": job}).spec
+    with pytest.raises(SpecError, match=r"parallelism\.offload: optimizer is for DeepSpeed"):
+        choose_engine(spec, Runtime(0, 1, CPU))
+    assert choose_engine(spec, PAIR).name == "deepspeed-2"
+
+
 class Overflowing:
     """What `DeepSpeedEngine` sees of DeepSpeed where gradients overflow."""
 

@@ -217,6 +217,20 @@ def test_a_node_that_cannot_load_the_model_does_not_fit() -> None:
     assert change.estimate.host == pytest.approx(16.09e9 + (64 << 30) / 16, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("offload", "bytes_of_all"),
+    # Masters and two moments, 4 bytes each; and weights, 2 bytes each.
+    [("optimizer", 12 * SEVEN.trained), ("parameters", 14 * SEVEN.trained + 2 * SEVEN.frozen)],
+)
+def test_what_is_kept_in_main_memory_is_the_nodes(offload: str, bytes_of_all: int) -> None:
+    kept = seven(on_cards(parallelism={"zeroStage": 3}))
+    moved = seven(on_cards(parallelism={"zeroStage": 3, "offload": offload}))
+    assert kept.per_process - moved.per_process == pytest.approx(bytes_of_all / 8, rel=1e-6)
+    features = (512 << 30) / 16
+    assert moved.host == pytest.approx(bytes_of_all + features, rel=1e-3)
+    assert kept.host < moved.host
+
+
 def test_the_command_looks_into_the_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,8 +21,10 @@ STEPS = 3
 """Of each world."""
 
 
-def in_gang(folder: Path, processes: int, stage: int, until: int) -> list[dict[str, Any]]:
-    arguments = [str(folder), str(stage), str(until)]
+def in_gang(
+    folder: Path, processes: int, stage: int, until: int, offload: str
+) -> list[dict[str, Any]]:
+    arguments = [str(folder), str(stage), str(until), offload]
     env = {**os.environ, **AT_IMPORT}
     program = Program("tests.jobs.training.worlds", arguments, env, processes=processes)
     output, errors = program.communicate()
@@ -31,11 +33,14 @@ def in_gang(folder: Path, processes: int, stage: int, until: int) -> list[dict[s
 
 
 def test_losses_are_those_of_a_training_that_was_never_stopped(tmp_path: Path) -> None:
-    """From 4 processes to 2, to 8 and to 1, from stage 3 to 2, to 1, and to plain torch."""
-    worlds = [(4, 3), (2, 2), (8, 1)]
+    """From 4 processes to 2, to 8 and to 1, from stage 3 to 2, to 1, and to plain torch.
+
+    Weights, masters and moments are kept in main memory at first, the latter alone then.
+    """
+    worlds = [(4, 3, "parameters"), (2, 2, "optimizer"), (8, 1, "none")]
     told = [
-        in_gang(tmp_path / "moved", processes, stage, STEPS * (number + 1))
-        for number, (processes, stage) in enumerate(worlds)
+        in_gang(tmp_path / "moved", processes, stage, STEPS * (number + 1), offload)
+        for number, (processes, stage, offload) in enumerate(worlds)
     ]
     told.append(go_on(tmp_path / "moved", 0, STEPS * 4, ALONE))
     whole = go_on(tmp_path / "whole", 0, STEPS * 4, ALONE)

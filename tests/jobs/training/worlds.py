@@ -1,7 +1,7 @@
 """A few steps of a small module, on as many processes as there are, from its last checkpoint on.
 
-``worlds.py FOLDER STAGE UNTIL``: rank 0 prints a line of JSON for each number format, with the
-losses, and the digests of the whole training state as it was found and as it is left.
+``worlds.py FOLDER STAGE UNTIL OFFLOAD``: rank 0 prints a line of JSON for each number format, with
+the losses, and the digests of the whole training state as it was found and as it is left.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Net(nn.Module):
         return answers
 
 
-def make(dtype: torch.dtype, stage: int, runtime: Runtime) -> Any:
+def make(dtype: torch.dtype, stage: int, runtime: Runtime, offload: Any = "none") -> Any:
     settings = Optimizer(max_grad_norm=1.0, weight_decay=0.1)
     if stage == 0:
         return TorchEngine(Net(dtype), settings, runtime)
@@ -58,7 +58,7 @@ def make(dtype: torch.dtype, stage: int, runtime: Runtime) -> Any:
     return DeepSpeedEngine(
         Net(dtype),
         settings,
-        parallelism=Parallelism(zero_stage=stage),
+        parallelism=Parallelism(zero_stage=stage, offload=offload),
         runtime=runtime,
         dtype=dtype,
     )
@@ -91,13 +91,17 @@ def digest(engine: Any, runtime: Runtime) -> str:
     return state.hexdigest()
 
 
-def go_on(folder: Path, stage: int, until: int, runtime: Runtime) -> list[dict[str, Any]]:
+def go_on(
+    folder: Path, stage: int, until: int, runtime: Runtime, offload: str = "none"
+) -> list[dict[str, Any]]:
     """Steps from the last checkpoint on, the last of which is saved; what is told of them."""
-    return [_go_on(folder / dtype, dtype, stage, until, runtime) for dtype in DTYPES]
+    return [_go_on(folder / dtype, dtype, stage, until, runtime, offload) for dtype in DTYPES]
 
 
-def _go_on(folder: Path, dtype: str, stage: int, until: int, runtime: Runtime) -> dict[str, Any]:
-    engine = make(getattr(torch, dtype), stage, runtime)
+def _go_on(
+    folder: Path, dtype: str, stage: int, until: int, runtime: Runtime, offload: str
+) -> dict[str, Any]:
+    engine = make(getattr(torch, dtype), stage, runtime, offload)
     checkpoints = Checkpoints(
         ArtifactStore(str(folder / "store")),
         prefix="run",
@@ -117,9 +121,9 @@ def _go_on(folder: Path, dtype: str, stage: int, until: int, runtime: Runtime) -
     return {"losses": losses, "found": found, "left": left, "weights": means}
 
 
-def main(folder: Path, stage: int, until: int) -> None:
+def main(folder: Path, stage: int, until: int, offload: str) -> None:
     runtime = Runtime.from_environment()
-    for told in go_on(folder, stage, until, runtime):
+    for told in go_on(folder, stage, until, runtime, offload):
         if runtime.is_main:
             sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
@@ -127,4 +131,4 @@ def main(folder: Path, stage: int, until: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -154,6 +154,14 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
         {"parallelism__engine": "none", "resources__nodes": 2},
         {"parallelism__engine": "none", "resources__processesPerNode": 2},
     ],
+    "offload is DeepSpeed's, of zeroStage 1 to 3; take another engine or stage, or none": [
+        {"parallelism": {"engine": "none", "offload": "optimizer"}},
+        {"parallelism": {"zeroStage": 0, "offload": "optimizer"}},
+    ],
+    "offload parameters needs zeroStage 3, which alone divides weights; or take optimizer": [
+        {"parallelism": {"zeroStage": 2, "offload": "parameters"}},
+        {"parallelism": {"offload": "parameters"}},
+    ],
     "give exactly one of scoresUri, modelUri and jobName": [
         {"reward": {}},
         {"reward__jobName": "a"},

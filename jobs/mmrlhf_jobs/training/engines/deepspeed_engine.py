@@ -74,7 +74,11 @@ class DeepSpeedFactory:
         """Stage 3 divides weights over processes, of which there must be several."""
         if self.spec.parallelism.zero_stage < 3 or self.runtime.world_size == 1:
             return None
-        return SplitWeights(self.runtime, getattr(torch, self.spec.model.dtype))
+        return SplitWeights(
+            self.runtime,
+            getattr(torch, self.spec.model.dtype),
+            in_main_memory=self.spec.parallelism.offload == "parameters",
+        )
 
     def build(self, module: nn.Module) -> Engine[Any]:
         """Put an engine around a module.
@@ -93,7 +97,12 @@ class DeepSpeedFactory:
 
 
 def deepspeed_settings(
-    settings: Optimizer, *, zero_stage: int, dtype: torch.dtype, trained: int
+    settings: Optimizer,
+    *,
+    parallelism: Parallelism,
+    dtype: torch.dtype,
+    trained: int,
+    pinned: bool,
 ) -> dict[str, Any]:
     """The DeepSpeed configuration of a job.
 
@@ -103,10 +112,14 @@ def deepspeed_settings(
 
     Args:
         settings: Optimizer settings of the job.
-        zero_stage: 1 to 3.
+        parallelism: ZeRO stage, 1 to 3, and what is kept in main memory.
         dtype: Dtype of the model's weights.
         trained: Numbers that are trained.
+        pinned: What is kept in main memory is on its way to a GPU.
     """
+    main_memory = {"device": "cpu", "pin_memory": pinned}
+    parts = ("offload_optimizer", "offload_param")
+    kept = {"none": (), "optimizer": parts[:1], "parameters": parts}[parallelism.offload]
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -115,10 +128,11 @@ def deepspeed_settings(
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
         "zero_optimization": {
-            "stage": zero_stage,
+            "stage": parallelism.zero_stage,
             "overlap_comm": False,
             "reduce_bucket_size": reduce_bucket(trained),
             "stage3_gather_16bit_weights_on_model_save": True,
+            **dict.fromkeys(kept, main_memory),
         },
         # torch's own AdamW: DeepSpeed's is compiled at the first start.
         "zero_allow_untested_optimizer": True,
@@ -133,7 +147,7 @@ class DeepSpeedEngine(Generic[Out]):
     Args:
         module: What is trained, with `requires_grad` set as the job wants it.
         settings: Optimizer settings of the job.
-        parallelism: The ZeRO stage.
+        parallelism: The ZeRO stage, and what is kept in main memory.
         runtime: Process group, already joined.
         dtype: Dtype of the model's weights.
     """
@@ -164,9 +178,10 @@ class DeepSpeedEngine(Generic[Out]):
             optimizer=optimizer,
             config=deepspeed_settings(
                 settings,
-                zero_stage=self._zero_stage,
+                parallelism=parallelism,
                 dtype=dtype,
                 trained=sum(map(count_numbers, trained)),
+                pinned=runtime.device.type == "cuda",
             ),
         )
         self._shares = ZeroShares(module, self._optimizer, rank=runtime.rank)

@@ -35,16 +35,24 @@ class SplitWeights:
     Args:
         runtime: Process group, already joined.
         dtype: What the weights are in.
+        in_main_memory: The parts stay there, and what a layer reads is gathered on the device.
     """
 
-    def __init__(self, runtime: Runtime, dtype: torch.dtype) -> None:
+    def __init__(
+        self, runtime: Runtime, dtype: torch.dtype, *, in_main_memory: bool = False
+    ) -> None:
         start_deepspeed(runtime)
         import deepspeed
 
         self._device = runtime.device
         self._dtype = dtype
         # Of a module without weights: for its settings, and its linear layers that keep no weight.
-        self._init = deepspeed.zero.Init(module=nn.Module(), dtype=dtype)
+        self._init = deepspeed.zero.Init(
+            module=nn.Module(),
+            dtype=dtype,
+            remote_device="cpu" if in_main_memory else None,
+            pin_memory=in_main_memory and runtime.device.type == "cuda",
+        )
         self._hooks: Any = None
 
     @torch.no_grad()

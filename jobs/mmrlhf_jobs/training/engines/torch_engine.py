@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from mmrlhf_api import Optimizer
+from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import make_optimizer
@@ -40,6 +41,19 @@ class TorchFactory:
     name = "torch"
     kind = "none"
     collective_forward = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is DeepSpeed's.
+
+        Raises:
+            SpecError: Something is to be kept in main memory.
+        """
+        if self.spec.parallelism.offload != "none":
+            raise SpecError(
+                f"spec.parallelism.offload: {self.spec.parallelism.offload} is for DeepSpeed, and "
+                "one process trains by plain torch; set parallelism.engine to deepspeed, or take "
+                "offload none"
+            )
 
     def split(self) -> None:
         """Every process has all weights."""

@@ -69,6 +69,8 @@ def _candidates(job: TrainJob) -> Iterator[tuple[dict[str, Any], str]]:
                 {"training.recompute": {"languageModelEvery": every}},
                 f"about {1 / 3 / every:.0%} more time",
             )
+    if world > 1 and spec.resources.gpus_per_node and spec.parallelism.offload == "none":
+        yield {"parallelism.offload": "optimizer"}, "traffic to main memory, and updates there"
     nodes = spec.resources.nodes
     while world > 1 and (nodes := 2 * nodes) <= _MOST_NODES:
         yield {"resources.nodes": nodes}, "more nodes, and as many fewer steps each"

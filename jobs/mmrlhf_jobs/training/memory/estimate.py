@@ -25,8 +25,16 @@ __all__ = ["Card", "Estimate", "Part", "engine_stage", "estimate", "peak_parts"]
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 _WIDE: Final = 4
 _MOMENTS: Final = 2 * _WIDE
+_WEIGHTS: Final = "weights"
+_MASTERS: Final = "float32 masters"
+_STATE: Final = "AdamW's moments"
 _RUNTIME: Final = 1 << 30
 """A card's memory that CUDA, its libraries and NCCL take before any tensor, about."""
+_OFFLOADED: Final = {
+    "optimizer": frozenset((_MASTERS, _STATE)),
+    "parameters": frozenset((_MASTERS, _STATE, _WEIGHTS)),
+}
+"""Parts that `parallelism.offload` keeps in main memory."""
 _USABLE: Final = 0.9
 """Of a card's memory; the rest is lost to fragments of the allocator, and is room for error."""
 
@@ -100,6 +108,11 @@ def estimate(spec: TrainJobSpec, shape: ModelShape, batch: Batch, card: Card) ->
         card: What each process has.
     """
     parts = [*_held(spec, shape), *peak_parts(spec, shape, batch, card)]
+    aside = 0
+    if card.memory is not None:
+        moved = _OFFLOADED.get(spec.parallelism.offload, frozenset())
+        aside = sum(part.count for part in parts if part.name in moved)
+        parts = [part for part in parts if part.name not in moved]
     if card.memory is not None:
         parts.append(Part("CUDA and NCCL", _RUNTIME, "before any tensor"))
     per_process = _sum(parts)
@@ -116,7 +129,8 @@ def estimate(spec: TrainJobSpec, shape: ModelShape, batch: Batch, card: Card) ->
         limit = (host_limit - kept_features) // processes
         host = kept_features + max(loading, processes * per_process)
     else:
-        limit, host = int(_USABLE * card.memory), kept_features + loading
+        limit = int(_USABLE * card.memory)
+        host = kept_features + max(loading, processes * aside)
     return Estimate(
         parts=tuple(part for part in parts if part.count),
         per_process=per_process,
@@ -147,9 +161,9 @@ def _held(spec: TrainJobSpec, shape: ModelShape) -> list[Part]:
     masters = 0 if stage == 0 and size == _WIDE else _WIDE * trained // own
     weights = size * (total // world if stage == 3 else total)
     parts = [
-        Part("weights", weights, f"{total:,} numbers, {_share(stage == 3, world)}"),
-        Part("float32 masters", masters, f"{trained:,} numbers, {split}"),
-        Part("AdamW's moments", _MOMENTS * trained // own, f"two of {trained:,} numbers, {split}"),
+        Part(_WEIGHTS, weights, f"{total:,} numbers, {_share(stage == 3, world)}"),
+        Part(_MASTERS, masters, f"{trained:,} numbers, {split}"),
+        Part(_STATE, _MOMENTS * trained // own, f"two of {trained:,} numbers, {split}"),
     ]
     if stage == 3:
         live = size * min(total, LIVE_NUMBERS)
