@@ -15,6 +15,7 @@ from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.state.watches import CHILDREN
 from tests.cluster import scripted_pods
 from tests.cluster.api import Api
+from tests.cluster.errors import ApiError
 from tests.cluster.wait import wait_until
 from tests.patience import PATIENCE, pauses
 from tests.unit.api.specimens import changed
@@ -70,6 +71,33 @@ class Driver:
             },
         )
         return self.api.create(self.path(kind, "").rstrip("/"), body)
+
+    def quota_path(self, quota: str) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/resourcequotas/{quota}"
+
+    async def limit_pods(self, most: int, *, quota: str) -> None:
+        """Make a quota, and wait until the server goes by it: that is later than its status says.
+
+        It allows no claims of volumes, which nothing here makes, so that one that is refused shows.
+        """
+        hard = {"pods": str(most), "persistentvolumeclaims": "0"}
+        path = self.quota_path(quota)
+        body = {"metadata": {"name": quota}, "spec": {"hard": hard}}
+        self.api.create(path.removesuffix(f"/{quota}"), body)
+        await until(lambda: self.api.get(path).get("status", {}).get("hard"), what="the quota")
+        await until(self._refuses_claims, what="a server that goes by the quota")
+
+    def _refuses_claims(self) -> bool:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}
+        claim = {"metadata": {"name": "probe"}, "spec": spec}
+        claims = f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims"
+        try:
+            self.api.create(claims, claim, dry_run=True)
+        except ApiError as error:
+            if "exceeded quota" not in str(error):
+                raise
+            return True
+        return False
 
     def edit(self, kind: str = "MMDPOJob", /, **spec: Any) -> None:
         self.api.patch(self.path(kind), {"spec": spec})

@@ -120,11 +120,7 @@ async def test_an_object_of_someone_else_is_left_alone(
 async def test_a_quota_that_is_used_up_is_told(
     driver: Driver, start_operator: StartOperator
 ) -> None:
-    path = f"/api/v1/namespaces/{driver.namespace}/resourcequotas"
-    driver.api.create(path, {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}})
-    await until(
-        lambda: driver.api.get(f"{path}/small").get("status", {}).get("hard"), what="the quota"
-    )
+    await driver.limit_pods(1, quota="small")
     driver.submit()
     async with start_operator():
         await driver.phase("Pending", reason="CreationRefused")
@@ -136,11 +132,7 @@ async def test_a_quota_that_is_used_up_is_told(
 
 
 async def test_half_a_gang_holds_no_quota(driver: Driver, start_operator: StartOperator) -> None:
-    path = f"/api/v1/namespaces/{driver.namespace}/resourcequotas"
-    driver.api.create(path, {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}})
-    await until(
-        lambda: driver.api.get(f"{path}/small").get("status", {}).get("hard"), what="the quota"
-    )
+    await driver.limit_pods(1, quota="small")
     driver.submit()
     log: faults.Log = []
     async with start_operator(lambda inner: faults.Recorded(inner, log)) as running:
@@ -154,7 +146,7 @@ async def test_half_a_gang_holds_no_quota(driver: Driver, start_operator: StartO
         await until(
             lambda: "other-0-0" in driver.left(), what=lambda: f"other-0-0, not {driver.pods()}"
         )
-        driver.api.patch(f"{path}/small", {"spec": {"hard": {"pods": "3"}}})
+        driver.api.patch(driver.quota_path("small"), {"spec": {"hard": {"pods": "3"}}})
         await until(
             lambda: driver.left() == ["demo-0-0", "demo-0-1", "other-0-0"],
             what=lambda: f"the whole gang, not {driver.pods()}: {driver.status()}",

@@ -37,11 +37,7 @@ def told(cause: Cause) -> str:
 async def test_a_quota_and_a_pool_and_a_secret_that_are_not_there(
     driver: Driver, start_operator: StartOperator, control_plane: Access
 ) -> None:
-    path = f"/api/v1/namespaces/{driver.namespace}/resourcequotas"
-    driver.api.create(path, {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}})
-    await until(
-        lambda: driver.api.get(f"{path}/small").get("status", {}).get("hard"), what="the quota"
-    )
+    await driver.limit_pods(1, quota="small")
     driver.submit()
     driver.submit(metadata__name="pool", nodePool="moon")
     driver.submit(metadata__name="secret", artifacts__credentialsSecret="late")
