@@ -25,6 +25,7 @@ from mmrlhf_api.scalars import MAX_COUNT
 
 __all__ = [
     "ACCURACY",
+    "ETA",
     "EVALUATED_STEP",
     "FIGURES",
     "HELD_OUT",
@@ -38,6 +39,7 @@ __all__ = [
     "SECONDS",
     "STAGE",
     "STEP",
+    "TOKENS_PER_SECOND",
     "TOTAL_STEPS",
     "Course",
     "EventName",
@@ -239,6 +241,26 @@ ITEMS_TOTAL = Figure(
     course=Course.ITEMS,
     mixed=False,
 )
+TOKENS_PER_SECOND = Figure(
+    name="tokensPerSecond",
+    about="Tokens forwarded per second over all processes.",
+    unit="tokens/s",
+    text="{}",
+    course=Course.STEPS,
+    rate=True,
+    least=0.0,
+)
+ETA = Figure(
+    name="etaSeconds",
+    about="Estimated seconds to the end; of a job in stages, to the end of its stage.",
+    unit=SECONDS,
+    text="{} left",
+    form=".0f",
+    title="ETA",
+    rate=True,
+    least=0.0,
+    most=_MAX_SPAN,
+)
 EVALUATED_STEP = Figure(
     name="evaluatedStep",
     type=int,
@@ -274,15 +296,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     MARGIN,
     ACCURACY,
-    Figure(
-        name="tokensPerSecond",
-        about="Tokens forwarded per second over all processes.",
-        unit="tokens/s",
-        text="{}",
-        course=Course.STEPS,
-        rate=True,
-        least=0.0,
-    ),
+    TOKENS_PER_SECOND,
     Figure(
         name="checkpointSeconds",
         about="Seconds that the steps of this attempt have waited for checkpoints, which are"
@@ -317,16 +331,6 @@ FIGURES: tuple[Figure, ...] = (
         rate=True,
         least=0.0,
     ),
-    Figure(
-        name="etaSeconds",
-        about="Estimated seconds to the end; of a job in stages, to the end of its stage.",
-        unit=SECONDS,
-        text="{} left",
-        form=".0f",
-        title="ETA",
-        rate=True,
-        least=0.0,
-        most=_MAX_SPAN,
-    ),
+    ETA,
 )
 """All figures, in the order in which people read them."""

@@ -9,7 +9,7 @@ from typing import Final
 from mmrlhf.client.times import parse_time
 from mmrlhf.client.views import JobView
 from mmrlhf_api.constants import Phase
-from mmrlhf_api.progress import ITEMS_DONE, ITEMS_TOTAL, is_number
+from mmrlhf_api.progress import ETA, ITEMS_DONE, ITEMS_TOTAL, TOKENS_PER_SECOND
 from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.jobs import phase_style, shown_phase, step_text
 from mmrlhfctl.text.table import Cell
@@ -47,7 +47,7 @@ def holds_pods(job: JobView) -> bool:
 def row(job: JobView, now: datetime, *, namespace: bool) -> list[str | Cell]:
     """Return the cells of a job."""
     progress, running = job.progress, holds_pods(job)
-    speed, left = progress.get("tokensPerSecond"), progress.get("etaSeconds")
+    speed, left = (one.read(progress.get(one.name)) for one in (TOKENS_PER_SECOND, ETA))
     since = parse_time(job.conditions.get("Running", {}).get("lastTransitionTime"))
     waiting = parse_time(job.status.get("pendingSince")) or job.created
     return [
@@ -57,10 +57,10 @@ def row(job: JobView, now: datetime, *, namespace: bool) -> list[str | Cell]:
         Cell(shown_phase(job), phase_style(job)),
         str(gpus_of(job)),
         _done(job),
-        f"{speed:.0f}" if running and is_number(speed) else "",
+        f"{speed:.0f}" if running and speed is not None else "",
         format_age(since, now) if running else "",
         "" if running or job.phase == Phase.SUSPENDED else format_age(waiting, now),
-        format_span(float(left)) if running and is_number(left) else "",
+        format_span(left) if running and left is not None else "",
     ]
 
 

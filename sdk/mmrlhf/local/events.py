@@ -67,7 +67,7 @@ def parse_event(line: str) -> Event | None:
                 figures={
                     figure.name: value
                     for figure, value in read.items()
-                    if figure is not TOTAL_STEPS and value is not None
+                    if figure not in {STEP, TOTAL_STEPS} and value is not None
                 },
             )
         case EventName.DONE:
