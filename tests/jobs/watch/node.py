@@ -17,6 +17,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic import multiprocessing
+from torch.distributed.elastic.multiprocessing.api import MultiprocessContext, RunProcsResult
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mmrlhf_api import Optimizer
@@ -123,8 +126,27 @@ def work(fault: str, stage: int) -> None:
         os._exit(code)
 
 
+class Forks(MultiprocessContext):
+    """Forks that are looked at as programs are: torchrun tells how each of those has ended.
+
+    Of forks it tells of one, and of the lower rank where two have ended since it last looked.
+    """
+
+    def _poll(self) -> RunProcsResult | None:
+        result = super()._poll()
+        if result is None or self._pc is None:
+            return result
+        for rank, process in enumerate(self._pc.processes):
+            if rank not in result.failures and process.exitcode:
+                result.failures[rank] = ProcessFailure(
+                    rank, process.pid, process.exitcode, self.error_files[rank]
+                )
+        return result
+
+
 def forks(command: Sequence[str]) -> None:
     """What torchrun does by the same variables, but that its processes are forks of this one."""
+    multiprocessing.MultiprocessContext = Forks  # type: ignore[misc]
     environ = os.environ
     config = LaunchConfig(
         min_nodes=int(environ["PET_NNODES"]),
