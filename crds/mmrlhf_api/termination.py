@@ -12,6 +12,7 @@ with exit code 0 it says what becomes of its candidate (`mmrlhf_api.constants.Ga
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +20,7 @@ from mmrlhf_api.constants import FailureReason, GateOutcome
 from mmrlhf_api.foreign_json import read_object
 from mmrlhf_api.plain_text import make_safe
 
-__all__ = ["Ending", "TerminationMessage", "failure_reason"]
+__all__ = ["Ending", "TerminationMessage", "describe_signal", "failure_reason"]
 
 _SIGNAL = 128
 _MAX_SIZE = 64 * 1024
@@ -123,3 +124,14 @@ class TerminationMessage:
         """Return it as JSON, in ASCII, so that a cut after any byte cuts no character."""
         content = {"exitCode": self.exit_code, "reason": self.reason, "message": self.message}
         return json.dumps(content, ensure_ascii=True).encode()
+
+
+def describe_signal(number: int) -> str:
+    """Say of a process which signal ended it, as in "was killed (SIGTERM)"."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number == signal.SIGKILL:
+        return f"was killed ({name}); the machine may have run out of memory"
+    return f"was killed ({name})"

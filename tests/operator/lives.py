@@ -1,8 +1,9 @@
-"""An operator that is started again whenever it dies, as a Deployment does."""
+"""Operators that are started again whenever they die, as by a Deployment, or that overlap."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -47,3 +48,30 @@ async def started_again(
         await asyncio.gather(lives, return_exceptions=True)
     assert not lives.cancelled(), "an operator that was told to end does not"
     await lives
+
+
+@asynccontextmanager
+async def overlapped(start: StartOperator, log: faults.Log) -> AsyncIterator[None]:
+    """Let two operators work within the block, each unaware of the other.
+
+    Args:
+        start: Starts one.
+        log: What the server answered to either is written here.
+    """
+    over = threading.Event()
+
+    def recorded(inner: Transport) -> Transport:
+        return faults.Recorded(inner, log)
+
+    async def another() -> None:
+        async with start(recorded):
+            await asyncio.to_thread(over.wait)
+
+    # Each in a loop of its own: the first kopf that ends cancels what else goes on in its loop.
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
+    try:
+        async with start(recorded):
+            yield
+    finally:
+        over.set()
+        await other

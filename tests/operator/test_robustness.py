@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 
 import pytest
@@ -14,7 +12,7 @@ from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import EVENTS, RESTS, live
-from tests.operator.lives import started_again
+from tests.operator.lives import overlapped, started_again
 
 pytestmark = pytest.mark.cluster
 
@@ -56,23 +54,8 @@ async def test_the_operator_dies_at_every_write(
 
 async def test_two_operators_overlap(driver: Driver, start_operator: StartOperator) -> None:
     log: faults.Log = []
-    over = threading.Event()
-
-    def recorded(inner: Transport) -> Transport:
-        return faults.Recorded(inner, log)
-
-    async def another() -> None:
-        async with start_operator(recorded):
-            await asyncio.to_thread(over.wait)
-
-    # Each in a loop of its own: the first kopf that ends cancels what else goes on in its loop.
-    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
-    try:
-        async with start_operator(recorded):
-            await live(driver, shared=True)
-    finally:
-        over.set()
-        await other
+    async with overlapped(start_operator, log):
+        await live(driver, shared=True)
     assert faults.created_pods(log) == PODS
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,12 +9,11 @@ from typing import Any, TypeVar
 import pytest
 
 from mmrlhf_api import Job
-from mmrlhf_operator.kube.transport import Transport
 from mmrlhf_operator.state.views import Finding
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
-from tests.operator.lives import started_again
+from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import RunDriver, created_jobs, steps
 
 pytestmark = pytest.mark.cluster
@@ -136,22 +133,8 @@ async def test_two_operators_overlap_and_no_step_runs_twice(
     runs: RunDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    over = threading.Event()
-
-    def recorded(inner: Transport) -> Transport:
-        return faults.Recorded(inner, log)
-
-    async def another() -> None:
-        async with start_operator(recorded):
-            await asyncio.to_thread(over.wait)
-
-    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
-    try:
-        async with start_operator(recorded):
-            await live(runs)
-    finally:
-        over.set()
-        await other
+    async with overlapped(start_operator, log):
+        await live(runs)
     assert created_jobs(log) == JOBS
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import threading
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -12,14 +10,13 @@ from typing import Any
 import pytest
 
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
-from mmrlhf_operator.kube.transport import Transport
 from mmrlhf_operator.planning.schedules import run_name
 from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
-from tests.operator.lives import started_again
+from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import created_jobs
 from tests.operator.schedule_driver import DATA, ScheduleDriver
 
@@ -141,22 +138,8 @@ async def test_two_operators_overlap_and_no_run_starts_twice(
     weekly: ScheduleDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    over = threading.Event()
-
-    def recorded(inner: Transport) -> Transport:
-        return faults.Recorded(inner, log)
-
-    async def another() -> None:
-        async with start_operator(recorded, **weekly.parts):
-            await asyncio.to_thread(over.wait)
-
-    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
-    try:
-        async with start_operator(recorded, **weekly.parts):
-            await live(weekly)
-    finally:
-        over.set()
-        await other
+    async with overlapped(functools.partial(start_operator, **weekly.parts), log):
+        await live(weekly)
     assert created_jobs(log) == MADE
 
 

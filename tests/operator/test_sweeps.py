@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 
 import pytest
@@ -12,7 +10,7 @@ from mmrlhf_operator.kube.transport import Request, Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
-from tests.operator.lives import started_again
+from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import created_jobs
 from tests.operator.sweep_driver import KIND, SweepDriver
 
@@ -112,28 +110,14 @@ async def test_two_operators_overlap_and_cancelling_reaches_every_job(
     sweeps: SweepDriver, start_operator: StartOperator
 ) -> None:
     log: faults.Log = []
-    over = threading.Event()
-
-    def recorded(inner: Transport) -> Transport:
-        return faults.Recorded(inner, log)
-
-    async def another() -> None:
-        async with start_operator(recorded):
-            await asyncio.to_thread(over.wait)
-
-    other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))
-    try:
-        async with start_operator(recorded):
-            sweeps.sweep(earlyStop=None)
-            await sweeps.runs("t-00", "t-01")
-            sweeps.finish("t-00", exit_code=2)
-            await sweeps.runs("t-02")
-            sweeps.change(cancel=True)
-            await sweeps.points_are("Failed", "Failed", "Failed")
-            await until(lambda: sweeps.state()["phase"] == "Failed", what="its end")
-    finally:
-        over.set()
-        await other
+    async with overlapped(start_operator, log):
+        sweeps.sweep(earlyStop=None)
+        await sweeps.runs("t-00", "t-01")
+        sweeps.finish("t-00", exit_code=2)
+        await sweeps.runs("t-02")
+        sweeps.change(cancel=True)
+        await sweeps.points_are("Failed", "Failed", "Failed")
+        await until(lambda: sweeps.state()["phase"] == "Failed", what="its end")
     assert created_jobs(log) == JOBS
     assert sweeps.policy("t-01")["cancel"] is True
 

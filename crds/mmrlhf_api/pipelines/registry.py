@@ -19,6 +19,11 @@ _AGE = PrinterColumn(
     type="date",
 )
 
+_WHY = (
+    PrinterColumn(title="Reason", path=".status.reason", about="Why", wide=True),
+    PrinterColumn(title="Message", path=".status.message", about="Why, in a sentence", wide=True),
+)
+
 RUN: Final = Resource(
     name="AlignmentRun",
     plural="alignmentruns",
@@ -31,10 +36,7 @@ RUN: Final = Resource(
         PrinterColumn(title="Running", path=".status.running", about="Steps whose jobs run"),
         _AGE,
         PrinterColumn(title="Pipeline", path=".spec.pipeline", about="Its pipeline", wide=True),
-        PrinterColumn(title="Reason", path=".status.reason", about="Why", wide=True),
-        PrinterColumn(
-            title="Message", path=".status.message", about="Why, in a sentence", wide=True
-        ),
+        *_WHY,
     ),
     mutable=frozenset({"suspend", "cancel", "retry"}),
     word="run",
@@ -104,10 +106,7 @@ SWEEP: Final = Resource(
         PrinterColumn(
             title="Metric", path=".spec.objective.metric", about="What is compared", wide=True
         ),
-        PrinterColumn(title="Reason", path=".status.reason", about="Why", wide=True),
-        PrinterColumn(
-            title="Message", path=".status.message", about="Why, in a sentence", wide=True
-        ),
+        *_WHY,
     ),
     mutable=frozenset({"suspend", "cancel", "parallelism"}),
     word="sweep",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from mmrlhf_api.constants import ENV_TERMINATION_FILE
-from mmrlhf_api.termination import Ending, TerminationMessage
+from mmrlhf_api.termination import Ending, TerminationMessage, describe_signal
 from mmrlhf_jobs.reporting.termination import write_termination
 from mmrlhf_jobs.watch.judging import Verdict
 from mmrlhf_jobs.watch.watching import Watch
@@ -72,7 +72,7 @@ def tell_failure(failures: Mapping[int, Any], watch: Watch, *, node: int) -> int
     if was_killed and (told is None or told.reason in _SYMPTOMS):
         words = watch.words_of(rank)
         where = f". It was in {words}" if words else ""
-        message = f"rank {rank} {_killed(-first.exitcode)}{where}"
+        message = f"rank {rank} {describe_signal(-first.exitcode)}{where}"
         _write(Ending.PROCESS_FAILED, code, message)
     elif told is None:
         _write(
@@ -124,13 +124,3 @@ def _write(ending: Ending, code: int, message: str) -> None:
         message=message,
         instead=told is not None and told.reason in _SYMPTOMS,
     )
-
-
-def _killed(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number == signal.SIGKILL:
-        return f"was killed ({name}); the machine may have run out of memory"
-    return f"was killed ({name})"

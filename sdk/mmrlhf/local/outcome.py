@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmrlhf_api.termination import Ending, TerminationMessage
+from mmrlhf_api.termination import Ending, TerminationMessage, describe_signal
 
 __all__ = ["Outcome", "failure_outcome"]
 
@@ -57,7 +57,7 @@ def failure_outcome(termination: Path, launch_logs: Path, *, failed_node: int) -
         return Outcome(*watched, log)
     if cause is not None and _was_killed(int(cause["code"])):
         # The others then fail for want of a peer, and what they say is not the reason.
-        message = f"rank {cause['rank']} {_signal_text(-int(cause['code']))}"
+        message = f"rank {cause['rank']} {describe_signal(-int(cause['code']))}"
         if told is not None:
             message += f" (another process: {told[1]})"
         return Outcome(_FAILED, message, log)
@@ -67,7 +67,7 @@ def failure_outcome(termination: Path, launch_logs: Path, *, failed_node: int) -
         reason = _last_line(report) or "it left no message"
         return Outcome(_FAILED, f"node {failed_node} could not run the job: {reason}", log)
     code = int(cause["code"])
-    how = _signal_text(-code) if code < 0 else f"ended with exit code {code}"
+    how = describe_signal(-code) if code < 0 else f"ended with exit code {code}"
     said = _last_line(log.read_text(errors="replace")) if code > 0 and log is not None else ""
     message = f"rank {cause['rank']} {how}" + (f": {said}" if said else "")
     return Outcome(_FAILED, message, log)
@@ -119,16 +119,6 @@ def _torchrun_report(launch_logs: Path, node: int) -> str:
 def _rank_log(launch_logs: Path, node: int, local_rank: str) -> Path | None:
     pattern = f"node-{node}/*/attempt_*/{local_rank}/stderr.log"
     return next(launch_logs.glob(pattern), next(launch_logs.glob(f"*/*/{node}/stderr.log"), None))
-
-
-def _signal_text(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number == signal.SIGKILL:
-        return f"was killed ({name}); the machine may have run out of memory"
-    return f"was killed ({name})"
 
 
 def _last_line(text: str) -> str:
