@@ -62,8 +62,8 @@ _STATE: Final = "some layers carry a state, and go on from that of the prompt"
 
 def _stateful(name: str, model_type: str, layer: str) -> FamilyRow:
     """A decoder by itself, some layers of which carry a state."""
-    # Before 5.22, transformers' layers of LFM2 forget the state when several tokens follow it, and
-    # those of Qwen give their cache other names.
+    # With 5.21, LFM2's layers gave other log-probabilities from a state than without; with 5.20,
+    # Qwen's asked the cache for what ours has not.
     return FamilyRow(
         name, (model_type,), state_layer=layer, text=True, since=_STATE_SINCE, note=_STATE
     )
