@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,9 +21,10 @@ from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.table import Table
+from mmrlhfctl.verbs.page_files import open_page, write_page
 from mmrlhfctl.verbs.sweep_page import found_sweep, show_sweep
 
-__all__ = ["as_place", "compare_runs", "show_report", "write_page"]
+__all__ = ["as_place", "compare_runs", "show_report"]
 
 _PAGE: Final = "report.html"
 _PLACES: Final = ("/", "./", "../", "~")
@@ -67,9 +67,7 @@ def show_report(
         place = file.name
     if open_it:
         local = output is not None or not run.is_local
-        path = Path(place if local else run.path_of(_PAGE)).resolve()
-        if not webbrowser.open(path.as_uri()):
-            note("no browser could be started here")
+        open_page(Path(place if local else run.path_of(_PAGE)))
     out(place)
 
 
@@ -149,16 +147,3 @@ def _in_words(run: RunRecord) -> list[str]:
 def _print(title: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
     table = Table([title, *names])
     out("\n".join(table.lines([(name, *values) for name, values in rows])))
-
-
-def write_page(path: Path, page: str) -> Path:
-    """Write a page.
-
-    Raises:
-        CliError: It cannot be written.
-    """
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"{path}: cannot be written: {error.strerror}") from error
-    return path

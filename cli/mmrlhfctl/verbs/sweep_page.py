@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import webbrowser
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,9 @@ from mmrlhf_api.pipelines import SWEEP
 from mmrlhf_jobs.pages.sweep import render_sweep
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.terminal import colours_wanted, note, out
+from mmrlhfctl.terminal import colours_wanted, out
 from mmrlhfctl.text.sweeps import sweep_lines
+from mmrlhfctl.verbs.page_files import open_page, write_page
 
 __all__ = ["found_sweep", "show_sweep"]
 
@@ -58,12 +58,9 @@ def show_sweep(body: Manifest, *, as_text: bool, open_it: bool, output: str | No
         out("\n".join(lines))
         return
     path = Path(output if output is not None else f"{body['metadata']['name']}.html")
-    try:
-        path.write_text(render_sweep(body), encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"{path}: cannot be written: {error.strerror}") from error
-    if open_it and not webbrowser.open(path.resolve().as_uri()):
-        note("no browser could be started here")
+    write_page(path, render_sweep(body))
+    if open_it:
+        open_page(path)
     out(str(path))
 
 
