@@ -164,14 +164,17 @@ class Namespace:
 
     def _kill_all(self) -> None:
         # Commands that shared only the network live outside process 1's reach.
-        guests = self._processes_in_network()
-        os.kill(self.holder.pid, signal.SIGKILL)
+        try:
+            guests = self._processes_in_network()
+        except ProcessLookupError:  # process 1 has ended meanwhile, and what it held with it
+            return
+        _kill(self.holder)
         wait_until(lambda: not self.holder.alive(), timeout=30, what="the end of the namespaces")
         for guest in guests:
-            if guest.alive():
-                os.kill(guest.pid, signal.SIGKILL)
+            _kill(guest)
 
     def _processes_in_network(self) -> list[Holder]:
+        """Raises ProcessLookupError when process 1 has ended."""
         network = _network(self.holder.pid)
         spared = set(_ancestry(os.getpid()))
         found = []
@@ -180,6 +183,12 @@ class Namespace:
                 if pid not in spared and _network(pid) == network:
                     found.append(Holder.of(pid))
         return found
+
+
+def _kill(process: Holder) -> None:
+    with suppress(ProcessLookupError):
+        if process.alive():
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _setns(descriptor: int) -> None:

@@ -17,7 +17,7 @@ from mmrlhf_operator.operator import Operator
 from tests.cluster import gpu_nodes
 from tests.cluster.access import Access
 from tests.cluster.kinds import know_kinds
-from tests.operator.driver import CONFIG, Driver, Running, until
+from tests.operator.driver import CONFIG, Driver, Running, until_disconnected
 
 StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -30,14 +30,9 @@ def kinds(control_plane: Access) -> None:
 
 @pytest.fixture(autouse=True)
 async def connections() -> AsyncIterator[None]:
-    """Connections over TLS end some turns of the loop after they were closed."""
+    """No test leaves a connection to the next."""
     yield
-    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
-
-    def alive() -> list[object]:
-        return [entry for entry in list(transports.values()) if entry._sock is not None]
-
-    await until(lambda: not alive(), what=lambda: f"the end of {alive()}")
+    await until_disconnected()
 
 
 @pytest.fixture

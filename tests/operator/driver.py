@@ -237,6 +237,16 @@ async def until(
         await asyncio.sleep(pause)
 
 
+async def until_disconnected() -> None:
+    """Wait for the end of connections over TLS: some turns of the loop after they were closed."""
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+
+    def alive() -> list[object]:
+        return [entry for entry in list(transports.values()) if entry._sock is not None]
+
+    await until(lambda: not alive(), what=lambda: f"the end of {alive()}")
+
+
 def _owner(pod: dict[str, Any]) -> tuple[str, str]:
     labels = pod["metadata"]["labels"]
     return labels.get(LABEL_KIND, ""), labels[LABEL_JOB]

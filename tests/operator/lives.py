@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from mmrlhf_operator.kube.transport import Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
+from tests.operator.driver import until_disconnected
 from tests.patience import PATIENCE
 
 _SECONDS = 60.0
@@ -66,6 +67,7 @@ async def overlapped(start: StartOperator, log: faults.Log) -> AsyncIterator[Non
     async def another() -> None:
         async with start(recorded):
             await asyncio.to_thread(over.wait)
+        await until_disconnected()
 
     # Each in a loop of its own: the first kopf that ends cancels what else goes on in its loop.
     other = asyncio.create_task(asyncio.to_thread(asyncio.run, another()))

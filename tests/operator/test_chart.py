@@ -23,6 +23,7 @@ from mmrlhf_operator.installation.access import GRANTS, Scope
 from mmrlhf_operator.installation.files import files
 from mmrlhf_operator.operator import Operator
 from tests.cluster.access import Access
+from tests.cluster.control_plane import accepts_pods
 from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import Platform, traces
@@ -247,6 +248,11 @@ def test_the_chart_takes_over_what_one_file_had_installed(
     folder.mkdir()
     platform = Platform.prepare(control_plane, folder, image="mmrlhf/operator:0.1.0", config={})
     control_plane.kubectl("create", "namespace", NAMESPACE)
+    wait_until(
+        lambda: accepts_pods(control_plane.api, NAMESPACE),
+        timeout=30,
+        what="all that a namespace has by itself",
+    )
     before = traces(control_plane)
     control_plane.kubectl("apply", "--server-side", "--dry-run=server", f"--kustomize={folder}")
     assert traces(control_plane) == before
