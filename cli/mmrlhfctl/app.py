@@ -18,6 +18,7 @@ from mmrlhfctl.commands import (
     looking,
     promoting,
     reporting,
+    retention,
     scheduling,
 )
 from mmrlhfctl.commands.options import (
@@ -83,6 +84,7 @@ app.command("import", cls=Command)(formats.import_rows)
 app.command("export", cls=Command)(formats.export_records)
 for command in (promoting.gate, promoting.promote, promoting.rollback, promoting.alias):
     app.command(cls=Command)(command)
+app.command(cls=Command)(retention.prune)
 app.add_typer(scheduling.cron)
 app.command("help", cls=Command)(local.help_)
 

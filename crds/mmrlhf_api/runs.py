@@ -12,6 +12,7 @@
         manifest.json            the record of the run, written last
         attempts.json            every start of the run and how it ended
         claim.json               the attempt that may write here
+        pruning.json             whether it is to be removed, or was; of runs that nothing needed
         checkpoints/step-.../
         results/<attempt>/       the results of an attempt until they are put in place
         logs/attempt-.../        the log of every node (see `mmrlhf_api.run_logs`)

@@ -50,7 +50,7 @@ def test_help_lists_the_commands(command: Command) -> None:
         *("run", "submit", "get", "status", "why", "logs", "describe", "events", "wait", "suspend"),
         *("resume", "cancel", "retry", "delete", "doctor", "validate", "estimate", "explain"),
         *("version", "completion", "report", "compare", "lineage", "diff", "clone", "top", "cost"),
-        *("import", "export", "gate", "promote", "rollback", "alias", "help"),
+        *("import", "export", "gate", "promote", "rollback", "alias", "prune", "help"),
     ):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1]  # no summary is cut off

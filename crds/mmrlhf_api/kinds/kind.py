@@ -157,6 +157,8 @@ class Kind:
         outputs: What a run of a spec leaves for others.
         spec_columns: Words of the spec that lists show.
         held_out: Names of `mmrlhf_api.progress.HELD_OUT` that its jobs measure.
+        remade: Whether a run of a spec can be spared where an earlier one has made the same; not of
+            those that change what is there.
     """
 
     name: str
@@ -173,6 +175,7 @@ class Kind:
     outputs: Callable[[Any], Iterable[Output]] = lambda spec: ()  # noqa: ARG005
     spec_columns: tuple[SpecColumn, ...] = ()
     held_out: tuple[str, ...] = ()
+    remade: Callable[[Any], bool] = lambda spec: True  # noqa: ARG005
 
     @property
     def aliases(self) -> tuple[str, ...]:

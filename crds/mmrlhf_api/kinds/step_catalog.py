@@ -16,6 +16,7 @@ from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.report import ReportPart
 from mmrlhf_api.steps.safety import SafetyPart
@@ -188,6 +189,10 @@ def _reported(part: ReportPart) -> Iterator[Input]:
             yield Input(field=f"models[{index}].understanding[{place}]", uri=uri, content="data")
 
 
+def _pruned(_: PrunePart) -> Iterator[Input]:
+    yield from ()  # it reads stores, and nothing of them is data
+
+
 STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
     {
         "score": StepEntry(
@@ -289,6 +294,11 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
                 Output(name="figures", content="figures", path="evaluation.json"),
                 Output(name="page", content="page", path="evaluation.html"),
             ),
+        ),
+        "prune": StepEntry(
+            part="prune",
+            inputs=_pruned,
+            outputs=(Output(name="report", content="figures", path="prune.json"),),
         ),
     }
 )

@@ -25,6 +25,7 @@ from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.report import ReportPart
 from mmrlhf_api.steps.safety import SafetyPart
@@ -47,6 +48,7 @@ StepName = Literal[
     "improve",
     "compare",
     "report",
+    "prune",
 ]
 """Steps that run as jobs: those of `mmrlhf_api.kinds.step_catalog.STEPS`."""
 
@@ -127,6 +129,8 @@ class StepJobSpec(JobSpec):
     """Compare a candidate's responses with the champion's."""
     report: ReportPart | None = None
     """Put what was measured of some models on one page."""
+    prune: PrunePart | None = None
+    """Remove runs and cached values that nothing needs."""
 
     rules = (
         *(
@@ -238,6 +242,7 @@ register(
         runner="mmrlhf_jobs.steps.job:run_job",
         inputs=_inputs,
         outputs=_outputs,
+        remade=lambda spec: spec.prune is None,
         needs=(
             Need(
                 field="score.modelJob",

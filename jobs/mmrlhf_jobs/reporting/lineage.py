@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from mmrlhf_api import Job
 from mmrlhf_api.contents import find_contents
 from mmrlhf_api.kinds import Input, kind_of
 from mmrlhf_api.origins import Origin, make_lineage
+from mmrlhf_jobs.storage.marks import keep, renew
 from mmrlhf_jobs.storage.uris import StorageOptions, locate
 
-__all__ = ["take_lineage"]
+__all__ = ["keep_inputs", "read_uris", "take_lineage"]
+
+
+def read_uris(job: Job) -> list[str]:
+    """What a job reads, as its attempts say it when they begin."""
+    return [one.uri for one in kind_of(job).inputs(job.spec)]
+
+
+def keep_inputs(job: Job, *, run: str, now: datetime, options: StorageOptions | None) -> None:
+    """Take away the marks that what a job reads, or the job's own run, is to be removed.
+
+    It comes after the attempt has said what it reads: see `mmrlhf_jobs.storage.marks`.
+
+    Args:
+        job: The job.
+        run: URI of its run.
+        now: The time.
+        options: How to reach an object store.
+
+    Raises:
+        InputError: One of them is being removed, or is gone.
+        StorageError: The store fails.
+    """
+    by = f"{job.kind} {job.metadata.namespace}/{job.metadata.name}"
+    renew(run, options, by=by, now=now)
+    for uri in read_uris(job):
+        keep(uri, options, by=by, now=now)
 
 
 def take_lineage(

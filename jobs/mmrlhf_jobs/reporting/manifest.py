@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -86,8 +86,15 @@ class Attempts:
             ) from error
         return list(attempts)
 
-    def begin(self, *, processes: int, fresh: bool = False) -> int:
-        """Note a new attempt; return its 1-based number. A fresh one is the first."""
+    def begin(self, *, processes: int, fresh: bool = False, reads: Sequence[str] = ()) -> int:
+        """Note a new attempt; return its 1-based number. A fresh one is the first.
+
+        Args:
+            processes: How many it has.
+            fresh: Whether earlier ones are forgotten.
+            reads: URIs that it is about to read: until the record is there, they stand for its
+                lineage, so that nobody removes what they name.
+        """
         attempts = [] if fresh else self.read()
         for attempt in attempts:
             attempt.setdefault("endedAt", None)
@@ -97,6 +104,7 @@ class Attempts:
                 "attempt": len(attempts) + 1,
                 "startedAt": self.clock().isoformat(),
                 "processes": processes,
+                **({"reads": list(reads)} if reads else {}),
             }
         )
         self._write(attempts)

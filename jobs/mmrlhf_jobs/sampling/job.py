@@ -16,7 +16,7 @@ from mmrlhf_jobs.errors import JobError, SpecError
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
-from mmrlhf_jobs.reporting.lineage import take_lineage
+from mmrlhf_jobs.reporting.lineage import keep_inputs, read_uris, take_lineage
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.sampling import stages as stage
 from mmrlhf_jobs.sampling.budgets import name_excess, sum_counts
@@ -105,7 +105,17 @@ class _Run:
         if stages.context.fresh:
             stages.forget()
         stages.results.settle()
-        self._attempts.begin(processes=self._runtime.world_size, fresh=stages.context.fresh)
+        self._attempts.begin(
+            processes=self._runtime.world_size,
+            fresh=stages.context.fresh,
+            reads=read_uris(stages.job),
+        )
+        keep_inputs(
+            stages.job,
+            run=stages.layout.run.within(stages.store.uri).prefix,
+            now=stages.context.clock(),
+            options=stages.options,
+        )
         self._lineage = take_lineage(
             stages.job, attempt=stages.context.attempt, options=stages.options
         )

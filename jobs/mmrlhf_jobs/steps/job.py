@@ -26,7 +26,7 @@ from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.stopping import stopped_by_signals
 from mmrlhf_jobs.process.store_options import storage_options
-from mmrlhf_jobs.reporting.lineage import take_lineage
+from mmrlhf_jobs.reporting.lineage import keep_inputs, read_uris, take_lineage
 from mmrlhf_jobs.reporting.manifest import SCHEMA, Attempts, environment
 from mmrlhf_jobs.reporting.termination import write_termination
 from mmrlhf_jobs.steps.registry import find_step
@@ -124,7 +124,12 @@ class _Run:
         if finished is not None and finished.missing is None:
             self._context.tell("the run is complete; nothing is done anew")
             return finished.manifest
-        self._attempts.begin(processes=self._runtime.world_size, fresh=self._context.fresh)
+        self._attempts.begin(
+            processes=self._runtime.world_size,
+            fresh=self._context.fresh,
+            reads=read_uris(self._job),
+        )
+        keep_inputs(self._job, run=self._folder, now=self._context.clock(), options=self._options)
         self._lineage = take_lineage(
             self._job, attempt=self._context.attempt, options=self._options
         )

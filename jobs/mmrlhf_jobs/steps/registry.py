@@ -23,6 +23,7 @@ MODULES: Final[dict[str, str]] = {
     "bench": "mmrlhf_jobs.steps.bench",
     "estimate": "mmrlhf_jobs.steps.estimate",
     "gate": "mmrlhf_jobs.steps.gate",
+    "prune": "mmrlhf_jobs.steps.prune",
     "alias": "mmrlhf_jobs.steps.alias",
     "annotate-export": "mmrlhf_jobs.steps.annotation_export",
     "annotate-import": "mmrlhf_jobs.steps.annotation_import",

@@ -19,6 +19,7 @@ from mmrlhf_api.steps.gate import ALIAS_PATTERN
 from mmrlhf_jobs.errors import DamagedError, InputError, RunError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.marker import MARKER, digest_of_files
+from mmrlhf_jobs.storage.marks import keep
 from mmrlhf_jobs.storage.switch import State, Switch
 from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
 
@@ -153,6 +154,7 @@ class AliasStore:
             raise _lost(name, known)
         if known is not None and (known.current.uri, known.current.digest) == (uri, digest):
             return known
+        self._keep(name, uri, now)
         kept = () if known is None else (known.current, *known.history)
         return self._put(switch, state, Alias(name, _entry(kept, uri, digest, cause, now), kept))
 
@@ -176,6 +178,7 @@ class AliasStore:
                 f"{before.uri}: does not hold {before.digest[:12]} any more, which {name} stood for"
                 " before; nothing was changed: promote another artifact"
             )
+        self._keep(name, before.uri, now)
         # What holds now is taken back, and so is what it goes to: it holds again as a new entry.
         taken = (known.current.token, before.token)
         kept = tuple(
@@ -184,6 +187,10 @@ class AliasStore:
         )
         entry = _entry(kept, before.uri, before.digest, Cause("rollback", reason), now)
         return self._put(switch, state, Alias(name, entry, kept))
+
+    def _keep(self, name: str, uri: str, now: datetime) -> None:
+        """Let nobody remove what the name is about to stand for."""
+        keep(uri, self._options, by=f"alias {name}", now=now, always=True)
 
     def _put(self, switch: Switch, state: State | None, alias: Alias) -> Alias:
         alias = replace(alias, history=alias.history[:HISTORY])

@@ -28,7 +28,7 @@ from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
 from mmrlhf_jobs.process.store_options import storage_options
 from mmrlhf_jobs.queries.protocols import Q
-from mmrlhf_jobs.reporting.lineage import take_lineage
+from mmrlhf_jobs.reporting.lineage import keep_inputs, read_uris, take_lineage
 from mmrlhf_jobs.reporting.manifest import Attempts
 from mmrlhf_jobs.reporting.trackers.aside import Trackers
 from mmrlhf_jobs.reporting.trackers.opening import check_tracking
@@ -134,7 +134,9 @@ class Trainer(Generic[Q, Out]):
             )
         self._runtime.on_main(partial(check_tracking, self._job.spec.tracking))
         begin = partial(self._attempts.begin, processes=self._runtime.world_size)
-        self._runtime.on_main(partial(begin, fresh=self._context.fresh))
+        reads = read_uris(self._job)
+        self._runtime.on_main(partial(begin, fresh=self._context.fresh, reads=reads))
+        self._runtime.on_main(self._keep_inputs)
         look = partial(take_lineage, self._job, attempt=self._context.attempt)
         self._lineage = self._runtime.on_main(partial(look, options=self._options))
         try:
@@ -148,6 +150,10 @@ class Trainer(Generic[Q, Out]):
             self._end_attempt(type(error).__name__)
             self._trackers.close(succeeded=False, patience=_GRACE)
             raise
+
+    def _keep_inputs(self) -> None:
+        run = self._layout.within(self._store.uri).prefix
+        keep_inputs(self._job, run=run, now=self._context.clock(), options=self._options)
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         if self._job.spec.checkpoint.resume != "none":

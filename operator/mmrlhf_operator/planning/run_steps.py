@@ -108,7 +108,7 @@ def decide(
     """
     job = real_job(step, run, done)
     key, why = None, ""
-    if step.cache and run.spec.pipeline is not None:
+    if step.cache and run.spec.pipeline is not None and KINDS[step.kind].remade(job.spec):
         image = job.spec.image or images.get(step.kind, "")
         judged = _key(step, run=run, done=done, observed=observed, image=image)
         if isinstance(judged, dict):

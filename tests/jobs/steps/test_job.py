@@ -165,6 +165,7 @@ def test_a_job_that_is_asked_to_stop_stops_at_once_and_keeps_what_was_answered(
     assert len(list((run_of(tmp_path) / "journal").iterdir())) == 2
     attempts = json.loads((run_of(tmp_path) / "attempts.json").read_text())
     assert [one["exit"] for one in attempts] == ["Interrupted"]
+    assert [one["reads"] for one in attempts] == [[records]], "nobody may remove it meanwhile"
 
 
 def test_a_failure_names_what_is_wrong_and_no_key(

@@ -79,6 +79,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "endpoint": ENDPOINT,
     },
     "report": {"models": [{"name": "policy", "safety": "/data/safety.json"}]},
+    "prune": {"last": 5},
 }
 """Required fields of each step that a StepJob runs."""
 

@@ -395,6 +395,7 @@ SPECIMENS |= {
 OTHERWISE: dict[str, dict[str, Any]] = {
     "gate": {"onNotPromoted": "Fail"},
     "report": {"title": "Other"},
+    "prune": {"last": 6},
 }
 """What else a part may say; by default another limit of invalid rows."""
 SPECIMENS_OF: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {}
@@ -477,6 +478,8 @@ PLACES: dict[str, Change] = {
             "reward": "../x",
         },
     },
+    "spec.prune.store": step("prune", store="x"),
+    "spec.prune.also[]": step("prune", also=["x"]),
     "spec.report.comparison": step("report", comparison="../x"),
     "spec.report.models[].safety": step("report", models=[{"name": "a", "safety": "../x"}]),
     "spec.report.models[].understanding[]": step(

@@ -13,6 +13,7 @@ from mmrlhf_api import OutputStatus
 from mmrlhf_api.pipelines.types import (
     AlignmentRunStatus,
     CachedFrom,
+    PipelineStep,
     StepPhase,
     StepStatus,
 )
@@ -406,6 +407,12 @@ def test_other_inputs_another_image_or_no_cache_make_it_anew() -> None:
     steps = tuple(one.model_copy(update={"cache": False}) for one in run().spec.steps)
     off = plan(view(pipeline="weekly", steps=steps))
     assert created(off) == ["weekly-1-judge"]
+
+
+def test_what_changes_a_store_is_never_taken_from_an_earlier_run() -> None:
+    step = {"name": "prune", "kind": "StepJob", "spec": {"step": "prune", "prune": {}}}
+    made = plan(view(pipeline="weekly", steps=(PipelineStep.model_validate(step, by_alias=True),)))
+    assert (created(made), made.status.steps[0].key) == (["weekly-1-prune"], None)
 
 
 # kstatus (kubernetes-sigs/cli-utils, pkg/kstatus/status/core.go and generic.go): first whether the

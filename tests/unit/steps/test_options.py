@@ -27,6 +27,7 @@ LINES: dict[str, str] = {
     "bench": "r --scores a --scores b=c --json j",
     "estimate": "j --gpu-memory 40Gi --tokens 4096 --output json",
     "gate": "r o --candidate a --candidate b --champion c --store s --alias n --artifact m",
+    "prune": "s --last 2 --rollbacks 1 --also a --also b --yes --need n --json j",
     "alias": "promote s n --artifact m --reason better",
     "annotate-export": "argilla q f k --embed-media",
     "annotate-import": "argilla a k o --reviewer 1 --reviewer 2 --tie-policy guideline",
@@ -100,6 +101,15 @@ FILES: dict[str, dict[str, Any]] = {
         "store": "s",
         "alias": "n",
         "artifact": "m",
+    },
+    "prune": {
+        "store": "s",
+        "last": 2,
+        "rollbacks": 1,
+        "also": ["a", "b"],
+        "delete": True,
+        "needs": ["n"],
+        "jsonOut": "j",
     },
     "alias": {
         "action": "promote",

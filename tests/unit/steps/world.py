@@ -225,6 +225,13 @@ CASES = (
         ("results.json", "safety.json"),
     ),
     Case(
+        "prune",
+        "{in} --json {out}/prune.json",
+        {"store": "{in}", "jsonOut": "{out}/prune.json"},
+        "",
+        ("prune.json",),
+    ),
+    Case(
         "responses",
         "{in}/queries.jsonl {out}/responses.jsonl --endpoints {in}/endpoints.yaml --samples 2",
         {
