@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmrlhfctl.text.cost import cost_row, figure_gained, spent_by, total_line
+from mmrlhfctl.text.forecast import Earlier, forecast, forecast_lines
+from mmrlhfctl.text.prices import Prices
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -39,13 +42,14 @@ def test_what_ended_well_or_interrupted_is_kept_and_all_else_may_be_lost() -> No
         "Succeeded": 14400,
     }
     assert (one.gpu_hours, one.lost()) == (72.0, {"StorageError": 8.0, "Killed": 16.0})
-    assert cost_row(one, price=2.5, figure=None) == [
+    priced = replace(one, price=2.5)
+    assert cost_row(priced, priced=True, figure=None) == [
         *("a", "8", "9.00", "72.00", "24.00", "Killed 16.00, StorageError 8.00", "0.50", "180.00")
     ]
-    assert total_line([one, one], price=2.5) == (
+    assert total_line([priced, priced], prices=Prices(gpu_hour=2.5)) == (
         "144.00 GPU-hours in all, 360.00 at 2.5 each; at most 48.00 of them lost"
     )
-    assert total_line([one], price=None) == "72.00 GPU-hours in all; at most 24.00 of them lost"
+    assert total_line([one], prices=None) == "72.00 GPU-hours in all; at most 24.00 of them lost"
 
 
 def test_an_attempt_without_an_end_runs_or_is_not_counted() -> None:
@@ -54,7 +58,7 @@ def test_an_attempt_without_an_end_runs_or_is_not_counted() -> None:
     assert (running.gpu_hours, running.lost(), running.unknown) == (2.0, {}, 0)
     lost = spent_by("a", attempts, gpus=1, ended=True, now=NOW)
     assert (lost.gpu_hours, lost.unknown) == (0.0, 1)
-    assert cost_row(lost, price=None, figure=None)[5] == "1 without an end, not counted"
+    assert cost_row(lost, priced=False, figure=None)[5] == "1 without an end, not counted"
     odd = spent_by("a", [{"startedAt": 5}, {}], gpus=1, ended=True, now=NOW)
     assert odd.unknown == 2
     rejected = spent_by("a", [attempt(1, 2, "Rejected")], gpus=1, ended=True, now=NOW)
@@ -77,7 +81,8 @@ def test_a_point_costs_what_was_paid_for_what_was_gained(
     assert figure_gained(metrics, "afterA") == gained
     assert figure_gained(metrics, "A") is None
     one = spent_by("a", [attempt(0, 4, "Succeeded")], gpus=1, ended=True, now=NOW, metrics=metrics)
-    assert cost_row(one, price=2.0, figure="afterA")[-1] == cell
+    assert cost_row(replace(one, price=2.0), priced=True, figure="afterA")[-1] == cell
+    assert cost_row(one, priced=True, figure="afterA")[-1] == "", "it has no price"
 
 
 def test_records_are_counted_without_a_cluster(command: Command, tmp_path: Path) -> None:
@@ -98,3 +103,136 @@ def test_records_are_counted_without_a_cluster(command: Command, tmp_path: Path)
     ]
     assert done.stderr == "16.00 GPU-hours in all, 48.00 at 3 each; at most 8.00 of them lost\n"
     assert command("cost", "./run", "--price", "-1").returncode == 2
+
+
+def test_each_pool_has_its_price_and_what_has_none_is_told() -> None:
+    prices = Prices(currency="EUR", pools={"h100": 2.5, "old": 0.5})
+    runs = [
+        replace(one, price=prices.of(one.pool))
+        for one in (
+            spent_by(
+                pool or "x", [attempt(0, 2, "Succeeded")], gpus=4, ended=True, now=NOW, pool=pool
+            )
+            for pool in ("h100", "old", None)
+        )
+    ]
+    assert [cost_row(one, priced=True, figure=None)[-1] for one in runs] == ["20.00", "4.00", ""]
+    assert total_line(runs, prices=prices) == (
+        "24.00 GPU-hours in all, 24.00 EUR (1 without a price not counted);"
+        " at most 0.00 of them lost"
+    )
+    assert prices.heading == "PRICE (EUR)"
+    assert Prices(gpu_hour=1.0, pools={"h100": 2.5}).of("unknown") == 1.0
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """A training under wire names."""
+    training = {"epochs": 2, "queriesPerStep": 8, **changes.pop("training", {})}
+    spec = {"model": {"uri": "s3://base/m"}, "training": training, "nodePool": "h100", **changes}
+    return {"kind": "MMDPOJob", "spec": spec}
+
+
+def earlier(hours: float, *, steps: int = 100, rows: int = 400, **changes: Any) -> Earlier:
+    """A run of 100 steps of 8 queries, on 2 GPUs."""
+    record = {"job": body(**changes), "steps": steps, "data": {"rows": rows}}
+    end = (NOW.replace(hour=0) + timedelta(hours=hours)).isoformat()
+    one = {"startedAt": NOW.replace(hour=0).isoformat(), "endedAt": end, "exit": "Succeeded"}
+    return Earlier("r", record, spent_by("r", [one], gpus=2, ended=True, now=NOW))
+
+
+def test_a_forecast_scales_what_earlier_runs_have_taken_and_says_its_spread() -> None:
+    prices = Prices(currency="EUR", pools={"h100": 10.0})
+    runs = [earlier(1.0), earlier(2.0), earlier(4.0)]  # 2, 4 and 8 GPU-hours for 800 queries
+    same = forecast(body(), runs)
+    assert (same.low, same.middle, same.high) == (2.0, 4.0, 8.0)
+    longer = forecast(body(training={"epochs": 6}), runs)
+    assert (longer.low, longer.middle, longer.high) == (6.0, 12.0, 24.0)
+    bounded = forecast(body(training={"epochs": 6, "maxSteps": 25}), runs)
+    assert (bounded.middle, bounded.assumed) == (
+        1.0,
+        ("time grows as the queries that are trained on",),
+    )
+    assert forecast_lines(longer, body(), prices) == [
+        "about 12.00 GPU-hours (6.00 to 24.00), by 3 runs",
+        "about 120.00 EUR (60.00 EUR to 240.00 EUR)",
+        (
+            "assumed: time grows as the queries that are trained on, and its data has as many rows"
+            " as theirs"
+        ),
+        "attempts that are lost come on top of it",
+    ]
+    assert forecast_lines(forecast(body(), runs[:1]), body(nodePool="x"), prices)[:2] == [
+        "about 2.00 GPU-hours, by one run alone: no spread is known",
+        "its pool of nodes has no price",
+    ]
+    assert "too few to trust" in forecast_lines(forecast(body(), runs[:2]), body(), None)[0]
+
+
+def test_runs_that_say_nothing_of_a_job_are_left_out_and_counted() -> None:
+    step = earlier(1.0)
+    runs = [
+        earlier(1.0, model={"uri": "s3://base/other"}),
+        earlier(1.0, adapter={"rank": 8}),
+        earlier(1.0, training={"compile": True}),
+        replace(step, spent=replace(step.spent, gpus=0)),
+        replace(step, spent=replace(step.spent, seconds={"Killed": 3600.0})),
+        replace(step, record={"job": {"kind": "StepJob"}}),
+    ]
+    found = forecast(body(), runs)
+    assert (found.runs, sum(found.left_out.values())) == ((), 6)
+    (line,) = forecast_lines(found, body(), None)
+    assert line == (
+        "there is nothing to go by: no earlier run of this kind and model; left out: 1 (another"
+        " kind), 1 (another model), 1 (compiled or not), 1 (no GPU), 1 (no time of its attempts),"
+        " 1 (with or without an adapter)"
+    )
+    lost = attempt(0, 3, "Killed"), attempt(3, 4, "Succeeded")
+    half = replace(step, spent=spent_by("r", lost, gpus=2, ended=True, now=NOW))
+    assert forecast(body(), [half]).middle == 2.0, "what is lost is no forecast of the work"
+
+
+def test_a_job_file_is_forecast_by_the_runs_of_its_store(command: Command, tmp_path: Path) -> None:
+    job = {
+        "apiVersion": "mmrlhf.io/v1alpha1",
+        "kind": "MMDPOJob",
+        "metadata": {"name": "next"},
+        "spec": {
+            "model": {"uri": "s3://base/m"},
+            "data": {"train": {"uri": "s3://data/rows.jsonl"}},
+            "training": {"epochs": 2, "queriesPerStep": 8},
+            "reward": {"modelUri": "s3://base/judge"},
+            "artifacts": {"uri": str(tmp_path / "store")},
+        },
+    }
+    file = tmp_path / "next.json"
+    file.write_text(json.dumps(job))
+    table = tmp_path / "prices.yaml"
+    table.write_text("currency: EUR\ngpuHour: 3\n")
+    done = command("cost", "--forecast", str(file), "--prices", str(table))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == (
+        "  there is nothing to go by: no earlier run of this kind and model"
+    )
+    for name in ("a", "b"):
+        run = tmp_path / "store" / "default" / name / "u1"
+        run.mkdir(parents=True)
+        record = earlier(1.0 if name == "a" else 3.0).record
+        spec = {**record["job"]["spec"], "resources": {"gpusPerNode": 2}}
+        spec |= {"training": {**spec["training"], "compile": False}}
+        spec |= {"parallelism": {"offload": "none"}}
+        attempts = [attempt(0, 1 if name == "a" else 3, "Succeeded")]
+        (run / "manifest.json").write_text(
+            json.dumps({**record, "job": {**record["job"], "spec": spec}, "attempts": attempts})
+        )
+    done = command("cost", "--forecast", str(file), "--prices", str(table))
+    assert done.stdout.splitlines()[1:3] == [
+        "  about 4.00 GPU-hours (2.00 to 6.00), by 2 runs: too few to trust the spread",
+        "  about 12.00 EUR (6.00 EUR to 18.00 EUR)",
+    ]
+    table.write_text("gpuHours: 3\n")
+    wrong = command("cost", "--forecast", str(file), "--prices", str(table))
+    assert (wrong.returncode, "gpuHours" in wrong.stderr) == (2, True)
+    both = command("cost", "x", "--price", "1", "--prices", str(table))
+    assert (both.returncode, "give one of --price and --prices" in both.stderr) == (2, True)
+    none = command("cost")
+    assert (none.returncode, "name a run" in none.stderr) == (2, True)

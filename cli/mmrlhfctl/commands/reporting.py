@@ -167,17 +167,33 @@ def cost(
     *,
     connection: Connection,
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RUN...",
             help="Jobs (NAME or KIND/NAME), runs of pipelines (ar/NAME) for each of their steps, or"
             " folders of runs: paths or URIs.",
             autocompletion=words_for_jobs,
         ),
-    ],
+    ] = None,
+    forecast: Annotated[
+        str | None,
+        typer.Option(
+            "--forecast",
+            metavar="FILE",
+            help="Job file: what it will take, by finished runs below RUN, or in its own store.",
+        ),
+    ] = None,
     price: Annotated[
         float | None,
         typer.Option("--price", metavar="NUMBER", min=0, help="Of one GPU-hour."),
+    ] = None,
+    prices: Annotated[
+        str | None,
+        typer.Option(
+            "--prices",
+            metavar="FILE",
+            help="Of GPU-hours by pool of nodes: YAML; also MMRLHFCTL_PRICES.",
+        ),
     ] = None,
     figure: Annotated[
         str | None,
@@ -190,12 +206,27 @@ def cost(
     endpoint: EndpointOption = None,
     region: RegionOption = None,
 ) -> None:
-    """Show what runs have cost, and what was lost at most.
+    """Show what runs have cost, or what one will.
 
     GPU-hours and hours waited, by what each attempt has recorded of its start and end. Attempts
     that ended otherwise than well or interrupted may have lost what they did since their last
-    checkpoint.
+    checkpoint. With --forecast, what jobs of a file will take.
     """
-    from mmrlhfctl.verbs.cost import show_cost
+    from mmrlhfctl.verbs.cost import show_cost, show_forecast
 
-    show_cost(connection, runs, price=price, figure=figure, endpoint=endpoint, region=region)
+    if forecast is not None:
+        show_forecast(
+            forecast, runs or [], price=price, table=prices, endpoint=endpoint, region=region
+        )
+        return
+    if not runs:
+        raise typer.BadParameter("name a run, or a job file by --forecast", param_hint="RUN")
+    show_cost(
+        connection,
+        runs,
+        price=price,
+        table=prices,
+        figure=figure,
+        endpoint=endpoint,
+        region=region,
+    )

@@ -16,6 +16,7 @@ from mmrlhf.client.times import parse_time
 from mmrlhf_api.constants import GateOutcome
 from mmrlhf_api.progress import is_number
 from mmrlhf_api.termination import Ending
+from mmrlhfctl.text.prices import Prices
 
 __all__ = ["HEADERS", "Spent", "cost_row", "figure_gained", "spent_by", "total_line"]
 
@@ -37,6 +38,8 @@ class Spent:
         unknown: Attempts whose end nobody has written down, and no later one bounds.
         waited: Seconds before the first pod ran; None where that is not known.
         metrics: Its final figures.
+        pool: Its pool of nodes, if it names one.
+        price: Of one of its GPU-hours; None where there is none.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Spent:
     unknown: int = 0
     waited: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    pool: str | None = None
+    price: float | None = None
 
     @property
     def hours(self) -> float:
@@ -74,6 +79,7 @@ def spent_by(
     now: datetime,
     waited: float | None = None,
     metrics: Mapping[str, Any] | None = None,
+    pool: str | None = None,
 ) -> Spent:
     """Sum up the attempts of a run.
 
@@ -87,6 +93,7 @@ def spent_by(
         now: The time.
         waited: Seconds before the first pod ran.
         metrics: Final figures.
+        pool: Its pool of nodes, if it names one.
     """
     seconds: dict[str, float] = {}
     unknown = 0
@@ -101,15 +108,15 @@ def spent_by(
             unknown += 1
             continue
         seconds[word] = seconds.get(word, 0.0) + max(0.0, (end - start).total_seconds())
-    return Spent(name, gpus, seconds, unknown, waited, metrics or {})
+    return Spent(name, gpus, seconds, unknown, waited, metrics or {}, pool)
 
 
-def cost_row(one: Spent, *, price: float | None, figure: str | None) -> list[str]:
+def cost_row(one: Spent, *, priced: bool, figure: str | None) -> list[str]:
     """Return the cells of a run; see `HEADERS`.
 
     Args:
         one: The run.
-        price: Of one GPU-hour.
+        priced: Whether prices are shown.
         figure: Name of a figure such as ``afterPreferenceAccuracy``: what a point of it has taken.
     """
     lost = one.lost()
@@ -125,12 +132,12 @@ def cost_row(one: Spent, *, price: float | None, figure: str | None) -> list[str
         ", ".join(by),
         "" if one.waited is None else f"{one.waited / _HOUR:.2f}",
     ]
-    if price is not None:
-        cells.append(f"{one.gpu_hours * price:.2f}")
+    if priced:
+        cells.append("" if one.price is None else f"{one.gpu_hours * one.price:.2f}")
     if figure is not None:
         gained = figure_gained(one.metrics, figure)
-        paid = one.gpu_hours * (1.0 if price is None else price)
-        known = gained is not None and gained > 0
+        paid = one.gpu_hours * (one.price or 0.0) if priced else one.gpu_hours
+        known = gained is not None and gained > 0 and not (priced and one.price is None)
         cells.append(f"{paid / (100 * gained):.2f}" if known and gained is not None else "")
     return cells
 
@@ -144,9 +151,19 @@ def figure_gained(metrics: Mapping[str, Any], figure: str) -> float | None:
     return float(after) - float(before)
 
 
-def total_line(runs: Sequence[Spent], *, price: float | None) -> str:
+def total_line(runs: Sequence[Spent], *, prices: Prices | None) -> str:
     """Return what several runs have taken together, in a sentence."""
     hours = sum(one.gpu_hours for one in runs)
     lost = sum(sum(one.lost().values()) for one in runs)
-    paid = "" if price is None else f", {hours * price:.2f} at {price:g} each"
-    return f"{hours:.2f} GPU-hours in all{paid}; at most {lost:.2f} of them lost"
+    return f"{hours:.2f} GPU-hours in all{_paid(runs, prices)}; at most {lost:.2f} of them lost"
+
+
+def _paid(runs: Sequence[Spent], prices: Prices | None) -> str:
+    if prices is None:
+        return ""
+    known = [one for one in runs if one.price is not None]
+    paid = prices.amount(sum(one.gpu_hours * (one.price or 0.0) for one in known))
+    each = {one.price for one in known}
+    words = f", {paid}" + (f" at {each.pop():g} each" if len(each) == 1 else "")
+    missing = len(runs) - len(known)
+    return f"{words} ({missing} without a price not counted)" if missing else words

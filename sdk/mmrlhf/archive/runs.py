@@ -9,12 +9,41 @@ from typing import Any, Final
 from mmrlhf.archive.store import open_store, unreadable
 from mmrlhf.errors import MmrlhfError, NotFoundError
 
-__all__ = ["ArchivedRun"]
+__all__ = ["ArchivedRun", "find_runs"]
 
 _RECORD: Final = "manifest.json"
 _DEPTH: Final = 3
 """Folders between the root of a store and a run: namespace, name and UID."""
 _NAMED: Final = 5
+
+
+def find_runs(
+    uri: str, *, endpoint: str | None = None, region: str | None = None
+) -> list[ArchivedRun]:
+    """All finished runs at a folder, or below it as a store has them; none where there are none.
+
+    Args:
+        uri: A path, ``file://`` or ``s3://``.
+        endpoint: URL of an S3-compatible service; None is AWS itself.
+        region: Its region.
+
+    Raises:
+        MmrlhfError: The store cannot be read.
+    """
+    uri = uri.rstrip("/")
+    try:
+        fs, root = open_store(uri, endpoint=endpoint, region=region)
+        found = {
+            str(path).rpartition("/")[0]
+            for depth in range(_DEPTH + 1)
+            for path in fs.glob("/".join([root, *["*"] * depth, _RECORD]))
+        }
+    except Exception as error:
+        raise unreadable(uri, error) from error
+    return [
+        ArchivedRun(uri + path.removeprefix(root), endpoint=endpoint, region=region)
+        for path in sorted(found)
+    ]
 
 
 class ArchivedRun:
