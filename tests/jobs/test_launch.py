@@ -15,7 +15,7 @@ import pytest
 
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.launch import main, wait_for_first_node
-from tests.jobs.training.world import World
+from tests.jobs.training.world import World, free_port
 from tests.patience import PATIENCE
 
 
@@ -63,12 +63,6 @@ def launch(world: World, job: Path, *, rank: int = 0, **env: str) -> subprocess.
         },
         stderr=subprocess.DEVNULL,
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_bad_input_ends_with_the_jobs_own_exit_code(world: World) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,13 @@ def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write records as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 @dataclass(frozen=True)
@@ -167,8 +175,10 @@ class World:
         path.write_text(yaml.safe_dump(job))
         return path
 
-    def start(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Program:
-        """Start a job in processes of its own."""
+    def start(
+        self, job: dict[str, Any], *, processes: int = 1, launched: bool = False, **env: str
+    ) -> Program:
+        """Start a job in processes of its own, or by the launcher of a node, as in a pod."""
         path = self.write_job(job)
         arguments = [_SUBCOMMANDS[job["kind"]], "--job", str(path)]
         environ = {
@@ -179,11 +189,23 @@ class World:
         }
         self._progress.unlink(missing_ok=True)
         self._termination.unlink(missing_ok=True)
+        if launched:
+            node = {
+                "MMRLHF_JOB": str(path),
+                "GLOO_SOCKET_IFNAME": "lo",
+                "PET_NNODES": "1",
+                "PET_NODE_RANK": "0",
+                "PET_NPROC_PER_NODE": str(processes),
+                "PET_MASTER_ADDR": "127.0.0.1",
+                "PET_MASTER_PORT": str(free_port()),
+                "PET_SHUTDOWN_TIMEOUT": "300",
+            }
+            return Program("tests.jobs.launched", arguments, environ | node)
         return Program("mmrlhf_jobs", arguments, environ, processes=processes)
 
     def run(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Run:
         """Run a job to its end."""
-        process = self.start(job, processes=processes, **env)
+        process = self.start(job, processes=processes, launched=False, **env)
         try:
             _, stderr = process.communicate(timeout=1500)
         finally:

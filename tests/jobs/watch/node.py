@@ -17,18 +17,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.elastic import multiprocessing
-from torch.distributed.elastic.multiprocessing.api import MultiprocessContext, RunProcsResult
-from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mmrlhf_api import Optimizer
-from mmrlhf_jobs import launch
 from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.membership import run_in_gang
 from mmrlhf_jobs.training.loop import OptimizerLoop
 from mmrlhf_jobs.training.plan import Step
+from tests.jobs.launched import forks, main
 from tests.jobs.training.worlds import make
 
 FAULTY_STEP = 3
@@ -126,45 +122,5 @@ def work(fault: str, stage: int) -> None:
         os._exit(code)
 
 
-class Forks(MultiprocessContext):
-    """Forks that are looked at as programs are: torchrun tells how each of those has ended.
-
-    Of forks it tells of one, and of the lower rank where two have ended since it last looked.
-    """
-
-    def _poll(self) -> RunProcsResult | None:
-        result = super()._poll()
-        if result is None or self._pc is None:
-            return result
-        for rank, process in enumerate(self._pc.processes):
-            if rank not in result.failures and process.exitcode:
-                result.failures[rank] = ProcessFailure(
-                    rank, process.pid, process.exitcode, self.error_files[rank]
-                )
-        return result
-
-
-def forks(command: Sequence[str]) -> None:
-    """What torchrun does by the same variables, but that its processes are forks of this one."""
-    multiprocessing.MultiprocessContext = Forks  # type: ignore[misc]
-    environ = os.environ
-    config = LaunchConfig(
-        min_nodes=int(environ["PET_NNODES"]),
-        max_nodes=int(environ["PET_NNODES"]),
-        nproc_per_node=int(environ["PET_NPROC_PER_NODE"]),
-        run_id="hangs",
-        rdzv_backend="static",
-        rdzv_endpoint=f"{environ['PET_MASTER_ADDR']}:{environ['PET_MASTER_PORT']}",
-        rdzv_configs={"rank": int(environ["PET_NODE_RANK"]), "timeout": 600},
-        max_restarts=0,
-        start_method="fork",
-        monitor_interval=0.1,
-    )
-    elastic_launch(config, work)(command[0], int(command[1]))
-
-
 if __name__ == "__main__":
-    ended = launch.main(sys.argv[1:3], gang=forks, log_seconds=0.5)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(ended)
+    main(forks(lambda fault, stage: work(fault, int(stage))))

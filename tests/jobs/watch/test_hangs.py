@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.jobs.training.world import World
+from tests.jobs.training.world import World, free_port
 from tests.jobs.warm import AT_IMPORT, Program
 
 LIMIT = 10
 """Seconds of no advance; a step of this training takes some milliseconds of a core."""
 ROW = "train.jsonl, row 12"
 """The second one of rank 1 in step 3."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def start(folder: Path, fault: str, *, stage: int = 0, nodes: int = 1) -> list[Program]:
