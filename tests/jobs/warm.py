@@ -3,13 +3,14 @@
 ``python -m mmrlhf_jobs`` imports for six seconds of a core before it does anything, which is most
 of what a test's training costs. Here one process imports what all need, and forks for each program;
 what is forked is a process like any other: it has a pid, an output and an exit code, and may be
-killed. Several processes are forked by torch's own agent, as torchrun starts them. What a program
-starts by way of a fork server of `multiprocessing` (decoders of media) is forked from it as well.
+killed. What a program starts by way of a fork server of `multiprocessing` (decoders of media) is
+forked from it as well.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib
 import json
 import os
@@ -57,6 +58,9 @@ class Server:
     at_import: tuple[tuple[str, str], ...] = ()
     within: tuple[str, ...] = ()
 
+
+_WITH_PARENT: Final = 1
+"""``PR_SET_PDEATHSIG`` of ``prctl(2)``: the signal that comes when the parent has ended."""
 
 _JOBS: Final = Server(IMPORTS, tuple(AT_IMPORT.items()))
 
@@ -275,30 +279,36 @@ def _run_module(request: dict[str, Any]) -> None:
 
 
 def _run_gang(request: dict[str, Any]) -> None:
-    """What ``torchrun`` does, but that its processes are forks of this one."""
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    """As many forks as there are processes, which find each other as those of ``torchrun`` do.
 
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=request["processes"],
-        run_id=f"warm-{os.getpid()}",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        start_method="fork",
-        monitor_interval=0.1,
-    )
-    elastic_launch(config, _run_rank)(request)
-
-
-def _run_rank(request: dict[str, Any]) -> None:
-    # The agent waits for a function that returns.
-    try:
-        _run_module(request)
-    except SystemExit as end:
-        if end.code:
-            raise
+    All are killed as soon as one has failed, whose exit code is that of the gang, and with this
+    process. Nothing here goes by seconds, and no thread is there when they are forked; torchrun's
+    agent is another matter, see `tests.jobs.launched`.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    size = str(request["processes"])
+    ranks: set[int] = set()
+    for number in map(str, range(request["processes"])):
+        pid = os.fork()
+        if pid == 0:
+            ctypes.CDLL(None).prctl(_WITH_PARENT, signal.SIGKILL)
+            own = {"RANK": number, "LOCAL_RANK": number, "MASTER_PORT": port}
+            common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": "0"}
+            os.environ.update({**own, **common, "MASTER_ADDR": "127.0.0.1"})
+            _run_module(request)
+            return
+        ranks.add(pid)
+    failed = 0
+    while ranks:
+        pid, status = os.wait()
+        ranks.remove(pid)
+        if status and not failed:
+            failed = os.waitstatus_to_exitcode(status)
+            for other in ranks:
+                os.kill(other, signal.SIGKILL)
+    if failed:
+        os._exit(failed if failed > 0 else 128 - failed)
 
 
 if __name__ == "__main__":
