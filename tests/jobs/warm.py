@@ -76,6 +76,7 @@ class Program:
         server: What it is forked from.
         folder: Where it runs, if not here.
         stdin: What it may read.
+        imports: What the processes of a gang need beside what the server has, imported once.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Program:
         server: Server = _JOBS,
         folder: Path | None = None,
         stdin: str = "",
+        imports: Sequence[str] = (),
     ) -> None:
         # Held open until its end, when they are read.
         self._files: tuple[IO[bytes], ...] = (
@@ -101,6 +103,7 @@ class Program:
             "env": {**env, **dict(server.at_import)},
             "processes": processes,
             "folder": None if folder is None else str(folder),
+            "imports": list(imports),
         }
         with tempfile.TemporaryFile() as given:
             given.write(stdin.encode())
@@ -287,6 +290,8 @@ def _run_gang(request: dict[str, Any]) -> None:
     """
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
+    for name in request["imports"]:
+        importlib.import_module(name)
     size = str(request["processes"])
     ranks: set[int] = set()
     for number in map(str, range(request["processes"])):

@@ -39,7 +39,7 @@ from mmrlhf_jobs.queries.preference import Query
 from mmrlhf_jobs.reward_model.head import RewardHead
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from mmrlhf_jobs.training.engines.registry import choose_engine
-from mmrlhf_jobs.training.loop import OptimizerLoop
+from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
 from mmrlhf_jobs.training.plan import Step, StepPlan
 from mmrlhf_jobs.training.reward.objective import RewardObjective
@@ -193,9 +193,24 @@ def prepare(kind: str, job: Any, loaded: LoadedModel, runtime: Runtime) -> Prepa
     )
 
 
-def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
-    """A few steps of a case; fewer queries than processes leave some without."""
+@dataclass(frozen=True)
+class Begun:
+    """A training of a case, before its first step.
+
+    Attributes:
+        engine: Has its weights.
+        step: Does the step of some number, and returns its figures.
+    """
+
+    engine: Any
+    step: Callable[[int], StepFigures]
+
+
+def begin(case: dict[str, Any], runtime: Runtime, *, steps: int = STEPS) -> Begun:
+    """Begin a training of so many steps; fewer queries than processes leave some without."""
+    dtype = case.get("dtype", "float32")
     spec: dict[str, Any] = {
+        "model": {"uri": "/m", "dtype": dtype},
         "parallelism": case.get("parallelism", {}),
         "optimizer": {"learningRate": 1e-3, "warmupRatio": 0},
     }
@@ -206,7 +221,7 @@ def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     splitter = factory.split()
     loaded = load_model(
         Path(case["folder"]),
-        dtype="float32",
+        dtype=dtype,
         attention="sdpa",
         take=None if splitter is None else splitter.take,
     )
@@ -216,21 +231,26 @@ def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     prepared = prepare(case["kind"], job, loaded, runtime)
     prepared.module.train()
     prepared.module.every_part = factory.collective_forward
-    engine = factory.build(prepared.module)
+    engine: Any = factory.build(prepared.module)
     plan = StepPlan(
-        num_records=3, queries_per_step=3, queries_per_micro_batch=1, epochs=STEPS, max_steps=None
+        num_records=3, queries_per_step=3, queries_per_micro_batch=1, epochs=steps, max_steps=None
     )
     loop = OptimizerLoop[Any, Any](
         engine, prepared.objective, plan, job.spec.optimizer, 0, runtime, Interruption()
     )
-    rank, world = runtime.rank, runtime.world_size
+    own = tuple(prepared.queries[runtime.rank :: runtime.world_size])
+    count = -(-len(prepared.queries) // runtime.world_size)
+    return Begun(engine, lambda number: loop._do(Step(number, 0, own, count), prepared.queries[0]))
+
+
+def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+    """A few steps of a case."""
+    begun = begin(case, runtime)
     rows = []
     for number in range(STEPS):
-        own = tuple(prepared.queries[rank::world])
-        count = -(-len(prepared.queries) // world)
-        figures = loop._do(Step(number, 0, own, count), prepared.queries[0])
+        figures = begun.step(number)
         rows.append([figures.loss, figures.row["gradientNorm"]])
-    weights = engine.weights()
+    weights = begun.engine.weights()
     return {"rows": rows, "sums": {name: _sum(one) for name, one in sorted(weights.items())}}
 
 

@@ -1,8 +1,8 @@
-"""Steps of a small module with a checkpoint after each, in one of which a process is killed.
+"""Steps of a small reward model with an adapter, with a checkpoint after each, until one is killed.
 
-``killed_worlds.py FOLDER STAGE UNTIL KILLED``: rank 0 prints a line of JSON after each step, with
-its loss and the digest of the whole training state. ``KILLED`` is ``RANK:STEP:CALL``, the call to
-the store in the checkpoint of a step at which that rank is killed, or ``-``.
+``killed_worlds.py MODEL FOLDER STAGE UNTIL KILLED``: rank 0 prints a line of JSON after each step,
+with its loss and the digest of the whole training state. ``KILLED`` is ``RANK:STEP:CALL``, the call
+to the store in the checkpoint of a step at which that rank is killed, or ``-``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState
-from tests.jobs.training.worlds import INPUTS, digest, make, step
+from tests.jobs.training.worlds import INPUTS, begin_with, digest
 from tests.unit.storage import writers
+
+CASE = {"kind": "RewardTrainJob", "lora": True}
 
 
 class Death(writers.Gate):
@@ -34,9 +35,10 @@ class Death(writers.Gate):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def go_on(folder: Path, stage: int, until: int, killed: str, runtime: Runtime) -> None:
+def go_on(model: Path, folder: Path, stage: int, until: int, killed: str, runtime: Runtime) -> None:
     """Steps from the last checkpoint on."""
-    engine = make(torch.float32, stage, runtime)
+    begun = begin_with(model, CASE, stage, runtime)
+    engine = begun.engine
     root = ArtifactStore(str(folder / "store"))
     claim = Claim(root, "run/claim.json")
     claim.join(runtime.on_main(claim.take))
@@ -53,7 +55,7 @@ def go_on(folder: Path, stage: int, until: int, killed: str, runtime: Runtime) -
     tell(runtime, step=start, loss=None, state=digest(engine, runtime))
     rank, at, call = (-1, -1, -1) if killed == "-" else map(int, killed.split(":"))
     for number in range(start, until):
-        loss = step(engine, number, runtime)
+        loss = begun.step(number).loss
         tell(runtime, step=number + 1, loss=loss, state=digest(engine, runtime))
         if (runtime.rank, number + 1) == (rank, at):
             die(folder / "store", call)
@@ -78,5 +80,6 @@ def tell(runtime: Runtime, **fields: object) -> None:
 
 if __name__ == "__main__":
     own = Runtime.from_environment()
-    go_on(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], own)
+    model, folder, stage, until, killed = sys.argv[1:]
+    go_on(Path(model), Path(folder), int(stage), int(until), killed, own)
     own.leave()

@@ -25,6 +25,11 @@ FAMILIES = ("llava_onevision", "qwen2_5_vl", "qwen3")
 """One with a module of its own, one whose projector is in its tower, and one without media."""
 SHARD = 5_000_000
 """Bytes of a file, at most."""
+IMPORTS = (
+    "mmrlhf_jobs.training.engines.deepspeed_engine",
+    "peft",
+    *(f"transformers.models.{name}.modeling_{name}" for name in FAMILIES),
+)
 UNLIKE = ("qwen3_vl_moe", "gemma3", "qwen3_5_text")
 """Experts that are put together as they are read; tied weights and a scale in a buffer; states."""
 
@@ -35,6 +40,7 @@ def in_gang(what: str, processes: int, cases: Sequence[dict[str, Any]]) -> list[
         [what, json.dumps(cases)],
         {**os.environ, **AT_IMPORT},
         processes=processes,
+        imports=IMPORTS,
     )
     output, errors = program.communicate()
     assert program.returncode == 0, errors

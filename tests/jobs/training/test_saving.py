@@ -21,7 +21,8 @@ from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunIn
 from mmrlhf_jobs.training.engines.state import MASTER, Fragment
 from mmrlhf_jobs.training.saving import Saver
 from tests.jobs.training.test_checkpoints import Number
-from tests.jobs.training.worlds import digest, make, step
+from tests.jobs.training.two_layers import make, step
+from tests.jobs.training.worlds import digest
 from tests.patience import PATIENCE
 from tests.unit.storage import writers
 from tests.unit.storage.writers import Gate, Killed, hook_files

@@ -1,7 +1,7 @@
-"""A few steps of a small module, on as many processes as there are, from its last checkpoint on.
+"""A few steps of small models, on as many processes as there are, from their last checkpoints on.
 
-``worlds.py FOLDER STAGE UNTIL OFFLOAD``: rank 0 prints a line of JSON for each number format, with
-the losses, and the digests of the whole training state as it was found and as it is left.
+``worlds.py MODEL FOLDER STAGE UNTIL OFFLOAD``: rank 0 prints a line of JSON for each of `CASES`,
+with the losses, and the digests of the whole training state as it was found and as it is left.
 """
 
 from __future__ import annotations
@@ -9,69 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
-from mmrlhf_jobs.training.engines.torch_engine import TorchEngine
+from tests.jobs.training.divided import Begun, begin
 
-__all__ = ["ROWS", "go_on"]
+__all__ = ["CASES", "INPUTS", "STEPS", "begin_with", "digest", "go_on"]
 
-ROWS = 8
-"""Rows of a step, over all processes."""
-DTYPES = ("float32", "bfloat16")
+CASES: tuple[dict[str, Any], ...] = (
+    {"kind": "MMDPOJob", "lora": True, "dtype": "float32"},
+    {"kind": "RewardTrainJob", "lora": False, "dtype": "bfloat16"},
+)
+STEPS = 12
+"""Of a whole training."""
 INPUTS = RunInputs("data", "rewards", "model", "template", "images", "spec")
-
-
-class Net(nn.Module):
-    """Two layers of odd sizes, with weights that are frozen."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Linear(7, 11)
-        self.frozen = nn.Linear(11, 11, bias=False).requires_grad_(requires_grad=False)
-        self.second = nn.Linear(11, 3)
-        self.to(dtype)
-
-    def forward(self, groups: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The second layer's answers, float32[rows, 3]."""
-        rows = torch.stack(list(groups)).to(self.first.weight.dtype)
-        answers: torch.Tensor = self.second(torch.tanh(self.frozen(self.first(rows)))).float()
-        return answers
-
-
-def make(dtype: torch.dtype, stage: int, runtime: Runtime, offload: Any = "none") -> Any:
-    settings = Optimizer(max_grad_norm=1.0, weight_decay=0.1)
-    if stage == 0:
-        return TorchEngine(Net(dtype), settings, runtime)
-    from mmrlhf_jobs.training.engines.deepspeed_engine import DeepSpeedEngine
-
-    return DeepSpeedEngine(
-        Net(dtype),
-        settings,
-        parallelism=Parallelism(zero_stage=stage, offload=offload),
-        runtime=runtime,
-        dtype=dtype,
-    )
-
-
-def step(engine: Any, number: int, runtime: Runtime) -> float:
-    """One step on rows that its number alone decides; return the loss over all processes."""
-    rows = torch.randn(ROWS, 7, generator=torch.Generator().manual_seed(number))
-    own = rows[runtime.rank :: runtime.world_size]
-    loss = (engine.forward(list(own)) ** 2).sum() / ROWS
-    engine.backward(loss)
-    assert engine.step(learning_rate=0.05) is not None
-    return runtime.sum([float(loss.detach())])[0]
 
 
 def digest(engine: Any, runtime: Runtime) -> str:
@@ -91,17 +48,27 @@ def digest(engine: Any, runtime: Runtime) -> str:
     return state.hexdigest()
 
 
+def begin_with(
+    model: Path, case: dict[str, Any], stage: int, runtime: Runtime, offload: str = "none"
+) -> Begun:
+    """A training of a model; stage 0 is plain torch."""
+    parallelism = {"zeroStage": stage, "offload": offload} if stage else {"engine": "none"}
+    given = {**case, "folder": str(model), "parallelism": parallelism}
+    return begin(given, runtime, steps=STEPS)
+
+
 def go_on(
-    folder: Path, stage: int, until: int, runtime: Runtime, offload: str = "none"
+    model: Path, folder: Path, stage: int, until: int, runtime: Runtime, offload: str = "none"
 ) -> list[dict[str, Any]]:
-    """Steps from the last checkpoint on, the last of which is saved; what is told of them."""
-    return [_go_on(folder / dtype, dtype, stage, until, runtime, offload) for dtype in DTYPES]
+    """Steps from the last checkpoints on, the last of which is saved; what is told of them."""
+    begun = [begin_with(model, case, stage, runtime, offload) for case in CASES]
+    return [
+        _go_on(folder / str(number), one, stage, until, runtime) for number, one in enumerate(begun)
+    ]
 
 
-def _go_on(
-    folder: Path, dtype: str, stage: int, until: int, runtime: Runtime, offload: str
-) -> dict[str, Any]:
-    engine = make(getattr(torch, dtype), stage, runtime, offload)
+def _go_on(folder: Path, begun: Begun, stage: int, until: int, runtime: Runtime) -> dict[str, Any]:
+    engine = begun.engine
     checkpoints = Checkpoints(
         ArtifactStore(str(folder / "store")),
         prefix="run",
@@ -112,7 +79,7 @@ def _go_on(
     state = checkpoints.restore(engine, inputs=INPUTS, tell=print)
     found = digest(engine, runtime)
     start = 0 if state is None else state.step
-    losses = [step(engine, number, runtime) for number in range(start, until)]
+    losses = [begun.step(number).loss for number in range(start, until)]
     weights = engine.weights()
     left = digest(engine, runtime)
     saved = CheckpointState(until, runtime.world_size, f"stage-{stage}", INPUTS)
@@ -121,9 +88,9 @@ def _go_on(
     return {"losses": losses, "found": found, "left": left, "weights": means}
 
 
-def main(folder: Path, stage: int, until: int, offload: str) -> None:
+def main(model: Path, folder: Path, stage: int, until: int, offload: str) -> None:
     runtime = Runtime.from_environment()
-    for told in go_on(folder, stage, until, runtime, offload):
+    for told in go_on(model, folder, stage, until, runtime, offload):
         if runtime.is_main:
             sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
@@ -131,4 +98,4 @@ def main(folder: Path, stage: int, until: int, offload: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -25,7 +25,7 @@ from mmrlhf_jobs.process.membership import run_in_gang
 from mmrlhf_jobs.training.loop import OptimizerLoop
 from mmrlhf_jobs.training.plan import Step
 from tests.jobs.launched import forks, main
-from tests.jobs.training.worlds import make
+from tests.jobs.training.two_layers import make
 
 FAULTY_STEP = 3
 STEPS = 5
