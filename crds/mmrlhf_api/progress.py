@@ -299,8 +299,8 @@ FIGURES: tuple[Figure, ...] = (
     TOKENS_PER_SECOND,
     Figure(
         name="checkpointSeconds",
-        about="Seconds that the steps of this attempt have waited for checkpoints, which are"
-        " uploaded while the training goes on.",
+        about="Seconds that this attempt has waited for checkpoints: for the one that it goes on"
+        " from, and in its steps for those that are uploaded while the training goes on.",
         unit=SECONDS,
         form=".0f",
         course=Course.STEPS,
@@ -312,6 +312,16 @@ FIGURES: tuple[Figure, ...] = (
         type=int,
         about="Checkpoints of this attempt that could not be saved; the training went on.",
         course=Course.STEPS,
+    ),
+    Figure(
+        name="dataSeconds",
+        about="Seconds that the steps of this attempt have waited for their queries, which are read"
+        " and encoded while the step before is computed.",
+        unit=SECONDS,
+        form=".0f",
+        course=Course.STEPS,
+        least=0.0,
+        most=_MAX_SPAN,
     ),
     EVALUATED_STEP,
     *(

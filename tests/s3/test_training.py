@@ -26,7 +26,8 @@ from tests.jobs.warm import Program
 from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
-TIMED = ("seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds")
+WAITED = ("checkpointSeconds", "dataSeconds")
+TIMED = ("seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", *WAITED)
 
 
 @dataclass(frozen=True)

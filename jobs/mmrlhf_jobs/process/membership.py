@@ -39,7 +39,8 @@ def run_in_gang(work: Callable[[TrainingContext], None], *, log: TextIO | None =
     position = Position.from_environment()
     runtime = Runtime.from_environment(position=position)
     _say(f"rank {runtime.rank} of {runtime.world_size} begins on {runtime.device}", log)
-    with tempfile.TemporaryDirectory(prefix="mmrlhf-") as scratch:
+    # A thread that reads ahead may still write there when the job ends early.
+    with tempfile.TemporaryDirectory(prefix="mmrlhf-", ignore_cleanup_errors=True) as scratch:
         context = TrainingContext(
             runtime=runtime,
             scratch=Path(scratch),

@@ -27,11 +27,12 @@ from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Holder
 from mmrlhf_jobs.storage.marker import digest_of_files
+from mmrlhf_jobs.training.ahead import FetchedAhead
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.engines.state import Fragment, Span, cut
 from mmrlhf_jobs.training.engines.tensor_files import SavedState, files_of
 
-__all__ = ["CheckpointState", "Checkpoints", "Part", "RunInputs", "misfit"]
+__all__ = ["CheckpointState", "Checkpoints", "Part", "RunInputs", "misfit", "share_of"]
 
 _KEY = re.compile(r"(step-(\d{8})(?:-([\w-]+))?)/(complete|rank-\d+)$")
 _STATE = "state.json"
@@ -170,6 +171,7 @@ class Checkpoints:
         keep: Complete checkpoints to keep.
         runtime: Process group.
         counts: Whether checkpoints of the attempt with a claim of some number are taken.
+        fetched: Parts that were fetched ahead, if any were.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class Checkpoints:
         keep: int,
         runtime: Runtime,
         counts: Callable[[int], bool] = lambda _: True,
+        fetched: FetchedAhead | None = None,
     ) -> None:
         self._store = store
         self._prefix = f"{prefix}/checkpoints"
@@ -188,6 +191,7 @@ class Checkpoints:
         self._keep = keep
         self._runtime = runtime
         self._counts = counts
+        self._fetched = fetched
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, oldest first."""
@@ -275,6 +279,8 @@ class Checkpoints:
             self._load(engine, found)
         self._runtime.on_main(lambda: self._remove_all(damaged))
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._fetched is not None:
+            self._fetched.close()
         self._runtime.wait()
         return None if found is None else found.state
 
@@ -283,7 +289,10 @@ class Checkpoints:
 
         Every process must call it.
         """
+        found, fault = self._newest()
+        return None if found is None else found.state, fault
 
+    def _newest(self) -> tuple[_Complete | None, str]:
         def look() -> tuple[str, str]:
             whole = self._complete()
             return self._open(whole[-1][1]) if whole else ("it is gone by now", "")
@@ -292,20 +301,32 @@ class Checkpoints:
         shutil.rmtree(self._scratch, ignore_errors=True)
         if fault:
             return None, f"is damaged: {fault}"
-        return _Complete.parse(text, self._prefix).state, ""
+        return _Complete.parse(text, self._prefix), ""
 
-    def refuse_other_form(self) -> None:
-        """Refuse a run whose newest checkpoint another version has written in another form.
+    def look_ahead(self, *, replicated: bool) -> None:
+        """Look at the newest checkpoint long before it is restored, and begin to fetch it.
 
-        Every process must call it. It reads the checkpoint's state alone and changes nothing, so
-        that nobody waits for a model and a reference to be told. `restore` looks at all else.
+        Every process must call it. Its state alone is looked at, and nothing is changed, so that
+        nobody waits for a model and a reference to be told that another version has written it.
+        `restore` looks at all else.
+
+        Args:
+            replicated: Whether each process will need all parts, and not its share of them.
 
         Raises:
             SpecError: It is of another form.
         """
-        state, _ = self.newest()
-        if state is not None:
-            self._check_fits(state, inputs=state.inputs)
+        found, _ = self._newest()
+        if found is None:
+            return
+        self._check_fits(found.state, inputs=found.state.inputs)
+        if self._fetched is not None:
+            # A guess, if another world has saved it: what else is needed is fetched by `restore`.
+            ranks = range(len(found.parts))
+            if not replicated:
+                ranks = share_of(len(ranks), self._runtime.rank, self._runtime.world_size)
+            folder = f"{self._prefix}/{found.state.name}"
+            self._fetched.begin({f"{folder}/rank-{n}": found.parts[n].digest for n in ranks})
 
     def load(self, engine: Engine[Any], state: CheckpointState) -> str:
         """Load one of another run; say what is wrong with it, in which case nothing is loaded.
@@ -349,8 +370,11 @@ class Checkpoints:
         local = self._fresh_scratch()
         for rank in complete.ranks_with(wanted):
             part, digest = f"rank-{rank}", complete.parts[rank].digest
+            whole = f"{self._prefix}/{key}/{part}"
+            if self._fetched is not None and self._fetched.take(whole, digest, local / part):
+                continue
             try:
-                self._store.fetch(f"{self._prefix}/{key}/{part}", local / part, digest=digest)
+                self._store.fetch(whole, local / part, digest=digest)
             except DamagedError as error:
                 return str(error)
         return ""
@@ -404,6 +428,11 @@ class Checkpoints:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(parents=True)
         return self._scratch
+
+
+def share_of(count: int, rank: int, world_size: int) -> range:
+    """Those of so many equal parts of a row that one of so many equal shares of it lies in."""
+    return range(rank * count // world_size, -(-(rank + 1) * count // world_size))
 
 
 def misfit(state: CheckpointState, *, inputs: RunInputs) -> str | None:

@@ -6,9 +6,10 @@ The loop computes and updates; whoever iterates over it logs, saves checkpoints 
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from mmrlhf_api import Optimizer
@@ -18,6 +19,7 @@ from mmrlhf_jobs.errors import TrainingError
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.queries.protocols import Builder, Q
+from mmrlhf_jobs.training.ahead import timed
 from mmrlhf_jobs.training.engines.interface import Engine
 from mmrlhf_jobs.training.plan import Step, StepPlan, micro_batches
 from mmrlhf_jobs.training.recipe import Objective, Out
@@ -41,6 +43,7 @@ class StepFigures:
         skipped: A gradient overflowed float16, and nothing was updated.
         losses: Name and loss of each query of this process.
         busy: Processes that were at work on something else when the step began.
+        waited: Seconds that this process has waited for its queries.
     """
 
     step: int
@@ -53,6 +56,7 @@ class StepFigures:
     skipped: bool = False
     losses: Sequence[tuple[str, float]] = ()
     busy: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class OptimizerLoop(Generic[Q, Out]):
         runtime: Process group.
         interruption: Whether this process was asked to stop.
         is_busy: Whether this process is at work on something beside the steps, as all are to know.
+        clock: Seconds, growing steadily.
     """
 
     engine: Engine[Out]
@@ -78,6 +83,7 @@ class OptimizerLoop(Generic[Q, Out]):
     runtime: Runtime
     interruption: Interruption
     is_busy: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
 
     def run(
         self, dataset: RankedDataset, builder: Builder[Q], *, start: int
@@ -91,10 +97,10 @@ class OptimizerLoop(Generic[Q, Out]):
         spare = self._spare(dataset, builder)
         steps = self.plan.steps(dataset, builder, seed=self.seed, start=start, runtime=self.runtime)
         position = self.runtime.position
-        for step in steps:
+        for step, waited in timed(steps, self.clock):
             with position.timed(step.index + 1, first=step.index == start):
                 figures = self._do(step, spare)
-            yield figures
+            yield replace(figures, waited=waited)
 
     def _spare(self, dataset: RankedDataset, builder: Builder[Q]) -> Q:
         """A query for processes that have none left in a step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic
 
@@ -11,6 +10,7 @@ from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.protocols import Builder, Q
+from mmrlhf_jobs.training.ahead import ahead
 from mmrlhf_jobs.training.balance import deal, estimate_cost
 
 __all__ = ["Step", "StepPlan", "micro_batches"]
@@ -81,16 +81,9 @@ class StepPlan:
         start: int,
         runtime: Runtime,
     ) -> Iterator[Step[Q]]:
-        """Steps from `start` on; the next one is built while the model works on this one."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries") as pool:
-            pending: Future[Step[Q]] | None = None
-            for index, records in self._records(dataset, seed=seed, start=start, runtime=runtime):
-                coming = pool.submit(self._build, builder, index, records, runtime.world_size)
-                if pending is not None:
-                    yield pending.result()
-                pending = coming
-            if pending is not None:
-                yield pending.result()
+        """Steps from `start` on; the next is read and built while the model works on this one."""
+        records = self._records(dataset, seed=seed, start=start, runtime=runtime)
+        return ahead(self._build(builder, *one, runtime.world_size) for one in records)
 
     def _records(
         self, dataset: RankedDataset, *, seed: int, start: int, runtime: Runtime

@@ -43,7 +43,7 @@ class Savings:
         saved: Checkpoints that were saved.
         failed: Those that could not be.
         late: Those that were due while another was on its way.
-        seconds: Time that steps have waited for them.
+        seconds: Time that steps have waited for them, and for that which the attempt goes on from.
     """
 
     saved: int = 0
@@ -118,7 +118,7 @@ class Saver:
             SupersededError: Another attempt has taken over.
         """
         if self._flight is not None and not busy:
-            with self._waiting():
+            with self.waiting():
                 self._settle(self._flight)
 
     def is_due(self, step: int) -> bool:
@@ -137,7 +137,7 @@ class Saver:
 
     def begin(self, engine: Engine[Any], state: CheckpointState) -> None:
         """Copy what this process saves, and upload it while the steps go on."""
-        with self._waiting():
+        with self.waiting():
             self._due = False
             state = replace(state, counters=engine.counters())
             fragments = self._checkpoints.share(engine)
@@ -154,7 +154,7 @@ class Saver:
         Raises:
             SupersededError: Another attempt has taken over.
         """
-        with self._waiting():
+        with self.waiting():
             while self._flight is not None:
                 wait([self._flight.work])
                 self._settle(self._flight)
@@ -209,7 +209,8 @@ class Saver:
         return False
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
+        """Count how long something takes that the steps wait for."""
         began = self._clock()
         try:
             yield

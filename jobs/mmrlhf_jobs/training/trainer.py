@@ -35,6 +35,7 @@ from mmrlhf_jobs.reporting.trackers.opening import check_tracking
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.results import Results
+from mmrlhf_jobs.training.ahead import FetchedAhead
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs, misfit
 from mmrlhf_jobs.training.earlier_runs import EarlierRuns
 from mmrlhf_jobs.training.engines.interface import Engine
@@ -95,6 +96,10 @@ class Trainer(Generic[Q, Out]):
             job, context, self._store, self._options, self._claim, engine=self._engine.kind
         )
         self._recipe = recipe(self._preparation)
+        self._fetched = FetchedAhead(
+            self._store, context.scratch / f"ahead-{self._runtime.rank}", context.tell
+        )
+        self._waited = 0.0
         self._step = 0
         self._skipped = 0
         self._hardest = HardestRows()
@@ -157,7 +162,7 @@ class Trainer(Generic[Q, Out]):
 
     def _prepare(self) -> tuple[Policy, PreparedRun[Q, Out]]:
         if self._job.spec.checkpoint.resume != "none":
-            self._checkpoints().refuse_other_form()
+            self._checkpoints().look_ahead(replicated=self._engine.kind != "deepspeed")
         train, held_out = self._preparation.open_data()
         policy = self._preparation.load_policy(self._engine.split())
         wanted = self._job.spec.training.recomputed
@@ -205,7 +210,15 @@ class Trainer(Generic[Q, Out]):
         engine: Engine[Out] = self._engine.build(prepared.module)
         prepared.module.every_part = self._engine.collective_forward
         checkpoints = self._checkpoints()
-        state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
+        saver = Saver(
+            checkpoints,
+            every=spec.checkpoint.every_steps,
+            runtime=self._runtime,
+            tell=context.tell,
+        )
+        self._savings = saver.savings
+        with saver.waiting():
+            state = self._resume(checkpoints, engine, prepared.objective, prepared.digests)
         self._trackers = job_trackers(self._job, context, self._store, self._claim.holder.since)
         log = Series(
             context.scratch / f"metrics-{self._runtime.rank}.jsonl",
@@ -219,13 +232,6 @@ class Trainer(Generic[Q, Out]):
             epochs=spec.training.epochs,
             max_steps=spec.training.max_steps,
         )
-        saver = Saver(
-            checkpoints,
-            every=spec.checkpoint.every_steps,
-            runtime=self._runtime,
-            tell=context.tell,
-        )
-        self._savings = saver.savings
         loop = OptimizerLoop(
             engine=engine,
             objective=prepared.objective,
@@ -284,6 +290,7 @@ class Trainer(Generic[Q, Out]):
             runtime=self._runtime,
             # What other runs have left is for them to say.
             counts=self._claim.holder.counts if run is None else lambda _: True,
+            fetched=self._fetched if run is None else None,
         )
 
     def _resume(
@@ -334,6 +341,7 @@ class Trainer(Generic[Q, Out]):
     def _note(self, figures: StepFigures, total_steps: int, log: Series, pace: Pace) -> None:
         self._step = figures.step
         self._hardest.note(figures.losses, step=figures.step, epoch=int(figures.row["epoch"]))
+        self._waited += figures.waited
         self._count_skipped(figures)
         self._log(figures, total_steps, log, pace)
 
@@ -350,7 +358,8 @@ class Trainer(Generic[Q, Out]):
         if figures.step % self._job.spec.tracking.log_every_steps == 0:
             waited = round(self._savings.seconds, 6)
             memory = peak_memory(self._runtime.device)
-            log.append({**figures.row, **speed, **memory, "checkpointSeconds": waited})
+            waits = {"checkpointSeconds": waited, "dataSeconds": round(self._waited, 6)}
+            log.append({**figures.row, **speed, **memory, **waits})
         self._context.progress.emit(
             "step",
             step=figures.step,
@@ -362,6 +371,7 @@ class Trainer(Generic[Q, Out]):
             etaSeconds=speed["etaSeconds"],
             checkpointSeconds=self._savings.seconds,
             checkpointsFailed=self._savings.failed,
+            dataSeconds=self._waited,
             # With each step: whoever listens may have missed the one before.
             **self._held_out,
         )

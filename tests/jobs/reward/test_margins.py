@@ -20,7 +20,8 @@ from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.jobs.training.world import World
 
 STEPS = 3
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
+WAITED = ("checkpointSeconds", "dataSeconds")
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", *WAITED}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from tests.jobs.training.world import World, write_records
 from tests.patience import PATIENCE
 
 Event = dict[str, Any]
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
+WAITED = ("checkpointSeconds", "dataSeconds")
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", *WAITED}
 
 
 def weights(world: World) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import copy_stream
 from mmrlhf_jobs.storage.marker import MARKER, digest_of_files, make_marker, parse_marker
+from mmrlhf_jobs.training.ahead import FetchedAhead
 from mmrlhf_jobs.training.checkpoints import Checkpoints, CheckpointState, RunInputs
 from mmrlhf_jobs.training.engines.state import MASTER, Fragment
 from mmrlhf_jobs.training.engines.tensor_files import SavedState
+from tests.patience import PATIENCE
 
 INPUTS = RunInputs("data", "rewards", "model", "template", "images", "spec")
 
@@ -55,14 +58,16 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self.store = ArtifactStore(str(folder / "store"))
         self.folder = folder / "store/run/checkpoints"
+        self.told: list[str] = []
+        self.fetched = FetchedAhead(self.store, folder / "ahead", self.told.append)
         self.checkpoints = Checkpoints(
             self.store,
             prefix="run",
             scratch=folder / "scratch",
             keep=3,
             runtime=Runtime(0, 1, torch.device("cpu")),
+            fetched=self.fetched,
         )
-        self.told: list[str] = []
         for number in (2, 4, 6):
             state = CheckpointState(number, 1, "number", INPUTS, {"mean": number / 10}, "rows")
             self.checkpoints.save(Number(number), state)  # type: ignore[arg-type]
@@ -233,22 +238,91 @@ def test_a_whole_one_of_other_inputs_is_refused_and_kept(kept: Kept) -> None:
 def test_a_checkpoint_of_another_form_is_refused_by_its_state_alone(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.checkpoints.refuse_other_form()
+    kept.checkpoints.look_ahead(replicated=True)
     monkeypatch.setattr(kept.checkpoints, "_fetch_parts", None)
     # As an older version wrote it: parts by their digests, and no word of their form.
     state(lambda content: (content.pop("form"), content.update(parts=["0" * 64])))(kept)
     with pytest.raises(
         SpecError, match=r"step 6 .* by another version of mmrlhf \(in form 1, this"
     ):
-        kept.checkpoints.refuse_other_form()
+        kept.checkpoints.look_ahead(replicated=True)
     with pytest.raises(SpecError, match="which alone can go on with it: make it as it was, or"):
         kept.restore()
     # What is damaged is for `restore` to tell, which takes an older one.
     flip(kept.file(f"{NEWEST}/complete/state.json"), 5)
-    kept.checkpoints.refuse_other_form()
+    kept.checkpoints.look_ahead(replicated=True)
     assert kept.checkpoints.steps() == [2, 4, 6]
     kept.checkpoints.clear()
-    kept.checkpoints.refuse_other_form()
+    kept.checkpoints.look_ahead(replicated=True)
+
+
+def fetched_by(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Which parts will have been fetched, by which thread."""
+    found: list[tuple[str, str]] = []
+    fetch = kept.store.fetch
+
+    def noted(key: str, *args: Any, **more: Any) -> None:
+        if "rank-" in key:
+            found.append((key.removeprefix("run/checkpoints/"), threading.current_thread().name))
+        fetch(key, *args, **more)
+
+    monkeypatch.setattr(kept.store, "fetch", noted)
+    return found
+
+
+def test_what_was_fetched_ahead_is_not_fetched_again(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fetched_by(kept, monkeypatch)
+    kept.checkpoints.look_ahead(replicated=True)
+    value, state = kept.restore()
+    assert (value, state and state.step, kept.told) == (6, 6, [])
+    assert found == [(f"{NEWEST}/rank-0", "ahead")]
+    assert not (tmp_path / "ahead").exists()
+    assert kept.restore()[0] == 6, "nothing is left of it that would be taken once more"
+    assert found[1:] == [(f"{NEWEST}/rank-0", "MainThread")]
+
+
+def test_another_checkpoint_than_that_which_was_fetched_ahead_is_fetched_itself(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fetched_by(kept, monkeypatch)
+    kept.checkpoints.look_ahead(replicated=True)
+    newer = CheckpointState(8, 1, "number", INPUTS, {"mean": 0.8}, "rows")
+    kept.checkpoints.save(Number(8), newer)  # type: ignore[arg-type]
+    value, state = kept.restore()
+    assert (value, state and state.step, kept.told) == (8, 8, [])
+    assert ("step-00000008/rank-0", "MainThread") in found
+    # The thread may still be at it.
+    for thread in threading.enumerate():
+        if thread.name == "ahead":
+            thread.join(120 * PATIENCE)
+    assert not (tmp_path / "ahead").exists()
+
+
+def test_what_could_not_be_fetched_ahead_is_told_and_fetched_once_more(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = kept.store.fetch
+
+    def away(*args: Any, **more: Any) -> None:
+        if threading.current_thread().name == "ahead":
+            raise StorageUnavailableError("the store is away")
+        fetch(*args, **more)
+
+    monkeypatch.setattr(kept.store, "fetch", away)
+    kept.checkpoints.look_ahead(replicated=True)
+    assert kept.restore()[0] == 6
+    assert kept.told == ["a part of the checkpoint is fetched once more: the store is away"]
+
+
+def test_damage_that_was_met_ahead_is_told_and_an_older_one_is_taken(kept: Kept) -> None:
+    flip(kept.file(f"{NEWEST}/rank-0/00000.safetensors"), 500)
+    kept.checkpoints.look_ahead(replicated=True)
+    assert kept.restore()[0] == 4
+    again, removed = kept.told
+    assert again.startswith("a part of the checkpoint is fetched once more: ")
+    assert removed.startswith("the checkpoint of step 6 cannot be used and is removed: ")
 
 
 class Call:

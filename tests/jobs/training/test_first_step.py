@@ -121,6 +121,7 @@ def test_every_engine_gives_the_same_figures(
         "etaSeconds",
         "peakMemoryGiB",
         "checkpointSeconds",
+        "dataSeconds",
         "gradientNorm",
     }
     if whole:

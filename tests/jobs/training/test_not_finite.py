@@ -24,7 +24,8 @@ from tests.jobs.training.world import World, write_records
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 KINDS = {"reward": "judge", "mmdpo": "tiny"}
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
+WAITED = ("checkpointSeconds", "dataSeconds")
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", *WAITED}
 
 
 def job_of(world: World, kind: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from tests.patience import PATIENCE
 from tests.unit.reporting.event_file import read_scalars
 
 Event = dict[str, Any]
-TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", "checkpointSeconds"}
+WAITED = ("checkpointSeconds", "dataSeconds")
+TIMED = {"seconds", "tokensPerSecond", "etaSeconds", "peakMemoryGiB", *WAITED}
 
 
 def hardest(world: World) -> Any:

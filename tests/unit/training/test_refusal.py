@@ -15,7 +15,8 @@ from mmrlhf_jobs.training.trainer import Trainer
 def test_another_form_is_refused_before_the_data_are_opened(resume: str) -> None:
     done: list[str] = []
 
-    def refuse() -> None:
+    def refuse(*, replicated: bool) -> None:
+        assert replicated
         done.append("asked")
         raise SpecError("of another form")
 
@@ -25,7 +26,8 @@ def test_another_form_is_refused_before_the_data_are_opened(resume: str) -> None
 
     trainer: Any = SimpleNamespace(
         _job=SimpleNamespace(spec=SimpleNamespace(checkpoint=SimpleNamespace(resume=resume))),
-        _checkpoints=lambda: SimpleNamespace(refuse_other_form=refuse),
+        _checkpoints=lambda: SimpleNamespace(look_ahead=refuse),
+        _engine=SimpleNamespace(kind="none"),
         _preparation=SimpleNamespace(open_data=open_data),
     )
     with pytest.raises(SpecError):
