@@ -168,10 +168,7 @@ class Cron:
         """Return the shortest time between two times on the wall at which it fires."""
         times = [timedelta(hours=h, minutes=m) for h in self.hours for m in self.minutes]
         found = [later - sooner for sooner, later in itertools.pairwise(times)]
-        first = date(2001, 1, 1)
-        days = [n for n in range(_CYCLE_DAYS + 366) if self.falls_on(first + n * _DAY)]
-        apart = min((b - a for a, b in itertools.pairwise(days)), default=_CYCLE_DAYS)
-        return min([*found, apart * _DAY + times[0] - times[-1]])
+        return min([*found, _fewest_days(self) * _DAY + times[0] - times[-1]])
 
     def _ever_fires(self) -> bool:
         if self.either_day:
@@ -193,6 +190,17 @@ class Cron:
                     wall = datetime(day.year, day.month, day.day, hour, minute)  # noqa: DTZ001
                     if start <= wall < end:
                         yield wall
+
+
+@functools.lru_cache(maxsize=1024)
+def _fewest_days(cron: Cron) -> int:
+    """Return how many days apart an expression fires at least.
+
+    They are looked for on the calendar of decades, and a schedule is read at every look at it.
+    """
+    first = date(2001, 1, 1)
+    days = [n for n in range(_CYCLE_DAYS + 366) if cron.falls_on(first + n * _DAY)]
+    return min((b - a for a, b in itertools.pairwise(days)), default=_CYCLE_DAYS)
 
 
 def fires_after(cron: Cron, where: zoneinfo.ZoneInfo, moment: datetime) -> Iterator[datetime]:

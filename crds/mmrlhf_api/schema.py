@@ -7,6 +7,7 @@ schema has none of these, wants a type at every node and OpenAPI 3.0's exclusive
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,8 +41,14 @@ def kind_schema(kind: ResourceNames, *, cel: bool = True) -> Schema:
         kind: Its entry in a registry.
         cel: Whether to add CEL rules; API servers before 1.25 do not know them.
     """
-    source = kind.model.model_json_schema(by_alias=True, mode="validation")
-    schema = _Converter(source.get("$defs", {}), _models(kind.model), cel=cel).convert(source)
+    return copy.deepcopy(_kind_schema(kind, kind.model, cel=cel))
+
+
+@functools.cache
+def _kind_schema(kind: ResourceNames, model: type[ApiModel], *, cel: bool) -> Schema:
+    """The schema of a kind, made once: each file that is generated asks for it."""
+    source = model.model_json_schema(by_alias=True, mode="validation")
+    schema = _Converter(source.get("$defs", {}), _models(model), cel=cel).convert(source)
     properties = schema["properties"]
     name = properties["metadata"]["properties"]["name"]
     metadata_name = {key: name[key] for key in ("type", "minLength", "maxLength", "pattern")}

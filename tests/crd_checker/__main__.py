@@ -12,9 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from tests.crd_checker import check
+from tests.manifests import load_all
 
 __all__ = ["main"]
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     found = faulty = 0
     for path in parser.parse_args(arguments).files or sorted(_CRDS.glob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        for document in load_all(path.read_text(encoding="utf-8")):
             if not isinstance(document, dict) or document.get("kind") != "CustomResourceDefinition":
                 continue
             found += 1

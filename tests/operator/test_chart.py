@@ -28,6 +28,7 @@ from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import Platform, traces
 from tests.helm.program import CHART, NAMESPACE, HelmError, Release
+from tests.manifests import load_all
 from tests.operator.driver import Driver, until
 from tests.operator.recording import Recording, recorded
 from tests.operator.test_earlier_kinds import earlier_kinds, knows_logs
@@ -76,8 +77,8 @@ async def test_the_chart_runs_a_job_to_its_end_and_leaves_what_is_the_users(
     done = release.install(VALUES, create_namespace=True)
     assert done["status"] == "deployed"
     assert "mmrlhfctl doctor" in done["notes"]
-    rendered = [body for body in yaml.safe_load_all(done["manifest"]) if body]
-    assert [one for one in yaml.safe_load_all(tried["manifest"]) if one] == rendered
+    rendered = [body for body in load_all(done["manifest"]) if body]
+    assert [one for one in load_all(tried["manifest"]) if one] == rendered
     assert {path_of(body) for body in rendered} <= set(traces(control_plane))
     (container,) = live(control_plane, "deployment", "mmrlhf-operator")["spec"]["template"]["spec"][
         "containers"

@@ -20,6 +20,7 @@ from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.access import Access
 from tests.cluster.kinds import CRDS, apply_kinds, forget_kinds
 from tests.cluster.wait import wait_until
+from tests.manifests import load_all
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
 
@@ -41,7 +42,7 @@ def earlier(control_plane: Access, driver: Driver) -> Driver:
 
 
 def earlier_kinds() -> list[Manifest]:
-    return list(yaml.safe_load_all((EARLIER / "kinds.yaml").read_text()))
+    return list(load_all((EARLIER / "kinds.yaml").read_text()))
 
 
 def apply_earlier(cluster: Access) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mmrlhf_api.constants import API_VERSION
 from tests.cluster.access import Access
 from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import NAMESPACE, Platform, traces
+from tests.manifests import load_all
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -40,7 +40,7 @@ def test_one_file_installs_everything_and_removes_it(
 
     platform.apply()
     found = traces(cluster)
-    bundle = list(yaml.safe_load_all((platform.folder / "install.yaml").read_text()))
+    bundle = list(load_all((platform.folder / "install.yaml").read_text()))
     assert {path(body) for body in bundle} <= set(found)
     wait_until(lambda: kinds_served(platform), timeout=30, what="the kinds")
     jobs = f"/apis/{API_VERSION}/namespaces/{kube_namespace}/mmdpojobs"

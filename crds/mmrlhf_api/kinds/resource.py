@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from mmrlhf_api.base import ApiModel
 __all__ = ["PrinterColumn", "Resource", "ResourceNames"]
 
 
-class ResourceNames(Protocol):
+class ResourceNames(Hashable, Protocol):
     """Names of a resource, as kinds of jobs and other resources have them."""
 
     @property

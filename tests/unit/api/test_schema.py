@@ -229,3 +229,14 @@ def test_files_without_rules_never_replace_the_committed_ones() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--without-cel"])
     assert caught.value.code == 2
+
+
+def test_a_schema_is_the_callers_own() -> None:
+    kind_schema(KINDS["MMDPOJob"])["properties"].clear()
+    assert "spec" in kind_schema(KINDS["MMDPOJob"])["properties"]
+
+
+def test_libyaml_writes_what_python_does() -> None:
+    kind = KINDS["StepJob"]
+    text = yaml.safe_dump(crd(kind), sort_keys=False, width=100, default_flow_style=False)
+    assert render(kind).partition("\n")[2] == text

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
-
 from mmrlhf_operator.installation.access import GRANTS, Grant, Scope
 from mmrlhf_operator.policies import Policy
+from tests.manifests import load_all
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/security.md").read_text()
@@ -35,7 +34,7 @@ def test_the_table_of_rights_is_what_is_applied() -> None:
         for resource in re.findall(r"`([^`]+)`", resources.partition(" named ")[0])
         for verb in verbs.split(", ")
     }
-    bodies = list(yaml.safe_load_all((ROOT / "deploy/install.yaml").read_text()))
+    bodies = list(load_all((ROOT / "deploy/install.yaml").read_text()))
     bound = {body["roleRef"]["name"] for body in bodies if "roleRef" in body}
     granted = {
         (resource, verb)

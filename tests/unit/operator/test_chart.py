@@ -17,6 +17,7 @@ from mmrlhf_operator.installation.files import BUNDLE
 from mmrlhf_operator.installation.templating import Items, Value, When, document, either
 from mmrlhf_operator.installation.values import OWN_FIELDS, Values
 from tests.helm.program import CHART, HelmError, lint, template
+from tests.manifests import load_all
 
 Manifest = dict[str, Any]
 
@@ -160,7 +161,7 @@ def without_helms(made: dict[tuple[str, str, str], Manifest]) -> dict[str, Any]:
 
 def test_without_values_it_is_what_one_file_installs() -> None:
     made = without_helms(keyed(json.loads(json.dumps(rendered()["defaults"]))))
-    bundle = keyed(list(yaml.safe_load_all((DEPLOY / BUNDLE).read_text())))
+    bundle = keyed(list(load_all((DEPLOY / BUNDLE).read_text())))
     # Helm makes the namespace.
     del bundle["Namespace", "mmrlhf-system", ""]
     whole = bundle["ConfigMap", f"{NAME}-config", "mmrlhf-system"]
@@ -178,7 +179,7 @@ def test_for_one_namespace_it_is_what_the_kustomization_installs() -> None:
     wanted = {
         f"{body['kind']}/{body['metadata']['name']}": body
         for name in ("access.yaml", "operator.yaml")
-        for body in yaml.safe_load_all((DEPLOY / "namespace" / name).read_text())
+        for body in load_all((DEPLOY / "namespace" / name).read_text())
     }
     others = {one for one in made if one.startswith(("CustomResourceDefinition/", "ClusterRole/"))}
     assert {one.split("-")[-1] for one in others if "ClusterRole" in one} == {
@@ -193,7 +194,7 @@ def test_what_watches_it_is_what_the_kustomization_has() -> None:
     wanted = [
         body
         for name in ("monitor.yaml", "alerts.yaml")
-        for body in yaml.safe_load_all((DEPLOY / "monitoring" / name).read_text())
+        for body in load_all((DEPLOY / "monitoring" / name).read_text())
     ]
     labels = {"ServiceMonitor": {"release": "a"}, "PrometheusRule": {"release": "b"}, "Service": {}}
     for body in wanted:

@@ -18,6 +18,7 @@ from mmrlhf_operator.config import load_config
 from mmrlhf_operator.installation.__main__ import main
 from mmrlhf_operator.installation.files import BUNDLE, files
 from tests.crd_checker import check
+from tests.manifests import load_all
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = files("1.2.3")
@@ -28,7 +29,7 @@ def objects(folder: str) -> list[dict[str, Any]]:
         body
         for name, text in FILES.items()
         if name.startswith(f"{folder}/") and name.rpartition("/")[2] != "config.yaml"
-        for body in yaml.safe_load_all(text)
+        for body in load_all(text)
         if body["kind"] != "Kustomization"
     ]
 
@@ -111,7 +112,7 @@ def test_kustomize_changes_nothing_but_the_name_of_the_configuration(
         text=True,
         check=True,
     )
-    made = {key(body): body for body in yaml.safe_load_all(done.stdout)}
+    made = {key(body): body for body in load_all(done.stdout)}
     (config,) = (body for body in made.values() if body["kind"] == "ConfigMap")
     name = config["metadata"]["name"]
     assert name.startswith("mmrlhf-operator-config-")
@@ -162,14 +163,14 @@ PAGE = (ROOT / "docs/install.md").read_text()
 
 @cache
 def bundle() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(FILES[BUNDLE]))
+    return list(load_all(FILES[BUNDLE]))
 
 
 def test_the_bundle_is_the_kinds_and_the_operator_for_the_whole_cluster() -> None:
     made = {key(body): body for body in bundle()}
     assert len(made) == len(bundle())
     for path in (ROOT / "crds").glob("*.yaml"):
-        (kind,) = yaml.safe_load_all(path.read_text())
+        (kind,) = load_all(path.read_text())
         assert made.pop(key(kind)) == kind
     config = made.pop(("ConfigMap", "mmrlhf-operator-config"))
     assert config["data"] == {"config.yaml": FILES["cluster/config.yaml"]}
@@ -288,7 +289,7 @@ def test_the_kustomization_of_the_page_changes_image_and_configuration_and_no_mo
     )
     # kubectl's YAML has 1e-06 for a number, where Python's takes that for a word.
     text = re.sub(r"(?m)(: \d)(e-\d+)$", r"\1.0\2", done.stdout)
-    made = {key(body): body for body in yaml.safe_load_all(text)}
+    made = {key(body): body for body in load_all(text)}
     name = "mmrlhf-operator"
     (container,) = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
     assert container["image"].startswith("registry.example.org/mmrlhf/operator:")
@@ -306,7 +307,7 @@ def kustomized(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
         text=True,
         check=True,
     )
-    return {key(body): body for body in yaml.safe_load_all(done.stdout)}
+    return {key(body): body for body in load_all(done.stdout)}
 
 
 @pytest.mark.parametrize("base", ["cluster", BUNDLE])
@@ -336,7 +337,7 @@ def test_the_chart_is_of_the_version_of_the_images() -> None:
 
 
 def test_the_right_can_be_given_for_one_namespace() -> None:
-    role, binding = yaml.safe_load_all(FILES["secrets/access.yaml"])
+    role, binding = load_all(FILES["secrets/access.yaml"])
     assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
     assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     assert not {"namespace"} & (role["metadata"].keys() | binding["metadata"].keys())

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from mmrlhf_operator.installation.alerts import ALERTS, Alert, rules
 from mmrlhf_operator.installation.dashboard import PANELS, dashboard
 from mmrlhf_operator.installation.files import files
 from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.serving.metrics import METRICS_PATH
+from tests.manifests import load_all
 from tests.unit.operator.test_metrics import tell_everything
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,7 +106,7 @@ def test_the_dashboard_is_one_that_grafana_reads() -> None:
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(FILES[name]))
+    return list(load_all(FILES[name]))
 
 
 def test_prometheus_is_led_to_the_port_that_it_may_reach() -> None:
