@@ -23,13 +23,13 @@ def digits() -> Path:
 
 
 def align(digits: Path, folder: Path, *, seed: int) -> dict[str, Any]:
-    """Run the example's job on half of the training data; returns its metrics."""
+    """Run the example's job on a quarter of the training data; returns its metrics."""
     job = load_job(
         ROOT / "examples" / "digits" / "job-dynamic.yaml",
         overrides=[
             f"spec.model.uri={digits / 'base'}",
             f"spec.data.train.uri={digits / 'data/train.jsonl'}",
-            "spec.data.train.fraction=0.5",
+            "spec.data.train.fraction=0.25",
             f"spec.data.evaluation.uri={digits / 'data/heldout.jsonl'}",
             "spec.data.evaluation.fraction=0.5",
             f"spec.reward.scoresUri={digits / 'data/rewards/train.parquet'}",

@@ -21,7 +21,8 @@ from tests.jobs.sampling.world import SamplingWorld
 def template(tmp_path_factory: pytest.TempPathFactory) -> SamplingWorld:
     """A world in which the job has run once, by one process, with a map."""
     world = SamplingWorld.make(tmp_path_factory.mktemp("sampling"))
-    code, stderr = world.run(world.job(report={"map": True}))
+    # UMAP as Python runs it: to compile it, as test_projection does, takes half a minute.
+    code, stderr = world.run(world.job(report={"map": True}), NUMBA_DISABLE_JIT="1")
     assert code == 0, stderr
     return world
 
