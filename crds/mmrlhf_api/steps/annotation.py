@@ -55,7 +55,7 @@ class AnnotationImportSettings(ApiModel):
     tool: Annotated[Tool, POSITIONAL]
     """The annotation tool."""
     answers: Annotated[Uri, POSITIONAL]
-    """File that the tool exported."""
+    """File that the tool exported, or the folder of Label Studio's target storage."""
     key: Annotated[Uri, POSITIONAL]
     """File that the export wrote."""
     reviewers: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from mmrlhf_jobs.annotation.answers import AnsweredTask
@@ -12,7 +12,7 @@ from mmrlhf_jobs.data.plain_bytes import read_plain
 from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.storage.uris import StorageOptions, locate
 
-__all__ = ["read_items", "stream_items"]
+__all__ = ["read_each", "read_items", "stream_items"]
 
 # What values of other types and forms make a reader raise; int() refuses 5,000 digits by the last.
 _STRANGE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -37,7 +37,25 @@ def read_items(
         DataError: The file is no JSON array.
         StorageError: The store does not answer.
     """
-    for place, item in enumerate(stream_items(uri, storage=storage), 1):
+    yield from read_each(stream_items(uri, storage=storage), uri, read, known_by=known_by)
+
+
+def read_each(
+    items: Iterable[Any | RowFault],
+    uri: str,
+    read: Callable[[Any], AnsweredTask],
+    *,
+    known_by: str,
+) -> Iterator[AnsweredTask | RowFault]:
+    """Make tasks of items; see `read_items`.
+
+    Args:
+        items: Items, and the faults of those that are none.
+        uri: Where they come from.
+        read: Makes a task of an item; what it raises is the fault of the item.
+        known_by: What an item should be, and how to get it.
+    """
+    for place, item in enumerate(items, 1):
         if isinstance(item, RowFault):
             yield item
             continue

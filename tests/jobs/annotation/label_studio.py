@@ -73,6 +73,15 @@ class LabelStudio:
             content: bytes = response.read()
         return content
 
+    def write_storage(self, project: int) -> Path:
+        """Write all annotations of a project to a target storage, which is a folder here."""
+        folder = self._data / f"target-{project}"
+        folder.mkdir()
+        content = {"project": project, "title": "target", "path": str(folder)}
+        number = self.call("POST", "/api/storages/export/localfiles", content)["id"]
+        self.call("POST", f"/api/storages/export/localfiles/{number}/sync")
+        return folder
+
     def add_user(self, name: str) -> tuple[str, str]:
         """Id and token of a new user."""
         email = f"{name}@example.org"
@@ -114,6 +123,10 @@ def _serve(python: Path, data: Path) -> Iterator[str]:
     quiet = {"COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false"}
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+    }
+    environment |= {
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(data),
     }
     environment |= {**quiet, "LABEL_STUDIO_BASE_DATA_DIR": str(data), "HOME": str(data)}
     log = data / "server.log"

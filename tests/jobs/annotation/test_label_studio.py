@@ -129,6 +129,13 @@ def test_round_trip(
     assert [query.record_id for query in stream_queries(Source(unresolved))] == ["q3"]
     assert validate(Source(back[2])).pairs == report["pairs"]
 
+    # What it writes while people annotate holds the same, an object an annotation.
+    stored = studio.write_storage(project)
+    assert len(list(stored.iterdir())) == 11
+    there = [str(stored), key_file, str(tmp_path / "stored.jsonl")]
+    assert main(["import", "label-studio", *there, *options]) == 0
+    assert Path(there[2]).read_bytes() == Path(back[2]).read_bytes()
+
     studio.call("DELETE", f"/api/tasks/{numbers[tasks[0].task_id]}")
     data = studio.call("GET", f"/api/tasks/{numbers[tasks[1].task_id]}")["data"]
     data["responses"][0], data["responses"][1] = (

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from mmrlhf_jobs.annotation.__main__ import main
+from mmrlhf_jobs.annotation.answers import AnsweredTask
 from mmrlhf_jobs.annotation.label_studio.answers import read_label_studio
 from mmrlhf_jobs.annotation.tasks import Task, make_task, write_key
 from mmrlhf_jobs.data.queries import stream_queries
 from mmrlhf_jobs.data.row_faults import RowFault
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
+from mmrlhf_jobs.errors import DataError
 from tests.unit.annotation.forms import fill, make_query, results
 
 TASKS = [make_task(make_query(name), seed=0) for name in "abcdefgh"]
@@ -129,6 +131,43 @@ def test_a_field_of_very_many_digits_is_a_fault_of_its_task(tmp_path: Path) -> N
     assert isinstance(fault, RowFault)
     assert (fault.row, fault.fault) == (1, "unreadable-row")
     assert not isinstance(task, RowFault)
+
+
+def test_a_target_storage_is_read_as_the_export_is_and_what_is_none_is_told(tmp_path: Path) -> None:
+    made = [
+        {**studio(task, fill(task, RANKS[0]), fill(task, RANKS[1])), "id": number}
+        for number, task in enumerate(TASKS)
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(made))
+    folder = tmp_path / "target"
+    folder.mkdir()
+    for number, task in enumerate(made):
+        shown = {name: value for name, value in task.items() if name != "annotations"}
+        for annotation in task["annotations"]:
+            name = 10 * annotation["id"] + number  # first all of one annotator, then of the other
+            (folder / str(name)).write_text(json.dumps({**annotation, "id": name, "task": shown}))
+    (folder / "empty").touch()  # a mark of a folder
+    exported, stored = (
+        [
+            (one.task_id, one.question, one.texts, [told.fields for told in one.answers])
+            for one in read_label_studio(str(tmp_path / name))
+            if isinstance(one, AnsweredTask)
+        ]
+        for name in ("export.json", "target")
+    )
+    assert len(exported) == len(TASKS)
+    assert stored == exported
+    (folder / "5").write_text(json.dumps({"id": 5, "result": []}))
+    (folder / "6").write_text("[]")
+    faults = [one for one in read_label_studio(str(folder)) if isinstance(one, RowFault)]
+    assert [(Path(one.file or "").name, one.fault) for one in faults] == [
+        ("5", "unreadable-row"),
+        ("6", "unreadable-row"),
+    ]
+    assert "target storage" in str(faults[0])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="no annotation is there"):
+        list(read_label_studio(str(tmp_path / "none")))
 
 
 def test_an_export_of_another_kind_is_no_share_of_faults(

@@ -1,4 +1,4 @@
-"""Answers from Label Studio's raw JSON export."""
+"""Answers from Label Studio: its raw JSON export, or its target storage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mmrlhf_jobs.annotation.answers import Answer, AnsweredTask
-from mmrlhf_jobs.annotation.items import read_items
+from mmrlhf_jobs.annotation.items import read_each, stream_items
 from mmrlhf_jobs.annotation.label_studio.page import BUCKET
+from mmrlhf_jobs.annotation.label_studio.target_storage import (
+    is_target_storage,
+    stream_stored_tasks,
+)
 from mmrlhf_jobs.annotation.tasks import LETTERS
 from mmrlhf_jobs.data.row_faults import RowFault
-from mmrlhf_jobs.storage.uris import StorageOptions
+from mmrlhf_jobs.storage.uris import StorageOptions, locate
 
 __all__ = ["read_label_studio"]
 
@@ -27,15 +31,25 @@ _KNOWN_BY: Final = (
 def read_label_studio(
     uri: str, *, storage: StorageOptions | None = None
 ) -> Iterator[AnsweredTask | RowFault]:
-    """Read an export task by task; what is no task is given as the fault that it is.
+    """Read tasks one by one; what is no task is given as the fault that it is.
 
     Cancelled annotations, drafts and predictions are counted and not read.
 
+    Args:
+        uri: An export as raw JSON, or the folder of a target storage.
+        storage: Where the object store is, for ``s3://``.
+
     Raises:
-        DataError: The file is no JSON array.
+        DataError: The file is no JSON array, or the folder is empty.
         StorageError: The store does not answer.
     """
-    yield from read_items(uri, _task, known_by=_KNOWN_BY, storage=storage)
+    location = locate(uri, storage)
+    items = (
+        stream_stored_tasks(location)
+        if is_target_storage(location)
+        else stream_items(uri, storage=storage)
+    )
+    yield from read_each(items, uri, _task, known_by=_KNOWN_BY)
 
 
 def _task(task: Mapping[str, Any]) -> AnsweredTask:
