@@ -116,6 +116,10 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
             "responses": {"records": f"{run}/responses.jsonl"},
             "critiques": {"records": f"{run}/critiques.jsonl"},
             "answers": {"records": f"{run}/answers.jsonl"},
+            "preferences": {
+                "results": f"{run}/results.json",
+                "figures": f"{run}/preferences.json",
+            },
             "safety": {"results": f"{run}/results.json", "figures": f"{run}/safety.json"},
             "gate": {"report": f"{run}/gate.json"},
             "import": {"records": f"{run}/records.jsonl"},

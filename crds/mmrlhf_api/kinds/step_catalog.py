@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mmrlhf_api.kinds.kind import Content, Input, Output
 from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPart
@@ -14,8 +14,9 @@ from mmrlhf_api.steps.answers import AnswersPart
 from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
 from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
-from mmrlhf_api.steps.gate import GatePart
+from mmrlhf_api.steps.gate import GatePart, is_alias
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.preferences import PreferencesPart
 from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.report import ReportPart
@@ -114,7 +115,19 @@ def _answered(part: AnswersPart) -> Iterator[Input]:
     takes: tuple[Content, ...] = ("queries", "records")
     yield Input(field="records", uri=part.records, content="data", takes=takes)
     if part.policy is not None:
-        yield Input(field="policy", uri=part.policy, content="model", takes=("model",))
+        yield _policy(part.policy)
+
+
+def _preferred(part: PreferencesPart) -> Iterator[Input]:
+    yield Input(field="records", uri=part.records, content="data", takes=("records",))
+    if part.policy is not None:
+        yield _policy(part.policy)
+
+
+def _policy(uri: str) -> Input:
+    # An alias is a file, that may be moved: what it says then is an input like other data.
+    content: Literal["data", "model"] = "data" if is_alias(uri) else "model"
+    return Input(field="policy", uri=uri, content=content, takes=("model",))
 
 
 def _judged(part: SafetyPart) -> Iterator[Input]:
@@ -223,6 +236,15 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
             part="answers",
             inputs=_answered,
             outputs=(Output(name="records", content="queries", path="answers.jsonl"),),
+            gpu=True,
+        ),
+        "preferences": StepEntry(
+            part="preferences",
+            inputs=_preferred,
+            outputs=(
+                Output(name="results", content="results", path="results.json"),
+                Output(name="figures", content="figures", path="preferences.json"),
+            ),
             gpu=True,
         ),
         "safety": StepEntry(

@@ -25,6 +25,7 @@ from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.preferences import PreferencesPart
 from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
 from mmrlhf_api.steps.report import ReportPart
@@ -39,6 +40,7 @@ StepName = Literal[
     "responses",
     "critiques",
     "answers",
+    "preferences",
     "safety",
     "gate",
     "import",
@@ -111,6 +113,8 @@ class StepJobSpec(JobSpec):
     """Expand human comments into critiques (paper Table 7)."""
     answers: AnswersPart | None = None
     """Answer queries with a policy."""
+    preferences: PreferencesPart | None = None
+    """Say how often a policy finds likelier what people prefer."""
     safety: SafetyPart | None = None
     """Say how safe a policy's answers are (paper Tables 3 and 6)."""
     gate: GatePart | None = None
@@ -266,6 +270,14 @@ register(
                 takes="model",
                 output=lambda run: run.model,
                 becomes="answers.policy",
+                annotation=ANNOTATION_POLICY_JOB,
+            ),
+            Need(
+                field="preferences.policyJob",
+                kind="MMDPOJob",
+                takes="model",
+                output=lambda run: run.model,
+                becomes="preferences.policy",
                 annotation=ANNOTATION_POLICY_JOB,
             ),
             Need(

@@ -37,7 +37,8 @@ class AnswersPart(AnswersSettings):
     """Answers queries with a policy, greedily."""
 
     policy: Uri | None = None
-    """Folder of the policy: a path, file:// or s3://."""
+    """Folder of the policy, or the file of an alias, aliases/NAME.json below its store, for what
+    that stands for when the step begins: a path, file:// or s3://."""
     policy_job: DnsName | None = None
     """MMDPOJob in the same namespace whose model answers; the job waits until it has succeeded. Its
     artifacts must be within reach of spec.artifacts."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from annotated_types import MaxLen, MinLen
 from pydantic import Strict
@@ -13,7 +14,7 @@ from mmrlhf_api.scalars import Matching
 from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_api.uris import Uri
 
-__all__ = ["ALIAS_PATTERN", "AliasName", "GatePart", "GateSettings"]
+__all__ = ["ALIAS_PATTERN", "AliasName", "GatePart", "GateSettings", "alias_uri", "is_alias"]
 
 _PART = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 ALIAS_PATTERN = f"^{_PART}(/{_PART})*$"
@@ -29,7 +30,18 @@ AliasName = Annotated[
     ),
 ]
 """Name of an alias."""
+_FILE: Final = re.compile(rf"(^|/)aliases/{_PART}(/{_PART})*\.json$")
 Files = Annotated[tuple[Uri, ...], Strict(strict=False), MaxLen(16), ListOf("atomic")]
+
+
+def alias_uri(store: str, name: str) -> str:
+    """Where an alias of a store is: the one object that a move of it changes."""
+    return f"{store.rstrip('/')}/aliases/{name}.json"
+
+
+def is_alias(uri: str) -> bool:
+    """Whether a URI is that of an alias, and not of what it stands for."""
+    return _FILE.search(uri) is not None
 
 
 class GateSettings(ApiModel):

@@ -13,6 +13,7 @@ from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import JournaledSpec, Place
 from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
+from mmrlhf_jobs.storage.alias import stands_for
 
 __all__ = ["STEP", "AnswersSpec"]
 
@@ -25,7 +26,7 @@ class AnswersSpec(JournaledSpec, AnswersSettings):
     out: Annotated[Place, POSITIONAL]
     """File to write, *.jsonl."""
     policy: Place
-    """Folder of the policy."""
+    """Folder of the policy, or the file of an alias for what that stands for."""
 
 
 def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
@@ -50,8 +51,9 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
         storage=storage,
         allowed_media_roots=spec.allowed_media_roots,
     )
-    context.tell("load", f"loading {spec.policy}")
-    folder = fetch_model(spec.policy, context.scratch, storage)
+    place = stands_for(spec.policy, storage)
+    context.tell("load", f"loading {place}")
+    folder = fetch_model(place, context.scratch, storage)
     loaded = load_model(
         folder,
         dtype=spec.dtype,
@@ -62,7 +64,7 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
     loaded.model.to(context.device).eval().requires_grad_(False)
     policy = Policy(
         loaded,
-        name=spec.name or spec.policy.rstrip("/").rpartition("/")[2],
+        name=spec.name or place.rstrip("/").rpartition("/")[2],
         digest=digest_folder(folder),
         max_new_tokens=spec.max_new_tokens,
     )

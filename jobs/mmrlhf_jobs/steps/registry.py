@@ -16,6 +16,7 @@ MODULES: Final[dict[str, str]] = {
     "responses": "mmrlhf_jobs.steps.responses",
     "improve": "mmrlhf_jobs.steps.improve",
     "answers": "mmrlhf_jobs.steps.answers",
+    "preferences": "mmrlhf_jobs.steps.preferences",
     "safety": "mmrlhf_jobs.steps.safety",
     "compare": "mmrlhf_jobs.steps.compare",
     "report": "mmrlhf_jobs.steps.report",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
-from mmrlhf_api.steps.gate import ALIAS_PATTERN
+from mmrlhf_api.steps.gate import ALIAS_PATTERN, alias_uri, is_alias
 from mmrlhf_jobs.errors import DamagedError, InputError, RunError
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.marker import MARKER, digest_of_files
@@ -23,7 +23,16 @@ from mmrlhf_jobs.storage.marks import keep
 from mmrlhf_jobs.storage.switch import State, Switch
 from mmrlhf_jobs.storage.uris import StorageOptions, parent_uri
 
-__all__ = ["HISTORY", "Alias", "AliasStore", "Cause", "Entry", "artifact_digest"]
+__all__ = [
+    "HISTORY",
+    "Alias",
+    "AliasStore",
+    "Cause",
+    "Entry",
+    "artifact_digest",
+    "find_digest",
+    "stands_for",
+]
 
 HISTORY: Final = 100
 """Entries that are kept besides the one that holds; older ones are dropped."""
@@ -219,7 +228,43 @@ class AliasStore:
                 f"{name!r} is no name of an alias: lower-case letters, digits, '-' and '.', in"
                 " parts with '/' between them, such as default/vqa"
             )
-        return Switch(f"{self.uri}/aliases/{name}.json", self._options)
+        return Switch(alias_uri(self.uri, name), self._options)
+
+
+def stands_for(uri: str, options: StorageOptions | None = None) -> str:
+    """Return the artifact that an alias stands for now; any other URI stands for itself.
+
+    Raises:
+        InputError: There is no such alias, or what it stands for is not there any more.
+        DamagedError: What is there is no alias.
+    """
+    if not is_alias(uri):
+        return uri
+    store, _, name = uri.rpartition("/aliases/")
+    alias = AliasStore(store, options).read(name.removesuffix(".json"))
+    if alias is None:
+        raise InputError(
+            f"{uri}: there is no such alias; promote a first model by hand: mmrlhfctl promote"
+            f" {store} {name.removesuffix('.json')} MODEL"
+        )
+    current = alias.current
+    if artifact_digest(current.uri, options) != current.digest:
+        raise InputError(
+            f"{current.uri}: does not hold {current.digest[:12]} any more, which {alias.name}"
+            " stands for; promote another artifact, or roll back"
+        )
+    return current.uri
+
+
+def find_digest(uri: str, options: StorageOptions | None = None) -> str | None:
+    """Digest of all that an artifact holds; None of a folder that was never published as one.
+
+    Raises:
+        InputError: It was, and a file of it is gone or of another size.
+    """
+    uri = uri.rstrip("/")
+    parent = ArtifactStore(parent_uri(uri), options)
+    return None if parent.entries(uri.rpartition("/")[2]) is None else artifact_digest(uri, options)
 
 
 def artifact_digest(uri: str, options: StorageOptions | None = None) -> str:

@@ -19,9 +19,11 @@ from typing import Any
 from mmrlhf_api import KINDS, Job
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.pipelines import AlignmentPipeline
+from mmrlhf_api.pipelines.aliases import moved_aliases
 from mmrlhf_api.pipelines.graph import in_order
 from mmrlhf_api.pipelines.identity import read_inputs, step_job
 from mmrlhf_api.schedule import Triggers
+from mmrlhf_api.steps.gate import alias_uri
 from mmrlhf_operator.acting.contents import Looker
 from mmrlhf_operator.acting.object_store import Store as ObjectStore
 from mmrlhf_operator.acting.object_store import StoredObject, digest_of
@@ -190,11 +192,16 @@ def _triggers(
 
 
 async def _inputs(looker: Looker, pipeline: AlignmentPipeline) -> str:
-    """Return the digest of the steps and of all that they read from S3."""
+    """Return the digest of the steps and of all that they read from S3.
+
+    Aliases that the pipeline itself moves are no data: a model that its latest run has promoted, or
+    that a person has taken back since, is no reason to train the same once more.
+    """
     seen: dict[str, str | None] = {}
+    own = {alias_uri(store, alias) for store, alias in moved_aliases(pipeline)}
     for job in _jobs(pipeline):
-        uris = {uri for uri in read_inputs(job).values() if uri.startswith("s3://")} - seen.keys()
-        if uris:
+        found = {uri for uri in read_inputs(job).values() if uri.startswith("s3://")}
+        if uris := found - seen.keys() - own:
             seen |= await looker.look(job, functools.partial(_digests, uris=uris))
     steps = [wire_dict(step) for step in pipeline.spec.steps]
     parameters = [wire_dict(one) for one in pipeline.spec.parameters]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,18 @@ from transformers import (
 )
 
 from mmrlhf_api.constants import ENV_ATTEMPT
+from mmrlhf_api.steps.gate import alias_uri
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.media import load_media
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries, write_queries
 from mmrlhf_jobs.data.responses import Response
 from mmrlhf_jobs.data.sources import Source
+from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.evaluation.generation import generate_answers
 from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
+from mmrlhf_jobs.storage.alias import AliasStore, Cause, artifact_digest
+from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from tests.jobs.improvement.test_command import models
 from tests.jobs.models.tiny import save_tiny
 from tests.jobs.steps.test_job import body, endpoint, manifest, run_of, written
@@ -117,6 +123,104 @@ def test_a_policy_answers_greedily_and_a_kill_loses_the_batch_in_flight(
     assert model is not None
     assert (model.name, model.finish_reason) == ("tiny", "length")
     assert report["cutOff"] == 5
+
+
+def plain_log_probs(policy: Path, source: Path) -> dict[str, list[float]]:
+    """Transformers' own forward pass, a response at a time."""
+    loaded = load_model(policy, dtype="float64", attention="eager")
+    found: dict[str, list[float]] = {}
+    for record in stream_records(Source(str(source))):
+        media = load_media(record, root=str(source.parent))
+        for response in record.responses:
+            group = loaded.adapter.encode(record.asked, media, [response.text])
+            ids = torch.cat([group.prompt_ids, group.responses[0]])[None]
+            inputs = {
+                **group.media_inputs,
+                "pixel_values": group.media_inputs["pixel_values"].double(),
+            }
+            with torch.no_grad():
+                logits = loaded.model(input_ids=ids, **inputs).logits[
+                    0, len(group.prompt_ids) - 1 : -1
+                ]
+            likely = torch.log_softmax(logits, -1).gather(1, group.responses[0][:, None])
+            found.setdefault(record.record_id, []).append(float(likely.sum()))
+    return found
+
+
+def test_a_policy_prefers_what_its_log_probabilities_say_and_names_its_artifact(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every fourth record has a tie; one record has no pair. The policy is what an alias says."""
+    records = [make_record(tmp_path / "data", n) for n in range(5)]
+    records.append(make_record(tmp_path / "data", 5, ranks=(1, 1, 1, 1)))
+    write_records(tmp_path / "data/held-out.jsonl", records)
+    store = tmp_path / "artifacts"
+    ArtifactStore(str(store)).publish(policy, "models/one")
+    artifact = str(store / "models/one")
+    digest = artifact_digest(artifact)
+    AliasStore(str(store)).move(
+        "vqa", artifact, Cause("promote", ""), now=datetime.now(UTC), of=None, digest=digest
+    )
+    part = {
+        "records": str(tmp_path / "data/held-out.jsonl"),
+        "policy": alias_uri(str(store), "vqa"),
+        "batchSize": 2,
+    }
+    process = written(tmp_path, body(tmp_path, "preferences", **part))
+    assert main(process) == 0, capsys.readouterr().err
+    results = json.loads((run_of(tmp_path) / "results.json").read_text())
+    assert results["artifact"] == digest
+    rows = {(row["query"], row.get("row")): row["figures"] for row in results["rows"]}
+    expected: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for name, values in plain_log_probs(policy, tmp_path / "data/held-out.jsonl").items():
+        ranks = list(
+            next(one for one in records if one["record_id"] == name)["ranking"]["ranks"].values()
+        )
+        margins = {
+            (name, f"{a} over {b}"): values[a] - values[b]
+            for a in range(4)
+            for b in range(4)
+            if ranks[a] < ranks[b]
+        }
+        expected |= {
+            key: {
+                "pairRight": margin > 0,
+                "preferenceMargin": pytest.approx(margin, abs=1e-3),
+            }
+            for key, margin in margins.items()
+        }
+        if margins:
+            expected[name, None] = {"queryRight": all(one > 0 for one in margins.values())}
+    assert rows == expected
+    right = [one["pairRight"] for one in expected.values() if "pairRight" in one]
+    assert 0 < sum(right) < len(right), "a policy that is always right proves little"
+    record = manifest(tmp_path)
+    assert record["metrics"]["preferenceAcc"] == pytest.approx(sum(right) / len(right))
+    assert record["report"]["policy"] == artifact
+    (read,) = (one for one in record["lineage"]["inputs"] if one["field"] == "preferences.policy")
+    assert read["uri"].endswith("/aliases/vqa.json")
+
+
+def test_what_an_alias_does_not_stand_for_any_more_is_told(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_records(tmp_path / "data/a.jsonl", [make_record(tmp_path / "data", 0)])
+    store = str(tmp_path / "artifacts")
+    line = ["preferences", str(tmp_path / "data/a.jsonl"), str(tmp_path / "out.json")]
+    line += ["--policy", alias_uri(store, "vqa")]
+    assert main(line) == 2
+    assert (
+        f"promote a first model by hand: mmrlhfctl promote {store} vqa" in capsys.readouterr().err
+    )
+    ArtifactStore(store).publish(policy, "one")
+    assert main(["alias", "promote", store, "vqa", "--artifact", f"{store}/one"]) == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/config.json").write_text("{}")
+    shutil.rmtree(f"{store}/one")
+    ArtifactStore(store).publish(tmp_path / "other", "one")
+    capsys.readouterr()
+    assert main(line) == 2
+    assert "which vqa stands for; promote another artifact, or roll back" in capsys.readouterr().err
 
 
 RESPONSES = {

@@ -42,6 +42,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "responses": {"records": "/data/queries.jsonl", "endpoints": [ENDPOINT]},
     "critiques": {"records": "/data/commented.jsonl", "endpoint": ENDPOINT},
     "answers": {"records": "/data/queries.jsonl", "policy": "/data/policy"},
+    "preferences": {"records": "/data/heldout.jsonl", "policy": "/data/policy"},
     "safety": {
         "judges": [{"name": "words", "template": {}}],
         "tasks": [

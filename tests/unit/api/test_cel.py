@@ -234,10 +234,6 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     "critiques.endpoint: give apiKeyEnv in podTemplate.env, by secretKeyRef": [
         step("critiques", endpoint=KEYED)
     ],
-    "give exactly one of policy and policyJob": [
-        step("answers", policyJob="align"),
-        {**step("answers"), "answers": {"records": "/q"}},
-    ],
     "give exactly one of responses and responsesJob": [step("safety", responsesJob="answers")],
     "give exactly one of template, classifier and server": [
         judged_by({}),
@@ -345,6 +341,14 @@ SPECIMENS_AT: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {
     ],
     ("spec.critiques.endpoint", "maxCost needs a price"): [
         step("critiques", endpoint={**ENDPOINT, "maxCost": 1})
+    ],
+    ("spec.answers", "give exactly one of policy and policyJob"): [
+        step("answers", policyJob="align"),
+        {**step("answers"), "answers": {"records": "/q"}},
+    ],
+    ("spec.preferences", "give exactly one of policy and policyJob"): [
+        step("preferences", policyJob="align"),
+        {**step("preferences"), "preferences": {"records": "/q"}},
     ],
     ("spec.compare.endpoint", "maxCost needs a price"): [
         step("compare", endpoint={**ENDPOINT, "maxCost": 1})
@@ -461,6 +465,7 @@ PLACES: dict[str, Change] = {
             "responses": ("records", "mediaRoot"),
             "critiques": ("records",),
             "answers": ("records", "mediaRoot", "policy"),
+            "preferences": ("records", "mediaRoot", "policy"),
             "safety": ("responses",),
             "import": ("source", "mediaRoot"),
             "export": ("records", "mediaRoot"),
@@ -489,6 +494,7 @@ PLACES: dict[str, Change] = {
     "spec.safety.tasks[].records": tasked(records="../x"),
     "spec.safety.judges[].classifier.model": judged_by({"classifier": {"model": "../x"}}),
     "spec.answers.allowedMediaRoots[]": step("answers", allowedMediaRoots=["x"]),
+    "spec.preferences.allowedMediaRoots[]": step("preferences", allowedMediaRoots=["x"]),
     **{
         f"spec.gate.{field}": step(
             "gate",
@@ -674,7 +680,7 @@ def test_cancelling_is_for_good() -> None:
     assert refused(running, schema, cancelled) == [("spec.runPolicy", message)]
 
 
-@pytest.mark.parametrize("name", ["answers", "safety", "compare"])
+@pytest.mark.parametrize("name", ["answers", "preferences", "safety", "compare"])
 def test_a_step_that_runs_a_model_alone_may_have_a_gpu(name: str) -> None:
     data = changed("StepJob", **step(name), resources__gpusPerNode=1)
     assert parse_job(data, source="x").spec.resources.gpus_per_node == 1

@@ -93,6 +93,7 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("StepJob", {}, ["scores.parquet"]),
         ("StepJob", step("bench"), ["bench.json", "bench.html"]),
         ("StepJob", step("answers"), ["answers.jsonl"]),
+        ("StepJob", step("preferences"), ["results.json", "preferences.json"]),
         ("StepJob", step("safety"), ["results.json", "safety.json"]),
         ("StepJob", step("gate"), ["gate.json"]),
         ("StepJob", step("import"), ["records.jsonl"]),
@@ -135,6 +136,7 @@ def test_what_each_kind_leaves_has_a_name_and_a_path(
         ("StepJob", step("responses"), {"records": "queries records"}),
         ("StepJob", step("critiques"), {"records": "records"}),
         ("StepJob", step("answers"), {"records": "queries records", "policy": "model"}),
+        ("StepJob", step("preferences"), {"records": "records", "policy": "model"}),
         (
             "StepJob",
             step("safety"),

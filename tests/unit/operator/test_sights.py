@@ -142,6 +142,45 @@ async def test_the_digest_of_data_and_steps_changes_with_both_and_with_nothing_e
     assert len({same, *others}) == 6
 
 
+async def test_an_alias_that_the_pipeline_itself_moves_is_no_data_and_others_are() -> None:
+    gate = {
+        "kind": "StepJob",
+        "spec": {
+            "step": "gate",
+            "gate": {
+                "require": {"safety": {"maxAsr": 0.1}},
+                "alias": "default/vqa",
+                "artifact": "${steps.align.model}",
+            },
+        },
+    }
+    files = {
+        "s3://runs/aliases/default/vqa.json": b"1",
+        "s3://runs/aliases/other.json": b"2",
+    }
+
+    async def digest(policy: str, **moved: bytes) -> str | None:
+        asks = {"records": "s3://data/bench.jsonl", "policy": f"s3://runs/aliases/{policy}.json"}
+        champion = {"kind": "StepJob", "spec": {"step": "preferences", "preferences": asks}}
+        store = ScriptedStore(
+            {**files, **{f"s3://runs/aliases/{k}.json": v for k, v in moved.items()}}
+        )
+        sights = Sights(store, wake=lambda _: None, clock=lambda: NOW)
+        given = {"cron": "0 3 * * *", "skipUnchanged": True}
+        sights.begin(
+            KEY, "u", pipeline(schedule=given, steps={"gate": gate, "champion": champion}), 1
+        )
+        for _ in range(100):
+            await asyncio.sleep(0)
+        found = sights.latest("u")
+        assert found is not None
+        return found.inputs
+
+    own = {"default/vqa": b"3"}
+    assert await digest("default/vqa", **own) == await digest("default/vqa") is not None
+    assert await digest("other", other=b"3") != await digest("other")
+
+
 async def test_what_cannot_be_seen_is_said() -> None:
     denied = ScriptedStore(problem=LookUpError(Outcome.DENIED))
     assert (await look(denied, triggers=BOTH)).problem == "access denied"

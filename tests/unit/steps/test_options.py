@@ -19,6 +19,7 @@ LINES: dict[str, str] = {
     "critiques": "r o --endpoints e --max-failed-fraction 0.5",
     "responses": "r o --endpoints e --media-root m --max-frames 1",
     "answers": "r o --policy p --batch-size 4 --allowed-media-root a --allowed-media-root b",
+    "preferences": "r o --policy p --batch-size 4 --json j",
     "lmms-eval": "m o --task a --task b --processes 2",
     "report": "o --safety a=b --understanding a=c --understanding a=d --title T --html h",
     "compare": "r o --candidate a --champion b --endpoints e --max-frames 2 --json j",
@@ -57,6 +58,13 @@ FILES: dict[str, dict[str, Any]] = {
         "policy": "p",
         "batchSize": 4,
         "allowedMediaRoots": ["a", "b"],
+    },
+    "preferences": {
+        "records": "r",
+        "out": "o",
+        "policy": "p",
+        "batchSize": 4,
+        "jsonOut": "j",
     },
     "lmms-eval": {"model": "m", "output": "o", "tasks": ["a", "b"], "processes": 2},
     "report": {
