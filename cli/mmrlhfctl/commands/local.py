@@ -49,9 +49,9 @@ def run(
 ) -> None:
     """Run a job file on this machine, to its end.
 
-    Of a sweep, its points run one after another. Exit code 0 means that the job succeeded; other
-    codes are the job's own: 1 when it failed, 2 when the job file, data or model is wrong, 130
-    after Ctrl-C.
+    Of a sweep, its points run one after another; of a pipeline, its steps. Exit code 0 means that
+    the job succeeded; other codes are the job's own: 1 when it failed, 2 when the job file, data or
+    model is wrong, 130 after Ctrl-C.
     """
     from mmrlhfctl.local.run import run_job
 

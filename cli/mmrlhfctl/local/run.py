@@ -10,14 +10,13 @@ from mmrlhf.local.run import RunResult, run
 from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_document, override, parse_job
 from mmrlhf_api.kinds import Job
-from mmrlhf_api.pipelines import SWEEP, is_pipeline, parse_pipeline
+from mmrlhf_api.pipelines import is_pipeline, parse_pipeline
 from mmrlhf_api.plain_text import make_safe
 from mmrlhf_api.sweeps.types import Sweep
-from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.local.display import make_display
+from mmrlhfctl.local.pipeline import run_steps
 from mmrlhfctl.local.sweep import check_local, run_points
-from mmrlhfctl.program import program_name
 from mmrlhfctl.terminal import out
 from mmrlhfctl.validation import invalid
 
@@ -33,7 +32,7 @@ def run_job(
     state_dir: Path | None,
     as_json: bool,
 ) -> int:
-    """Run a job file, or that of a sweep, to its end and return the exit code.
+    """Run a job file, or that of a sweep or a pipeline, to its end and return the exit code.
 
     Args:
         file: Job file; ``-`` for standard input.
@@ -48,19 +47,13 @@ def run_job(
     """
     try:
         document, name = load_document(file)
-        if is_pipeline(document) and document.data["kind"] == SWEEP.name:
-            override(document.data, assignments, name)
-            sweep = parse_pipeline(document, source=name)
-            assert isinstance(sweep, Sweep)
-            return run_points(
-                sweep, file, local=local, fresh=fresh, state_dir=state_dir, as_json=as_json
-            )
         if is_pipeline(document):
-            raise CliError(
-                f"{name} is an {document.data['kind']}: a laptop runs one job at a time, so run its"
-                f" steps as job files; a cluster runs it: {program_name()} submit -f {file}",
-                code=ExitCode.USAGE,
-            )
+            override(document.data, assignments, name)
+            flow = parse_pipeline(document, source=name)
+            show = {"local": local, "fresh": fresh, "as_json": as_json}
+            if isinstance(flow, Sweep):
+                return run_points(flow, file, state_dir=state_dir, **show)
+            return run_steps(flow, file, state_dir=state_dir, **show)
         job = parse_job(document, source=name, overrides=assignments)
     except JobFileError as error:
         raise invalid(error) from error

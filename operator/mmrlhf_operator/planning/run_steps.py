@@ -9,11 +9,9 @@ from typing import Any
 
 from mmrlhf_api import KINDS, Job
 from mmrlhf_api.constants import API_VERSION, LABEL_MANAGED_BY, MANAGER, Phase, Reason
-from mmrlhf_api.pipelines import AlignmentRun
+from mmrlhf_api.pipelines import AlignmentRun, rendering
 from mmrlhf_api.pipelines.identity import read_inputs, step_job, step_key
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE, LABEL_RUN, LABEL_STEP, job_name
-from mmrlhf_api.pipelines.references import Reference
-from mmrlhf_api.pipelines.rendering import job_body, step_spec
 from mmrlhf_api.pipelines.types import CachedFrom, PipelineStep, StepPhase, StepStatus
 from mmrlhf_operator.planning.reasons import OperatorReason, RunReason
 from mmrlhf_operator.planning.run_actions import LookForRecord, LookUpInputs
@@ -146,13 +144,7 @@ def told(status: StepStatus, reason: str, message: str) -> StepStatus:
 
 def real_job(step: PipelineStep, run: AlignmentRun, done: Mapping[str, StepStatus]) -> Job:
     """Return the job of a step, whose references are followed."""
-    body = job_body(
-        step,
-        _real_spec(step, run, done),
-        name=job_name(run.metadata.name, step.name),
-        namespace=run.metadata.namespace,
-    )
-    return KINDS[step.kind].model.model_validate(body, by_alias=True, by_name=False)
+    return rendering.real_job(step, run, _left(done))
 
 
 def manifest(
@@ -194,23 +186,12 @@ def manifest(
                 }
             ],
         },
-        "spec": _real_spec(step, run, done),
+        "spec": rendering.real_spec(step, run, _left(done)),
     }
 
 
-def _real_spec(
-    step: PipelineStep, run: AlignmentRun, done: Mapping[str, StepStatus]
-) -> dict[str, Any]:
-    def output(one: Reference) -> str:
-        assert one.step is not None
-        return next(left.uri for left in done[one.step].outputs if left.name == one.output)
-
-    return step_spec(
-        step,
-        artifacts=run.spec.artifacts,
-        parameters={one.name: one.value for one in run.spec.parameters},
-        output=output,
-    )
+def _left(done: Mapping[str, StepStatus]) -> dict[str, dict[str, str]]:
+    return {name: {left.name: left.uri for left in one.outputs} for name, one in done.items()}
 
 
 def _key(

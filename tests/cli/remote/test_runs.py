@@ -54,10 +54,10 @@ def test_a_pipeline_is_validated_submitted_and_submitted_again(ctl: Ctl, file: P
     assert "cancel is for its runs" in refused.stderr
 
 
-def test_a_laptop_runs_jobs_and_says_so(ctl: Ctl, file: Path) -> None:
-    refused = ctl("run", "--local", "-f", str(file), namespace=False)
+def test_a_laptop_is_asked_for(ctl: Ctl, file: Path) -> None:
+    refused = ctl("run", "-f", str(file), namespace=False)
     assert refused.returncode == 2
-    assert "is an AlignmentPipeline: a laptop runs one job at a time" in refused.stderr
+    assert "run works on this machine: add --local" in refused.stderr
 
 
 def test_what_is_wrong_is_said_before_anything_is_sent(ctl: Ctl, file: Path) -> None:
