@@ -150,6 +150,18 @@ class NodeFault(ServerModel):
     """How often its kubelet refused a pod, it was lost, or a process ended there first."""
 
 
+class LostTime(ServerModel):
+    """What attempts that failed for one reason have held their pods for."""
+
+    reason: CamelCase
+    """Why they failed."""
+    attempts: Count
+    """How many of them."""
+    seconds: Count
+    """For how long all pods ran, of all of these attempts together: what they did since their last
+    checkpoint is lost, all of it at most."""
+
+
 class JobStatus(ServerModel):
     """State of a job as last observed."""
 
@@ -187,6 +199,11 @@ class JobStatus(ServerModel):
         | None
     ) = None
     """Nodes on which attempts failed, the latest last; new pods prefer others."""
+    lost: (
+        Annotated[tuple[LostTime, ...], Strict(strict=False), MaxLen(64), ListOf("map", "reason")]
+        | None
+    ) = None
+    """Time of attempts that failed, by why they did."""
     start_time: Timestamp | None = None
     """When the first pod ran."""
     completion_time: Timestamp | None = None

@@ -125,6 +125,13 @@ def test_each_pool_has_its_price_and_what_has_none_is_told() -> None:
     assert Prices(gpu_hour=1.0, pools={"h100": 2.5}).of("unknown") == 1.0
 
 
+def test_what_the_operator_saw_stands_beside_what_attempts_said() -> None:
+    told = {"Preempted": 3600.0, "OutOfMemory": 360.0}
+    one = spent_by("a", [attempt(0, 2, "Killed")], gpus=2, ended=True, now=NOW, told=told)
+    cells = cost_row(one, priced=False, figure=None)
+    assert cells[5] == "Killed 4.00, as the operator saw it: Preempted 2.00, OutOfMemory 0.20"
+
+
 def body(**changes: Any) -> dict[str, Any]:
     """A training under wire names."""
     training = {"epochs": 2, "queriesPerStep": 8, **changes.pop("training", {})}

@@ -39,6 +39,7 @@ class Spent:
         waited: Seconds before the first pod ran; None where that is not known.
         metrics: Its final figures.
         pool: Its pool of nodes, if it names one.
+        told: Seconds of attempts that failed, by the operator's reason.
         price: Of one of its GPU-hours; None where there is none.
     """
 
@@ -49,6 +50,7 @@ class Spent:
     waited: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     pool: str | None = None
+    told: Mapping[str, float] = field(default_factory=dict)
     price: float | None = None
 
     @property
@@ -80,6 +82,7 @@ def spent_by(
     waited: float | None = None,
     metrics: Mapping[str, Any] | None = None,
     pool: str | None = None,
+    told: Mapping[str, float] | None = None,
 ) -> Spent:
     """Sum up the attempts of a run.
 
@@ -94,6 +97,7 @@ def spent_by(
         waited: Seconds before the first pod ran.
         metrics: Final figures.
         pool: Its pool of nodes, if it names one.
+        told: Seconds of attempts that failed, by the operator's reason.
     """
     seconds: dict[str, float] = {}
     unknown = 0
@@ -108,7 +112,7 @@ def spent_by(
             unknown += 1
             continue
         seconds[word] = seconds.get(word, 0.0) + max(0.0, (end - start).total_seconds())
-    return Spent(name, gpus, seconds, unknown, waited, metrics or {}, pool)
+    return Spent(name, gpus, seconds, unknown, waited, metrics or {}, pool, told or {})
 
 
 def cost_row(one: Spent, *, priced: bool, figure: str | None) -> list[str]:
@@ -121,6 +125,10 @@ def cost_row(one: Spent, *, priced: bool, figure: str | None) -> list[str]:
     """
     lost = one.lost()
     by = [f"{word} {hours:.2f}" for word, hours in sorted(lost.items(), key=lambda two: -two[1])]
+    if one.told:
+        hours = {word: one.gpus * seconds / _HOUR for word, seconds in one.told.items()}
+        told = [f"{word} {each:.2f}" for word, each in sorted(hours.items(), key=lambda t: -t[1])]
+        by.append(f"as the operator saw it: {', '.join(told)}")
     if one.unknown:
         by.append(f"{one.unknown} without an end, not counted")
     cells = [

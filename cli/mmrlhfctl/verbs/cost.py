@@ -164,6 +164,7 @@ def _of_job(job: JobView, now: datetime) -> Spent:
         waited=None if waited is None else waited.total_seconds(),
         metrics=job.metrics,
         pool=job.spec.get("nodePool"),
+        told={one["reason"]: float(one["seconds"]) for one in job.status.get("lost") or ()},
     )
 
 

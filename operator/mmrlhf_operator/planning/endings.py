@@ -18,6 +18,7 @@ from mmrlhf_operator.planning.deadlines import expiry
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure, action_for
 from mmrlhf_operator.planning.kept import older_pods
+from mmrlhf_operator.planning.lost import with_lost
 from mmrlhf_operator.planning.nodes import avoided_nodes, with_fault
 from mmrlhf_operator.planning.queueing import finish
 from mmrlhf_operator.planning.removal import remove
@@ -94,6 +95,7 @@ def fail(
 ) -> None:
     """Restart a job whose attempt failed, or end it: rules, policy and budgets decide."""
     policy = job.spec.run_policy
+    draft.change(lost=with_lost(draft.status, failure.reason, now=draft.moment))
     status = draft.status
     action = "FailJob" if failure.reason in _JOB_DEADLINES else action_for(failure, policy)
     if action == "FailJob":
