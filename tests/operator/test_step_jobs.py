@@ -140,6 +140,7 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
                 "figures": f"{run}/comparison.json",
             },
             "report": {"figures": f"{run}/evaluation.json", "page": f"{run}/evaluation.html"},
+            "prune": {"report": f"{run}/prune.json"},
         }[name]
     )
 
