@@ -76,15 +76,17 @@ types: setup
 imports: setup
 	$(VENV)/bin/lint-imports --no-cache
 
-crds: setup ## Generate crds/*.yaml, docs/reference, docs/models.md and deploy/install.yaml from the types, and judge the kinds as a server does
+crds: setup ## Generate crds/*.yaml, docs/reference, docs/models.md, docs/faults.md and deploy/install.yaml from the types, and judge the kinds as a server does
 	$(PY) -m mmrlhf_api.generate
 	$(PY) -m mmrlhf_operator.installation
 	$(PY) -m mmrlhf_jobs.models.page
+	$(PY) -m tests.faults
 	$(PY) -m tests.crd_checker
 
 crds-check: setup
 	$(PY) -m mmrlhf_api.generate --check
 	$(PY) -m mmrlhf_jobs.models.page --check
+	$(PY) -m tests.faults --check
 	$(PY) -m tests.crd_checker
 
 manifests: setup ## Generate deploy/ from code

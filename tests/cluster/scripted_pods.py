@@ -58,14 +58,25 @@ def finish(
     _write(api, namespace, name, phase=phase, state={"terminated": terminated}, ready=False)
 
 
-def end_beside(api: Api, namespace: str, name: str, *, beside: str) -> None:
-    """The pod's containers end well, while one that a policy put beside them runs on."""
+def end_beside(api: Api, namespace: str, name: str, *, beside: str, crashed: bool = False) -> None:
+    """The pod's containers end well; one that a policy put beside them runs on, or crashed."""
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     known = api.get(path)["status"]["containerStatuses"]
     ended = {"exitCode": 0, "reason": "Completed", "startedAt": _now(), "finishedAt": _now()}
     statuses = [{**entry, "ready": False, "state": {"terminated": ended}} for entry in known]
-    running = {**known[0], "name": beside, "state": {"running": {"startedAt": _now()}}}
-    api.patch(f"{path}/status", {"status": {"containerStatuses": [*statuses, running]}})
+    crash = {"terminated": {**ended, "exitCode": 1, "reason": "Error"}}
+    state = crash if crashed else {"running": {"startedAt": _now()}}
+    other = {**known[0], "name": beside, "ready": False, "state": state}
+    changed: Manifest = {"containerStatuses": [*statuses, other]}
+    if crashed:  # nothing of the pod runs any more, and a container of it has failed
+        changed["phase"] = "Failed"
+    api.patch(f"{path}/status", {"status": changed})
+
+
+def take(api: Api, namespace: str, name: str, *, reason: str, message: str) -> None:
+    """The kubelet takes the pod away, or never lets it begin, and says why."""
+    taken = {"phase": "Failed", "reason": reason, "message": message}
+    api.patch(f"/api/v1/namespaces/{namespace}/pods/{name}/status", {"status": taken})
 
 
 def evict(api: Api, namespace: str, name: str, *, reason: str = "PreemptionByScheduler") -> None:

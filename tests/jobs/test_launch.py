@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,22 @@ def test_a_node_that_does_not_come_is_named_with_the_reason(address: str, says: 
         )
     assert f"{address}:{port}" in str(caught.value)
     assert "pod with index 0" in str(caught.value)
+
+
+def test_a_name_that_resolves_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, names = socket.getaddrinfo, iter(("late", "late"))
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        if next(names, None):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(*arguments, **options)
+
+    naps: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", late)
+        port = server.getsockname()[1]
+        wait_for_first_node("127.0.0.1", port, deadline=60, clock=lambda: 0.0, sleep=naps.append)
+    assert len(naps) == 2
 
 
 def launch(world: World, job: Path, *, rank: int = 0, **env: str) -> subprocess.Popen[bytes]:

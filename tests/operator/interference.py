@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +58,25 @@ class Interference:
     spoiled: Counter[str] = field(default_factory=Counter)
     _watches: dict[str, set[asyncio.Timeout]] = field(default_factory=lambda: defaultdict(set))
     _gaps: dict[str, _Gap] = field(default_factory=dict)
+    _away: bool = False
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Break all connections and take no more of them, for the length of a ``with`` block."""
+        self._away = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.reschedule(0.0)
+        try:
+            yield
+        finally:
+            self._away = False
+
+    def breaks(self, request: web.Request) -> bool:
+        """Whether the server is away; then the connection is gone."""
+        if self._away and request.transport is not None:
+            request.transport.abort()
+        return self._away
 
     @asynccontextmanager
     async def gap(self, plural: str) -> AsyncIterator[None]:
@@ -131,6 +150,8 @@ async def interfered(api: Api, trouble: Trouble | None = None) -> AsyncIterator[
         watch = "watch" in request.query
         plural = request.path.rpartition("/")[2]
         name = f"{'watch' if watch else 'list'} {plural}"
+        if ours.breaks(request):
+            return web.Response(status=503)  # which nobody gets
         if ours.refuses(name):
             assert trouble is not None
             return web.json_response(
@@ -150,6 +171,8 @@ async def interfered(api: Api, trouble: Trouble | None = None) -> AsyncIterator[
                     async with ours.watch(plural):
                         await _pass_on(request, answer, response, ours, name)
                 except TimeoutError:
+                    if ours.breaks(request):
+                        return response
                     await _expire(response)
             else:
                 async for chunk in answer.content.iter_any():

@@ -1,64 +1,14 @@
-"""Each class of failure, on a real API server."""
+"""What is in the way of pods, on a real API server; `test_faults` has what happens to them."""
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
-
 import pytest
 
-from tests.cluster import gpu_nodes, scripted_pods
+from tests.cluster import gpu_nodes
 from tests.operator.conftest import StartOperator
-from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.driver import Driver, until
 
 pytestmark = pytest.mark.cluster
-
-INVALID = json.dumps({"exitCode": 2, "reason": "InvalidInput", "message": "train.jsonl, row 3"})
-
-
-@pytest.mark.parametrize(
-    ("exit_code", "kubelet", "message", "phase", "reason"),
-    [
-        (1, None, "", "Failed", "ApplicationError"),
-        (1, None, INVALID, "Failed", "InvalidInput"),
-        (137, "OOMKilled", "", "Failed", "OutOfMemory"),
-        (137, None, "", "Restarting", "Killed"),
-        (143, None, "", "Restarting", "Killed"),
-    ],
-)
-async def test_how_a_process_ends(
-    exit_code: int,
-    kubelet: str | None,
-    message: str,
-    phase: str,
-    reason: str,
-    driver: Driver,
-    start_operator: StartOperator,
-) -> None:
-    driver.submit()
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        driver.finish("demo-0-1", exit_code=exit_code, message=message, reason=kubelet)
-        await driver.phase(phase, reason=reason)
-        # Nobody is left holding resources.
-        await until(lambda: driver.ended("demo-0-0"), what="the deletion of the pod that still ran")
-    told = driver.condition("Failed" if phase == "Failed" else "Restarting")["message"]
-    assert "demo-0-1" in told
-    assert not message or "row 3" in told
-
-
-async def test_an_eviction_is_free_of_charge(driver: Driver, start_operator: StartOperator) -> None:
-    driver.submit(runPolicy={"maxRestarts": 0, "backoffSeconds": 0})
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        scripted_pods.evict(driver.api, driver.namespace, "demo-0-1")
-        await until(lambda: driver.left() == ["demo-1-0", "demo-1-1"], what="restart")
-    status = driver.status()
-    assert (status["attempt"], status["restarts"]) == (1, 0)
 
 
 async def test_pods_of_a_lost_node_are_forgotten(
@@ -81,23 +31,6 @@ async def test_pods_of_a_lost_node_are_forgotten(
             assert "deletionTimestamp" in driver.api.get(path)["metadata"]
 
 
-async def test_an_image_that_cannot_be_pulled(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    limits = CONFIG.deadlines.model_copy(update={"image_pull": 3})
-    driver.submit()
-    async with start_operator(config=CONFIG.model_copy(update={"deadlines": limits})):
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run("demo-0-0")
-        driver.bind("demo-0-1")
-        scripted_pods.wait_in(
-            driver.api, driver.namespace, "demo-0-1", reason="ImagePullBackOff", message="no such"
-        )
-        await driver.phase("Starting", reason="ImagePullFailed")
-        assert "no such" in driver.condition("Running")["message"]
-        await driver.phase("Failed", reason="ImagePullFailed")
-
-
 async def test_a_pod_without_a_node_says_which_resource_lacks(
     driver: Driver, start_operator: StartOperator
 ) -> None:
@@ -106,56 +39,6 @@ async def test_a_pod_without_a_node_says_which_resource_lacks(
         await driver.phase("Pending", reason="Unschedulable")
         assert "Insufficient cpu" in driver.condition("Scheduled")["message"]
         await until(lambda: ("Warning", "Unschedulable") in driver.events(), what="the event")
-
-
-async def test_what_runs_on_beside_the_job_keeps_it_not(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    driver.submit()
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        for name in ("demo-0-0", "demo-0-1"):
-            scripted_pods.end_beside(driver.api, driver.namespace, name, beside="mesh")
-        await driver.phase("Succeeded")
-        await until(lambda: driver.left() == [], what="the deletion of what ran on")
-        # The Service of a job that has ended counts in quotas, and goes.
-        await until(
-            lambda: driver.objects() == ["configmaps/mmdpo-demo", "networkpolicies/mmdpo-demo"],
-            what=lambda: f"no Service among {driver.objects()}",
-        )
-
-
-async def test_the_clock_of_a_node_decides_nothing(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    driver.submit(runPolicy={"backoffSeconds": 0})
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        driver.finish("demo-0-1", exit_code=137, ahead=timedelta(hours=1))
-        await until(lambda: driver.status().get("attempt") == 1, what="a new attempt")
-
-
-async def test_a_finalizer_that_holds_a_pod_is_named(
-    driver: Driver, start_operator: StartOperator
-) -> None:
-    driver.submit(runPolicy={"backoffSeconds": 0})
-    async with start_operator():
-        await driver.pods_are("demo-0-0", "demo-0-1")
-        driver.run()
-        await driver.phase("Running")
-        path = f"/api/v1/namespaces/{driver.namespace}/pods/demo-0-1"
-        driver.api.patch(path, {"metadata": {"finalizers": ["example.org/held"]}})
-        driver.finish("demo-0-0", exit_code=137)
-        driver.finish("demo-0-1", exit_code=137)
-        await driver.phase("Restarting", reason="PodsRemain", seconds=60)
-        assert "demo-0-1 is held by example.org/held" in driver.status()["message"]
-        await until(lambda: ("Warning", "PodsRemain") in driver.events(), what="the event")
-        driver.api.patch(path, {"metadata": {"finalizers": []}})
-        await driver.pods_are("demo-1-0", "demo-1-1")
 
 
 async def test_annotations_of_others_are_nobodys_business(
