@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation
+	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation many-jobs
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -179,6 +179,9 @@ cluster: cluster-install ## The test cluster itself, the operator and the comman
 
 operator: control-plane-install ## The operator against a real API server
 	$(PY) -m pytest tests/operator
+
+many-jobs: control-plane-install ## A thousand jobs under random faults, on the planner and on a real API server
+	MMRLHF_TEST_JOBS=1000 $(PY) -m pytest -s tests/unit/operator/test_many_lives.py tests/operator/test_many_jobs.py
 
 control-plane-install: setup
 	$(PY) -m tests.cluster install --level control-plane
