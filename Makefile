@@ -37,7 +37,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt hashes/pip.txt $(HASHES)
 	@# pip prefers the index's, for GPUs, whose digest it is told beforehand.
 	$(PY) -m pip install --quiet $(HASHED) --no-deps --no-index $(TORCH) 2> $(VENV)/torch.log || \
 		$(PY) -m pip install --quiet $(HASHED) $(TORCH)
-	$(PY) images/requirements.py pyproject.toml jobs sample operator cli dev > $(VENV)/requirements.txt
+	$(PY) images/requirements.py pyproject.toml jobs sample qlora operator cli dev > $(VENV)/requirements.txt
 	$(PY) -m pip install --quiet $(HASHED) --requirement $(VENV)/requirements.txt
 	@# What is ours has no digest: nothing but itself, and by what is there already.
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -98,6 +98,20 @@ class TrainJobSpec(JobSpec):
             "{self.resources.world_size}; use auto or deepspeed",
         ),
         Rule(
+            "!has(self.adapter) || !has(self.adapter.quantization)"
+            " || self.parallelism.zeroStage != 3",
+            "adapter.quantization keeps all weights on each process, and zeroStage 3 divides them;"
+            " take another stage, or no quantization",
+            field="adapter.quantization",
+            check=lambda self: (
+                self.adapter is None
+                or self.adapter.quantization is None
+                or self.parallelism.zero_stage != 3
+            ),
+            detail="keeps all weights on each process, and parallelism.zeroStage 3 divides them;"
+            " take another stage, or no quantization",
+        ),
+        Rule(
             # Defaults of what is absent by default are not there to older API servers.
             "!has(self.tracking.wandb)"
             " || (has(self.tracking.wandb.mode) && self.tracking.wandb.mode == 'offline')"

@@ -73,6 +73,10 @@ class Adapter(ApiModel):
     layer: attention and MLP of the language model."""
     use_rslora: bool = False
     """Scale by alpha / sqrt(rank) instead (rank-stabilized LoRA, arXiv 2312.03732)."""
+    quantization: Literal["nf4"] | None = None
+    """What the frozen weights beside the adapter are kept in: nf4 is QLoRA's 4 bits with double
+    quantization (arXiv 2305.14314), by the package bitsandbytes; without it, the model's number
+    format."""
 
     rules = (
         Rule(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDS_TORCH = ("jobs", "sample")
+NEEDS_TORCH = ("jobs", "sample", "qlora")
 PROGRAMS: dict[str, list[list[str]]] = {
     "": [
         ["python", "-c", "import mmrlhf; mmrlhf.load_job; mmrlhf.JobView; mmrlhf.Step"],
@@ -35,6 +35,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
         ["python", "-m", "mmrlhf_jobs", "--help"],
         ["python", "-c", "import mmrlhf; mmrlhf.losses; mmrlhf.RewardModel; mmrlhf.Dataset"],
     ],
+    "qlora": [["python", "-c", "import bitsandbytes"]],
     "wandb": [["python", "-c", "import wandb"]],
     "mlflow": [["python", "-c", "import mlflow"]],
     "sample": [["python", "-c", "import umap, mmrlhf_jobs.sampling.report.projection"]],

@@ -26,6 +26,7 @@ from mmrlhf_api import Adapter
 from mmrlhf_api.listing import first_few
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel
+from mmrlhf_jobs.models.quantization import is_plain, plain_weight, quantize
 from mmrlhf_jobs.models.shares import count_numbers
 
 if TYPE_CHECKING:
@@ -60,12 +61,16 @@ class Lora:
         layers: Names of the layers that have one.
         trained: Numbers that are trained.
         frozen: Numbers of the model, none of which is.
+        quantized: Those of them that are kept in `Adapter.quantization`.
+        widest: Those of the layer that has most of them.
     """
 
     settings: Adapter
     layers: tuple[str, ...]
     trained: int
     frozen: int
+    quantized: int = 0
+    widest: int = 0
 
     @property
     def scale(self) -> float:
@@ -78,6 +83,7 @@ class Lora:
         return (
             f"an adapter of rank {self.settings.rank} on {len(self.layers)} linear layers: "
             f"{self.trained} numbers are trained, {self.frozen} stay as they are"
+            + (f", {self.quantized} of them in {self.settings.quantization}" * bool(self.quantized))
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,7 +98,12 @@ class Lora:
             "layerNames": sorted(names),
             "trainedParameters": self.trained,
             "frozenParameters": self.frozen,
+            **self._quantization(),
         }
+
+    def _quantization(self) -> dict[str, Any]:
+        how = self.settings.quantization
+        return {} if how is None else {"quantization": how, "quantizedParameters": self.quantized}
 
     def save(
         self, weights: Mapping[str, Tensor], *, base: str, base_digest: str, folder: Path
@@ -133,13 +144,23 @@ def add_lora(loaded: LoadedModel, settings: Adapter, *, seed: int) -> Lora:
         seed: Of the first weights.
 
     Raises:
-        SpecError: Names of layers, or the rank, do not fit the model.
+        SpecError: Names of layers, or the rank, do not fit the model, or a package is missing.
     """
     from peft import inject_adapter_in_model
 
-    model = loaded.model
+    model: Any = loaded.model
     layers = choose_layers(model, settings)
     frozen = sum(map(count_numbers, model.parameters()))
+    narrow = [
+        name
+        for name in layers
+        if settings.quantization is not None and is_plain(model.get_submodule(name))
+    ]
+    sizes = [count_numbers(model.get_submodule(name).weight) for name in narrow]
+    is_shape = model.device.type == "meta"
+    if narrow and not is_shape:
+        quantize(model, narrow)
+        model.is_loaded_in_4bit = True  # as peft asks for its own layers
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         try:
@@ -147,8 +168,12 @@ def add_lora(loaded: LoadedModel, settings: Adapter, *, seed: int) -> Lora:
             inject_adapter_in_model(_config(settings, layers), model, adapter_name=_NAME)
         except ValueError as error:
             raise SpecError(f"spec.adapter: peft refuses these layers: {error}") from error
+    if narrow and not is_shape:
+        model.is_loaded_in_4bit = False
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    return Lora(settings, tuple(layers), trained, frozen)
+    return Lora(
+        settings, tuple(layers), trained, frozen, quantized=sum(sizes), widest=max(sizes, default=0)
+    )
 
 
 def choose_layers(model: PreTrainedModel, settings: Adapter) -> list[str]:
@@ -255,7 +280,8 @@ def without_adapter(model: nn.Module) -> Iterator[None]:
 def merge_lora(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
     """Weights of the plain model: ``W + scale * B A``, by the names that it has without an adapter.
 
-    The sum is taken in float32 (float64 for such weights) and rounded once, to the format of W.
+    The sum is taken in float32 (float64 for such weights) and rounded once, to the format of W: of
+    a quantized one, to that which its layer computes in.
 
     Args:
         weights: Weights of the model by name.
@@ -268,9 +294,12 @@ def merge_lora(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]
         layer, base, kind = name.rpartition(_BASE)
         if not base:
             merged[name] = value
+        elif kind.startswith("weight."):
+            continue  # how the weight is quantized
         elif kind != "weight":
             merged[f"{layer}.{kind}"] = value
         else:
+            value = plain_weight(weights, name)  # noqa: PLW2901 - the weight, whatever it is kept in
             wide = torch.promote_types(value.dtype, torch.float32)
             first, second = (
                 weights[f"{layer}.lora_{which}.{_NAME}.weight"].to(wide) for which in "AB"

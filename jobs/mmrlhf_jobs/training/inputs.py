@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -144,6 +145,14 @@ class Policy:
         assert self.lora is not None  # else nobody asks
         self.lora.save(weights, base=base, base_digest=self.digest, folder=folder)
 
+    @property
+    def _rounding(self) -> str:
+        """What a quantized model's numbers are otherwise than those of the model in its files."""
+        if self.lora is None or self.lora.settings.quantization is None:
+            return ""
+        names = ",".join(sorted(self.lora.layers))
+        return f" {self.lora.settings.quantization} {hashlib.sha256(names.encode()).hexdigest()}"
+
     def reference_identity(self) -> SidecarIdentity:
         """What reference log-probabilities of this model belong to."""
         adapter = self.loaded.adapter
@@ -152,7 +161,7 @@ class Policy:
             template=adapter.template_digest(),
             model=self.digest,
             image_settings=adapter.image_settings(),
-            precision=str(self.precision),
+            precision=str(self.precision) + self._rounding,
         )
 
 

@@ -215,7 +215,7 @@ def begin(case: dict[str, Any], runtime: Runtime, *, steps: int = STEPS) -> Begu
         "optimizer": {"learningRate": 1e-3, "warmupRatio": 0},
     }
     if case["lora"]:
-        spec["adapter"] = {"rank": 4, "alpha": 8}
+        spec["adapter"] = {"rank": 4, "alpha": 8, "quantization": case.get("quantization")}
     job = job_of(case["kind"], **spec)
     factory = choose_engine(job.spec, runtime)
     splitter = factory.split()

@@ -149,6 +149,10 @@ SPECIMENS: dict[str, list[Change | tuple[Change, Change]]] = {
     ],
     "dropout must be 0: the log-ratios of policy and reference would carry the noise of a random "
     "mask": [{"adapter": {"dropout": 0.1}}],
+    "adapter.quantization keeps all weights on each process, and zeroStage 3 divides them; take "
+    "another stage, or no quantization": [
+        {"adapter": {"quantization": "nf4"}, "parallelism__zeroStage": 3}
+    ],
     "training.evaluateEverySteps needs data.evaluation": [{"training__evaluateEverySteps": 5}],
     "parallelism.engine none runs on one process only; use auto or deepspeed": [
         {"parallelism__engine": "none", "resources__nodes": 2},

@@ -61,7 +61,8 @@ def _candidates(job: TrainJob) -> Iterator[tuple[dict[str, Any], str]]:
         yield {"training.queriesPerMicroBatch": 1}, "nothing but some speed"
     if spec.model.dtype == "float32" and spec.resources.gpus_per_node:
         yield {"model.dtype": "bfloat16"}, "rounding, as in the paper's runs"
-    for stage in range(engine_stage(spec) + 1, 4) if world > 1 else ():
+    whole = spec.adapter is not None and spec.adapter.quantization is not None
+    for stage in range(engine_stage(spec) + 1, 3 if whole else 4) if world > 1 else ():
         yield {"parallelism.zeroStage": stage}, "more traffic between processes"
     if spec.training.recomputed is None:
         for every in (2, 1):
@@ -76,6 +77,8 @@ def _candidates(job: TrainJob) -> Iterator[tuple[dict[str, Any], str]]:
         yield {"resources.nodes": nodes}, "more nodes, and as many fewer steps each"
     if spec.adapter is None:
         yield {"adapter": {"kind": "lora"}}, "an adapter is trained instead of the weights"
+    elif not whole and spec.parallelism.zero_stage != 3:
+        yield {"adapter.quantization": "nf4"}, "frozen weights are rounded to 4 bits (QLoRA)"
 
 
 def _with(job: TrainJob, fields: dict[str, Any]) -> TrainJob:

@@ -15,6 +15,7 @@ from mmrlhf_api.job import TrainJobSpec
 from mmrlhf_api.quantities import parse_quantity
 from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.forward.logprobs import choose_chunk, logit_budget
+from mmrlhf_jobs.models.quantization import BITS
 from mmrlhf_jobs.training.engines.registry import engine_name
 from mmrlhf_jobs.training.engines.zero import LIVE_NUMBERS, reduce_bucket
 from mmrlhf_jobs.training.memory.rows import Batch
@@ -160,8 +161,13 @@ def _held(spec: TrainJobSpec, shape: ModelShape) -> list[Part]:
     # Plain torch updates float32 weights where they are; DeepSpeed copies these too.
     masters = 0 if stage == 0 and size == _WIDE else _WIDE * trained // own
     weights = size * (total // world if stage == 3 else total)
+    note = f"{total:,} numbers, {_share(stage == 3, world)}"
+    if shape.quantized:
+        weights -= int(shape.quantized * (size - BITS / 8))
+        note += f", {shape.quantized:,} of them in {BITS:.2f} bits"
     parts = [
-        Part(_WEIGHTS, weights, f"{total:,} numbers, {_share(stage == 3, world)}"),
+        Part(_WEIGHTS, weights, note),
+        Part("weights of a layer", size * shape.widest, "out of 4 bits, one at a time"),
         Part(_MASTERS, masters, f"{trained:,} numbers, {split}"),
         Part(_STATE, _MOMENTS * trained // own, f"two of {trained:,} numbers, {split}"),
     ]

@@ -40,6 +40,8 @@ class ModelShape:
         tower_kept: Bytes per patch of an image that a trained vision tower keeps, by the formula;
             0 for one that is frozen.
         patch: Side of a patch in pixels; 0 without a tower.
+        quantized: Numbers that are not trained and kept in fewer bits.
+        widest: Those of the largest layer that they are of, which computes with them as they were.
     """
 
     trained: int
@@ -54,6 +56,8 @@ class ModelShape:
     counted: bool
     tower_kept: float = 0.0
     patch: int = 0
+    quantized: int = 0
+    widest: int = 0
 
 
 def make_skeleton(folder: Path, source: ModelSource, attention: str = PROBE) -> LoadedModel:
@@ -86,8 +90,9 @@ def measure_shape(skeleton: LoadedModel, spec: TrainJobSpec) -> ModelShape:
     dtype: torch.dtype = getattr(torch, spec.model.dtype)
     adapter.freeze(model, spec.trainable)
     output = adapter.output_layer(model)
+    lora = None
     if spec.adapter is not None:
-        add_lora(skeleton, spec.adapter, seed=spec.training.seed)
+        lora = add_lora(skeleton, spec.adapter, seed=spec.training.seed)
     decoder = adapter.decoder(model)
     text: Any = decoder.config
     wanted = spec.training.recomputed
@@ -114,6 +119,8 @@ def measure_shape(skeleton: LoadedModel, spec: TrainJobSpec) -> ModelShape:
         counted=counted,
         tower_kept=tower_kept,
         patch=patch,
+        quantized=0 if lora is None else lora.quantized,
+        widest=0 if lora is None else lora.widest,
     )
 
 
