@@ -38,10 +38,12 @@ class AnswerScores:
     Attributes:
         right: Questions answered rightly, by category.
         asked: Questions asked, by category.
+        verdicts: Whether each was answered rightly, by record.
     """
 
     right: dict[str, int]
     asked: dict[str, int]
+    verdicts: dict[str, bool]
 
     @property
     def accuracy(self) -> float:
@@ -69,12 +71,17 @@ def evaluate(
     # Alike in length, alike in the time they take.
     asked.sort(key=lambda item: len(item[1].prompt_ids))
     right: Counter[str] = Counter()
+    verdicts: dict[str, bool] = {}
     for record, text in _answer(loaded, asked, max_new_tokens):
         reference = record.query.reference_answer
         assert reference is not None, "every record of the example has a reference answer"
-        right[record.category] += judge(question=record.query.text, reference=reference, text=text)
+        verdict = judge(question=record.query.text, reference=reference, text=text)
+        right[record.category] += verdict
+        verdicts[record.record_id] = verdict
     return AnswerScores(
-        right=dict(right), asked=dict(Counter(record.category for record, _ in asked))
+        right=dict(right),
+        asked=dict(Counter(record.category for record, _ in asked)),
+        verdicts=verdicts,
     )
 
 

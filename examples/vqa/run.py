@@ -26,10 +26,11 @@ from examples.vqa.generate import generate
 from examples.vqa.questions import judge
 from examples.vqa.supervise import supervise
 from examples.vqa.text_model import text_model
+from mmrlhf_jobs.evaluation.gate.binomial import lower_bound, tail, upper_bound
 
-__all__ = ["main"]
+__all__ = ["compare", "main"]
 
-_TRAIN, _HELDOUT = 160, 60
+_TRAIN, _HELDOUT = 120, 90
 _LONGEST_ANSWER = 12
 """Tokens."""
 
@@ -93,8 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.page:
         lines = ["| held-out data | before | after |", "| --- | ---: | ---: |"]
         lines += [f"| {' | '.join(row)} |" for row in _rows(report)]
-        put_table(ROOT / "docs" / "vqa.md", "vqa", lines)
+        put_table(ROOT / "docs" / "vqa.md", "vqa", [*lines, "", _finding(report)])
     return 0
+
+
+def compare(before: AnswerScores, after: AnswerScores) -> dict[str, Any]:
+    """Questions that one of two models alone answers rightly, and what chance makes of that.
+
+    Returns:
+        ``gained`` and ``lost`` questions, and ``chance``: how probable at least so many gained ones
+        among them are, were gains as likely as losses (exact one-sided sign test).
+    """
+    gained = sum(after.verdicts[one] and not right for one, right in before.verdicts.items())
+    lost = sum(right and not after.verdicts[one] for one, right in before.verdicts.items())
+    return {"gained": gained, "lost": lost, "chance": tail(gained, gained + lost, 0.5)}
 
 
 def _report(
@@ -105,16 +118,24 @@ def _report(
         "figures": {
             name: {
                 "answerAccuracy": scores.accuracy,
+                "answerAccuracyWithin": _within(scores),
                 "preferenceAccuracy": metrics[f"{name}PreferenceAccuracy"],
                 "meanMargin": metrics[f"{name}PreferenceMargin"],
             }
             for name, scores in zip(("before", "after"), answers, strict=True)
         },
+        "answers": compare(*answers),
         "questions": sum(answers[0].asked.values()),
         "pairs": int(metrics["beforePairs"]),
         "artifacts": run["folder"],
         "minutes": minutes,
     }
+
+
+def _within(scores: AnswerScores) -> tuple[float, float]:
+    """Where the accuracy is with 95 % (Clopper-Pearson)."""
+    right, asked = sum(scores.verdicts.values()), len(scores.verdicts)
+    return lower_bound(right, asked, 0.025), upper_bound(right, asked, 0.025)
 
 
 def _show(console: Console, report: dict[str, Any], out: Path) -> None:
@@ -127,15 +148,31 @@ def _show(console: Console, report: dict[str, Any], out: Path) -> None:
     for row in _rows(report):
         table.add_row(*row)
     console.print(table)
+    console.print(_finding(report), soft_wrap=True)
     console.print(f"   model: {report['artifacts']}", soft_wrap=True)
     console.print(f"  report: {out / 'report.json'}", soft_wrap=True)
     console.print(f"    time: {report['minutes']:.1f} min")
 
 
+def _finding(report: dict[str, Any]) -> str:
+    found = report["answers"]
+    return (
+        f"Of {report['questions']} questions {found['gained']} are answered rightly only after the "
+        f"alignment and {found['lost']} only before; by chance so many are gained with "
+        f"p = {found['chance']:.2g} (exact sign test)."
+    )
+
+
 def _rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     columns = list(report["figures"].values())
+    accuracies = [
+        "{:.1%} ({:.0%} to {:.0%})".format(
+            column["answerAccuracy"], *column["answerAccuracyWithin"]
+        )
+        for column in columns
+    ]
     return [
-        ("answer accuracy", *[f"{column['answerAccuracy']:.1%}" for column in columns]),
+        ("answer accuracy (95 %)", *accuracies),
         ("preference accuracy", *[f"{column['preferenceAccuracy']:.1%}" for column in columns]),
         ("mean margin (nats)", *[f"{column['meanMargin']:.2f}" for column in columns]),
     ]

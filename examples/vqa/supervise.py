@@ -28,8 +28,9 @@ def supervise(
     text: Path | None = None,
     layers: int | None = None,
     pictures: int | None = None,
-    epochs: int = 8,
-    practice: int = 200,
+    seeing: int = 6,
+    naming: int = 10,
+    practice: int = 160,
     upper_layers: int = 6,
 ) -> None:
     """Makes a base model and saves it.
@@ -40,7 +41,8 @@ def supervise(
         text: Folder of the text model; None: SmolLM2-135M-Instruct.
         layers: Only so many of its layers, from below; None: all.
         pictures: Only so many pictures of easy-VQA's train split; None: all.
-        epochs: Passes over them.
+        seeing: Passes over them in which the tower learns.
+        naming: Passes in which the connector learns with it.
         practice: Questions of the second lesson.
         upper_layers: Layers of the text model that learn in it.
     """
@@ -49,7 +51,7 @@ def supervise(
     model = build_model(text, processor.tokenizer, seed=seed, layers=layers)
     shown = dict(list(looks(read_questions("train")).items())[:pictures])
     lesson = [(content, shown[number]) for number, content in read_images("train", shown)]
-    accuracy = pretrain_vision(model, processor, lesson, seed=seed, epochs=epochs)
+    accuracy = pretrain_vision(model, processor, lesson, seed=seed, seeing=seeing, naming=naming)
     print(f"vision: {accuracy:.1%} of pictures named right, colour and shape", flush=True)
     save_model(model.eval(), processor, out)
     del model
