@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections import Counter
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from tests.operator.conftest import StartOperator
 from tests.operator.driver import Driver, until
 from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import created_jobs
-from tests.operator.schedule_driver import DATA, ScheduleDriver
+from tests.operator.schedule_driver import DATA, MODEL, ScheduleDriver
 
 pytestmark = pytest.mark.cluster
 
@@ -213,3 +214,42 @@ async def test_suspended_waiting_and_what_cannot_be_looked_at_are_told(
         await weekly.comes(lambda: FIRST in weekly.runs_of(), "the next run")
         (replaced,) = set(weekly.runs_of()) - {FIRST}
         assert weekly.status(replaced)["reason"] == "Cancelled"
+
+
+async def test_of_two_pipelines_that_move_one_alias_the_older_does_and_the_other_says_so(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    gate: dict[str, Any] = {
+        "require": {"safety": {"maxAsr": 0.1}},
+        "candidate": [f"{DATA}/a.jsonl"],
+        "alias": "default/vqa",
+        "artifact": MODEL,
+    }
+
+    def create(name: str, **changes: Any) -> None:
+        step = {"name": "gate", "kind": "StepJob", "spec": {"step": "gate", "gate": gate | changes}}
+        weekly.create(name, steps=[step])
+
+    def ready(name: str) -> tuple[str | None, str | None]:
+        told = weekly.condition("Ready", name, "AlignmentPipeline")
+        return told.get("status"), told.get("reason")
+
+    create("older")
+    await asyncio.sleep(1.1)  # the server keeps whole seconds
+    create("younger", store="s3://bucket/runs/")
+    create("other", alias="default/other")
+    create("elsewhere", store="s3://bucket/models")
+    async with start_operator(**weekly.parts):
+        await until(lambda: ready("younger") == ("False", "AliasTaken"), what="a taken alias")
+        for name in ("older", "other", "elsewhere"):
+            await until(
+                functools.partial(lambda name: ready(name)[0] == "True", name), what=f"{name} ready"
+            )
+        told = weekly.condition("Stalled", "younger", "AlignmentPipeline")
+        assert told["status"] == "True"
+        assert (
+            "pipeline older, which is older, moves alias default/vqa in s3://bucket/runs"
+            in (told["message"])
+        )
+        weekly.api.delete(weekly.path("older", "AlignmentPipeline"))
+        await until(lambda: ready("younger")[0] == "True", what="an alias that is free")
