@@ -28,7 +28,7 @@ def platform(
     """A cluster with the operator."""
     folder = tmp_path_factory.mktemp("platform")
     images = {**dict.fromkeys(KINDS, load("train")), "ClusterSampleJob": load("sample")}
-    config = {"images": images, "progressSeconds": 1.0}
+    config = {"images": images, "progressSeconds": 1.0, "lookSeconds": 2.0}
     if not full_cluster.is_ours and (found := traces(full_cluster)):
         pytest.fail(f"mmrlhf is on this cluster already, and is not ours: {found}", pytrace=False)
     platform = Platform.prepare(full_cluster, folder, image=load("operator"), config=config)
@@ -66,7 +66,7 @@ def user(platform: Platform, kube_namespace: str, s3: S3Server, tmp_path: Path) 
     user.kubectl("create", "secret", "generic", "s3-credentials", *literals)
     yield user
     for words in (
-        "get mmdpo,pods,events --output=wide",
+        "get ap,ar,sj,mmdpo,pods,events --output=wide",
         f"logs --prefix --tail=40 --ignore-errors --selector={LABEL_JOB}",
         f"get pods --output=wide --namespace={NAMESPACE}",
         f"logs --prefix --tail=60 --ignore-errors --selector={SELECTOR} --namespace={NAMESPACE}",
