@@ -76,8 +76,8 @@ def pretrain_vision(
 
     def name(patches: Tensor) -> Tensor:
         """How far each token is from each word: ``[B, 4, words]``."""
-        tokens: Tensor = connector(patches)
-        return ((tokens[:, :, None] - words) / unit).square().sum(-1)
+        apart: Tensor = ((connector(patches)[:, :, None] - words) / unit).square().sum(-1)
+        return apart
 
     def loss_of_seeing(shown: Tensor, called: Tensor) -> Tensor:
         return see(shown, called)[1]
