@@ -18,10 +18,10 @@ from mmrlhfctl.text.prices import Prices
 __all__ = ["Earlier", "Forecast", "forecast", "forecast_lines"]
 
 _SAME: Final = (
-    ("step", "another step"),
-    ("model.uri", "another model"),
-    ("training.compile", "compiled or not"),
-    ("parallelism.offload", "another offload"),
+    ("spec.step", "another step"),
+    ("spec.model.uri", "another model"),
+    ("spec.training.compile", "compiled or not"),
+    ("spec.parallelism.offload", "another offload"),
 )
 """Fields that must be the same, and what it means where they are not."""
 _HOUR: Final = 3600.0
@@ -96,7 +96,7 @@ def _unlike(job: Mapping[str, Any], one: Earlier) -> str | None:
         return "another kind"
     spec, other = job.get("spec") or {}, theirs.get("spec") or {}
     for path, why in _SAME:
-        if _at(spec, path) != _at(other, path):
+        if _at(job, path) != _at(theirs, path):
             return why
     if (spec.get("adapter") is None) != (other.get("adapter") is None):
         return "with or without an adapter"
