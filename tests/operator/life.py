@@ -33,6 +33,7 @@ OUTCOME: dict[str, Any] = {
         "observedGeneration": 3,
         "attempt": 2,
         "restarts": 1,
+        "lost": {"Killed": 1},
         "pods": {"ready": 0, "total": 2, "summary": "0/2"},
         "reporter": {"attempt": 2, "uid": "demo-2-0"},
         "artifacts": {"uri": "/shared/runs/NAMESPACE/demo/UID"},
@@ -129,6 +130,7 @@ def outcome(driver: Driver) -> dict[str, Any]:
     uid = status["reporter"]["uid"]
     status["reporter"]["uid"] = named.get(uid, uid)
     status.setdefault("metrics", {})
+    status["lost"] = {entry["reason"]: entry["attempts"] for entry in status.get("lost", ())}
     status["conditions"] = {
         entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]
     }
