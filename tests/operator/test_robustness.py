@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mmrlhf_api.constants import API_VERSION
-from mmrlhf_operator.kube.transport import Transport
+from mmrlhf_operator.kube.transport import Request, Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
@@ -17,6 +17,15 @@ from tests.operator.lives import overlapped, started_again
 pytestmark = pytest.mark.cluster
 
 PODS = Counter(f"demo-{attempt}-{index}" for attempt in range(3) for index in range(2))
+COSTS = {
+    "POST pods": PODS.total(),
+    "POST configmaps": 1,
+    "POST networkpolicies": 1,
+    "POST services": 1,
+    "DELETE services": 1,
+    "POST events": EVENTS.total(),
+}
+"""What this life takes of the API server; see docs/adr/0041-requests-a-job.md."""
 
 
 async def test_nothing_is_written_once_settled(
@@ -36,8 +45,18 @@ async def test_nothing_is_written_once_settled(
 
         await live(driver, rest=rest)
     assert faults.created_pods(log) == PODS
+    asked = Counter(_what(request) for request, status in log if status < 400)
+    assert {what: count for what, count in asked.items() if what in COSTS} == COSTS
+    assert asked["PATCH mmdpojobs/status"] <= EVENTS.total() + RESTS  # 12 where none is missed
     refused = [(str(request), status) for request, status in log if status >= 400]
     assert not [entry for entry in refused if entry[1] not in {404, 409}]
+
+
+def _what(request: Request) -> str:
+    """A request, as its method and what it is about."""
+    parts = request.path.split("/")
+    at = parts.index("namespaces") + 2 if "namespaces" in parts else -1
+    return f"{request.method} {'/'.join([parts[at], *parts[at + 2 :]])}"
 
 
 async def test_the_operator_dies_at_every_write(
