@@ -5,25 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mmrlhf_api.serialization import job_json
 from tests.cluster.wait import wait_until
-from tests.unit.api.specimens import job as a_job
+from tests.unit.log_archive.launcher import start
 
-LAUNCHER = """
-import os, subprocess, sys
-from mmrlhf_jobs.log_archive.node_log import keep_log
-with keep_log([], seconds=0.05):
-    print("the launcher starts", flush=True)
-    code = subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode
-    print(f"the rank ended with {code}", file=sys.stderr, flush=True)
-os._exit(code)
-"""
 SECRET = "wJalrXUtnFEMI/K7MDENG"
 SPEAKS_AND_WAITS = f"""
 import sys, time
@@ -37,27 +26,13 @@ Launch = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
-    def start(
+    def launched(
         rank: str, *, artifacts: str = str(tmp_path / "store"), **env: str
     ) -> subprocess.Popen[str]:
-        job = tmp_path / "job.json"
-        job.write_text(job_json(a_job(artifacts__uri=artifacts)))
-        return subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, rank],
-            env={
-                **os.environ,
-                "MMRLHF_JOB": str(job),
-                "MMRLHF_ATTEMPT": "2",
-                "PET_NODE_RANK": "1",
-                "AWS_SECRET_ACCESS_KEY": SECRET,
-                **env,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        env = {"AWS_SECRET_ACCESS_KEY": SECRET, **env}
+        return start(tmp_path, rank, artifacts={"uri": artifacts}, **env)
 
-    return start
+    return launched
 
 
 def kept(folder: Path) -> list[str]:
