@@ -131,6 +131,7 @@ def test_a_job_survives_what_happens_to_pods_and_operator(
 def test_a_cancelled_job_leaves_a_checkpoint_and_no_pods(user: User, s3: S3Server) -> None:
     job = concrete_job(s3)
     job["spec"]["resources"]["nodes"] = 1  # that two save what they have, the test before shows
+    job["spec"]["training"]["epochs"] = 2000  # it must not be over before it is cancelled
     write(user, job)
     user.kubectl("apply", "--filename=job.yaml")
     at_step(user, 10)

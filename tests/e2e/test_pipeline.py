@@ -163,6 +163,12 @@ def test_from_rankings_to_a_promoted_model_and_no_further(
     # More rankings, by people who have the scale upside down.
     changed = json.dumps({"spec": {"schedule": {"cron": NEXT_YEAR}}})
     user.kubectl("patch", "ap/digits", "--type=merge", f"--patch={changed}")
+    wait_until(
+        lambda: schedule(user).get("nextScheduleTime", "").endswith("-01-01T00:00:00Z"),
+        timeout=60,
+        what="a clock that stands still",
+        interval=0.5,
+    )
     digits.rank(s3, SECOND_ROUND, DISLIKED)
     second = run_of(user, 2)
     assert schedule(user)["lastRun"]["cause"] == "NewRankings"
