@@ -99,6 +99,12 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
         for one in ({}, {"tokenEnv": "KEY"})
         for pods in ({}, _SECRET)
     ],
+    "adapter.quantization keeps all weights on each process, and zeroStage 3 divides them; take "
+    "another stage, or no quantization": [
+        {**_TRAIN, "adapter": adapter, "parallelism": {"zeroStage": stage}}
+        for adapter in ({}, {"quantization": "nf4"})
+        for stage in (2, 3)
+    ],
     "others must not be called scores, as the first model is": [
         {"records": "/r", "scores": "/s", "others": [{"name": name, "uri": "/s"}]}
         for name in ("scores", "other")
