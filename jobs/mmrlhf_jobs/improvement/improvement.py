@@ -27,8 +27,9 @@ from mmrlhf_jobs.improvement.rounds import (
 )
 from mmrlhf_jobs.improvement.sampling import PolicySampler
 from mmrlhf_jobs.models.adapter import LoadedModel
-from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-from mmrlhf_jobs.models.loading import Dtype, load_model
+from mmrlhf_jobs.models.folders import fetch_model
+from mmrlhf_jobs.models.loading import Dtype
+from mmrlhf_jobs.models.policy import load_policy
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.shared_work import SharedWork
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel, RewardModelCard
@@ -259,16 +260,15 @@ def _check_id(query: QueryRecord, first: tuple[str, int]) -> None:
 def _load_policy(
     asked: Improvement, context: TrainingContext, scratch: Path, storage: StorageOptions
 ) -> tuple[PolicySampler, LoadedModel]:
-    folder = fetch_model(asked.policy, scratch, storage)
-    loaded = load_model(
-        folder,
+    loaded, digest = load_policy(
+        asked.policy,
         dtype=asked.dtype,
-        attention="sdpa",
         chat_template=asked.chat_template,
+        device=context.runtime.device,
+        scratch=scratch,
+        storage=storage,
         tell=context.tell,
     )
-    loaded.model.to(context.runtime.device).eval().requires_grad_(False)
-    digest = digest_folder(folder)
     return PolicySampler(loaded, asked.plan, name=asked.policy_name, digest=digest), loaded
 
 

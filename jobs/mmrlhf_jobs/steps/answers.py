@@ -41,8 +41,7 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
         answer_queries,
         usable_queries,
     )
-    from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-    from mmrlhf_jobs.models.loading import load_model
+    from mmrlhf_jobs.models.policy import load_policy
 
     storage = context.storage
     source = Source(
@@ -53,19 +52,19 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
     )
     place = stands_for(spec.policy, storage)
     context.tell("load", f"loading {place}")
-    folder = fetch_model(place, context.scratch, storage)
-    loaded = load_model(
-        folder,
+    loaded, digest = load_policy(
+        place,
         dtype=spec.dtype,
-        attention="sdpa",
         chat_template=spec.chat_template,
+        device=context.device,
+        scratch=context.scratch,
+        storage=storage,
         tell=context.note,
     )
-    loaded.model.to(context.device).eval().requires_grad_(False)
     policy = Policy(
         loaded,
         name=spec.name or place.rstrip("/").rpartition("/")[2],
-        digest=digest_folder(folder),
+        digest=digest,
         max_new_tokens=spec.max_new_tokens,
     )
     context.tell("validate", f"checking {spec.records}")

@@ -37,8 +37,7 @@ def _run(spec: PreferencesSpec, context: StepContext) -> Outcome:
         InputError: The records, their media or the policy are wrong.
     """
     from mmrlhf_jobs.evaluation.likelihood import Likelihood
-    from mmrlhf_jobs.models.folders import digest_folder, fetch_model
-    from mmrlhf_jobs.models.loading import load_model
+    from mmrlhf_jobs.models.policy import load_policy
 
     storage = context.storage
     source = Source(
@@ -50,18 +49,16 @@ def _run(spec: PreferencesSpec, context: StepContext) -> Outcome:
     policy = stands_for(spec.policy, storage)
     context.tell("load", f"loading {policy}")
     artifact = find_digest(policy, storage)
-    folder = fetch_model(policy, context.scratch, storage)
-    loaded = load_model(
-        folder,
+    loaded, digest = load_policy(
+        policy,
         dtype=spec.dtype,
-        attention="sdpa",
         chat_template=spec.chat_template,
+        device=context.device,
+        scratch=context.scratch,
+        storage=storage,
         tell=context.note,
     )
-    loaded.model.to(context.device).eval().requires_grad_(False)
-    likelihood = Likelihood(
-        loaded, digest=digest_folder(folder), folders=source.media_folders(), storage=storage
-    )
+    likelihood = Likelihood(loaded, digest=digest, folders=source.media_folders(), storage=storage)
     context.tell("validate", f"checking {spec.records}")
     faults = RowFaults()
     records = likelihood.usable(source, faults)
