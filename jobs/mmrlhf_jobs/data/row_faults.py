@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Any, Final, Literal, TypeAlias
 
 from mmrlhf_jobs.data.budgets import allowed_faults, short_line, tell_faults
+from mmrlhf_jobs.data.records import RowLocation
 from mmrlhf_jobs.errors import DataError
 
-__all__ = ["FaultReason", "RowFault", "RowFaults", "repeated_id"]
+__all__ = ["FaultReason", "RowFault", "RowFaults", "repeated_id", "repeated_record"]
 
 FaultReason: TypeAlias = Literal[
     "unreadable-row",
@@ -123,6 +124,17 @@ class RowFaults:
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
         return {"rows": self.rows, "invalid": dict(self.counts)}
+
+
+def repeated_record(place: RowLocation, first: RowLocation) -> RowFault:
+    """The fault of a record whose id another one has, which was read before."""
+    return RowFault(
+        repeated_id(first.file, first.row),
+        kind="repeated-id",
+        file=place.file,
+        row=place.row,
+        field="record_id",
+    )
 
 
 def repeated_id(file: str | None, row: int | None) -> str:

@@ -11,7 +11,7 @@ from mmrlhf_jobs.data.identity import digest_of
 from mmrlhf_jobs.data.media import check_media
 from mmrlhf_jobs.data.media_folders import MediaFolders
 from mmrlhf_jobs.data.records import RankedResponse, RowLocation
-from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
+from mmrlhf_jobs.data.row_faults import RowFaults, repeated_record
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import DataError
@@ -73,13 +73,7 @@ class Likelihood:
             first = seen.setdefault(record.record_id, place)
             try:
                 if first is not place:
-                    raise RowFault(
-                        repeated_id(first.file, first.row),
-                        kind="repeated-id",
-                        file=place.file,
-                        row=place.row,
-                        field="record_id",
-                    )
+                    raise repeated_record(place, first)
                 check_media(record, self._folders, storage=self._storage)
                 if record.obstacle is None:
                     self._encoder.check(record)

@@ -11,7 +11,7 @@ from rich.console import Console
 from mmrlhf_api.steps.bench import BenchPart, BenchSettings
 from mmrlhf_api.steps.marks import Flag
 from mmrlhf_jobs.data.records import RankedResponse, RowLocation
-from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_record
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.errors import InputError
@@ -110,13 +110,7 @@ def _check(
 ) -> None:
     place = record.location
     if first is not place:
-        raise RowFault(
-            repeated_id(first.file, first.row),
-            kind="repeated-id",
-            file=place.file,
-            row=place.row,
-            field="record_id",
-        )
+        raise repeated_record(place, first)
     for sidecar in sidecars.values():
         for lacking in sidecar.lacking(keys)[:1]:
             raise RowFault(

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RowLocation
-from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
+from mmrlhf_jobs.data.row_faults import RowFaults, repeated_record
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.evaluation.gate.judging import Said
@@ -107,13 +107,7 @@ def read_pairs(
         before = first.setdefault(query.record_id, place)
         try:
             if before is not place:
-                raise RowFault(
-                    repeated_id(before.file, before.row),
-                    kind="repeated-id",
-                    file=place.file,
-                    row=place.row,
-                    field="record_id",
-                )
+                raise repeated_record(place, before)
             check(query)
             pairs.append(Pair(query, candidate.find(query), champion.find(query)))
         except DataError as error:

@@ -9,7 +9,7 @@ from mmrlhf_api.steps.safety import SafetyTask
 from mmrlhf_jobs.data.conversation import transcript
 from mmrlhf_jobs.data.queries import QueryRecord, stream_queries
 from mmrlhf_jobs.data.records import RowLocation
-from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_id
+from mmrlhf_jobs.data.row_faults import RowFault, RowFaults, repeated_record
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.errors import DataError
 from mmrlhf_jobs.evaluation.responses import GivenResponses, question_key
@@ -103,13 +103,7 @@ def _case(
     place = query.location
     before = first.setdefault(query.record_id, place)
     if before is not place:
-        raise RowFault(
-            repeated_id(before.file, before.row),
-            kind="repeated-id",
-            file=place.file,
-            row=place.row,
-            field="record_id",
-        )
+        raise repeated_record(place, before)
     is_ratio = "ratio" in task.measures
     named = query.query.reference_answer
     if is_ratio and not (named and named.strip()):
