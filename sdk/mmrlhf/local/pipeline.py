@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mmrlhf.archive.store import open_store
 from mmrlhf.errors import LocalRunError, RunStoppedError
 from mmrlhf.local.events import Event
 from mmrlhf.local.folders import default_state_dir
 from mmrlhf.local.run import RunResult, run
+from mmrlhf.local.state import read_status, write_state
 from mmrlhf.telling import Tell, log_line
-from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import Phase, Reason
 from mmrlhf_api.contents import find_contents
 from mmrlhf_api.kinds import Job, kind_of
@@ -36,6 +34,7 @@ from mmrlhf_api.pipelines.types import (
 )
 from mmrlhf_api.runs import RunLayout
 from mmrlhf_api.status import OutputStatus
+from mmrlhf_api.storage import ArtifactStore
 
 __all__ = ["pipeline_folder", "run_pipeline"]
 
@@ -101,7 +100,7 @@ def run_pipeline(
             else:
                 course.succeed(step, job)
         tell(f"step {step.name}: {course.states[step.name].message}")
-        _write(file, course.run())
+        write_state(file, course.run())
     return course.run()
 
 
@@ -141,7 +140,10 @@ class _Course:
         found = self.before.get(step.name)
         if found is None or found.key != key or found.phase is not StepPhase.SUCCEEDED:
             return None
-        if found.manifest is None or self._record(step, found.manifest) is None:
+        if found.manifest is None:
+            return None
+        store = real_job(step, self.body, self._outputs()).spec.artifacts
+        if _record(store, found.manifest) is None:
             return None
         origin = found.cached_from or CachedFrom(
             run=self.body.metadata.name, job=found.job or step.name, manifest=found.manifest
@@ -169,7 +171,7 @@ class _Course:
             for one in kind_of(job).outputs(job.spec)
         )
         self._note(step, outputs=left, manifest=layout.manifest)
-        record = self._record(step, layout.manifest) or {}
+        record = _record(job.spec.artifacts, layout.manifest) or {}
         told = record.get("verdict") or {}
         words = f"{told['word']}: {told['sentence']}" if told else "has succeeded"
         self._end(step, StepPhase.SUCCEEDED, Reason.COMPLETED, words)
@@ -220,7 +222,7 @@ class _Course:
         inputs: dict[str, str] = {}
         for name, uri in read_inputs(job).items():
             try:
-                fs, path = self._open(step, uri)
+                fs, path = _open(job.spec.artifacts, uri)
                 found = find_contents(fs, path, deep=deep[name])
             except Exception as error:  # noqa: BLE001 - of any file system
                 return None, f"{name}: {uri} cannot be looked at: {error or type(error).__name__}"
@@ -228,23 +230,6 @@ class _Course:
                 return None, f"{name}: there is no {uri}"
             inputs[name] = found.digest
         return step_key(job, image="", inputs=inputs), ""
-
-    def _record(self, step: PipelineStep, uri: str) -> dict[str, Any] | None:
-        """The record of a job; None where it is gone."""
-        try:
-            fs, path = self._open(step, uri)
-            found = json.loads(fs.cat_file(path))
-        except Exception:  # noqa: BLE001 - of any file system: what cannot be read is run again
-            return None
-        return found if isinstance(found, dict) else None
-
-    def _open(self, step: PipelineStep, uri: str) -> tuple[Any, str]:
-        store = step.spec.get("artifacts")
-        own = store if isinstance(store, Mapping) else {}
-        given = self.body.spec.artifacts
-        endpoint = own.get("endpoint") or (None if given is None else given.endpoint)
-        region = own.get("region") or (None if given is None else given.region)
-        return open_store(uri, endpoint=endpoint, region=region)
 
     def _end(self, step: PipelineStep, phase: StepPhase, reason: str, words: str) -> StepStatus:
         return self._note(
@@ -257,6 +242,21 @@ class _Course:
         return found
 
 
+def _record(store: ArtifactStore, uri: str) -> dict[str, Any] | None:
+    """The record of a job that writes there; None where it is gone."""
+    try:
+        fs, path = _open(store, uri)
+        found = json.loads(fs.cat_file(path))
+    except Exception:  # noqa: BLE001 - of any file system: what cannot be read is run again
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _open(store: ArtifactStore, uri: str) -> tuple[Any, str]:
+    """The file system of a URI as a job reads it that writes to a store."""
+    return open_store(uri, endpoint=store.endpoint, region=store.region)
+
+
 def _frozen(pipeline: AlignmentPipeline) -> AlignmentRun:
     body = freeze(pipeline, name=pipeline.metadata.name)
     return AlignmentRun.model_validate(body, by_alias=True, by_name=False)
@@ -264,22 +264,8 @@ def _frozen(pipeline: AlignmentPipeline) -> AlignmentRun:
 
 def _before(file: Path) -> dict[str, StepStatus]:
     """Steps of an earlier run; none where there was no run."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))["status"]
-        status = AlignmentRunStatus.model_validate(found, by_alias=True, by_name=False)
-    except (OSError, ValueError, KeyError, ValidationError):
-        return {}
-    return {one.name: one for one in status.steps}
-
-
-def _write(file: Path, body: AlignmentRun) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps(wire_dict(body), indent=1) + "\n", encoding="utf-8")
-        new.replace(file)
-    except OSError as error:
-        raise LocalRunError(f"cannot write to {file}: {error.strerror}") from error
+    status = read_status(file, AlignmentRunStatus)
+    return {} if status is None else {one.name: one for one in status.steps}
 
 
 def _now() -> datetime:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mmrlhf.errors import LocalRunError, RunStoppedError
 from mmrlhf.local.events import Event, Step
 from mmrlhf.local.folders import default_state_dir
 from mmrlhf.local.run import RunResult, run
+from mmrlhf.local.state import read_status, write_state
 from mmrlhf.telling import Tell, log_line
-from mmrlhf_api.base import wire_dict
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.kinds import KINDS, Job
 from mmrlhf_api.progress import EVALUATED_STEP, is_number
@@ -104,9 +101,9 @@ def run_sweep(
         changes["end_time"] = datetime.now(UTC).replace(microsecond=0)
         states[point.name] = states[point.name].model_copy(update=changes)
         tell(f"point {point.name}: {states[point.name].message}")
-        _write(file, _with_status(sweep, states))
+        write_state(file, _with_status(sweep, states))
     found = _with_status(sweep, states)
-    _write(file, found)
+    write_state(file, found)
     return found
 
 
@@ -165,12 +162,9 @@ def _state(point: Point, before: PointStatus | None, uid: str) -> PointStatus:
 
 def _before(file: Path) -> dict[str, PointStatus]:
     """Points of an earlier run by what they compute; none where there was no run."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))["status"]
-        status = SweepStatus.model_validate(found, by_alias=True, by_name=False)
-    except (OSError, ValueError, KeyError, ValidationError):
-        return {}
-    return {one.uid: one for one in status.points if one.uid is not None}
+    status = read_status(file, SweepStatus)
+    points = () if status is None else status.points
+    return {one.uid: one for one in points if one.uid is not None}
 
 
 def _result(metric: str, metrics: Mapping[str, object]) -> dict[str, Any]:
@@ -196,13 +190,3 @@ def _with_status(sweep: Sweep, states: Mapping[str, PointStatus]) -> Sweep:
         points=tuple(states.values()),
     )
     return sweep.model_copy(update={"status": status})
-
-
-def _write(file: Path, sweep: Sweep) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps(wire_dict(sweep), indent=1) + "\n", encoding="utf-8")
-        new.replace(file)
-    except OSError as error:
-        raise LocalRunError(f"cannot write to {file}: {error.strerror}") from error

@@ -15,7 +15,7 @@ from mmrlhf_api import Job
 from mmrlhf_api.kinds import kind_of
 from mmrlhf_api.pipelines import AlignmentRun
 from mmrlhf_api.runs import RunLayout
-from tests.unit.pipelines.specimens import pipeline
+from tests.unit.pipelines.specimens import STEPS, pipeline
 
 ALL = ["weekly-judge", "weekly-score", "weekly-bench", "weekly-align"]
 
@@ -169,3 +169,26 @@ def test_what_a_gate_says_is_its_message(machine: Machine) -> None:
     found = machine.start()
     assert found.status is not None
     assert found.status.steps[2].message == "Rejected: 0 of 20 are won"
+
+
+def test_a_step_with_a_store_of_its_own_reads_with_that(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str | None] = set()
+
+    def no_store(uri: str, *, endpoint: str | None, region: str | None) -> tuple[Any, str]:
+        asked.add(endpoint)
+        raise OSError(f"{uri} is out of reach, {region}")
+
+    monkeypatch.setattr("mmrlhf.local.pipeline.open_store", no_store)
+    store = {"uri": "s3://runs", "endpoint": "https://s3.example.org"}
+    own = {**STEPS["judge"]["spec"], "artifacts": {"uri": "s3://others"}}
+    for judge, endpoints in (({}, {store["endpoint"]}), ({"spec": own}, {store["endpoint"], None})):
+        asked.clear()
+        run_pipeline(
+            pipeline(artifacts=store, steps={"judge": judge}),
+            state_dir=machine.folder / "state",
+            tell=lambda _: None,
+            run_job=lambda job, **_: RunResult(job.spec.artifacts.uri, {}, machine.folder),
+        )
+        assert asked == endpoints
