@@ -71,6 +71,11 @@ class Spent:
             if word not in _KEPT
         }
 
+    @property
+    def kept(self) -> float:
+        """GPU-hours of attempts whose work is kept."""
+        return self.gpu_hours - sum(self.lost().values())
+
 
 def spent_by(
     name: str,

@@ -82,8 +82,7 @@ def forecast(job: Mapping[str, Any], earlier: Sequence[Earlier]) -> Forecast:
         scale, note = _scale(job, one.record)
         if note:
             assumed.add(note)
-        kept = one.spent.gpu_hours - sum(one.spent.lost().values())
-        found.append((one.name, kept * scale))
+        found.append((one.name, one.spent.kept * scale))
     hours = [each for _, each in found] or [0.0]
     names = tuple(name for name, _ in found)
     return Forecast(min(hours), median(hours), max(hours), names, tuple(sorted(assumed)), left_out)
@@ -102,8 +101,7 @@ def _unlike(job: Mapping[str, Any], one: Earlier) -> str | None:
         return "with or without an adapter"
     if one.spent.gpus == 0:
         return "no GPU"
-    kept = one.spent.gpu_hours - sum(one.spent.lost().values())
-    return None if kept > 0 else "no time of its attempts"
+    return None if one.spent.kept > 0 else "no time of its attempts"
 
 
 def _scale(job: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[float, str]:
