@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from mmrlhf_api.models import DType, TemplateOwner
-from mmrlhf_api.rules import Rule
-from mmrlhf_api.scalars import DnsName, Fraction, PositiveInt
+from mmrlhf_api.scalars import Fraction, PositiveInt
 from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_api.steps.media import MediaFolders
+from mmrlhf_api.steps.policy import PolicySource
 from mmrlhf_api.uris import Uri
 
 __all__ = ["PreferencesPart", "PreferencesSettings"]
@@ -29,20 +29,5 @@ class PreferencesSettings(MediaFolders):
     """Type of the weights."""
 
 
-class PreferencesPart(PreferencesSettings):
+class PreferencesPart(PolicySource, PreferencesSettings):
     """Says how often a policy finds likelier what people prefer."""
-
-    policy: Uri | None = None
-    """Folder of the policy, or the file of an alias, aliases/NAME.json below its store, for what
-    that stands for when the step begins: a path, file:// or s3://."""
-    policy_job: DnsName | None = None
-    """MMDPOJob in the same namespace whose model it is; the job waits until it has succeeded. Its
-    artifacts must be within reach of spec.artifacts."""
-
-    rules = (
-        Rule(
-            "has(self.policy) != has(self.policyJob)",
-            "give exactly one of policy and policyJob",
-            check=lambda self: (self.policy is None) != (self.policy_job is None),
-        ),
-    )
