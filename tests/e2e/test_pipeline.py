@@ -171,6 +171,13 @@ def test_from_rankings_to_a_promoted_model_and_no_further(
     )
     digits.rank(s3, SECOND_ROUND, DISLIKED)
     second = run_of(user, 2)
+    # A run is there before its pipeline says so.
+    wait_until(
+        lambda: schedule(user)["lastRun"]["name"] == second,
+        timeout=60,
+        what="word of the second run",
+        interval=0.5,
+    )
     assert schedule(user)["lastRun"]["cause"] == "NewRankings"
     again = steps_of(user, second)
     assert [name for name, one in again.items() if "cachedFrom" in one] == ["sample"]
