@@ -35,6 +35,7 @@ from mmrlhf_api.constants import (
 )
 from mmrlhf_api.kinds import Job, kind_of
 from mmrlhf_api.quantities import parse_quantity
+from mmrlhf_api.tracing import ENV_TRACEPARENT
 
 __all__ = ["MASTER_PORT", "PLACE_ENV", "SHUTDOWN_SECONDS", "component", "place"]
 
@@ -60,6 +61,7 @@ PLACE_ENV = frozenset(
         ENV_FRESH,
         ENV_JOB,
         ENV_PROGRESS_FILE,
+        ENV_TRACEPARENT,
         ENV_TERMINATION_FILE,
     }
 )

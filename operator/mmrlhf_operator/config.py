@@ -29,6 +29,7 @@ _FIELDS_FROM_ENV = (
     "progressUrl",
     "healthAddress",
     "metricsAddress",
+    "tracingUrl",
     "logFormat",
     "workers",
     "clusterDomain",
@@ -41,6 +42,10 @@ Address = Annotated[
     Matching(
         r"^[^\s/]*:[0-9]{1,5}$", "an address and port, such as 127.0.0.1:8080, [::1]:8080 or :8080"
     ),
+]
+
+CollectorUrl = Annotated[
+    str, MaxLen(2048), Matching(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", "a URL of http or https")
 ]
 
 
@@ -138,6 +143,10 @@ class OperatorConfig(ApiModel):
     metrics_address: Address | None = None
     """Address and port at which Prometheus reads what the operator measures, such as :8082; without
     it, nobody does."""
+    tracing_url: CollectorUrl | None = None
+    """URL of an OpenTelemetry collector (OTLP over HTTP), such as http://collector:4318, that gets
+    traces of jobs; without it, there are none. What else the exporter may be told, such as
+    OTEL_EXPORTER_OTLP_HEADERS, the operator's own environment says."""
     log_format: Literal["text", "json"] = "text"
     """How the operator logs: a line of text for people, or a JSON object a line for machines."""
     cluster_domain: DnsName | None = None

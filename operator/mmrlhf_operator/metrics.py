@@ -159,6 +159,13 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self._spans = Counter(
+            "mmrlhf_trace_spans",
+            "Spans of traces: sent, failed (the collector took them not), or dropped (too many"
+            " waited for it).",
+            ["result"],
+            registry=registry,
+        )
         self._leads = Gauge("mmrlhf_leader", "1 while this replica works.", registry=registry)
         self._lease_tries = Counter(
             "mmrlhf_lease_tries",
@@ -215,6 +222,10 @@ class Metrics:
     def pushed(self, code: int) -> None:
         """Progress was taken or refused."""
         self._pushes.labels(str(code)).inc()
+
+    def traced(self, result: str, count: int) -> None:
+        """Spans were sent, or not."""
+        self._spans.labels(result).inc(count)
 
     def leads(self, is_leader: bool) -> None:
         """This replica works, or does no more."""

@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kubernetes.aio import client
@@ -23,6 +24,7 @@ from mmrlhf_operator.acting.queue import WorkQueue
 from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.reconciler import Reconciler
 from mmrlhf_operator.acting.runs import RunReconciler
+from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ConfigError, ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
@@ -35,6 +37,9 @@ from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.watchdog import Watchdog
 from mmrlhf_operator.state.watches import NETWORK_POLICIES, WORKLOADS, Pump
+
+if TYPE_CHECKING:
+    from mmrlhf_operator.serving.tracing import SpanSender
 
 __all__ = ["Operator", "own_addresses"]
 
@@ -99,6 +104,8 @@ class Operator:
             settings=config.preflight,
             reserved=own_addresses(configuration.host),
         )
+        self._sender = None if config.tracing_url is None else self._span_sender(config.tracing_url)
+        tracing = None if self._sender is None else Tracing(self._sender.tell, clock=clock)
         self._runs = RunReconciler(
             self.api,
             self._pump.store,
@@ -107,6 +114,7 @@ class Operator:
             wake=self.queue.add,
             clock=clock,
             wall=wall,
+            tracing=tracing,
         )
         self._reconciler = Reconciler(
             self.api,
@@ -119,6 +127,7 @@ class Operator:
             wake=functools.partial(self.queue.add, first=True),
             clock=clock,
             metrics=self.metrics,
+            tracing=tracing,
         )
         self.metrics.follow(
             depth=lambda: self.queue.depth, deaf=lambda: self._watchdog.problem() is not None
@@ -148,6 +157,8 @@ class Operator:
                 pump.add_done_callback(functools.partial(_end_with, asyncio.current_task()))
                 group.create_task(self._resync(), name="resync")
                 group.create_task(self._sweep_often(), name="sweep")
+                if self._sender is not None:
+                    group.create_task(self._sender.run(), name="traces")
                 if self.config.progress_url is not None:
                     server = ProgressServer(
                         self.api,
@@ -162,6 +173,11 @@ class Operator:
             await self._runs.close()
             await self._reconciler.close()
             await self.api.close()
+
+    def _span_sender(self, url: str) -> SpanSender:
+        from mmrlhf_operator.serving.tracing import SpanSender, otlp_exporter
+
+        return SpanSender(otlp_exporter(url), count=self.metrics.traced)
 
     def problem(self) -> str | None:
         """Say what is wrong with this operator; None when nothing is."""

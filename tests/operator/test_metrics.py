@@ -8,16 +8,19 @@ import socket
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from mmrlhf_api.tracing import ENV_TRACEPARENT
 from mmrlhf_operator.installation.alerts import ALERTS
 from mmrlhf_operator.installation.dashboard import PANELS
 from mmrlhf_operator.serving.metrics import METRICS_PATH
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
+from tests.collector import Collector, collector
 from tests.operator.driver import CONFIG, Driver
 from tests.operator.life import attempt
 from tests.operator.test_process import answers, log, start
@@ -53,7 +56,8 @@ async def test_who_works_tells_what_became_of_jobs_and_who_stands_by_that_it_doe
     control_plane: Access, driver: Driver, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        one = replica(stack, control_plane, driver, tmp_path / "one")
+        traces = stack.enter_context(collector())
+        one = replica(stack, control_plane, driver, tmp_path / "one", tracingUrl=traces.url)
         wait_until(lambda: one.value("mmrlhf_leader") == 1, timeout=60, what="its work")
         two = replica(stack, control_plane, driver, tmp_path / "two")
 
@@ -68,6 +72,14 @@ async def test_who_works_tells_what_became_of_jobs_and_who_stands_by_that_it_doe
         await driver.phase("Succeeded", seconds=60)
 
         job = {"kind": "MMDPOJob"}
+        wait_until(lambda: traces.named("MMDPOJob"), timeout=60, what="the trace")
+        is_as_it_was(traces, driver)
+        wait_until(
+            lambda: one.value("mmrlhf_trace_spans_total", result="sent") == len(traces.spans),
+            timeout=30,
+            what="their count",
+        )
+
         # The status is there a moment before it is counted.
         wait_until(
             lambda: one.value("mmrlhf_jobs", **job, phase="Succeeded") == 1,
@@ -125,7 +137,31 @@ def test_the_optional_files_are_ones_that_a_server_takes(
     control_plane.kubectl(*where, "service/mmrlhf-operator-metrics")
 
 
-def replica(stack: ExitStack, access: Access, driver: Driver, folder: Path) -> Page:
+def is_as_it_was(traces: Collector, driver: Driver) -> None:
+    """The trace is that of a job whose second attempt ended well."""
+    uid = driver.job()["metadata"]["uid"]
+    assert {span.trace for span in traces.spans} == {UUID(uid).hex}
+    known = {span.id: span for span in traces.spans}
+    (root,) = traces.named("MMDPOJob")
+    assert root.parent == ""
+    attempts = traces.named("attempt")
+    assert [(span.parent, span.failed) for span in attempts] == [
+        (root.id, "Killed"),
+        (root.id, None),
+    ]
+    assert {span.attributes["k8s.pod.name"] for span in traces.named("pod")} == {
+        f"demo-{attempt}-{index}" for attempt in (0, 1) for index in (0, 1)
+    }
+    for span in traces.spans:
+        assert span.start <= span.end
+        assert span is root or span.parent in known
+    pod = driver.api.get(f"/api/v1/namespaces/{driver.namespace}/pods/demo-1-1")
+    (main,) = pod["spec"]["containers"]
+    told = {one["name"]: one.get("value") for one in main["env"]}
+    assert told[ENV_TRACEPARENT] == f"00-{root.trace}-{attempts[1].id}-01"
+
+
+def replica(stack: ExitStack, access: Access, driver: Driver, folder: Path, **more: str) -> Page:
     """Start one with measures and a log for machines."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -135,7 +171,7 @@ def replica(stack: ExitStack, access: Access, driver: Driver, folder: Path) -> P
         access,
         driver.namespace,
         folder,
-        settings={**quick, "metricsAddress": address, "logFormat": "json"},
+        settings={**quick, "metricsAddress": address, "logFormat": "json", **more},
     )
     wait_until(lambda: answers(port), timeout=60, what="its health")
     return Page(address)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmrlhf.client.cluster import Cluster, Manifest, open_cluster
@@ -20,6 +21,7 @@ from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_job
 from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.pipelines.files import Submittable, load_all
+from mmrlhf_api.tracing import ANNOTATION_TRACEPARENT, ENV_TRACEPARENT, parse_traceparent
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.program import program_name
@@ -115,8 +117,24 @@ def _body(
     return with_free_name(cluster, body, job) if generate_name else body
 
 
+def _in_trace(body: Manifest, before: Manifest | None, environ: Mapping[str, str]) -> Manifest:
+    """Note the span that a new object is submitted in; one that is there keeps its own."""
+    if before is not None:
+        told = (before["metadata"].get("annotations") or {}).get(ANNOTATION_TRACEPARENT)
+    else:
+        span = parse_traceparent(environ.get(ENV_TRACEPARENT, ""))
+        told = None if span is None else span.traceparent()
+    if told is None:
+        return body
+    metadata = body["metadata"]
+    # What the file itself says goes first.
+    annotations = {ANNOTATION_TRACEPARENT: told, **(metadata.get("annotations") or {})}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}
+
+
 def _submit(cluster: Cluster, body: Manifest, job: Submittable, options: SubmitOptions) -> Manifest:
     before = existing_job(cluster, body, job)
+    body = _in_trace(body, before, os.environ)
     dry = options.dry_run is not None
     answer = apply_job(cluster, body, job, before, force=options.force, dry_run=dry)
     if before is None:
@@ -145,6 +163,7 @@ def _say_what_stops(job: JobView) -> None:
 
 def _show_difference(cluster: Cluster, body: Manifest, job: Submittable, *, force: bool) -> None:
     before = existing_job(cluster, body, job)
+    body = _in_trace(body, before, os.environ)
     after = apply_job(cluster, body, job, before, force=force, dry_run=True)
     name = f"{resource_name(body)} in {body['metadata']['namespace']}"
     text = difference(before, after, name=name, colours=colours_wanted(sys.stdout))

@@ -15,6 +15,7 @@ from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
 from mmrlhf_operator.acting.queues import Queues
+from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.acting.troubles import Troubles
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
@@ -86,6 +87,7 @@ class Reconciler:
         wake: Asks for a job to be reconciled, as what it names was looked up.
         clock: Tells the time.
         metrics: Told of jobs and how they get on.
+        tracing: Told of what has ended; None where nobody traces.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class Reconciler:
         wake: Callable[[Key], None] = lambda _: None,
         clock: Callable[[], datetime] | None = None,
         metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._clock = clock or SteadyClock()
+        self._tracing = tracing
         self._api = api
         self._store = store
         self._config = config
@@ -125,6 +129,8 @@ class Reconciler:
             self._checks.forget(key)
             self._memories.pop(key, None)
             self._metrics.forget(key)
+            if self._tracing is not None:
+                self._tracing.forget(key)
             return None
         memory = self._memory(key, body)
         job = JobView.read(KINDS[key.kind], self._latest(body, memory))
@@ -150,7 +156,9 @@ class Reconciler:
         was_blocked = memory.troubles.finding is not None
         try:
             with memory.troubles.noted(body["metadata"]["resourceVersion"]):
-                job = await self._write(key, body, job, made, memory)
+                before, job = job, await self._write(key, body, job, made, memory)
+                if self._tracing is not None and before is not job:
+                    self._tracing.changed(key, before, made.status, observed.pods)
                 delay = await self._act(key, job, made, memory)
         except ServerError:
             await self._tell_trouble(job, memory)

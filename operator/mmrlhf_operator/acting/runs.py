@@ -16,6 +16,7 @@ from mmrlhf_operator.acting.contents import Contents, Looker
 from mmrlhf_operator.acting.owned import write_status
 from mmrlhf_operator.acting.pipelines import PipelineReconciler
 from mmrlhf_operator.acting.sweeps import SweepReconciler
+from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
@@ -46,6 +47,7 @@ class RunReconciler:
         wake: Asks for a run to be looked at again.
         clock: Tells the time, and never jumps.
         wall: Tells the time of day, as the machine knows it now: schedules go by that.
+        tracing: Told of what has ended; None where nobody traces.
     """
 
     def __init__(
@@ -58,14 +60,16 @@ class RunReconciler:
         wake: Callable[[Key], None],
         clock: Callable[[], datetime] | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._api = api
         self._store = store
         self._config = config
         self._clock = clock or SteadyClock()
         self._children = Children(api, store, "run")
         self._contents = Contents(looker, wake=wake)
-        self._sweeps = SweepReconciler(api, store, clock=self._clock)
+        self._sweeps = SweepReconciler(api, store, clock=self._clock, tracing=tracing)
         self._pipelines = PipelineReconciler(
             api, store, config=config, looker=looker, wake=wake, clock=wall
         )
@@ -94,6 +98,8 @@ class RunReconciler:
         observed = self._observe(key, run, memory)
         made = self._plan(run, await self._look_again(key, run, observed))
         await write_status(self._api, key, _path(key), run, made.status)
+        if self._tracing is not None:
+            self._tracing.flow_changed(key, live, run.status, made.status)
         return await self._act(key, run, made, memory)
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from mmrlhf_api.pipelines import SWEEP
 from mmrlhf_api.sweeps.types import PointPhase
 from mmrlhf_operator.acting.children import Children, NamedJob
 from mmrlhf_operator.acting.owned import write_status
+from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.planning.run_actions import CreateJob
 from mmrlhf_operator.planning.sweeps import SweepPlan, plan_sweep
@@ -39,9 +40,18 @@ class SweepReconciler:
         api: The API server.
         store: What the watches have seen.
         clock: Tells the time.
+        tracing: Told of what has ended; None where nobody traces.
     """
 
-    def __init__(self, api: Api, store: RunStore, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        store: RunStore,
+        *,
+        clock: Callable[[], datetime],
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing
         self._api = api
         self._store = store
         self._clock = clock
@@ -72,6 +82,8 @@ class SweepReconciler:
         observed = replace(observed, children=await self._children.there(key, named, seen))
         made = plan_sweep(view, observed, now=self._clock())
         await write_status(self._api, key, _path(key), view, made.status)
+        if self._tracing is not None:
+            self._tracing.flow_changed(key, live, view.status, made.status)
         return await self._act(key, view, made, memory)
 
     async def _act(

@@ -13,6 +13,7 @@ from mmrlhf_api.pipelines import AlignmentRun, rendering
 from mmrlhf_api.pipelines.identity import read_inputs, step_job, step_key
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE, LABEL_RUN, LABEL_STEP, job_name
 from mmrlhf_api.pipelines.types import CachedFrom, PipelineStep, StepPhase, StepStatus
+from mmrlhf_api.tracing import handed_on
 from mmrlhf_operator.planning.reasons import OperatorReason, RunReason
 from mmrlhf_operator.planning.run_actions import LookForRecord, LookUpInputs
 from mmrlhf_operator.state.runs import ChildView, RunObserved
@@ -168,6 +169,7 @@ def manifest(
     labels = {LABEL_MANAGED_BY: MANAGER, LABEL_RUN: run.metadata.name, LABEL_STEP: step.name}
     if run.spec.pipeline is not None:
         labels[LABEL_PIPELINE] = run.spec.pipeline
+    notes = handed_on(run.metadata.annotations, uid)
     return {
         "apiVersion": API_VERSION,
         "kind": step.kind,
@@ -175,6 +177,7 @@ def manifest(
             "name": status.job,
             "namespace": run.metadata.namespace,
             "labels": labels,
+            **({"annotations": notes} if notes else {}),
             "ownerReferences": [
                 {
                     "apiVersion": API_VERSION,

@@ -25,6 +25,7 @@ from mmrlhf_api.sweeps.grid import (
 )
 from mmrlhf_api.sweeps.ranking import best_of, losers, noted, on_the_way, settings_of
 from mmrlhf_api.sweeps.types import BestSetting, PointPhase, PointStatus, Sweep, SweepStatus
+from mmrlhf_api.tracing import handed_on
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning import standing
 from mmrlhf_operator.planning.conditions import in_words as reason_in_words
@@ -271,6 +272,8 @@ def _manifest(view: SweepView, sweep: Sweep, point: Point) -> dict[str, Any]:
             }
         ],
     }
+    if notes := handed_on(sweep.metadata.annotations, view.uid):
+        body["metadata"]["annotations"] = notes
     return body
 
 

@@ -19,6 +19,7 @@ from mmrlhf_api.constants import (
     LABEL_JOB,
     LABEL_KIND,
 )
+from mmrlhf_api.tracing import ENV_TRACEPARENT, attempt_context, trace_context
 from mmrlhf_jobs.components import MASTER_PORT, component, place
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.gangs import kueue, podgroups
@@ -102,10 +103,20 @@ def pods(job: Job, *, attempt: int, config: OperatorConfig) -> list[Manifest]:
 def placed(job: Job, *, attempt: int, config: OperatorConfig, stem: str | None = None) -> AppDef:
     """The AppDef of a job with what the cluster decides: rank 0's address and the attempt."""
     app = component(job)
-    env = {ENV_ATTEMPT: str(attempt)}
+    env = {ENV_ATTEMPT: str(attempt), **_trace(job, attempt, config)}
     if job.spec.resources.nodes > 1:
         env["PET_MASTER_ADDR"] = master_host(job, attempt=attempt, config=config, stem=stem)
     return place(app, env)
+
+
+def _trace(job: Job, attempt: int, config: OperatorConfig) -> dict[str, str]:
+    """The span that the processes of an attempt run in, for what else traces in them."""
+    if config.tracing_url is None:
+        return {}
+    metadata = job.metadata
+    uid = metadata.uid or ""
+    context = trace_context(metadata.annotations, metadata.owner_references, uid)
+    return {ENV_TRACEPARENT: attempt_context(uid, context, attempt).traceparent()}
 
 
 def master_host(job: Job, *, attempt: int, config: OperatorConfig, stem: str | None = None) -> str:

@@ -41,6 +41,19 @@ def test_a_file_is_created_then_unchanged_then_configured(ctl: Ctl, job_file: Fi
     assert "f:seed" not in json.dumps(entry["fieldsV1"])
 
 
+def test_a_new_job_notes_the_span_that_it_is_submitted_in(ctl: Ctl, job_file: File) -> None:
+    file = job_file()
+    first, second = (f"00-{trace * 32}-00f067aa0ba902b7-01" for trace in "ab")
+    for span, told in ((first, "created"), (second, "unchanged"), ("", "unchanged")):
+        done = ctl("submit", "-f", file, TRACEPARENT=span)
+        assert (done.stdout, done.stderr) == (f"mmdpojob.mmrlhf.io/digits {told}\n", "")
+        noted = ctl.cluster.api.get(ctl.path("MMDPOJob", "digits"))["metadata"]["annotations"]
+        assert noted == {"mmrlhf.io/traceparent": first}
+    done = ctl("submit", "-f", file, "--generate-name", "-o", "name", TRACEPARENT="nonsense")
+    name = done.stdout.strip().rpartition("/")[2]
+    assert "annotations" not in ctl.cluster.api.get(ctl.path("MMDPOJob", name))["metadata"]
+
+
 def test_several_jobs_come_from_standard_input(ctl: Ctl) -> None:
     one, two = changed(metadata__name="one"), changed("ClusterSampleJob", metadata__name="two")
     done = ctl("submit", "-f", "-", stdin=f"{yaml.safe_dump(one)}---\n{yaml.safe_dump(two)}")

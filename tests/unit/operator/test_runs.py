@@ -17,6 +17,7 @@ from mmrlhf_api.pipelines.types import (
     StepPhase,
     StepStatus,
 )
+from mmrlhf_api.tracing import ANNOTATION_TRACEPARENT, handed_on
 from mmrlhf_operator.planning.run_actions import (
     CreateJob,
     LookForRecord,
@@ -123,6 +124,18 @@ def test_first_what_waits_for_nothing_is_made() -> None:
     assert action.manifest["spec"]["training"] == {"epochs": 1}
     assert made.status.summary == "0/4"
     assert made.status.running == "judge"
+
+
+def test_jobs_are_in_the_trace_that_their_run_was_submitted_in() -> None:
+    one = view()
+    assert one.run is not None
+    told = {ANNOTATION_TRACEPARENT: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    metadata = one.run.metadata.model_copy(update={"annotations": told})
+    traced = replace(one, run=one.run.model_copy(update={"metadata": metadata}))
+    for each, noted in ((traced, handed_on(told, "run-1")), (one, None)):
+        (action,) = plan(each).actions
+        assert isinstance(action, CreateJob)
+        assert action.manifest["metadata"].get("annotations") == noted
 
 
 def test_what_takes_from_others_is_made_with_what_they_left() -> None:

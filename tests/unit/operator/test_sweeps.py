@@ -13,6 +13,7 @@ import pytest
 from mmrlhf_api.progress import EVALUATED_STEP
 from mmrlhf_api.sweeps.ranking import on_the_way
 from mmrlhf_api.sweeps.types import SweepStatus
+from mmrlhf_api.tracing import ANNOTATION_TRACEPARENT, handed_on
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob
 from mmrlhf_operator.planning.sweeps import SweepPlan, plan_sweep
 from mmrlhf_operator.state.runs import ANNOTATION_SUSPENDED, ChildView
@@ -110,6 +111,18 @@ def test_as_many_begin_as_parallelism_lets_with_the_values_of_their_points() -> 
     assert action.manifest["spec"]["training"] == {"evaluateEverySteps": 10, "seed": 1}
     assert (made.status.summary, made.status.running) == ("0/4", "00, 01")
     assert made.status.points[2].reason == "WaitingForTurn"
+
+
+def test_jobs_are_in_the_trace_that_their_sweep_was_submitted_in() -> None:
+    one = view()
+    assert one.sweep is not None
+    told = {ANNOTATION_TRACEPARENT: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    metadata = one.sweep.metadata.model_copy(update={"annotations": told})
+    traced = replace(one, sweep=one.sweep.model_copy(update={"metadata": metadata}))
+    for each, noted in ((traced, handed_on(told, "sweep-1")), (one, None)):
+        action = plan(each).actions[0]
+        assert isinstance(action, CreateJob)
+        assert action.manifest["metadata"].get("annotations") == noted
 
 
 def test_one_that_ends_makes_room_and_the_best_so_far_is_named() -> None:
