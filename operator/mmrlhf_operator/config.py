@@ -15,13 +15,22 @@ from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.pod import SecretKeyRef
 from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, Matching, Seconds, Word
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.nodepools import NodePool
 from mmrlhf_operator.policies import Policies
 
-__all__ = ["ENV_PREFIX", "Deadlines", "LeaderElection", "LookUps", "OperatorConfig", "load_config"]
+__all__ = [
+    "ENV_PREFIX",
+    "Deadlines",
+    "LeaderElection",
+    "LookUps",
+    "OpenLineage",
+    "OperatorConfig",
+    "load_config",
+]
 
 ENV_PREFIX = "MMRLHF_"
 _FIELDS_FROM_ENV = (
@@ -104,6 +113,34 @@ class LookUps(ApiModel):
     """Stores that are asked at the same time for the jobs of one namespace."""
 
 
+class OpenLineage(ApiModel):
+    """Who is told of each attempt of a job, as events of OpenLineage; see docs/lineage.md."""
+
+    url: Annotated[
+        str,
+        MaxLen(2048),
+        Matching(
+            r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+            "a URL such as https://marquez.example.com that carries no user:password@ and no ?;"
+            " apiKeySecret names a key",
+        ),
+    ]
+    """Server of OpenLineage, such as Marquez, as pods reach it."""
+    endpoint: (
+        Annotated[
+            str, MaxLen(1024), Matching(r"^[^\s/:?#][^\s:?#]*$", "a path such as api/v1/lineage")
+        ]
+        | None
+    ) = None
+    """Path below it that takes events; without it, api/v1/lineage."""
+    namespace: Annotated[
+        str, MaxLen(256), Matching(r"^[^\s/]+$", "a word without '/' and spaces, such as vision")
+    ] = "mmrlhf"
+    """Namespace of OpenLineage that the jobs of this cluster are in."""
+    api_key_secret: SecretKeyRef | None = None
+    """Key of a Secret in the namespace of each job; where it is not there, events go without it."""
+
+
 class LeaderElection(ApiModel):
     """A Lease that keeps all replicas but one waiting."""
 
@@ -131,6 +168,8 @@ class OperatorConfig(ApiModel):
     """How what jobs name is looked up before they start."""
     namespaces: Annotated[tuple[DnsLabel, ...], Strict(strict=False)] = ()
     """Namespaces to serve; none means the whole cluster, which needs a ClusterRole."""
+    open_lineage: OpenLineage | None = None
+    """Who is told of each attempt of a job; without it, only whom jobs name themselves."""
     progress_url: Annotated[str, MaxLen(2048)] | None = None
     """URL at which pods reach the operator, such as http://mmrlhf-operator.mmrlhf:8081; without it,
     jobs report no live progress and stallTimeoutSeconds is not watched."""

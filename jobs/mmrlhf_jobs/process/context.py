@@ -9,6 +9,7 @@ from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.reporting.events import NoProgress, Progress
 from mmrlhf_jobs.reporting.manifest import Clock, utc_now
+from mmrlhf_jobs.reporting.openlineage.telling import AttemptTold, NobodyTold
 
 __all__ = ["TrainingContext"]
 
@@ -25,6 +26,7 @@ class TrainingContext:
         fresh: Forget earlier starts of the same run.
         attempt: Number that the operator gave to this start, from 0; 0 on a laptop.
         clock: Tells the time.
+        told: Who else is told of this attempt, in rank 0.
     """
 
     runtime: Runtime
@@ -34,6 +36,7 @@ class TrainingContext:
     fresh: bool = False
     attempt: int = 0
     clock: Clock = utc_now
+    told: AttemptTold = field(default_factory=NobodyTold)
 
     def tell(self, message: str) -> None:
         """Say something that whoever started the job should know."""

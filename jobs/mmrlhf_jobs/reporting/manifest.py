@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -152,6 +152,21 @@ class Attempts:
         """Note what `ended` returned."""
         if attempts:
             self._write(attempts)
+            self._begun[:] = attempts
+
+    @property
+    def begun(self) -> Sequence[Mapping[str, Any]]:
+        """All attempts as this process has last noted them, its own last; none before `begin`."""
+        return tuple(self._begun)
+
+    def note(self, **facts: object) -> None:
+        """Note more of the attempt that this process has begun.
+
+        Raises:
+            StorageError: The store fails.
+        """
+        if self._begun:
+            self.keep([*self._begun[:-1], {**self._begun[-1], **facts}])
 
     def _write(self, attempts: list[dict[str, Any]]) -> None:
         replace = self.replace or self.store.write_text

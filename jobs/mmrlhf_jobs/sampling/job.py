@@ -119,6 +119,12 @@ class _Run:
         self._lineage = take_lineage(
             stages.job, attempt=stages.context.attempt, options=stages.options
         )
+        stages.context.told.begin(
+            stages.job,
+            run=stages.layout.run.within(stages.store.uri).prefix,
+            attempts=self._attempts,
+            lineage=self._lineage,
+        )
 
     def _choose(self) -> tuple[Outcome, stage.Clustered]:
         stages, spec = self._stages, self._spec
@@ -240,6 +246,7 @@ class _Run:
         metrics = write_manifest(self._stages, outcome, digest, self._lineage, attempts)
         # After the manifest: killed in between, the run has not succeeded.
         self._attempts.keep(attempts)
+        self._stages.context.told.complete(self._stages.results.left)
         return metrics
 
     def _check_pools(

@@ -133,6 +133,9 @@ class _Run:
         self._lineage = take_lineage(
             self._job, attempt=self._context.attempt, options=self._options
         )
+        self._context.told.begin(
+            self._job, run=self._folder, attempts=self._attempts, lineage=self._lineage
+        )
         return None
 
     def _do(self) -> Outcome:
@@ -190,6 +193,7 @@ class _Run:
         self._results.conclude(manifest)
         # After the manifest: killed in between, the run has not succeeded.
         self._attempts.keep(attempts)
+        self._context.told.complete(self._results.left)
         self._store.remove(self._layout.work)
         return manifest
 

@@ -76,6 +76,11 @@ class Results:
         """Key of this attempt's own place."""
         return f"{self._run}/{_PLACES}/{self._claim.holder.name}"
 
+    @property
+    def left(self) -> Mapping[str, FileEntry]:
+        """What this attempt has left so far, by path below the run."""
+        return dict(self._files)
+
     def publish(self, folder: Path, name: str) -> None:
         """Keep a folder as an artifact of the results; errors as in `ArtifactStore.publish`."""
         key = f"{self.place}/{name}"

@@ -144,6 +144,12 @@ class Trainer(Generic[Q, Out]):
         self._runtime.on_main(self._keep_inputs)
         look = partial(take_lineage, self._job, attempt=self._context.attempt)
         self._lineage = self._runtime.on_main(partial(look, options=self._options))
+        self._context.told.begin(
+            self._job,
+            run=self._layout.within(self._store.uri).prefix,
+            attempts=self._attempts,
+            lineage=self._lineage,
+        )
         try:
             policy, prepared = self._prepare()
             log, results = self._train(policy, prepared)
@@ -459,6 +465,7 @@ class Trainer(Generic[Q, Out]):
             self._outcome.conclude(manifest)
             # After the manifest: killed in between, the run has not succeeded.
             self._attempts.keep(attempts)
+            self._context.told.complete(self._outcome.left)
         self._runtime.wait()
         self._announce(named_metrics(prepared, results))
         self._runtime.on_main(self._checkpoints().clear)

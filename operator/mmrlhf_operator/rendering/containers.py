@@ -18,6 +18,7 @@ from mmrlhf_api.constants import (
 from mmrlhf_jobs.components import SHUTDOWN_SECONDS
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.nodepools import NodePool
+from mmrlhf_operator.rendering.open_lineage import lineage_variables
 from mmrlhf_operator.rendering.volumes import CA_FILE, TOKEN_FILE, mounts
 
 __all__ = [
@@ -98,7 +99,8 @@ def _environment(
     if config.progress_url is not None:
         plain[ENV_PROGRESS_URL] = config.progress_url.rstrip("/") + PROGRESS_PATH
         plain[ENV_TOKEN_FILE] = TOKEN_FILE
-    entries: dict[str, dict[str, Any]] = {
+    entries = {one["name"]: one for one in lineage_variables(job, config)}
+    entries |= {
         # The kubelet takes $(NAME) for a reference and $$ for one $, so that every $ is doubled.
         name: {"name": name, "value": value.replace("$", "$$")}
         for name, value in plain.items()

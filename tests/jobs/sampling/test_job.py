@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,15 +16,23 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.errors import DataError, SpecError
 from tests.jobs.sampling.here import sample_here
 from tests.jobs.sampling.world import SamplingWorld
+from tests.unit.reporting.lineage_server import lineage_server
+from tests.unit.reporting.official_events import read_event
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> SamplingWorld:
-    """A world in which the job has run once, by one process, with a map."""
+    """A world in which the job has run once, by one process, with a map, told to a catalogue."""
     world = SamplingWorld.make(tmp_path_factory.mktemp("sampling"))
     # UMAP as Python runs it: to compile it, as test_projection does, takes half a minute.
-    code, stderr = world.run(world.job(report={"map": True}), NUMBA_DISABLE_JIT="1")
+    with lineage_server() as server:
+        told: dict[str, Any] = {"NUMBA_DISABLE_JIT": "1", "OPENLINEAGE_URL": server.url}
+        code, stderr = world.run(world.job(report={"map": True}), **told)
     assert code == 0, stderr
+    start, end = map(read_event, server.events)
+    assert [start.eventType.value, end.eventType.value] == ["START", "COMPLETE"]
+    assert len(start.inputs) == 3, "the encoder and two sources"
+    assert str(world.results() / "queries.jsonl") in [one.name for one in end.outputs]
     return world
 
 

@@ -35,6 +35,8 @@ from tests.jobs.warm import Program
 from tests.unit.annotation.forms import make_query
 from tests.unit.api.specimens import PARTS
 from tests.unit.data.builders import save_image, write_rows
+from tests.unit.reporting.lineage_server import lineage_server
+from tests.unit.reporting.official_events import read_event
 from tests.unit.steps.conftest import inputs
 from tests.unit.steps.test_gate import BENCH, NAME, World
 from tests.unit.steps.world import model_server
@@ -332,6 +334,24 @@ def test_records_are_exported_as_the_command_does(
     assert (run_of(tmp_path) / "export.jsonl").read_bytes() == alone.read_bytes()
 
 
+def test_a_job_that_fails_is_told_with_its_reason(
+    inputs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = tmp_path / "records.jsonl"
+    records.write_text((inputs / "records.jsonl").read_text() + "{}\n")
+    given = body(tmp_path, "export", format="trl", records=str(records), pairs="extremes")
+    with lineage_server() as server:
+        monkeypatch.setenv("OPENLINEAGE_URL", server.url)
+        assert main(written(tmp_path, given)) == 2
+    start, end = map(read_event, server.events)
+    assert [start.eventType.value, end.eventType.value] == ["START", "FAIL"]
+    assert end.run.facets["errorMessage"].message in capsys.readouterr().err
+    assert end.outputs == []
+
+
 def test_what_a_process_that_was_killed_has_sampled_is_taken_up_by_several(
     arguments: list[str], tmp_path: Path
 ) -> None:
@@ -394,18 +414,32 @@ def said(ended: Path) -> tuple[Any, ...]:
 
 
 def test_a_gate_promotes_as_the_command_does_and_says_so_each_time(
-    tmp_path: Path, ended: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    ended: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World(tmp_path)
     given = judging(world, RIGHT)
     process = written(tmp_path, given)
-    assert main(process) == 0, capsys.readouterr().err
+    with lineage_server() as server:
+        monkeypatch.setenv("OPENLINEAGE_URL", server.url)
+        assert main(process) == 0, capsys.readouterr().err
+        assert main(process) == 0, "complete: nothing begins, and nobody is told"
+        monkeypatch.delenv("OPENLINEAGE_URL")
+    assert server.kinds == ["START", "COMPLETE"]
+    told = read_event(server.events[-1])
+    (left,) = told.outputs
+    assert left.name == str(run_of(tmp_path) / "gate.json")
+    recorded = {one["uri"]: one["digest"] for one in manifest(tmp_path)["lineage"]["inputs"]}
+    assert {one.name: one.facets["version"].datasetVersion for one in told.inputs} == recorded
     assert said(ended) == (0, "Promoted")
     report = run_of(tmp_path) / "gate.json"
     assert world.alias.current.uri == world.artifact("candidate")
     assert world.alias.current.cause.report == str(report)
     digest = hashlib.sha256(report.read_bytes()).hexdigest()
     assert world.alias.current.cause.report_digest == digest
+    assert left.facets["version"].datasetVersion == digest
     record, moved = manifest(tmp_path), world.alias
     assert record["metrics"]["promoted"] == record["metrics"]["bench.winRate"] == 1.0
     assert record["outputs"] == {"report": {"content": "figures", "path": "gate.json"}}

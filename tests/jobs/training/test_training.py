@@ -23,6 +23,8 @@ from mmrlhf_jobs.reporting.trackers.tensorboard_file import EVENT_FILE
 from tests.jobs.training.world import World
 from tests.patience import PATIENCE
 from tests.unit.reporting.event_file import read_scalars
+from tests.unit.reporting.lineage_server import lineage_server
+from tests.unit.reporting.official_events import read_event
 
 Event = dict[str, Any]
 WAITED = ("checkpointSeconds", "dataSeconds")
@@ -81,11 +83,27 @@ def check_report(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def finished(template: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A run that nobody interrupted."""
+    """A run that nobody interrupted, told to a server of OpenLineage."""
     world = World.copy(template, tmp_path_factory.mktemp("finished") / "world")
-    run = world.run(world.job(tracking__reportSamples=2, tracking__reportTokens=4))
+    job = world.job(tracking__reportSamples=2, tracking__reportTokens=4)
+    with lineage_server() as server:
+        run = world.run(job, OPENLINEAGE_URL=server.url)
     assert run.code == 0, run.stderr
+    check_told(world, server.events)
     return world
+
+
+def check_told(world: World, events: list[dict[str, Any]]) -> None:
+    """The catalogue has what the record has."""
+    start, end = map(read_event, events)
+    assert [start.eventType.value, end.eventType.value] == ["START", "COMPLETE"]
+    manifest = json.loads((world.results() / "manifest.json").read_text())
+    read = {one["uri"]: one["digest"] for one in manifest["lineage"]["inputs"]}
+    assert {one.name: one.facets["version"].datasetVersion for one in start.inputs} == read
+    made = {one.name: one for one in end.outputs}
+    model = made[str(world.results() / "model")]
+    marker = (world.results() / "model" / "COMMITTED").read_bytes()
+    assert model.facets["version"].datasetVersion == hashlib.sha256(marker).hexdigest()
 
 
 def test_a_run_leaves_a_loadable_model_metrics_and_manifest(finished: World) -> None:

@@ -31,6 +31,8 @@ class Aside:
     Args:
         tracker: Takes them.
         tell: Takes sentences for whoever runs the job.
+        what: What it takes, for messages.
+        kept: The same as what it may have lost, and where it is kept.
         rows: Rows that wait at most.
         pause: Seconds before the second try.
         longest_pause: Most seconds between two tries.
@@ -41,19 +43,22 @@ class Aside:
         tracker: Tracker,
         *,
         tell: Tell,
+        what: str = "figures",
+        kept: str = "rows of metrics.jsonl, which has them all",
         rows: int = _ROWS,
         pause: float = 1.0,
         longest_pause: float = 300.0,
     ) -> None:
         self._tracker = tracker
         self._tell = tell
+        self._what, self._kept = what, kept
         self._limit = rows
         self._first_pause = pause
         self._longest_pause = longest_pause
         self._waiting: deque[tuple[Row, float]] = deque()
         self._changed = threading.Condition()
         self._keep = self._closing = self._given_up = self._succeeded = False
-        self._taken = self._lost = self._unfinished = 0
+        self._taken = self._lost = self._unfinished = self._giving = 0
         self._told: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"to-{tracker.name}", daemon=True)
 
@@ -100,14 +105,13 @@ class Aside:
         with self._changed:
             self._given_up = True
             self._changed.notify()
-            lost = self._lost + len(self._waiting)
+            lost = self._lost + self._giving + len(self._waiting)
             unfinished = self._unfinished or int(self._thread.is_alive())
             found = {"taken": self._taken, "lost": lost, "unfinished": unfinished}
         if lost or unfinished:
             cause = self._told or "it does not come to an end"
             self._tell(
-                f"{self.name} has not taken {lost} of {lost + self._taken} rows of metrics.jsonl,"
-                f" which has them all: {cause}"
+                f"{self.name} has not taken {lost} of {lost + self._taken} {self._kept}: {cause}"
             )
         return found
 
@@ -120,6 +124,7 @@ class Aside:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._keep or self._closing)
                 item = self._waiting.popleft() if self._waiting else None
+                self._giving = int(item is not None)
                 keep, self._keep = item is None and self._keep, item is not None and self._keep
             if item is not None:
                 self._give(*item)
@@ -138,6 +143,7 @@ class Aside:
         with self._changed:
             self._taken += taken
             self._lost += not taken
+            self._giving = 0
 
     def _insist(self, work: Any, *, tries: int | None = None) -> bool:  # noqa: ANN401 - a call
         """Whether the work was done, after as many tries as it takes, or as there may be."""
@@ -164,9 +170,9 @@ class Aside:
         if problem == self._told:
             return
         if problem is None:
-            self._tell(f"{self.name} takes the figures again")
+            self._tell(f"{self.name} takes the {self._what} again")
         else:
-            self._tell(f"{self.name} does not take the figures; the job goes on: {problem}")
+            self._tell(f"{self.name} does not take the {self._what}; the job goes on: {problem}")
         self._told = problem
 
 

@@ -1,0 +1,1 @@
+"""OpenLineage: each attempt of a run as events for a catalogue of data, if one is named."""
