@@ -1,4 +1,4 @@
-"""Public formats of preference data, which are imported and exported."""
+"""Public formats of preference data, which are imported and, but for the last, exported."""
 
 from __future__ import annotations
 
@@ -106,6 +106,12 @@ DATA_FORMATS: Final = (
         "image and instr-resp; nobody compared its responses",
         "queries, to be answered and ranked",
         "https://github.com/ys-zong/VLGuard",
+    ),
+    DataFormat(
+        "safety-bench",
+        "MM-RLHF-SafetyBench: question, image, category, label or extra; it is imported alone",
+        "queries with what the judge of step safety is asked about",
+        "https://github.com/yfzhang114/mmrlhf-eval",
     ),
 )
 """All formats, in the order in which help and documentation list them."""

@@ -6,9 +6,11 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from mmrlhf_api.data_formats import DATA_FORMATS
-from mmrlhfctl.commands.formats import FORMATS
+from mmrlhf_api.steps.records import DataFormat
+from mmrlhfctl.commands.formats import EXPORTED, FORMATS
 from tests.unit.data.public_files import write_media, write_public_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -16,6 +18,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 def test_help_names_the_formats() -> None:
     assert list(FORMATS) == [one.name for one in DATA_FORMATS]
+    assert get_args(DataFormat) == EXPORTED
 
 
 def test_a_file_goes_in_and_comes_out(command: Command, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ __all__ = ["FORMATS", "export_records", "import_rows"]
 FORMATS: Final = (
     *("mm-rlhf", "dpo-pairs", "reward-bench", "trl", "llama-factory", "ms-swift", "rlhf-v"),
     *("rlaif-v", "llava-rlhf", "vlfeedback", "vl-reward-bench", "multimodal-reward-bench"),
-    "vlguard",
+    *("vlguard", "safety-bench"),
 )
+EXPORTED: Final = FORMATS[:-1]
 
 
 class Incomplete(StrEnum):
@@ -116,7 +117,7 @@ def import_rows(
 
 
 def export_records(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS) + ".")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(EXPORTED) + ".")],
     records: Annotated[str, typer.Argument(help="Records: a file, a folder or a pattern.")],
     out: Annotated[str, typer.Argument(help="File to write: *.jsonl or *.json.")],
     *,

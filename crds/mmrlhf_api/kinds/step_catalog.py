@@ -18,7 +18,7 @@ from mmrlhf_api.steps.gate import GatePart, is_alias
 from mmrlhf_api.steps.improve import ImprovePart
 from mmrlhf_api.steps.preferences import PreferencesPart
 from mmrlhf_api.steps.prune import PrunePart
-from mmrlhf_api.steps.records import ExportPart, ImportPart
+from mmrlhf_api.steps.records import QUERY_FORMATS, ExportPart, ImportPart
 from mmrlhf_api.steps.report import ReportPart
 from mmrlhf_api.steps.safety import SafetyPart
 from mmrlhf_api.steps.score import ScorePart
@@ -148,11 +148,11 @@ def _imported(part: ImportPart) -> Iterator[Input]:
 
 
 def _imported_content(part: ImportPart) -> Content:
-    return "queries" if part.format == "vlguard" else "records"
+    return "queries" if part.format in QUERY_FORMATS else "records"
 
 
 def _exported(part: ExportPart) -> Iterator[Input]:
-    takes: tuple[Content, ...] = ("queries",) if part.format == "vlguard" else ("records",)
+    takes: tuple[Content, ...] = ("queries",) if part.format in QUERY_FORMATS else ("records",)
     yield Input(field="records", uri=part.records, content="data", takes=takes)
 
 

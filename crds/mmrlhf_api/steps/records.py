@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from annotated_types import MaxLen
 from pydantic import Strict
@@ -14,7 +14,15 @@ from mmrlhf_api.steps.marks import POSITIONAL, Flag
 from mmrlhf_api.steps.media import MediaFolders
 from mmrlhf_api.uris import Uri
 
-__all__ = ["DataFormat", "ExportPart", "ExportSettings", "ImportPart", "ImportSettings"]
+__all__ = [
+    "QUERY_FORMATS",
+    "DataFormat",
+    "ExportPart",
+    "ExportSettings",
+    "ImportFormat",
+    "ImportPart",
+    "ImportSettings",
+]
 
 DataFormat = Literal[
     "mm-rlhf",
@@ -33,11 +41,17 @@ DataFormat = Literal[
 ]
 """A public format; docs/reference/data-formats.md says what its rows hold."""
 
+ImportFormat = Literal[DataFormat, "safety-bench"]
+"""Those, and one that is read alone."""
+
+QUERY_FORMATS: Final = frozenset({"vlguard", "safety-bench"})
+"""Those whose rows become queries, as nobody has ranked responses in them."""
+
 
 class ImportSettings(ApiModel):
     """What to read as what."""
 
-    format: Annotated[DataFormat, POSITIONAL]
+    format: Annotated[ImportFormat, POSITIONAL]
     """Format of the source."""
     source: Annotated[Uri, POSITIONAL]
     """File of pairs or rankings, or a folder of such files."""

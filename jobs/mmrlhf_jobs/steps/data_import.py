@@ -44,7 +44,7 @@ class ImportSpec(StepSpec, ImportSettings):
     step: Literal["import"] = "import"
     """Name of the step."""
     out: Annotated[Place, POSITIONAL]
-    """File to write, *.jsonl or *.parquet; vlguard: *.jsonl."""
+    """File to write, *.jsonl or *.parquet; vlguard, safety-bench: *.jsonl."""
     copy_media: Place | None = None
     """Folder beside the file to write; all media are copied there, by the names of their digests,
     and records name them there. Without it they stay where they are, and what rows bring or videos

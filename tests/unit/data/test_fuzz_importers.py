@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
+from mmrlhf_api.steps.records import QUERY_FORMATS
 from mmrlhf_jobs.data.importers import importing
 from mmrlhf_jobs.data.importers.importing import Found, ImportOptions, RowReader, import_rows
 from mmrlhf_jobs.data.importers.media_files import MediaFiles
@@ -50,9 +51,10 @@ def mutants(name: str) -> Iterator[tuple[bytes, int | None]]:
         rows = rows_of(name)
         rows += [twisted(row, rng) for row in rows for _ in range(2)]
         rng.shuffle(rows)
-        if name == "vlguard":  # several queries a row: its id tells which
+        if name in QUERY_FORMATS:  # nothing joins rows: the id tells them apart
+            key = "question_id" if name == "safety-bench" else "id"
             rows = [
-                {**row, "id": f"v{at}"} if isinstance(row, dict) else row
+                {**row, key: f"v{at}"} if isinstance(row, dict) else row
                 for at, row in enumerate(rows)
             ]
         content = b"\n".join(json.dumps(row).encode() for row in rows) + b"\n"
@@ -70,10 +72,10 @@ def read_with(name: str, reader: RowReader, rows: int | None) -> Callable[[Path]
         assert set(report.left_out) <= set(get_args(FaultReason))
         left = sum(report.left_out.values())
         assert report.rows == report.used + left
-        if name == "vlguard":
+        if name in QUERY_FORMATS:
             queries = list(stream_queries(Source(out)))
             assert len({one.record_id for one in queries}) == len(queries) == report.records
-            used = {one.source.parent_id for one in queries if one.source}
+            used = {one.source.row_id for one in queries if one.source}
             assert report.rows == len(used) + left
             return
         records = list(stream_records(Source(out)))

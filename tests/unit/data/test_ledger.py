@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mmrlhf_api.steps.records import QUERY_FORMATS
 from mmrlhf_jobs.data.exporters.exporting import export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.importers.importing import ImportOptions, import_rows
@@ -45,7 +46,7 @@ def test_rows_of_every_format(tmp_path: Path, name: str) -> None:
     assert report.used == len(good)
     assert report.left_out["unreadable-row"] == 2
     out = Source(str(tmp_path / "out.jsonl"))
-    made = list(stream_queries(out) if name == "vlguard" else stream_records(out))
+    made = list(stream_queries(out) if name in QUERY_FORMATS else stream_records(out))
     assert report.records == len(made) > 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from mmrlhf_api.data_formats import DATA_FORMATS
-from mmrlhf_api.steps.records import DataFormat
+from mmrlhf_api.steps.records import DataFormat, ImportFormat
 from mmrlhf_jobs.data.exporters.exporting import export_records
 from mmrlhf_jobs.data.exporters.registry import WRITERS
 from mmrlhf_jobs.data.exporters.vlguard import export_vlguard
@@ -56,7 +56,8 @@ def bring_rows(
 def test_formats_are_listed_in_one_way_everywhere() -> None:
     names = [one.name for one in DATA_FORMATS]
     assert list(READERS) == names
-    assert [*WRITERS, "vlguard"] == names == list(get_args(DataFormat))
+    assert [*WRITERS, "vlguard"] == list(get_args(DataFormat))
+    assert names == list(get_args(ImportFormat))
     assert set(FILES) == set(names)
 
 
@@ -210,6 +211,7 @@ def test_messages_about_many_rows_stay_short(tmp_path: Path) -> None:
     [(asked, given) for asked, given in [
         ("dpo-pairs", "rlaif-v"), ("trl", "mm-rlhf"), ("trl", "llama-factory"),
         ("trl", "ms-swift"), ("dpo-pairs", "vlguard"), ("rlaif-v", "rlhf-v"),
+        ("trl", "safety-bench"),
     ]],
 )  # fmt: skip
 def test_a_file_of_another_format_is_recognised(tmp_path: Path, asked: str, given: str) -> None:

@@ -194,7 +194,10 @@ def test_what_takes_the_place_of_an_output_says_of_which(
         assert found.keys() == takes.keys()
 
 
-@pytest.mark.parametrize(("format", "content"), [("trl", "records"), ("vlguard", "queries")])
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [("trl", "records"), ("vlguard", "queries"), ("safety-bench", "queries")],
+)
 def test_what_an_import_leaves_depends_on_what_it_reads(format: str, content: str) -> None:  # noqa: A002
     made = job("StepJob", **step("import", format=format))
     assert [one.content for one in KINDS["StepJob"].outputs(made.spec)] == [content]

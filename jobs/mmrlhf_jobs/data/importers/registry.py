@@ -16,6 +16,7 @@ from mmrlhf_jobs.data.importers.multimodal_reward_bench import read_multimodal_r
 from mmrlhf_jobs.data.importers.raw_rows import RawPairRow, rows_or_faults
 from mmrlhf_jobs.data.importers.reward_bench import read_reward_bench
 from mmrlhf_jobs.data.importers.rlhf_v import read_rlaif_v, read_rlhf_v
+from mmrlhf_jobs.data.importers.safety_bench import read_safety_bench
 from mmrlhf_jobs.data.importers.trl import read_trl
 from mmrlhf_jobs.data.importers.vl_reward_bench import read_vl_reward_bench
 from mmrlhf_jobs.data.importers.vlfeedback import read_vlfeedback
@@ -38,6 +39,7 @@ READERS: Final[Mapping[str, RowReader]] = {
     "vl-reward-bench": read_vl_reward_bench,
     "multimodal-reward-bench": read_multimodal_reward_bench,
     "vlguard": read_vlguard,
+    "safety-bench": read_safety_bench,
 }
 
 _SHAPES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
@@ -63,6 +65,7 @@ _SHAPES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
     ),
     "multimodal-reward-bench": (frozenset({"Text", "Output1", "Output2", "Better"}),),
     "vlguard": (frozenset({"instr-resp"}),),
+    "safety-bench": (frozenset({"question", "l2-category", "label"}),),
 }
 _MOST_FIELDS: Final = 12
 
