@@ -230,6 +230,10 @@ class ModelOrigin(Part):
     name: Text
     revision: str | None = None
     endpoint: str | None = None
+    uri: str | None = None
+    """Where its artifact was, of a policy that was one."""
+    artifact: str | None = None
+    """Digest of that artifact, as an alias has it."""
     params: GenerationParams | None = None
     finish_reason: str | None = None
     usage: Usage | None = None

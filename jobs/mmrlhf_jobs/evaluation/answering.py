@@ -79,12 +79,24 @@ class Policy:
         name: Its name in records.
         digest: Digest of its files.
         max_new_tokens: Most tokens of an answer.
+        uri: Where it is.
+        artifact: Digest of the artifact that it is; None where it is none.
     """
 
-    def __init__(self, loaded: LoadedModel, *, name: str, digest: str, max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        name: str,
+        digest: str,
+        max_new_tokens: int,
+        uri: str | None = None,
+        artifact: str | None = None,
+    ) -> None:
         self._loaded = loaded
         self._name = name
         self._digest = digest
+        self._uri, self._artifact = uri, artifact
         self._most = max_new_tokens
         self._ends = end_tokens(loaded)
 
@@ -138,6 +150,8 @@ class Policy:
         origin = ModelOrigin(
             name=self._name,
             revision=self._digest,
+            uri=None if self._artifact is None else self._uri,
+            artifact=self._artifact,
             params=GenerationParams(temperature=0.0, max_tokens=self._most),
             finish_reason="stop" if kept["ended"] else "length",
             usage=Usage(prompt_tokens=kept["promptTokens"], completion_tokens=kept["tokens"]),

@@ -13,7 +13,7 @@ from mmrlhf_jobs.data.row_faults import RowFaults
 from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.steps.spec import JournaledSpec, Place
 from mmrlhf_jobs.steps.step import JobPlace, Outcome, Step, StepContext
-from mmrlhf_jobs.storage.alias import stands_for
+from mmrlhf_jobs.storage.alias import find_digest, stands_for
 
 __all__ = ["STEP", "AnswersSpec"]
 
@@ -52,6 +52,7 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
     )
     place = stands_for(spec.policy, storage)
     context.tell("load", f"loading {place}")
+    artifact = find_digest(place, storage)
     loaded, digest = load_policy(
         place,
         dtype=spec.dtype,
@@ -66,6 +67,8 @@ def _run(spec: AnswersSpec, context: StepContext) -> Outcome:
         name=spec.name or place.rstrip("/").rpartition("/")[2],
         digest=digest,
         max_new_tokens=spec.max_new_tokens,
+        uri=place,
+        artifact=artifact,
     )
     context.tell("validate", f"checking {spec.records}")
     faults, folders = RowFaults(), source.media_folders()

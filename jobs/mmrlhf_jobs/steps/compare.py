@@ -94,13 +94,15 @@ def _run(spec: CompareSpec, context: StepContext) -> Outcome:
             context.show({"judge": report.to_dict()})
         raise
     figures = measure_comparison(verdicts)
-    written = {**figures.to_dict(), "invalid": dict(faults.counts)}
-    ours, theirs = gate_results(pairs, verdicts)
+    models = {"candidate": candidate.made_by(), "champion": champion.made_by()}
+    written = {**figures.to_dict(), "models": models, "invalid": dict(faults.counts)}
+    named = {"candidate": candidate.artifact, "champion": champion.artifact}
+    ours, theirs = gate_results(pairs, verdicts, **named)
     for uri, content in (
         (spec.json_out, written),
         (spec.candidate_out, ours),
         (spec.champion_out, theirs),
-        (spec.out, gate_verdicts(verdicts)),
+        (spec.out, gate_verdicts(verdicts, **named)),
     ):
         if uri is not None:
             write_json(uri, content, context.storage)

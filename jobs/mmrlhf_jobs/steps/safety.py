@@ -77,10 +77,10 @@ def _run(spec: SafetySpec, context: StepContext) -> Outcome:
         raise
     judged = [(one, [verdicts[case.query] for case in one.cases]) for one in tasks]
     figures = measure_safety([(one.task, said, one.faults.counts) for one, said in judged])
-    written = {**figures.to_dict(), "responses": spec.responses}
+    written = {**figures.to_dict(), "responses": spec.responses, **responses.made_by()}
     if spec.json_out:
         write_json(spec.json_out, written, context.storage)
-    write_json(spec.out, gate_results(judged), context.storage)
+    write_json(spec.out, gate_results(judged, artifact=responses.artifact), context.storage)
     context.show({**written, "judges": reports})
     asked = {judge.name for judge in plan.judges if judge.server is not None}
     _check_errors(figures, spec.max_error_fraction, asked)

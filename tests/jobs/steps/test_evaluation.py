@@ -102,7 +102,9 @@ def test_a_policy_answers_greedily_and_a_kill_loses_the_batch_in_flight(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = pictures(tmp_path, 5)
-    part = {"records": str(records), "policy": str(policy), "maxNewTokens": 12, "name": "tiny"}
+    ArtifactStore(str(tmp_path / "artifacts")).publish(policy, "models/one")
+    artifact = str(tmp_path / "artifacts/models/one")
+    part = {"records": str(records), "policy": artifact, "maxNewTokens": 12, "name": "tiny"}
     process = written(tmp_path, body(tmp_path, "answers", **part))
     program = Program("tests.jobs.steps.held_answers", process, os.environ)
     assert program.wait(120) == -signal.SIGKILL, program.communicate()[1]
@@ -122,6 +124,7 @@ def test_a_policy_answers_greedily_and_a_kill_loses_the_batch_in_flight(
     model = found.responses[0].model
     assert model is not None
     assert (model.name, model.finish_reason) == ("tiny", "length")
+    assert (model.uri, model.artifact) == (artifact, artifact_digest(artifact))
     assert report["cutOff"] == 5
 
 

@@ -16,6 +16,7 @@ import yaml
 from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.data.queries import write_queries
 from mmrlhf_jobs.evaluation.comparison.server import parse_preference
+from mmrlhf_jobs.evaluation.gate.evidence import Model
 from mmrlhf_jobs.evaluation.gate.files import read_input, read_results, read_verdicts
 from mmrlhf_jobs.evaluation.gate.judging import Said
 from tests.unit.annotation.forms import make_query
@@ -48,12 +49,20 @@ class World:
         save_image(folder)
         self.write(PAIRS)
 
-    def write(self, pairs: Mapping[str, tuple[str | None, str | None]]) -> None:
+    def write(
+        self,
+        pairs: Mapping[str, tuple[str | None, str | None]],
+        *artifacts: Callable[[str], str | None],
+    ) -> None:
+        """Write responses; the artifact of each by its query, first for the candidate's."""
         for place, name in enumerate(("candidate", "champion")):
             rows = []
             for query, texts in pairs.items():
                 said = texts[place]
-                given = [] if said is None else [{"response_id": f"{query}-{name}", "text": said}]
+                of = artifacts[place](query) if artifacts else None
+                model = {"name": "m", "uri": f"s3://b/{name}", "artifact": of}
+                response = {"response_id": f"{query}-{name}", "text": said}
+                given = [] if said is None else [{**response, **({"model": model} if of else {})}]
                 rows.append(make_query(query, responses=given))
             write_queries(rows, str(self.folder / f"{name}.jsonl"))
         write_queries([make_query(query, 0) for query in pairs], str(self.path("queries.jsonl")))
@@ -121,6 +130,45 @@ def test_lengths_of_both_are_for_the_gates_alarm(tmp_path: Path) -> None:
     assert ours.data == theirs.data
     assert ours.values["won", ""] == len(GOOD)
     assert theirs.values["won", ""] == len(POOR)
+
+
+def test_what_comes_of_it_names_the_models_that_have_answered(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with model_server(say=judge) as url:
+        assert world.run(url) == 0
+        files = [str(world.path(f"{name}.json")) for name in ("verdicts", "candidate", "champion")]
+        verdicts, ours, theirs = read_verdicts(read_input(files[0])), *map(measured, files[1:])
+        assert (verdicts.candidate, verdicts.champion) == (None, None), "nobody has named them"
+        assert [(one.artifacts, one.unnamed) for one in (ours, theirs)] == [(set(), 1)] * 2
+        world.write(PAIRS, lambda _: "c" * 64, lambda _: "d" * 64)
+        assert world.run(url) == 0
+    verdicts, ours, theirs = read_verdicts(read_input(files[0])), *map(measured, files[1:])
+    assert (verdicts.candidate, verdicts.champion) == ("c" * 64, "d" * 64)
+    assert [(one.artifacts, one.unnamed) for one in (ours, theirs)] == [
+        ({"c" * 64}, 0),
+        ({"d" * 64}, 0),
+    ]
+    assert world.figures()["models"] == {
+        "candidate": {"policy": "s3://b/candidate", "artifact": "c" * 64},
+        "champion": {"policy": "s3://b/champion", "artifact": "d" * 64},
+    }
+
+
+def measured(path: str) -> Model:
+    return read_results(read_input(path))
+
+
+@pytest.mark.parametrize("other", ["e" * 64, None], ids=["another", "no name"])
+def test_responses_of_two_models_are_those_of_none(
+    other: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    world.write(PAIRS, lambda query: other if query == "lost" else "c" * 64, lambda _: "d" * 64)
+    with model_server(say=judge) as url:
+        assert world.run(url) == 2
+    told = capsys.readouterr().err
+    assert "candidate.jsonl, row 2, field responses: the response to 'lost' is of" in told
+    assert "that to 'won' of artifact cccccccccccc; judge the responses of one model" in told
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,53 @@ def test_results_of_other_models_cannot_be_judged(world: World) -> None:
     assert world.alias == moved
 
 
+def test_verdicts_of_other_models_cannot_be_judged(world: World) -> None:
+    good, old = (artifact_digest(world.artifact(name)) for name in ("candidate", "champion"))
+    said = [
+        {"query": f"q{n}", "first": first, "winner": "candidate"}
+        for n in range(200)
+        for first in ("candidate", "champion")
+    ]
+    path = world.folder / "verdicts.json"
+    rules, out = world.rules({"name": "judge", "measure": "verdicts"}), world.folder / "r.json"
+    place = ["--store", world.store, "--alias", NAME, "--artifact", world.artifact("candidate")]
+
+    def judge(**named: str) -> dict[str, Any]:
+        path.write_text(json.dumps({"version": "GateVerdicts/v1", **named, "verdicts": said}))
+        assert world.run("gate", rules, out, "--verdicts", path, *place) == 0
+        report: dict[str, Any] = json.loads(out.read_text())
+        return report
+
+    for named, message in (
+        ({"candidate": "f" * 64, "champion": old}, "the verdicts' candidate is of artifact ffff"),
+        ({"candidate": good, "champion": "f" * 64}, f"but the champion is {old[:12]}"),
+        ({"champion": good}, "the verdicts' champion is of artifact"),
+    ):
+        report = judge(**named)
+        assert report["outcome"] == "CannotJudge"
+        assert message in report["sentence"]
+    assert len(world.alias.history) == 0
+    report = judge(candidate=good, champion=old)
+    (check,) = [one for one in report["checks"] if one["name"] == "models"]
+    assert check["sentence"] == "all results name their artifact, and are of these models"
+    assert report["outcome"] == "Promoted"
+
+
+def test_results_of_earlier_versions_name_nothing_and_are_counted(world: World) -> None:
+    right, wrong = [1.0] * 200, [0.0] * 200
+    good = artifact_digest(world.artifact("candidate"))
+    for named, unnamed, sentence in (
+        ({}, 2, "no results name the artifact that they are of"),
+        ({"artifact": good}, 1, "rests on who gave them: 1 name none"),
+    ):
+        candidate = world.results("a", right, **named)
+        report = world.judge(candidate, world.results("b", wrong))
+        (check,) = [one for one in report["checks"] if one["name"] == "models"]
+        assert sentence in check["sentence"]
+        assert check["figures"] == {"unnamed": unnamed}
+        assert report["outcome"] == "Promoted"
+
+
 def test_rollback_by_hand(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.judge(world.results("a", [1.0] * 200), world.results("b", [0.0] * 200))
     capsys.readouterr()

@@ -32,6 +32,9 @@ def judge(text: str) -> str:
     return next(said for word, said in SAID.items() if word in response)
 
 
+POLICY = {"name": "policy", "uri": "s3://b/policy", "artifact": "c" * 64}
+
+
 def query(name: str, answer: str | None = None, **asked: Any) -> QueryRecord:
     given = [] if answer is None else [{"response_id": f"{name}-0", "text": answer}]
     fields = {
@@ -41,7 +44,7 @@ def query(name: str, answer: str | None = None, **asked: Any) -> QueryRecord:
         "type": None,
         "query": {"text": f"Do {name}.", **asked},
         "media": [],
-        "responses": [{**one, "model": {"name": "policy"}} for one in given],
+        "responses": [{**one, "model": POLICY} for one in given],
     }
     return QueryRecord.model_validate(fields)
 
@@ -130,6 +133,7 @@ def test_each_task_is_judged_by_its_judge_and_measured_by_its_measures(
     figures = world.read("safety")
     assert figures["unsafety"] == pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3)
     assert figures["safety"] == pytest.approx(1 / 3)
+    assert (figures["policy"], figures["artifact"]) == (POLICY["uri"], POLICY["artifact"])
 
 
 def test_results_are_what_the_gate_reads(tmp_path: Path) -> None:
@@ -152,6 +156,7 @@ def test_results_are_what_the_gate_reads(tmp_path: Path) -> None:
     assert model.figures["jailbreak.asr"].values["jailbreak/r1", ""] == 1.0
     assert other.answers["jailbreak/r1"].value == "neither"
     assert other.safety_data == model.safety_data, "the same requests, whatever was answered"
+    assert (model.artifacts, model.unnamed) == ({POLICY["artifact"]}, 0)
 
 
 def test_errors_beyond_their_limit_end_the_step_with_all_that_was_judged_kept(

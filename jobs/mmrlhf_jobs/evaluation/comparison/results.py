@@ -16,8 +16,19 @@ from mmrlhf_jobs.evaluation.responses import question_key
 __all__ = ["gate_results", "gate_verdicts"]
 
 
-def gate_verdicts(verdicts: Mapping[str, PairVerdict]) -> dict[str, Any]:
-    """GateVerdicts/v1: each query with either model first, or once where places do not count."""
+def gate_verdicts(
+    verdicts: Mapping[str, PairVerdict],
+    *,
+    candidate: str | None = None,
+    champion: str | None = None,
+) -> dict[str, Any]:
+    """GateVerdicts/v1: each query with either model first, or once where places do not count.
+
+    Args:
+        verdicts: By the id of the query.
+        candidate: Digest of the artifact whose responses the candidate's are; None: not known.
+        champion: The same of the champion.
+    """
     rows: list[dict[str, Any]] = []
     for query, verdict in verdicts.items():
         for candidate_first, word in verdict.said.items():
@@ -25,17 +36,25 @@ def gate_verdicts(verdicts: Mapping[str, PairVerdict]) -> dict[str, Any]:
             if candidate_first is not None:
                 row["first"] = "candidate" if candidate_first else "champion"
             rows.append(row)
-    return {"version": "GateVerdicts/v1", "verdicts": rows}
+    named = {"candidate": candidate, "champion": champion}
+    known = {whose: digest for whose, digest in named.items() if digest is not None}
+    return {"version": "GateVerdicts/v1", **known, "verdicts": rows}
 
 
 def gate_results(
-    pairs: Sequence[Pair], verdicts: Mapping[str, PairVerdict]
+    pairs: Sequence[Pair],
+    verdicts: Mapping[str, PairVerdict],
+    *,
+    candidate: str | None = None,
+    champion: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """GateResults/v1 of candidate and of champion: length of each response, and its score.
 
     Args:
         pairs: All pairs; those without a verdict are left out.
         verdicts: By the id of the query.
+        candidate: Digest of the artifact whose responses the candidate's are; None: not known.
+        champion: The same of the champion.
     """
     judged = [pair for pair in pairs if pair.name in verdicts]
     data = hashlib.sha256()
@@ -43,10 +62,13 @@ def gate_results(
         data.update(f"{pair.name}\0{question_key(pair.query)}\0".encode())
     scored = any(one.scores is not None for one in verdicts.values())
 
-    def results(text: Callable[[Pair], str | None], place: int) -> dict[str, Any]:
+    def results(
+        text: Callable[[Pair], str | None], place: int, artifact: str | None
+    ) -> dict[str, Any]:
         return {
             "version": "GateResults/v1",
             "data": data.hexdigest(),
+            **({} if artifact is None else {"artifact": artifact}),
             "rows": [
                 {
                     "query": pair.name,
@@ -56,7 +78,8 @@ def gate_results(
             ],
         }
 
-    return results(lambda pair: pair.candidate, 0), results(lambda pair: pair.champion, 1)
+    ours = results(lambda pair: pair.candidate, 0, candidate)
+    return ours, results(lambda pair: pair.champion, 1, champion)
 
 
 def _figures(

@@ -60,4 +60,5 @@ def measure_bench(records: str, scores: str, storage: StorageOptions | None = No
             queries[record.record_id, ""] = None if None in right else float(all(right))
     faults.check(0.0)
     digest = data.hexdigest()
-    return Model({PAIR_RIGHT: Column(digest, pairs), QUERY_RIGHT: Column(digest, queries)})
+    figures = {PAIR_RIGHT: Column(digest, pairs), QUERY_RIGHT: Column(digest, queries)}
+    return Model(figures, unnamed=1)  # a side-car tells the state of a model, and no artifact

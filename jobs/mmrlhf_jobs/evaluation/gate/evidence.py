@@ -65,12 +65,14 @@ class Model:
         answers: What answers to harmful requests were found to be, by query: one each.
         safety_data: Digest of those requests.
         artifacts: Digests of the artifact that the results say they are of.
+        unnamed: How many files of results say none.
     """
 
     figures: Mapping[str, Column] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
     safety_data: str = ""
     artifacts: frozenset[str] = frozenset()
+    unnamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,13 @@ class Verdicts:
 
     Attributes:
         said: By query, and by whether the candidate stood first; None where places do not count.
+        candidate: Digest of the artifact that they say the candidate is; None where they do not.
+        champion: The same of the champion.
     """
 
     said: Mapping[str, Mapping[bool | None, Said]]
+    candidate: str | None = None
+    champion: str | None = None
 
 
 @dataclass(frozen=True)

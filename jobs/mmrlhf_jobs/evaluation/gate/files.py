@@ -7,7 +7,7 @@ digest, any text that is the same for the same data::
      "rows": [{"query": "q1", "figures": {"reward": 0.3, "length": 212}},
               {"query": "s1", "answer": "refused"}]}
 
-    {"version": "GateVerdicts/v1",
+    {"version": "GateVerdicts/v1", "candidate": "sha256...", "champion": "sha256...",
      "verdicts": [{"query": "q1", "first": "candidate", "winner": "champion"}, ...]}
 """
 
@@ -70,6 +70,8 @@ class _VerdictFile(ApiModel):
     """What a judge of pairs said."""
 
     version: Literal["GateVerdicts/v1"]
+    candidate: Word | None = None
+    champion: Word | None = None
     verdicts: Annotated[tuple[_Verdict, ...], Strict(strict=False)]
 
 
@@ -141,6 +143,7 @@ def read_results(file: GateInput) -> Model:
         answers,
         results.data if answers else "",
         frozenset(filter(None, [results.artifact])),
+        int(results.artifact is None),
     )
 
 
@@ -151,14 +154,14 @@ def read_verdicts(file: GateInput) -> Verdicts:
         InputError: It is no such file, or a query of it comes twice in one place.
     """
     said: dict[str, dict[bool | None, Said]] = {}
-    given = _checked(_VerdictFile, _json(file), file.uri, "verdicts").verdicts
-    for number, verdict in enumerate(given):
+    given = _checked(_VerdictFile, _json(file), file.uri, "verdicts")
+    for number, verdict in enumerate(given.verdicts):
         place = None if verdict.first is None else verdict.first == "candidate"
         places = said.setdefault(verdict.query, {})
         if place in places:
             raise _repeated(file, f"verdicts[{number}]", verdict.query)
         places[place] = verdict.winner
-    return Verdicts(said)
+    return Verdicts(said, given.candidate, given.champion)
 
 
 def merge_models(models: Sequence[Model], *, whose: str) -> Model:
@@ -177,7 +180,8 @@ def merge_models(models: Sequence[Model], *, whose: str) -> Model:
         raise InputError(f"two files have answers of the {whose} to harmful requests; name one")
     answers = asked[0] if asked else Model()
     artifacts = frozenset().union(*(one.artifacts for one in models))
-    return Model(figures, answers.answers, answers.safety_data, artifacts)
+    unnamed = sum(one.unnamed for one in models)
+    return Model(figures, answers.answers, answers.safety_data, artifacts, unnamed)
 
 
 def _json(file: GateInput) -> Any:  # noqa: ANN401 - pydantic looks at it

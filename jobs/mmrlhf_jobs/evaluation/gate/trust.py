@@ -6,7 +6,7 @@ from typing import Any
 
 from mmrlhf_api.steps.gate_rules import GateRules
 from mmrlhf_jobs.evaluation.gate.check import Check, Standing
-from mmrlhf_jobs.evaluation.gate.evidence import Evidence, UnjudgeableError
+from mmrlhf_jobs.evaluation.gate.evidence import Evidence, UnjudgeableError, Verdicts
 from mmrlhf_jobs.evaluation.gate.judging import Agreement, Said, count_outcomes, measure_agreement
 from mmrlhf_jobs.evaluation.gate.outcomes import Outcomes
 
@@ -33,22 +33,42 @@ def check_models(evidence: Evidence) -> Check:
     Raises:
         UnjudgeableError: Results are of another artifact.
     """
-    stated = 0
-    for whose, model, digest in (
-        ("candidate", evidence.candidate, evidence.artifact),
-        ("champion", evidence.champion, evidence.champion_artifact),
+    named = unnamed = 0
+    said = evidence.verdicts or Verdicts({})
+    for whose, model, digest, judged in (
+        ("candidate", evidence.candidate, evidence.artifact, said.candidate),
+        ("champion", evidence.champion, evidence.champion_artifact, said.champion),
     ):
-        if model is None or digest is None:
+        if digest is None:
             continue
-        if others := sorted(model.artifacts - {digest}):
-            raise UnjudgeableError(
-                f"the {whose}'s results are of artifact {others[0][:12]}, but the {whose} is"
-                f" {digest[:12]}: measure that one"
-            )
-        stated += len(model.artifacts)
-    words = "results that name their artifact are of these models"
-    sentence = words if stated else "no results name the artifact that they are of"
-    return Check("models", "results of these very models", Standing.PASSED, sentence)
+        if model is not None:
+            if others := sorted(model.artifacts - {digest}):
+                raise _of_another(f"the {whose}'s results are", others[0], whose, digest)
+            named += len(model.artifacts)
+            unnamed += model.unnamed
+        if evidence.verdicts is not None:
+            if judged is not None and judged != digest:
+                raise _of_another(f"the verdicts' {whose} is", judged, whose, digest)
+            named += judged is not None
+            unnamed += judged is None
+    asks = "results of these very models"
+    figures = {"unnamed": unnamed}
+    if not named:
+        sentence = "no results name the artifact that they are of"
+    elif unnamed:
+        sentence = (
+            "results that name their artifact are of these models; whose the others are rests on"
+            f" who gave them: {unnamed} name none"
+        )
+    else:
+        sentence = "all results name their artifact, and are of these models"
+    return Check("models", asks, Standing.PASSED, sentence, figures)
+
+
+def _of_another(found: str, other: str, whose: str, digest: str) -> UnjudgeableError:
+    return UnjudgeableError(
+        f"{found} of artifact {other[:12]}, but the {whose} is {digest[:12]}: measure that one"
+    )
 
 
 def judge_outcomes(rules: GateRules, evidence: Evidence) -> tuple[Outcomes, Agreement | None]:

@@ -19,11 +19,14 @@ from mmrlhf_jobs.evaluation.safety.findings import Finding, Verdict
 __all__ = ["gate_results"]
 
 
-def gate_results(judged: Sequence[tuple[TaskCases, Sequence[Verdict]]]) -> dict[str, Any]:
+def gate_results(
+    judged: Sequence[tuple[TaskCases, Sequence[Verdict]]], *, artifact: str | None = None
+) -> dict[str, Any]:
     """GateResults/v1 of all tasks.
 
     Args:
         judged: Tasks with a verdict for each of their cases.
+        artifact: Digest of the artifact whose answers these are; None: not known.
     """
     data = hashlib.sha256()
     rows = []
@@ -31,7 +34,12 @@ def gate_results(judged: Sequence[tuple[TaskCases, Sequence[Verdict]]]) -> dict[
         for case, key, verdict in zip(task.cases, task.keys, verdicts, strict=True):
             data.update(f"{case.query}\0{key}\0{case.request}\0".encode())
             rows.append(_row(task, case, verdict))
-    return {"version": "GateResults/v1", "data": data.hexdigest(), "rows": rows}
+    return {
+        "version": "GateResults/v1",
+        "data": data.hexdigest(),
+        **({} if artifact is None else {"artifact": artifact}),
+        "rows": rows,
+    }
 
 
 def _row(task: TaskCases, case: Case, verdict: Verdict) -> dict[str, Any]:
