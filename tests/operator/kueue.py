@@ -7,18 +7,15 @@ say in its place; a run against the real one is told in docs/install.md as unpro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tests.cluster.access import Access
 from tests.cluster.api import Api
-from tests.cluster.errors import ApiError
-from tests.cluster.wait import wait_until
+from tests.operator import foreign_kinds
 
 GROUP = "kueue.x-k8s.io"
 ROOT = f"/apis/{GROUP}/v1beta2"
-_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _CONDITION = {
     "type": "object",
     "required": ["type", "status", "lastTransitionTime", "reason", "message"],
@@ -60,58 +57,19 @@ _FLAVOR = {"type": "object", "properties": {"spec": _FREE}}
 _QUEUE = {"type": "object", "properties": {"spec": _FREE, "status": _FREE}}
 
 
-@contextmanager
-def served(control_plane: Access) -> Iterator[None]:
+def served(control_plane: Access) -> AbstractContextManager[None]:
     """The API server knows Kueue's kinds within, and neither before nor after."""
-    api = control_plane.api
-    bodies = [
-        _crd("Workload", "Namespaced", _WORKLOAD),
-        _crd("ResourceFlavor", "Cluster", _FLAVOR),
-        _crd("LocalQueue", "Namespaced", _QUEUE),
-        _crd("ClusterQueue", "Cluster", _QUEUE),
+    scoped = {
+        "Workload": ("Namespaced", _WORKLOAD),
+        "ResourceFlavor": ("Cluster", _FLAVOR),
+        "LocalQueue": ("Namespaced", _QUEUE),
+        "ClusterQueue": ("Cluster", _QUEUE),
+    }
+    kinds = [
+        foreign_kinds.crd(GROUP, "v1beta2", kind, scope=scope, schema=schema)
+        for kind, (scope, schema) in scoped.items()
     ]
-    try:
-        for body in bodies:
-            api.apply(f"{_CRDS}/{body['metadata']['name']}", body)
-        plurals = {body["spec"]["names"]["plural"] for body in bodies}
-        wait_until(lambda: plurals <= _plurals(api), timeout=60, what="the kinds of Kueue")
-        yield
-    finally:
-        for body in bodies:
-            api.delete(f"{_CRDS}/{body['metadata']['name']}")
-        wait_until(lambda: not _plurals(api), timeout=60, what="the end of the kinds of Kueue")
-
-
-def _crd(kind: str, scope: str, schema: dict[str, Any]) -> dict[str, Any]:
-    plural = f"{kind.lower()}s"
-    version = {
-        "name": "v1beta2",
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": schema},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": scope,
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [version],
-        },
-    }
-
-
-def _plurals(api: Api) -> set[str]:
-    try:
-        names = {entry["name"] for entry in api.get(ROOT)["resources"]}
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return set()
-    return {name for name in names if "/" not in name}
+    return foreign_kinds.served(control_plane, kinds)
 
 
 class Kueue:

@@ -24,6 +24,7 @@ from mmrlhf_operator.planning.actions import (
     DeletePod,
     DeleteService,
     DeleteWorkload,
+    Disband,
     Note,
     PatchWorkload,
 )
@@ -203,6 +204,8 @@ async def act(
         elif isinstance(action, DeleteService | DeleteWorkload):
             kind = "Service" if isinstance(action, DeleteService) else "Workload"
             await api.delete(f"{collection(kind, job.namespace)}/{action.name}", uid=action.uid)
+        elif isinstance(action, Disband):
+            await _disband(api, job, action)
         elif isinstance(action, PatchWorkload):
             path = f"{collection('Workload', job.namespace)}/{action.name}/status"
             metadata = {"uid": action.uid, "resourceVersion": action.version}
@@ -210,6 +213,13 @@ async def act(
         elif isinstance(action, DeleteJob):
             await api.delete(f"{jobs(job.kind, job.namespace)}/{job.name}", uid=action.uid)
     return tuple(found[:1])
+
+
+async def _disband(api: Api, job: JobView, action: Disband) -> None:
+    path = f"/apis/{action.api}/namespaces/{job.namespace}/podgroups/{action.name}"
+    there = await api.find(path)
+    if there is not None and owner_uid(there) == job.uid:
+        await api.delete(path, uid=there["metadata"]["uid"])
 
 
 async def conflict_with(api: Api, job: JobView, manifest: Manifest) -> Finding | None:

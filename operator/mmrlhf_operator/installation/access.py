@@ -170,15 +170,15 @@ GRANTS: Sequence[Grant] = (
     Grant(
         group="scheduling.volcano.sh",
         resources=("podgroups",),
-        verbs=("get", "create"),
-        why="Volcano is told which pods are one gang",
+        verbs=("get", "create", "delete"),
+        why="Volcano is told which pods are one gang, and which no more",
         provider="volcano",
     ),
     Grant(
         group="scheduling.x-k8s.io",
         resources=("podgroups",),
-        verbs=("get", "create"),
-        why="the coscheduling plugin is told which pods are one gang",
+        verbs=("get", "create", "delete"),
+        why="the coscheduling plugin is told which pods are one gang, and which no more",
         provider="coscheduling",
     ),
     Grant(

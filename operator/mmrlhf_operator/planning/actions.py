@@ -17,6 +17,7 @@ __all__ = [
     "DeletePod",
     "DeleteService",
     "DeleteWorkload",
+    "Disband",
     "Note",
     "PatchWorkload",
     "Plan",
@@ -84,6 +85,19 @@ class DeleteWorkload:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Disband:
+    """Delete the PodGroup of an attempt that is over, if there is one and it is the job's.
+
+    Attributes:
+        api: API version of the kind.
+        name: Its name.
+    """
+
+    api: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PatchWorkload:
     """Write to the status of a job's Workload, unless it has changed since it was read.
 
@@ -119,7 +133,16 @@ class Check:
     job: Job
 
 
-Action = Create | DeletePod | DeleteService | DeleteWorkload | PatchWorkload | DeleteJob | Check
+Action = (
+    Create
+    | DeletePod
+    | DeleteService
+    | DeleteWorkload
+    | Disband
+    | PatchWorkload
+    | DeleteJob
+    | Check
+)
 
 
 @dataclass(frozen=True, kw_only=True)

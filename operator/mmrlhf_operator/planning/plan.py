@@ -27,6 +27,7 @@ from mmrlhf_operator.planning.endings import cancel, clean_up, fail, succeed, su
 from mmrlhf_operator.planning.failures import Failure, Verdict, judge
 from mmrlhf_operator.planning.queueing import (
     admitted,
+    disband,
     eviction,
     give_place_back,
     leave,
@@ -54,25 +55,32 @@ def plan(job: JobView, observed: Observed, *, now: datetime, config: OperatorCon
     """
     draft = Draft(job, now)
     if job.deleting:
-        return draft.plan()  # the garbage collector takes what it owns
-    if job.ended:
+        pass  # the garbage collector takes what it owns
+    elif job.ended:
         clean_up(draft, observed, config)
-        return draft.plan()
+    else:
+        _decide(draft, observed, config)
+        if job.accepted is not None:
+            disband(draft, job.accepted, observed)
+    return draft.plan()
+
+
+def _decide(draft: Draft, observed: Observed, config: OperatorConfig) -> None:
+    job = draft.view
     _tell_blocked(draft, observed)
-    acceptance = accept(job, observed, now=now, config=config)
+    acceptance = accept(job, observed, now=draft.now, config=config)
     if job.cancel:
         _cancel(draft, acceptance, observed)
-        return draft.plan()
+        return
     _tell_acceptance(draft, acceptance)
     if job.suspend:
         _suspend(draft, acceptance, observed, config)
-        return draft.plan()
+        return
     _resume(draft)
     if acceptance.job is None:
         _wait(draft, acceptance, observed)
     else:
         _run(draft, acceptance, acceptance.job, observed, config)
-    return draft.plan()
 
 
 def _tell_blocked(draft: Draft, observed: Observed) -> None:

@@ -14,20 +14,21 @@ from mmrlhf_api import Job
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.gangs import kueue, podgroups
-from mmrlhf_operator.gangs.providers import choose
+from mmrlhf_operator.gangs.providers import Provider, choose
 from mmrlhf_operator.planning.acceptance import Acceptance
-from mmrlhf_operator.planning.actions import Create, DeleteWorkload, PatchWorkload
+from mmrlhf_operator.planning.actions import Create, DeleteWorkload, Disband, PatchWorkload
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure
 from mmrlhf_operator.rendering.manifests import Manifest, config_map, pod_group, workload
 from mmrlhf_operator.rendering.names import gang_name
 from mmrlhf_operator.state.pods import PodView
-from mmrlhf_operator.state.views import Finding, Observed
+from mmrlhf_operator.state.views import TERMINAL, Finding, Observed
 from mmrlhf_operator.state.workloads import WorkloadView
 
 __all__ = [
     "admitted",
     "as_gang",
+    "disband",
     "eviction",
     "finish",
     "give_place_back",
@@ -104,8 +105,29 @@ def as_gang(
     attempt = draft.status.attempt
     gang = pod_group(provider, job, attempt=attempt, config=config, stem=draft.status.pod_stem)
     group = gang_name(draft.stem, attempt=attempt)
+    if attempt > 0:
+        draft.actions.append(_disbanded(provider, draft, attempt - 1))
     members = [podgroups.join(provider, pod, group=group) for pod in pods]
     return [Create(manifest=manifest) for manifest in (gang, *members)]
+
+
+def disband(draft: Draft, job: Job, observed: Observed) -> None:
+    """Take back the gang of an attempt that nothing follows at once: its job is suspended or over.
+
+    A scheduler sets resources aside for a gang that waits for its pods (Volcano's ``minResources``
+    of a PodGroup that is enqueued), and nobody would create these. Nobody watches PodGroups: this
+    is done once, with the change of the phase.
+    """
+    before, now = draft.view.status, draft.status.phase
+    if now not in {Phase.SUSPENDED, *TERMINAL} or now is before.phase or before.phase is None:
+        return
+    provider = choose(job.spec.scheduling, observed.offered).provider
+    if provider is not None and provider.name != "kueue":
+        draft.actions.append(_disbanded(provider, draft, before.attempt))
+
+
+def _disbanded(provider: Provider, draft: Draft, attempt: int) -> Disband:
+    return Disband(api=provider.api, name=gang_name(draft.stem, attempt=attempt))
 
 
 def give_place_back(draft: Draft, observed: Observed) -> None:

@@ -371,7 +371,14 @@ def test_a_gang_is_told_to_the_scheduler_that_knows_gangs(provider: str) -> None
     there.settle()
     there.tick(3600)
     there.settle()
-    assert set(there.groups) == {"demo-0", "demo-1"}
+    assert set(there.groups) == {"demo-1"}
+    there.run()
+    there.settle()
+    for index in (0, 1):
+        there.finish(pod_name("demo", attempt=1, index=index))
+    there.settle()
+    assert there.status["phase"] == "Succeeded"
+    assert there.groups == {}
 
 
 def test_volcano_has_queues() -> None:

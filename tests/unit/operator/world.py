@@ -18,6 +18,7 @@ from mmrlhf_operator.planning.actions import (
     DeletePod,
     DeleteService,
     DeleteWorkload,
+    Disband,
     PatchWorkload,
     Plan,
 )
@@ -346,6 +347,8 @@ class World:
         elif isinstance(step, DeleteWorkload):
             if self.workload is not None and self.workload["metadata"]["uid"] == step.uid:
                 self.workload = None
+        elif isinstance(step, Disband):
+            self.groups.pop(step.name, None)
         elif isinstance(step, PatchWorkload):
             self._patch_workload(step)
         elif isinstance(step, DeleteJob):

@@ -1,0 +1,85 @@
+"""Jobs whose scheduler is told of gangs, on a real API server that knows PodGroups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mmrlhf_operator.config import OperatorConfig
+from tests.cluster.access import Access
+from tests.operator import foreign_kinds
+from tests.operator.conftest import StartOperator
+from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.life import attempt
+
+pytestmark = pytest.mark.cluster
+
+GROUP, VERSION = "scheduling.volcano.sh", "v1beta1"
+SCHEMA = {
+    "type": "object",
+    "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+}
+
+
+class Groups:
+    """PodGroups of the test's namespace."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._api = driver.api
+        self._path = f"/apis/{GROUP}/{VERSION}/namespaces/{driver.namespace}/podgroups"
+
+    def names(self) -> list[str]:
+        return sorted(body["metadata"]["name"] for body in self._api.get(self._path)["items"])
+
+    def create(self, name: str) -> None:
+        """Make one that is of nobody."""
+        body: dict[str, Any] = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "PodGroup"}
+        self._api.create(self._path, {**body, "metadata": {"name": name}, "spec": {}})
+
+    async def are(self, *names: str) -> None:
+        await until(
+            lambda: self.names() == sorted(names), what=lambda: f"{names}, not {self.names()}"
+        )
+
+
+@pytest.fixture
+def groups(control_plane: Access, driver: Driver) -> Iterator[Groups]:
+    kind = foreign_kinds.crd(GROUP, VERSION, "PodGroup", scope="Namespaced", schema=SCHEMA)
+    with foreign_kinds.served(control_plane, [kind]):
+        yield Groups(driver)
+
+
+async def test_a_gang_goes_with_its_attempt(
+    driver: Driver, groups: Groups, start_operator: StartOperator
+) -> None:
+    # Who places the pods is the scheduler that there is.
+    pool = {"h800": {"scheduler": "default-scheduler"}}
+    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), "nodePools": pool})
+    async with start_operator(config=config) as operator:
+        groups.create("demo-2")  # not ours; it has a name that is yet to come
+        driver.submit(
+            scheduling={"gang": "volcano"}, nodePool="h800", runPolicy={"backoffSeconds": 0}
+        )
+        await attempt(driver, 0)
+        assert groups.names() == ["demo-0", "demo-2"]
+        pod = driver.api.get(f"/api/v1/namespaces/{driver.namespace}/pods/demo-0-0")
+        assert pod["metadata"]["annotations"]["scheduling.k8s.io/group-name"] == "demo-0"
+        for index in (0, 1):
+            driver.finish(f"demo-0-{index}", exit_code=137)
+        await attempt(driver, 1)
+        await groups.are("demo-1", "demo-2")
+
+        driver.edit(runPolicy={"suspend": True})
+        await driver.phase("Suspended")
+        await groups.are("demo-2")
+        await until(lambda: not driver.left(), what="the end of its pods")
+
+        driver.edit(runPolicy={"suspend": False})
+        await driver.phase("Pending", reason="NameConflict")
+        assert driver.pods() == []
+        driver.edit(runPolicy={"cancel": True})
+        await driver.phase("Failed")
+        await operator.idle()
+        assert groups.names() == ["demo-2"]
