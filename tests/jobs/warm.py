@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 __all__ = ["AT_IMPORT", "Program", "Server"]
 
@@ -36,10 +38,28 @@ AT_IMPORT: Final = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 IMPORTS: Final = (
     "mmrlhf_jobs.training.mmdpo.job",
     "mmrlhf_jobs.training.reward.job",
+    "mmrlhf_jobs.training.engines.deepspeed_engine",
+    "mmrlhf_jobs.training.engines.torch_engine",
+    "mmrlhf_jobs.models.families.llava_onevision",
+    "mmrlhf_jobs.reporting.trackers.tensorboard_file",
     "mmrlhf_jobs.sampling.job",
+    "mmrlhf_jobs.steps.registry",
+    "mmrlhf_jobs.components",
+    "mmrlhf_jobs.watch.nodes",
     "deepspeed",
+    # What its engines import once they are made, the compiler of torch above all.
+    "deepspeed.module_inject",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "pandas",
+    "peft",
     "s3fs",
     "transformers.models.clip.image_processing_pil_clip",
+    "transformers.models.llava_onevision.modeling_llava_onevision",
+    "transformers.models.llava_onevision.processing_llava_onevision",
+    "transformers.models.qwen2.modeling_qwen2",
+    "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+    "transformers.models.qwen3.modeling_qwen3",
+    "transformers.models.siglip.modeling_siglip",
     "torch.distributed.launcher.api",
 )
 
@@ -194,11 +214,18 @@ def _start(server: Server) -> str:
     return path
 
 
-def serve(path: str, imports: Sequence[str]) -> int:
-    """Fork for each request; return what the program returns, in the process that is one."""
+def serve(path: str, imports: Sequence[str]) -> NoReturn:
+    """Fork for each request; the process that is the program ends in here."""
     for name in imports:
         importlib.import_module(name)
+    if "transformers" in sys.modules:
+        # A thousand patterns, which the first model that a process loads compiles.
+        conversion_mapping = importlib.import_module("transformers.conversion_mapping")
+        conversion_mapping.get_checkpoint_conversion_mapping("")
     _serve_forks(f"{path}.forks")
+    # A fork that collects garbage would go through all of that, and write to each page of it.
+    gc.collect()
+    gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen()
@@ -222,7 +249,7 @@ def serve(path: str, imports: Sequence[str]) -> int:
     program = os.fork()
     if program == 0:
         way.close()
-        return _run(json.loads(content), descriptors)
+        _run(json.loads(content), descriptors)
     way.sendall(b"%d\n" % program)
     _, status = os.waitpid(program, 0)
     way.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
@@ -260,7 +287,7 @@ def _serve_forks(address: str) -> None:
     server.ensure_running = resource_tracker.ensure_running
 
 
-def _run(request: dict[str, Any], descriptors: Sequence[int]) -> int:
+def _run(request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["env"])
     for number, descriptor in enumerate(descriptors):
@@ -271,17 +298,36 @@ def _run(request: dict[str, Any], descriptors: Sequence[int]) -> int:
         sys.path[0] = folder
     if request["processes"] > 1:
         _run_gang(request)
-    else:
-        _run_module(request)
-    return 0
+    _run_module(request)
 
 
-def _run_module(request: dict[str, Any]) -> None:
+def _run_module(request: dict[str, Any]) -> NoReturn:
     sys.argv = [request["module"], *request["arguments"]]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    code: Any = 0
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        code = end.code or 0
+    _end(code)
 
 
-def _run_gang(request: dict[str, Any]) -> None:
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, but leave its modules and objects to the system.
+
+    What it does first comes first: it waits for threads, calls what is to be called at exit, and
+    writes out. To take the imported modules apart, which are memory shared with the server, costs
+    a fork as much as to train three steps.
+    """
+    vars(threading)["_shutdown"]()
+    vars(atexit)["_run_exitfuncs"]()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
+def _run_gang(request: dict[str, Any]) -> NoReturn:
     """As many forks as there are processes, which find each other as those of ``torchrun`` do.
 
     All are killed as soon as one has failed, whose exit code is that of the gang, and with this
@@ -302,7 +348,6 @@ def _run_gang(request: dict[str, Any]) -> None:
             common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": "0"}
             os.environ.update({**own, **common, "MASTER_ADDR": "127.0.0.1"})
             _run_module(request)
-            return
         ranks.add(pid)
     failed = 0
     while ranks:
@@ -312,9 +357,8 @@ def _run_gang(request: dict[str, Any]) -> None:
             failed = os.waitstatus_to_exitcode(status)
             for other in ranks:
                 os.kill(other, signal.SIGKILL)
-    if failed:
-        os._exit(failed if failed > 0 else 128 - failed)
+    os._exit(failed if failed >= 0 else 128 - failed)
 
 
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1], sys.argv[2:]))
+    serve(sys.argv[1], sys.argv[2:])
