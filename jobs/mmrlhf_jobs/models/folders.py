@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from mmrlhf_jobs.errors import ModelError
@@ -19,6 +18,8 @@ from mmrlhf_jobs.models.contents import (
     no_folder,
     refuse_pickles,
 )
+from mmrlhf_jobs.models.export import write_weights
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.storage.marker import MARKER
 from mmrlhf_jobs.storage.uris import Location, StorageOptions, locate, storage_errors
 
@@ -111,7 +112,7 @@ def digest_folder(folder: Path) -> str:
 
 def save_model(
     model: PreTrainedModel,
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, Weight],
     *,
     source: Path,
     target: Path,
@@ -123,7 +124,7 @@ def save_model(
 
     Args:
         model: Tells the configuration and how weights are named on disk.
-        weights: All weights by their name in the model.
+        weights: All weights by their name in the model, each read once.
         source: Folder that the training started from.
         target: New folder.
     """
@@ -134,4 +135,5 @@ def save_model(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     # Written last: configuration and weights of the trained model win over the copies.
-    model.save_pretrained(target, state_dict=dict(weights))
+    model.save_pretrained(target, state_dict={})  # all but its weights
+    write_weights(model, weights, target)

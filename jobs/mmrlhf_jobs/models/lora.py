@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -28,6 +29,7 @@ from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.quantization import is_plain, plain_weight, quantize
 from mmrlhf_jobs.models.shares import count_numbers
+from mmrlhf_jobs.models.weights import Weight
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -106,7 +108,7 @@ class Lora:
         return {} if how is None else {"quantization": how, "quantizedParameters": self.quantized}
 
     def save(
-        self, weights: Mapping[str, Tensor], *, base: str, base_digest: str, folder: Path
+        self, weights: Mapping[str, Weight], *, base: str, base_digest: str, folder: Path
     ) -> None:
         """Write the adapter alone, as ``peft.PeftModel.from_pretrained`` loads it onto its base.
 
@@ -123,7 +125,7 @@ class Lora:
         config.inference_mode = True
         config.save_pretrained(str(folder))
         own = {
-            f"base_model.model.{found[1]}.lora_{found[2]}.weight": value.detach().cpu().contiguous()
+            f"base_model.model.{found[1]}.lora_{found[2]}.weight": value.read().cpu().contiguous()
             for name, value in weights.items()
             if (found := _OF_A_LAYER.fullmatch(name))
         }
@@ -277,17 +279,17 @@ def without_adapter(model: nn.Module) -> Iterator[None]:
             one.enable_adapters(enabled=True)
 
 
-def merge_lora(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+def merge_lora(weights: Mapping[str, Weight], scale: float) -> dict[str, Weight]:
     """Weights of the plain model: ``W + scale * B A``, by the names that it has without an adapter.
 
-    The sum is taken in float32 (float64 for such weights) and rounded once, to the format of W: of
-    a quantized one, to that which its layer computes in.
+    The sum is taken when a weight is read, in float32 (float64 for such weights), and rounded once,
+    to the format of W: of a quantized one, to that which its layer computes in.
 
     Args:
         weights: Weights of the model by name.
         scale: Factor of the product.
     """
-    merged: dict[str, Tensor] = {}
+    merged: dict[str, Weight] = {}
     for name, value in weights.items():
         if _OF_A_LAYER.fullmatch(name):
             continue
@@ -299,12 +301,15 @@ def merge_lora(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]
         elif kind != "weight":
             merged[f"{layer}.{kind}"] = value
         else:
-            value = plain_weight(weights, name)  # noqa: PLW2901 - the weight, whatever it is kept in
-            wide = torch.promote_types(value.dtype, torch.float32)
-            first, second = (
-                weights[f"{layer}.lora_{which}.{_NAME}.weight"].to(wide) for which in "AB"
-            )
-            total = value.to(wide) + scale * (second @ first)
-            # In main memory, where it is written from: the device has the model already.
-            merged[f"{layer}.weight"] = total.to(value.dtype).cpu()
+            plain = plain_weight(weights, name)
+            first, second = (weights[f"{layer}.lora_{which}.{_NAME}.weight"] for which in "AB")
+            read = partial(_merge, plain, first, second, scale)
+            merged[f"{layer}.weight"] = Weight(plain.shape, plain.dtype, read)
     return merged
+
+
+def _merge(plain: Weight, first: Weight, second: Weight, scale: float) -> Tensor:
+    wide = torch.promote_types(plain.dtype, torch.float32)
+    product = second.read().to(wide) @ first.read().to(wide)
+    # In main memory, where it is written from: the device has the model already.
+    return (plain.read().to(wide) + scale * product).to(plain.dtype).cpu()

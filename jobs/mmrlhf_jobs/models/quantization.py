@@ -11,9 +11,11 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.models.weights import Weight
 
 __all__ = ["BITS", "is_plain", "plain_weight", "quantize"]
 
@@ -62,7 +64,7 @@ def quantize(model: nn.Module, layers: Iterable[str]) -> None:
         model.set_submodule(name, new)
 
 
-def plain_weight(weights: Mapping[str, Tensor], name: str) -> Tensor:
+def plain_weight(weights: Mapping[str, Weight], name: str) -> Weight:
     """A weight in the format that its layer computes in.
 
     Args:
@@ -79,5 +81,12 @@ def plain_weight(weights: Mapping[str, Tensor], name: str) -> Tensor:
         return value
     from bitsandbytes.functional import QuantState, dequantize_4bit
 
-    plain: Tensor = dequantize_4bit(value, QuantState.from_dict(how, device=value.device))
-    return plain
+    def state() -> QuantState:
+        parts = {key: part.read() for key, part in how.items()}
+        return QuantState.from_dict(parts, device=value.read().device)
+
+    def read() -> Tensor:
+        plain: Tensor = dequantize_4bit(value.read(), state())
+        return plain
+
+    return Weight(torch.Size(state().shape), state().dtype, read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.forward.exact import ExactLinear
+from mmrlhf_jobs.models.weights import Weight
 
 __all__ = ["HeadKind", "RewardHead"]
 
@@ -50,11 +52,9 @@ class RewardHead(nn.Module):
         return scores
 
     @staticmethod
-    def save(weights: dict[str, Tensor], path: Path) -> None:
+    def save(weights: Mapping[str, Weight], path: Path) -> None:
         """Write the weights of a head, by their names in it."""
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in weights.items()}, path
-        )
+        save_file({name: one.read().cpu().contiguous() for name, one in weights.items()}, path)
 
     @classmethod
     def load(cls, path: Path, kind: HeadKind, hidden_size: int) -> RewardHead:

@@ -39,6 +39,7 @@ from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
 from mmrlhf_jobs.models.loading import Attention, Dtype, load_model
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
@@ -384,7 +385,7 @@ def critique_template(loaded: LoadedModel) -> CritiqueTemplate:
 
 def save_reward_model(
     model: PreTrainedModel,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, Weight],
     card: RewardModelCard,
     *,
     source: Path,
@@ -404,16 +405,16 @@ def save_reward_model(
     save_head(head, card, target)
 
 
-def split_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def split_weights(weights: Mapping[str, Weight]) -> tuple[dict[str, Weight], dict[str, Weight]]:
     """Weights of the backbone and of the head, of those of a `RewardScorer`."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "reward_head": {}}
+    parts: dict[str, dict[str, Weight]] = {"model": {}, "reward_head": {}}
     for name, value in weights.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
     return parts["model"], parts["reward_head"]
 
 
-def save_head(weights: dict[str, Tensor], card: RewardModelCard, folder: Path) -> None:
+def save_head(weights: dict[str, Weight], card: RewardModelCard, folder: Path) -> None:
     """Write a head and how to use it into the folder of a backbone or of its adapter."""
     RewardHead.save(weights, folder / HEAD)
     card.write(folder)

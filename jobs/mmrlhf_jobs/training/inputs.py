@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from torch import Tensor
-
 from mmrlhf_api import Adapter, DataSource, ModelSource, Trainable
 from mmrlhf_jobs.data.dataset import RankedDataset
 from mmrlhf_jobs.data.index import BlockIndex
@@ -25,6 +23,7 @@ from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.models.lora import Lora, add_lora, merge_lora
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.row_check import find_unusable
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
@@ -136,11 +135,11 @@ class Policy:
         if self.splitter is not None:
             self.splitter.end()
 
-    def merged(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def merged(self, weights: Mapping[str, Weight]) -> Mapping[str, Weight]:
         """Weights of a model without an adapter that computes the same, by its names."""
         return weights if self.lora is None else merge_lora(weights, self.lora.scale)
 
-    def save_adapter(self, weights: Mapping[str, Tensor], *, base: str, folder: Path) -> None:
+    def save_adapter(self, weights: Mapping[str, Weight], *, base: str, folder: Path) -> None:
         """Write the adapter alone; see `Lora.save`."""
         assert self.lora is not None  # else nobody asks
         self.lora.save(weights, base=base, base_digest=self.digest, folder=folder)

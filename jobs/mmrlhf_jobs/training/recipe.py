@@ -11,6 +11,7 @@ import torch
 
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
 from mmrlhf_jobs.forward.responses import GroupModel
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.queries.protocols import Builder, Q, TrainingQuery
 from mmrlhf_jobs.training.checkpoints import RunInputs
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
@@ -142,7 +143,7 @@ class Recipe(Protocol[Q, Out]):
             Interrupted: The job was asked to stop.
         """
 
-    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    def save(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the trained model (rank 0).
 
         Args:
@@ -151,9 +152,7 @@ class Recipe(Protocol[Q, Out]):
             folder: Folder to create.
         """
 
-    def save_adapter(
-        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
-    ) -> None:
+    def save_adapter(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the adapter alone (rank 0), of a policy that has one; as `save`."""
 
     def assess(self, model_uri: str) -> Mapping[str, EvaluationResult]:

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
-from torch import Tensor
-
 from mmrlhf_api import TrainJob
 from mmrlhf_api.progress import EVALUATED_STEP
 from mmrlhf_api.runs import RunLayout
@@ -23,6 +21,7 @@ from mmrlhf_jobs.errors import JobError
 from mmrlhf_jobs.evaluation.results import Evaluation, EvaluationResult
 from mmrlhf_jobs.forward.compilation import Compilation, compile_layers
 from mmrlhf_jobs.models.recomputation import recompute
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.pages.run_report import Sample
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.process.interruption import Interrupted
@@ -402,18 +401,18 @@ class Trainer(Generic[Q, Out]):
     def _publish(self, policy: Policy, engine: Engine[Out]) -> None:
         self._context.progress.emit("phase", phase="publish", message="writing the model")
         # Every process takes part in gathering the weights; rank 0 writes them.
-        weights = engine.weights()
-        for key, save in self._outputs(policy, weights) if self._runtime.is_main else ():
-            publish_model(
-                save,
-                results=self._outcome,
-                name=_name(key),
-                scratch=self._context.scratch / "publish",
-            )
+        with engine.weights() as weights:
+            for key, save in self._outputs(policy, weights) if self._runtime.is_main else ():
+                publish_model(
+                    save,
+                    results=self._outcome,
+                    name=_name(key),
+                    scratch=self._context.scratch / "publish",
+                )
         self._runtime.wait()
 
     def _outputs(
-        self, policy: Policy, weights: Mapping[str, Tensor]
+        self, policy: Policy, weights: Mapping[str, Weight]
     ) -> Iterator[tuple[str, Callable[[Path], None]]]:
         """Key of the model, and of its adapter if it has one, and what writes each."""
         recipe = self._recipe

@@ -15,6 +15,7 @@ from mmrlhf_jobs.data.sources import Source
 from mmrlhf_jobs.data.stream import stream_records
 from mmrlhf_jobs.improvement.__main__ import main
 from mmrlhf_jobs.models import load_model
+from mmrlhf_jobs.models.weights import held
 from mmrlhf_jobs.reward_model.head import RewardHead
 from mmrlhf_jobs.reward_model.judge import RewardModelCard, critique_template, save_reward_model
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
@@ -47,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base_digest="0" * 64,
     )
     save_reward_model(
-        loaded.model, scorer.state_dict(), card, source=policy, target=folder / "reward"
+        loaded.model, held(scorer.state_dict()), card, source=policy, target=folder / "reward"
     )
     return folder
 

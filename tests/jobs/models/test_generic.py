@@ -21,6 +21,7 @@ from mmrlhf_jobs.forward.responses import response_log_probs
 from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from mmrlhf_jobs.models.families.text import TextAdapter
 from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.models.weights import held
 from tests.jobs.models.stock import (
     NEAR,
     media_of,
@@ -200,8 +201,12 @@ def test_the_exported_model_writes_the_same_tokens_in_transformers(
     answers = write_answers(
         loaded.model, loaded.adapter, groups, choose=choose_likeliest, ends=ends, max_new_tokens=8
     )
-    weights = loaded.model.state_dict()
-    save_model(loaded.model, weights, source=folder, target=tmp_path / "export")
+    save_model(
+        loaded.model, held(loaded.model.state_dict()), source=folder, target=tmp_path / "export"
+    )
+    loaded.model.save_pretrained(tmp_path / "stock")
+    for file in (tmp_path / "stock").iterdir():
+        assert (tmp_path / "export" / file.name).read_bytes() == file.read_bytes(), file.name
     auto = hf.AutoModelForImageTextToText if sees(loaded) else hf.AutoModelForCausalLM
     model = auto.from_pretrained(tmp_path / "export", dtype=loaded.model.dtype)
     count_in_double(model)

@@ -13,6 +13,7 @@ from mmrlhf_api import RewardInference
 from mmrlhf_jobs.data.critiques import CritiqueSource
 from mmrlhf_jobs.errors import ModelError
 from mmrlhf_jobs.models import load_model
+from mmrlhf_jobs.models.weights import held
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
 from mmrlhf_jobs.reward_model.judge import (
     CritiqueRewardModel,
@@ -44,7 +45,7 @@ def write(
         base=str(tiny),
         base_digest="0" * 64,
     )
-    save_reward_model(loaded.model, scorer.state_dict(), card, source=tiny, target=folder)
+    save_reward_model(loaded.model, held(scorer.state_dict()), card, source=tiny, target=folder)
     return folder
 
 

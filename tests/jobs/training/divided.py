@@ -2,7 +2,7 @@
 
 ``divided.py load FOLDERS``: each process loads models with their weights divided, and rank 0 prints
 a line of JSON: per folder the bytes that it had at most at once, which weights are not those of the
-model loaded whole, and by how much log-probabilities are apart.
+model loaded whole, by how much log-probabilities are apart; and the same of what it writes.
 
 ``divided.py train CASES``: a few steps of each case, by the real loop and objective; rank 0 prints
 the losses, norms and means of weights of each.
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ from mmrlhf_jobs.data.pairs import form_pairs
 from mmrlhf_jobs.forward.responses import GroupModel, ResponseModel
 from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.adapter import EncodedGroup, LoadedModel
+from mmrlhf_jobs.models.contents import WEIGHTS
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
-from mmrlhf_jobs.models.lora import add_lora
+from mmrlhf_jobs.models.folders import save_model
+from mmrlhf_jobs.models.lora import add_lora, merge_lora
 from mmrlhf_jobs.models.precision import Precision
-from mmrlhf_jobs.models.shares import whole
+from mmrlhf_jobs.models.shares import shape_of, whole
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.queries.judged import JudgedQuery
@@ -93,12 +97,13 @@ def _mapped() -> list[tuple[int, int]]:
     return [(int(start, 16), int(end, 16)) for start, end in spans]
 
 
-def load(folder: Path, dtype: str, runtime: Runtime) -> dict[str, Any]:
-    """Load a model divided and whole."""
-    splitter = choose_engine(
-        job_of("MMDPOJob", model={"uri": "/m", "dtype": dtype}, parallelism={"zeroStage": 3}).spec,
-        runtime,
-    ).split()
+def load(
+    folder: Path, dtype: str, runtime: Runtime, adapter: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Load a model divided and whole, and write it."""
+    spec = {"model": {"uri": "/m", "dtype": dtype}, "adapter": adapter}
+    job = job_of("MMDPOJob", parallelism={"zeroStage": 3}, **spec)
+    splitter = choose_engine(job.spec, runtime).split()
     assert splitter is not None
     live = Live()
     hook = register_module_parameter_registration_hook(live.arrived)
@@ -125,7 +130,11 @@ def load(folder: Path, dtype: str, runtime: Runtime) -> dict[str, Any]:
     splitter.end()
     held = sum(int(one.ds_tensor.nbytes) for one in loaded.model.parameters())
     whole_model = sum(one.nbytes for one in expected.model.parameters())
+    largest = max(one.nbytes for one in expected.model.parameters())
+    written = export(job, loaded, module, folder, runtime)
     return {
+        "largest": largest,
+        **written,
         "most": live.most,
         "held": held,
         "whole": whole_model,
@@ -133,6 +142,46 @@ def load(folder: Path, dtype: str, runtime: Runtime) -> dict[str, Any]:
         "tied": own_ids(own) == own_ids(stock),
         "apart": float(((sums - reference) / reference).abs().max()),
     }
+
+
+def export(
+    job: Any, loaded: LoadedModel, module: GroupModel, folder: Path, runtime: Runtime
+) -> dict[str, Any]:
+    """What there is at most, beside the parts, while rank 0 writes the model; and what is written.
+
+    Its engine has made no step; where an adapter is trained, it is merged.
+    """
+    adapter = job.spec.adapter
+    lora = None if adapter is None else add_lora(loaded, adapter, seed=0)
+    if lora is None:  # something must be
+        module.requires_grad_(False)
+        next(one for one in module.parameters() if len(shape_of(one)) == 1).requires_grad_()
+    engine = choose_engine(job.spec, runtime).build(module)
+    live = Live()
+
+    def watched(one: Weight) -> Weight:
+        def read() -> Tensor:
+            value = one.read()
+            live.look()
+            return value
+
+        return replace(one, read=read)
+
+    target = folder.with_name(f"{folder.name}-written")
+    with engine.weights() as weights:
+        seen: dict[Weight, Weight] = {one: watched(one) for one in weights.values()}
+        own = {name.removeprefix("model."): seen[one] for name, one in weights.items()}
+        if lora is not None:
+            own = merge_lora(own, lora.scale)
+        if runtime.is_main:
+            shutil.rmtree(target, ignore_errors=True)
+            save_model(loaded.model, own, source=folder, target=target)
+    stock = folder.with_name(f"{folder.name}-stock")
+    if not runtime.is_main:
+        return {}
+    load_model(folder, dtype=job.spec.model.dtype, attention="sdpa").model.save_pretrained(stock)
+    same = (target / WEIGHTS).read_bytes() == (stock / WEIGHTS).read_bytes()
+    return {"mostWritten": live.most, "written": same}
 
 
 def own_ids(weights: dict[str, nn.Parameter]) -> list[list[str]]:
@@ -250,8 +299,9 @@ def train(case: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     for number in range(STEPS):
         figures = begun.step(number)
         rows.append([figures.loss, figures.row["gradientNorm"]])
-    weights = begun.engine.weights()
-    return {"rows": rows, "sums": {name: _sum(one) for name, one in sorted(weights.items())}}
+    with begun.engine.weights() as weights:
+        sums = {name: _sum(one.read()) for name, one in sorted(weights.items())}
+    return {"rows": rows, "sums": sums}
 
 
 def _sum(weight: Tensor) -> float:
@@ -264,7 +314,7 @@ def main(what: str, cases: Sequence[Any], runtime: Runtime) -> None:
     torch.set_num_threads(1)
     for case in cases:
         found = (
-            load(Path(case["folder"]), case["dtype"], runtime)
+            load(Path(case["folder"]), case["dtype"], runtime, case.get("adapter"))
             if what == "load"
             else train(case, runtime)
         )

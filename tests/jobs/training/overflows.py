@@ -32,15 +32,21 @@ def run(stage: int, folder: Path) -> dict[str, Any]:
     engine = _engine(stage)
     norms = [step(engine, 2.0) for _ in range(5)]
     engine = _reloaded(engine, stage, folder)
-    weight = engine.weights()["weight"].tolist()
+    weight = _weight(engine)
     skipped = 0
     try:
         while step(engine, float("inf")) is None:
             skipped += 1
     except TrainingError as error:
         told = str(error)
-    after = engine.weights()["weight"].tolist()
+    after = _weight(engine)
     return {"norms": norms, "weight": weight, "skipped": skipped, "told": told, "after": after}
+
+
+def _weight(engine: Any) -> list[float]:
+    with engine.weights() as weights:
+        found: list[float] = weights["weight"].read().tolist()
+    return found
 
 
 def _engine(stage: int) -> Any:

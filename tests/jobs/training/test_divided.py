@@ -73,18 +73,19 @@ def save_in_shards(folder: Path) -> Path:
     return folder
 
 
-def test_no_process_has_more_than_its_part_while_a_model_is_loaded(
+def test_no_process_has_more_than_its_part_while_a_model_is_loaded_and_written(
     folders: dict[str, str], tmp_path: Path
 ) -> None:
     """By the bytes of all tensors that are alive whenever a weight arrives, but for mapped files.
 
-    All of its bits are those of the model loaded whole, and so are those of its log-probabilities.
+    All of its bits are those of the model loaded whole, and so are those of its log-probabilities;
+    and of the files that rank 0 writes of it, with not much more than a weight at a time.
     """
     big = str(save_in_shards(tmp_path / "big"))
     cases = [
         # Files are of float32: neither all of it in bfloat16, nor any of it in both.
         {"folder": big, "dtype": "bfloat16"},
-        {"folder": big, "dtype": "float32"},
+        {"folder": big, "dtype": "float32", "adapter": {"rank": 4}},
         *({"folder": folders[name], "dtype": "float32"} for name in (FAMILIES[0], *UNLIKE)),
     ]
     narrow, wide, *others = in_gang("load", 2, cases)
@@ -92,10 +93,14 @@ def test_no_process_has_more_than_its_part_while_a_model_is_loaded(
         assert found["other"] == []
         assert found["tied"]
         assert found["apart"] == 0.0
+        assert found["written"], found
     for found in (narrow, wide):
         share = found["whole"] / 2
         assert found["held"] == pytest.approx(share, rel=0.01)
         assert share <= found["most"] < share + SHARD / 2, found
+    # One weight at a time, and while an adapter is added: it, their product and their sum.
+    assert narrow["mostWritten"] < 1.1 * narrow["largest"] < narrow["whole"] / 5
+    assert wide["mostWritten"] < 3 * wide["largest"]
     assert wide["whole"] == 2 * narrow["whole"] > 6 * SHARD
 
 

@@ -25,6 +25,7 @@ from mmrlhf_jobs.models import EncodedGroup, LoadedModel, load_model
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.lora import Lora, add_lora, merge_lora, without_adapter
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.weights import Weight, held
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.judged import JudgedQuery
 from mmrlhf_jobs.queries.preference import Query
@@ -93,7 +94,7 @@ def oracle(folder: Path, adapted: tuple[LoadedModel, Lora], tmp_path: Path) -> A
     """The stock model in float64, with the adapter as peft loads it."""
     loaded, lora = adapted
     target = tmp_path / "adapter"
-    lora.save(loaded.model.state_dict(), base=str(folder), base_digest="x", folder=target)
+    lora.save(held(loaded.model.state_dict()), base=str(folder), base_digest="x", folder=target)
     base = stock_model(folder).double()
     return peft.PeftModel.from_pretrained(base, target, is_trainable=True)
 
@@ -248,11 +249,17 @@ def test_merged_weights_are_those_of_peft_rounded_once(
 ) -> None:
     loaded, lora = adapted
     weights = {name: value.to(dtype) for name, value in loaded.model.state_dict().items()}
-    merged = merge_lora(weights, lora.scale)
+    lazy = merge_lora(held(weights), lora.scale)
+    merged = {name: one.read() for name, one in lazy.items()}
     assert lora.scale == pytest.approx(5 / 3**0.5)
     plain = stock_model(folder)
     assert merged.keys() == plain.state_dict().keys()
-    assert {value.dtype for name, value in merged.items()} == {dtype}
+    for name, value in merged.items():
+        assert (
+            (value.dtype, value.shape)
+            == (dtype, lazy[name].shape)
+            == (lazy[name].dtype, value.shape)
+        )
     if dtype == torch.float64:
         expected = oracle.merge_and_unload().state_dict()
         for name, value in merged.items():
@@ -422,8 +429,8 @@ def whole(world: World) -> Whole:
         loads.append(given)
         return load(*given, **named)
 
-    def write_and_keep(self: Lora, weights: Mapping[str, Tensor], **named: Any) -> None:
-        ends.append(dict(weights))
+    def write_and_keep(self: Lora, weights: Mapping[str, Weight], **named: Any) -> None:
+        ends.append({name: one.read().clone() for name, one in weights.items()})
         write(self, weights, **named)
 
     with pytest.MonkeyPatch.context() as spying:

@@ -205,7 +205,7 @@ def test_what_to_change_is_told_cheapest_first(more: dict[str, Any], changed: li
 
 
 def test_a_node_that_cannot_load_the_model_does_not_fit() -> None:
-    """Each process reads all weights: 8 times 16 GB of a node's memory. Divided, it is once."""
+    """Each process reads all weights: 8 times 16 GB of a node's memory. Divided, each its part."""
     resources = {"processesPerNode": 8, "gpusPerNode": 8, "memory": "64Gi"}
     job = on_cards(resources=resources, training={"gradientCheckpointing": True})
     found = seven(job)
@@ -215,6 +215,8 @@ def test_a_node_that_cannot_load_the_model_does_not_fit() -> None:
     (change,) = advise(job, found, seven)
     assert change.fields == {"parallelism.zeroStage": 3}
     assert change.estimate.host == pytest.approx(16.09e9 + (64 << 30) / 16, rel=0.01)
+    two_nodes = on_cards(resources={**resources, "nodes": 2}, parallelism={"zeroStage": 3})
+    assert seven(two_nodes).host == pytest.approx(16.09e9 / 2 + (64 << 30) / 16, rel=0.01)
 
 
 @pytest.mark.parametrize(

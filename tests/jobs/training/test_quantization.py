@@ -16,6 +16,7 @@ from mmrlhf_jobs.models import load_model
 from mmrlhf_jobs.models.lora import Lora, add_lora, merge_lora, without_adapter
 from mmrlhf_jobs.models.precision import Precision
 from mmrlhf_jobs.models.quantization import BITS, plain_weight, quantize
+from mmrlhf_jobs.models.weights import held
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.inputs import Policy
 from mmrlhf_jobs.training.memory.estimate import Card, estimate
@@ -56,7 +57,7 @@ def test_a_weight_is_what_the_paper_says_and_takes_as_many_bits() -> None:
     model, weight = nn.Sequential(layer), layer.weight.detach().clone()
     quantize(model, ["0"])
     state = model.state_dict()
-    found = plain_weight(state, "0.weight")
+    found = plain_weight(held(state), "0.weight").read()
     # The scales themselves are rounded to 8 bits about their mean.
     scales = weight.flatten().reshape(-1, 64).abs().amax(1)
     rounding = float((scales - scales.mean()).abs().max()) / 100
@@ -81,11 +82,12 @@ def rounded(folder: Path) -> Path:
     loaded = load_model(folder, dtype="float32", attention="sdpa")
     loaded.adapter.freeze(loaded.model, Trainable())
     lora = add_lora(loaded, NF4, seed=0)
-    plain = merge_lora(loaded.model.state_dict(), lora.scale)  # of which nothing is trained yet
+    # Of which nothing is trained yet.
+    plain = merge_lora(held(loaded.model.state_dict()), lora.scale)
     target = folder.parent / "rounded"
     again = load_model(folder, dtype="float32", attention="sdpa")
     assert plain.keys() == again.model.state_dict().keys()
-    again.model.load_state_dict(plain)
+    again.model.load_state_dict({name: one.read() for name, one in plain.items()})
     again.model.save_pretrained(target)
     for file in folder.iterdir():
         if not (target / file.name).exists():
@@ -110,16 +112,16 @@ def test_it_learns_what_an_adapter_learns_on_the_weights_that_nf4_stands_for(
     plain, expected = trained(rounded, kind, None)
     assert losses == pytest.approx(expected, rel=1e-5)
     assert trained(folder, kind, None)[1] != pytest.approx(expected, rel=1e-4)
-    own, other = narrow.engine.weights(), plain.engine.weights()
-    learnt = [name for name in other if ".lora_" in name]
-    assert learnt
-    for name in learnt:
-        torch.testing.assert_close(own[name], other[name], rtol=1e-3, atol=2e-5)
-    merged, usual = merge_lora(own, 2.0), merge_lora(other, 2.0)
-    assert merged.keys() == usual.keys()
-    for name, value in usual.items():
-        assert merged[name].dtype == value.dtype
-        torch.testing.assert_close(merged[name], value, rtol=1e-3, atol=2e-5)
+    with narrow.engine.weights() as own, plain.engine.weights() as other:
+        learnt = [name for name in other if ".lora_" in name]
+        assert learnt
+        for name in learnt:
+            torch.testing.assert_close(own[name].read(), other[name].read(), rtol=1e-3, atol=2e-5)
+        merged, usual = merge_lora(own, 2.0), merge_lora(other, 2.0)
+        assert merged.keys() == usual.keys()
+        for name, one in usual.items():
+            assert (merged[name].dtype, merged[name].shape) == (one.dtype, one.shape)
+            torch.testing.assert_close(merged[name].read(), one.read(), rtol=1e-3, atol=2e-5)
 
 
 def quantized(folder: Path, dtype: Any) -> tuple[Any, Lora]:

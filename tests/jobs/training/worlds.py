@@ -80,11 +80,11 @@ def _go_on(folder: Path, begun: Begun, stage: int, until: int, runtime: Runtime)
     found = digest(engine, runtime)
     start = 0 if state is None else state.step
     losses = [begun.step(number).loss for number in range(start, until)]
-    weights = engine.weights()
+    with engine.weights() as weights:
+        means = {name: float(one.read().double().mean()) for name, one in sorted(weights.items())}
     left = digest(engine, runtime)
     saved = CheckpointState(until, runtime.world_size, f"stage-{stage}", INPUTS)
     checkpoints.save(engine, saved)
-    means = {name: float(value.double().mean()) for name, value in sorted(weights.items())}
     return {"losses": losses, "found": found, "left": left, "weights": means}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,9 @@ from mmrlhf_api import Optimizer, Parallelism
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.shares import count_numbers
+from mmrlhf_jobs.models.weights import Weight, held
 from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.training.engines.deepspeed_lent import lend_weights
 from mmrlhf_jobs.training.engines.deepspeed_masters import ExactMasters
 from mmrlhf_jobs.training.engines.deepspeed_shares import ZeroShares
 from mmrlhf_jobs.training.engines.deepspeed_split import SplitWeights
@@ -131,7 +134,6 @@ def deepspeed_settings(
             "stage": parallelism.zero_stage,
             "overlap_comm": False,
             "reduce_bucket_size": reduce_bucket(trained),
-            "stage3_gather_16bit_weights_on_model_save": True,
             **dict.fromkeys(kept, main_memory),
         },
         # torch's own AdamW: DeepSpeed's is compiled at the first start.
@@ -248,12 +250,15 @@ class DeepSpeedEngine(Generic[Out]):
             scaler.last_overflow_iter, scaler.cur_iter = -1, int(counters["clean"])
             scaler.cur_hysteresis = int(counters.get("hysteresis", scaler.delayed_shift))
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """All weights; gathered from the processes under ZeRO-3. Every process must call it."""
-        if self._zero_stage == 3:
-            gathered = self._engine._zero3_consolidated_16bit_state_dict()  # noqa: SLF001
-            return self._masters.replace_in(dict(gathered or {}))
-        return self._masters.replace_in(dict(self._engine.module.state_dict()))
+    @contextmanager
+    def weights(self) -> Iterator[Mapping[str, Weight]]:
+        """All weights; under ZeRO-3 each is gathered when rank 0 reads it."""
+        module = self._engine.module
+        if self._zero_stage < 3:
+            yield self._masters.replace_in(held(module.state_dict()))
+            return
+        with lend_weights(module, self._optimizer, self._runtime) as lent:
+            yield self._masters.replace_in(lent)
 
 
 def _is_split(parameter: nn.Parameter) -> bool:

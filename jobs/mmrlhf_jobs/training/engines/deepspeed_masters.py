@@ -7,6 +7,7 @@ and layers that compute in float32 get to see them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from mmrlhf_jobs.forward.exact import ExactLinear
+from mmrlhf_jobs.models.weights import Weight, held
 
 __all__ = ["ExactMasters"]
 
@@ -49,10 +51,10 @@ class ExactMasters:
         for _, layer, name in self._layers:
             layer.masters[name] = self._get(getattr(layer, name))
 
-    def replace_in(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def replace_in(self, weights: Mapping[str, Weight]) -> dict[str, Weight]:
         """The weights of the module with the masters in place of what they were rounded to."""
         shown = {key: layer.masters[name] for key, layer, name in self._layers if key in weights}
-        return {**weights, **shown}
+        return {**weights, **held(shown)}
 
     def _get(self, parameter: torch.Tensor) -> torch.Tensor:
         from deepspeed.utils import safe_get_full_fp32_param

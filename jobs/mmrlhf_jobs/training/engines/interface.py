@@ -17,6 +17,7 @@ from torch import nn
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.shares import shape_of
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.training.engines.state import Fragment
 from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
@@ -63,8 +64,12 @@ class Engine(Protocol[Out_co]):
             TrainingError: It is not that of this model.
         """
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """All weights of the module, frozen ones included; complete on rank 0."""
+    def weights(self) -> AbstractContextManager[Mapping[str, Weight]]:
+        """All weights of the module, frozen ones included, for rank 0 to read while it is inside.
+
+        Every process must come here. Where they share the weights, the others are held up to put
+        together what is read, and are let in to none when rank 0 has left.
+        """
 
 
 class EngineFactory(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +15,7 @@ from torch import nn
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.weights import Weight, held
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.interface import make_optimizer
 from mmrlhf_jobs.training.engines.loss_scale import LossScale
@@ -182,9 +184,10 @@ class TorchEngine(Generic[Out]):
             if self._masters[name] is not parameter:
                 parameter.copy_(self._masters[name])
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    @contextmanager
+    def weights(self) -> Iterator[Mapping[str, Weight]]:
         """All weights, as the model holds them."""
-        return dict(self._model.state_dict())
+        yield held(self._model.state_dict())
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

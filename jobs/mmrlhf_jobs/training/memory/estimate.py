@@ -121,11 +121,9 @@ def estimate(spec: TrainJobSpec, shape: ModelShape, batch: Batch, card: Card) ->
     features = limits_of_job(spec.resources)
     kept_features = 0 if features is None else features.memory
     processes = spec.resources.processes_per_node
-    # Each process reads all weights; where they are divided as they are read, rank 0 alone has all
-    # of them again, to write them in the end.
-    divided = engine_stage(spec) == 3 and spec.resources.world_size > 1
-    readers = 1 if divided else processes
-    loading = readers * _BYTES[spec.model.dtype] * (shape.trained + shape.frozen)
+    # Each process reads all weights, unless they are divided as they are read.
+    shares = spec.resources.world_size if engine_stage(spec) == 3 else 1
+    loading = processes * _BYTES[spec.model.dtype] * (shape.trained + shape.frozen) // shares
     if card.memory is None:
         limit = (host_limit - kept_features) // processes
         host = kept_features + max(loading, processes * per_process)

@@ -7,8 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmrlhf_api import MMDPOJob, MMDPOSpec
 from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
@@ -17,6 +15,7 @@ from mmrlhf_jobs.forward.responses import ResponseLogProbs
 from mmrlhf_jobs.models.adapter import LoadedModel
 from mmrlhf_jobs.models.folders import save_model
 from mmrlhf_jobs.models.lora import without_adapter
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.queries.preference import Query, QueryBuilder, QueryEncoder
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy
@@ -173,7 +172,7 @@ class MMDPORecipe:
             tell=context.tell,
         )
 
-    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    def save(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the aligned model as a Hugging Face folder."""
         save_model(
             policy.loaded.model,
@@ -182,9 +181,7 @@ class MMDPORecipe:
             target=folder,
         )
 
-    def save_adapter(
-        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
-    ) -> None:
+    def save_adapter(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the adapter as peft does."""
         policy.save_adapter(
             {name.removeprefix("model."): value for name, value in weights.items()},

@@ -12,6 +12,7 @@ from mmrlhf_jobs.evaluation.passes import EvaluationPass
 from mmrlhf_jobs.evaluation.results import EvaluationResult
 from mmrlhf_jobs.evaluation.rewardbench import bench_query, measure
 from mmrlhf_jobs.models.critique_template import CritiqueTemplate
+from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.queries.judged import JudgedQuery, JudgedQueryBuilder, count_critiques
 from mmrlhf_jobs.reward_model.head import RewardHead
 from mmrlhf_jobs.reward_model.judge import (
@@ -126,15 +127,13 @@ class RewardRecipe:
             record={"critiques": found, "proof": proof.as_dict()},
         )
 
-    def save(self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    def save(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the reward model."""
         save_reward_model(
             policy.loaded.model, weights, self._card(policy), source=policy.folder, target=folder
         )
 
-    def save_adapter(
-        self, policy: Policy, weights: Mapping[str, torch.Tensor], folder: Path
-    ) -> None:
+    def save_adapter(self, policy: Policy, weights: Mapping[str, Weight], folder: Path) -> None:
         """Write the adapter as peft does, and beside it the head, all of which is trained."""
         model, head = split_weights(weights)
         policy.save_adapter(model, base=self._job.spec.model.uri, folder=folder)
