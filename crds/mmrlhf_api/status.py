@@ -10,6 +10,7 @@ from pydantic import Field, Strict, create_model
 
 from mmrlhf_api.base import ServerModel
 from mmrlhf_api.constants import Phase
+from mmrlhf_api.prices import GpuPrice
 from mmrlhf_api.progress import FIGURES, STEP
 from mmrlhf_api.resources import MAX_NODES
 from mmrlhf_api.rules import ListOf
@@ -204,6 +205,9 @@ class JobStatus(ServerModel):
         | None
     ) = None
     """Time of attempts that failed, by why they did."""
+    price: GpuPrice | None = None
+    """What a GPU-hour of its pool of nodes cost when its first pods were made, by the operator's
+    table; only where that has a price."""
     start_time: Timestamp | None = None
     """When the first pod ran."""
     completion_time: Timestamp | None = None

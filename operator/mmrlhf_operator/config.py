@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationError
 from mmrlhf_api import KINDS
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.pod import SecretKeyRef
+from mmrlhf_api.prices import Prices
 from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, Matching, Seconds, Word
 from mmrlhf_operator.errors import ConfigError
@@ -164,6 +165,8 @@ class OperatorConfig(ApiModel):
     policies: Policies = ()
     """What jobs may name, by namespace; the first that is for a namespace holds there, and where
     none is, the defaults."""
+    prices: Prices | None = None
+    """What a GPU-hour costs by pool of nodes: each job has it in its status, for its cost."""
     preflight: LookUps = LookUps()
     """How what jobs name is looked up before they start."""
     namespaces: Annotated[tuple[DnsLabel, ...], Strict(strict=False)] = ()
@@ -261,6 +264,12 @@ def load_config(path: Path | None, *, environ: Mapping[str, str] = os.environ) -
             for entry in error.errors()
         ]
         raise ConfigError("\n".join(lines)) from error
+    priced = set() if config.prices is None else set(config.prices.pools)
+    if strangers := sorted(priced - set(config.node_pools)):
+        raise ConfigError(
+            f"{source}: prices.pools: there is no node pool {', '.join(strangers)}; nodePools has"
+            f" {', '.join(sorted(config.node_pools)) or 'none'}"
+        )
     unknown = sorted(set(config.images) - set(KINDS))
     if unknown:
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,18 @@ from typing import Any
 
 import pytest
 
-from mmrlhfctl.text.cost import cost_row, figure_gained, spent_by, total_line
+from mmrlhf.errors import NotFoundError
+from mmrlhf_api.prices import Prices
+from mmrlhfctl.text.cost import (
+    cost_row,
+    figure_gained,
+    gate_lines,
+    spent_by,
+    told_prices,
+    total_line,
+)
 from mmrlhfctl.text.forecast import Earlier, forecast, forecast_lines
-from mmrlhfctl.text.prices import Prices
+from mmrlhfctl.verbs import cost
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -83,6 +93,47 @@ def test_a_point_costs_what_was_paid_for_what_was_gained(
     one = spent_by("a", [attempt(0, 4, "Succeeded")], gpus=1, ended=True, now=NOW, metrics=metrics)
     assert cost_row(replace(one, price=2.0), priced=True, figure="afterA")[-1] == cell
     assert cost_row(one, priced=True, figure="afterA")[-1] == "", "it has no price"
+
+
+def test_prices_that_jobs_have_are_summed_if_they_are_paid_in_one_currency() -> None:
+    plain = spent_by("a", [attempt(0, 4, "Succeeded")], gpus=2, ended=True, now=NOW)
+    euros = replace(plain, price=2.5, currency="EUR")
+    assert told_prices([plain]) is None
+    prices = told_prices([plain, euros])
+    assert prices is not None
+    assert prices.heading == "PRICE (EUR)"
+    assert [cost_row(one, priced=True, figure=None)[-1] for one in (plain, euros)] == ["", "20.00"]
+    assert total_line([plain, euros], prices=prices) == (
+        "16.00 GPU-hours in all, 20.00 EUR at 2.5 each (1 without a price not counted); at most"
+        " 0.00 of them lost"
+    )
+    with pytest.raises(ValueError, match="the jobs are paid in EUR, USD"):
+        told_prices([euros, replace(euros, currency="USD")])
+
+
+def test_a_point_of_the_gate_is_what_all_that_led_to_it_have_cost() -> None:
+    trained = spent_by("a", [attempt(0, 4, "Succeeded")], gpus=2, ended=True, now=NOW)
+    metrics = {
+        "promoted": 1.0,
+        "judge.difference": 0.04,
+        "judge.winRate": 0.6,
+        "reward.gain": -0.5,
+        "bench.v2.difference": 0.02,
+    }
+    judged = spent_by(
+        "gate", [attempt(4, 5, "Promoted")], gpus=0, ended=True, now=NOW, metrics=metrics
+    )
+    runs = [replace(one, price=2.5, currency="EUR") for one in (trained, judged)]
+    assert gate_lines(runs, prices=told_prices(runs)) == [
+        "bench.v2: +2.00 points by the gate, 4.00 GPU-hours each, 10.00 EUR",
+        "judge: +4.00 points by the gate, 2.00 GPU-hours each, 5.00 EUR",
+        "reward: -50.00 points by the gate",
+    ]
+    assert gate_lines([runs[0], judged], prices=told_prices(runs))[1].endswith("5.00 EUR")
+    half = gate_lines([trained, *runs[1:]], prices=told_prices(runs))
+    assert half[1] == "judge: +4.00 points by the gate, 2.00 GPU-hours each"
+    assert gate_lines([trained], prices=None) == []
+    assert gate_lines([judged, judged], prices=None) == [], "whose points are they?"
 
 
 def test_records_are_counted_without_a_cluster(command: Command, tmp_path: Path) -> None:
@@ -220,8 +271,36 @@ def test_a_job_file_is_forecast_by_the_runs_of_its_store(command: Command, tmp_p
     assert done.stdout.splitlines()[1] == (
         "  there is nothing to go by: no earlier run of this kind and model"
     )
+    submit = ("submit", "-f", str(file), "--dry-run=client")
+    assert command(*submit).stderr == "", "there is nothing to go by"
+    keep_runs(tmp_path / "store")
+    done = command("cost", "--forecast", str(file), "--prices", str(table))
+    assert done.stdout.splitlines()[1:3] == [
+        "  about 4.00 GPU-hours (2.00 to 6.00), by 2 runs: too few to trust the spread",
+        "  about 12.00 EUR (6.00 EUR to 18.00 EUR)",
+    ]
+    dry = command(*submit, MMRLHFCTL_PRICES=str(table))
+    assert (dry.returncode, dry.stdout) == (0, "mmdpojob.mmrlhf.io/next valid (dry run)\n")
+    told = [
+        line.removeprefix("forecast for MMDPOJob default/next:") for line in dry.stderr.splitlines()
+    ]
+    assert [line.strip() for line in told] == [one.strip() for one in done.stdout.splitlines()[1:]]
+    assert command(*submit, "-o", "name").stderr == "", "for programs"
+    table.write_text("gpuHours: 3\n")
+    wrong = command("cost", "--forecast", str(file), "--prices", str(table))
+    assert (wrong.returncode, "gpuHours" in wrong.stderr) == (2, True)
+    dry = command(*submit, MMRLHFCTL_PRICES=str(table))
+    assert (dry.returncode, "gpuHours" in dry.stderr) == (0, True), "the job itself is valid"
+    both = command("cost", "x", "--price", "1", "--prices", str(table))
+    assert (both.returncode, "give one of --price and --prices" in both.stderr) == (2, True)
+    none = command("cost")
+    assert (none.returncode, "name a run" in none.stderr) == (2, True)
+
+
+def keep_runs(store: Path) -> None:
+    """Two runs of one job, of 2 GPU-hours and of 6."""
     for name in ("a", "b"):
-        run = tmp_path / "store" / "default" / name / "u1"
+        run = store / "default" / name / "u1"
         run.mkdir(parents=True)
         record = earlier(1.0 if name == "a" else 3.0).record
         spec = {**record["job"]["spec"], "resources": {"gpusPerNode": 2}}
@@ -231,15 +310,37 @@ def test_a_job_file_is_forecast_by_the_runs_of_its_store(command: Command, tmp_p
         (run / "manifest.json").write_text(
             json.dumps({**record, "job": {**record["job"], "spec": spec}, "attempts": attempts})
         )
-    done = command("cost", "--forecast", str(file), "--prices", str(table))
-    assert done.stdout.splitlines()[1:3] == [
-        "  about 4.00 GPU-hours (2.00 to 6.00), by 2 runs: too few to trust the spread",
-        "  about 12.00 EUR (6.00 EUR to 18.00 EUR)",
-    ]
-    table.write_text("gpuHours: 3\n")
-    wrong = command("cost", "--forecast", str(file), "--prices", str(table))
-    assert (wrong.returncode, "gpuHours" in wrong.stderr) == (2, True)
-    both = command("cost", "x", "--price", "1", "--prices", str(table))
-    assert (both.returncode, "give one of --price and --prices" in both.stderr) == (2, True)
-    none = command("cost")
-    assert (none.returncode, "name a run" in none.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [
+        (NotFoundError("s3://runs: no such bucket"), "none: s3://runs: no such bucket"),
+        (None, "none: s3://runs was not read within 0.01 s; "),
+    ],
+)
+def test_a_forecast_beside_a_submission_fails_and_delays_nothing(
+    fails: Exception | None,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    released = threading.Event()
+
+    def find_runs(uri: str, **_: object) -> list[Any]:
+        if fails is not None:
+            raise fails
+        released.wait(60)
+        return []
+
+    monkeypatch.setattr(cost, "find_runs", find_runs)
+    job = {**body(), "metadata": {"name": "next"}}
+    job["spec"]["artifacts"] = {"uri": "s3://runs"}
+    patience = 60.0 if fails else 0.01
+    try:
+        cost.tell_forecast(job, cluster=None, namespace="team", patience=patience)
+    finally:
+        released.set()
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"forecast for MMDPOJob team/next: {words}")

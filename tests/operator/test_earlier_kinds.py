@@ -206,7 +206,7 @@ async def test_back_to_earlier_kinds_a_job_loses_what_they_do_not_know_and_no_mo
     }
     assert {one.split(".")[1] for one in lost["status"]} <= {
         *("message", "podStem", "reporter", "freeRestarts", "pendingSince", "nodeFaults"),
-        *("endedWell", "lost"),
+        *("endedWell", "lost", "price"),
     }
     # What is not written is not lost: forward again, all of it is back.
     apply_kinds(control_plane)

@@ -72,7 +72,8 @@ def submit(
 ) -> None:
     """Submit a job file to the cluster.
 
-    Checks the file first, then applies it: the same file again changes nothing. With --wait or
+    Checks the file first, then applies it: the same file again changes nothing. --dry-run also says
+    what the job will take, where its store holds earlier runs like it. With --wait or
     --follow the exit code is 0 when the job succeeded, 1 when it failed or was cancelled, 4 after
     --timeout.
     """

@@ -14,17 +14,28 @@ from typing import Any, Final
 
 from mmrlhf.client.times import parse_time
 from mmrlhf_api.constants import GateOutcome
+from mmrlhf_api.prices import Prices
 from mmrlhf_api.progress import is_number
 from mmrlhf_api.termination import Ending
-from mmrlhfctl.text.prices import Prices
 
-__all__ = ["HEADERS", "Spent", "cost_row", "figure_gained", "spent_by", "total_line"]
+__all__ = [
+    "HEADERS",
+    "Spent",
+    "cost_row",
+    "figure_gained",
+    "gate_lines",
+    "spent_by",
+    "told_prices",
+    "total_line",
+]
 
 HEADERS: Final = ("RUN", "GPUS", "HOURS", "GPU-HOURS", "LOST AT MOST", "BY", "WAITED")
 """Columns of `cost_row`, before price and figure."""
 RUNNING: Final = "running"
 _KEPT: Final = frozenset({"Succeeded", Ending.INTERRUPTED, *GateOutcome, RUNNING})
 _HOUR: Final = 3600.0
+_GAINS: Final = ("difference", "gain")
+"""Figures of a gate's criterion: what the candidate is above the champion."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Spent:
         pool: Its pool of nodes, if it names one.
         told: Seconds of attempts that failed, by the operator's reason.
         price: Of one of its GPU-hours; None where there is none.
+        currency: What that is paid in.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Spent:
     pool: str | None = None
     told: Mapping[str, float] = field(default_factory=dict)
     price: float | None = None
+    currency: str = ""
 
     @property
     def hours(self) -> float:
@@ -162,6 +175,51 @@ def figure_gained(metrics: Mapping[str, Any], figure: str) -> float | None:
     if not figure.startswith("after") or not is_number(after) or not is_number(before):
         return None
     return float(after) - float(before)
+
+
+def told_prices(runs: Sequence[Spent]) -> Prices | None:
+    """Return the currency of the prices that jobs have in their status; None where none has one.
+
+    Raises:
+        ValueError: They are paid in several, so that there is no sum.
+    """
+    found = sorted({one.currency for one in runs if one.price is not None})
+    if len(found) > 1:
+        named = ", ".join(one or "no currency" for one in found)
+        raise ValueError(f"the jobs are paid in {named}")
+    return Prices(currency=found[0]) if found else None
+
+
+def gate_lines(runs: Sequence[Spent], *, prices: Prices | None) -> list[str]:
+    """Return what a point that the gate measured has taken, by criterion, of all runs together.
+
+    A point is a hundredth of what the candidate is above the champion. Nothing is said where there
+    is no gate among the runs, or more than one.
+
+    Args:
+        runs: Runs that led to one verdict, the gate's among them.
+        prices: What they are paid in; None: nothing is known.
+    """
+    gates = [one.metrics for one in runs if "promoted" in one.metrics]
+    if len(gates) != 1:
+        return []
+    hours = sum(one.gpu_hours for one in runs)
+    paid = sum(one.gpu_hours * (one.price or 0.0) for one in runs)
+    # A run without GPUs costs nothing, priced or not.
+    whole = all(one.price is not None or one.gpus == 0 for one in runs)
+    lines = []
+    for name, gained in sorted(gates[0].items()):
+        criterion, _, figure = name.rpartition(".")
+        if not criterion or figure not in _GAINS or not is_number(gained):
+            continue
+        points = 100 * float(gained)
+        words = f"{criterion}: {points:+.2f} points by the gate"
+        if points > 0:
+            words += f", {hours / points:.2f} GPU-hours each"
+            if prices is not None and whole:
+                words += f", {prices.amount(paid / points)}"
+        lines.append(words)
+    return lines
 
 
 def total_line(runs: Sequence[Spent], *, prices: Prices | None) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from mmrlhf_api.prices import Prices
 from mmrlhf_api.progress import is_number
 from mmrlhfctl.text.cost import Spent
-from mmrlhfctl.text.prices import Prices
 
 __all__ = ["Earlier", "Forecast", "forecast", "forecast_lines"]
 

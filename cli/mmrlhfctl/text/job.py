@@ -175,6 +175,8 @@ def _state(job: JobView, now: datetime, *, colours: bool) -> Iterator[str]:
     for one in job.status.get("lost") or ():
         lost = f"{format_span(one['seconds'])} by {one['reason']}"
         yield _field("Lost at most", f"{lost} (failed attempts: {one['attempts']})")
+    if price := job.status.get("price"):
+        yield _field("GPU-hour", f"{price['gpuHour']:g} {price.get('currency', '')}".rstrip())
     if completed is not None:
         yield _field("Ended", f"{job.status['completionTime']} ({format_age(completed, now)} ago)")
     progress = progress_text(job.kind, job.status.get("progress") or {}, now, ended=job.ended)

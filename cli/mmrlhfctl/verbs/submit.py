@@ -17,6 +17,7 @@ from mmrlhf.client.submission import (
     with_free_name,
 )
 from mmrlhf.client.views import JobView
+from mmrlhf_api.base import wire_dict
 from mmrlhf_api.errors import JobFileError
 from mmrlhf_api.jobfile import load_job
 from mmrlhf_api.kinds import KINDS
@@ -40,7 +41,8 @@ class SubmitOptions:
     Attributes:
         assignments: Changes to the file, such as ``spec.training.epochs=2``.
         generate_name: Add random characters to the name.
-        dry_run: client validates only, server asks the server as well; None submits.
+        dry_run: client validates only, server asks the server as well; None submits. Either says
+            what jobs will take, where earlier runs tell.
         diff: Show what would change, and change nothing.
         force: Take over fields that others have set.
         wait: Wait for the end of the jobs.
@@ -69,7 +71,10 @@ def submit_file(connection: Connection, file: str, options: SubmitOptions) -> No
     jobs = _load(file, options)
     if options.dry_run == "client" and not options.diff:
         namespace = connection.namespace or ""
-        _print([manifest(job, namespace=namespace) for job in jobs], options, how="valid")
+        valid = [manifest(job, namespace=namespace) for job in jobs]
+        _print(valid, options, how="valid")
+        if options.form == "text":
+            _tell_forecasts(jobs, connection, None, default=namespace or "default")
         return
     cluster = open_cluster(connection)
     bodies = [_body(cluster, connection, job, generate_name=options.generate_name) for job in jobs]
@@ -79,6 +84,8 @@ def submit_file(connection: Connection, file: str, options: SubmitOptions) -> No
         return
     answers = [_submit(cluster, body, job, options) for body, job in zip(bodies, jobs, strict=True)]
     if options.dry_run is not None:
+        if options.form == "text":
+            _tell_forecasts(jobs, connection, cluster, default=cluster.namespace)
         return
     made = [JobView.read(answer) for answer in answers if answer["kind"] in KINDS]
     if len(made) == len(answers):
@@ -147,6 +154,18 @@ def _submit(cluster: Cluster, body: Manifest, job: Submittable, options: SubmitO
     if not dry and answer["kind"] in KINDS:
         _say_what_stops(JobView.read(answer))
     return answer
+
+
+def _tell_forecasts(
+    jobs: Sequence[Submittable], connection: Connection, cluster: Cluster | None, *, default: str
+) -> None:
+    """Say for people what jobs will take; what programs read stays as it is."""
+    from mmrlhfctl.verbs.cost import tell_forecast
+
+    for job in jobs:
+        if job.kind in KINDS:
+            place = job_namespace(job, asked=connection.namespace, default=default)
+            tell_forecast(wire_dict(job), cluster=cluster, namespace=place)
 
 
 def _say_what_stops(job: JobView) -> None:

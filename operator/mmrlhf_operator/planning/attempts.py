@@ -102,6 +102,8 @@ def create_missing(
         draft.actions.append(Create(manifest=service(job)))
     if draft.conditions.holds(ConditionType.SCHEDULED):
         return
+    if config.prices is not None and draft.status.price is None:
+        draft.change(price=config.prices.at(job.spec.node_pool))
     missing = [
         pod(
             job,

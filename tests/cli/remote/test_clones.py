@@ -64,6 +64,17 @@ def test_what_a_job_and_each_step_of_a_run_have_cost(ctl: Ctl, tmp_path: Path) -
         *("mmdpo/digits", "2", "3.00", "6.00", "2.00", "StorageError", "2.00", "2.00")
     ]
     assert "gone is gone, and not counted" in told.stderr
+    assert "PRICE" not in told.stdout
+    price = {"gpuHour": 2.5, "currency": "EUR"}
+    gained = {"promoted": 1.0, "judge.difference": 0.04}
+    ctl.set_status("MMDPOJob", "digits", **ended, price=price, metrics=gained)
+    told = ctl("cost", "ar/weekly-1")
+    assert "PRICE (EUR)" in told.stdout.splitlines()[0]
+    assert told.stdout.splitlines()[1].split()[-1] == "15.00"
+    assert "6.00 GPU-hours in all, 15.00 EUR at 2.5 each" in told.stderr
+    assert "judge: +4.00 points by the gate, 1.50 GPU-hours each, 3.75 EUR" in told.stderr
+    assert ctl("cost", "digits", "--price", "1").stdout.splitlines()[1].split()[-1] == "6.00"
+    assert "GPU-hour" in ctl("describe", "digits").stdout
     (folder / "attempts.json").write_text("{")
     damaged = ctl("cost", "digits")
     assert (damaged.returncode, "attempts.json is damaged" in damaged.stderr) == (1, True)

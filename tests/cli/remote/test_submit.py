@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ import yaml
 from mmrlhf_api import KINDS
 from mmrlhf_api.crd import crd
 from tests.cli.remote.conftest import Ctl, replaced
+from tests.cli.test_cost import keep_runs
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -72,6 +74,26 @@ def test_dry_runs_leave_nothing_behind(ctl: Ctl, job_file: File) -> None:
     done = ctl("submit", "-f", file, "--dry-run=server")
     assert done.stdout == "mmdpojob.mmrlhf.io/digits created (server dry run)\n"
     assert names(ctl) == []
+
+
+def test_a_dry_run_says_what_the_job_will_take_and_cost(
+    ctl: Ctl, job_file: File, tmp_path: Path
+) -> None:
+    """By earlier runs in its store, at the price that a job of its pool has."""
+    keep_runs(tmp_path / "store")
+    for name, price, pool in (("dear", 9.0, {"nodePool": "h800"}), ("like", 3.0, {})):
+        ctl.job(name=name, **pool)
+        ctl.set_status("MMDPOJob", name, price={"gpuHour": price, "currency": "EUR"})
+    file = job_file(
+        artifacts__uri=str(tmp_path / "store"),
+        model__uri="s3://base/m",
+        training={"epochs": 2, "queriesPerStep": 8},
+    )
+    done = ctl("submit", "-f", file, "--dry-run=server")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    first, paid, *_ = done.stderr.splitlines()
+    assert first.startswith(f"forecast for MMDPOJob {ctl.namespace}/digits: about 4.00 GPU-hours")
+    assert paid.strip() == "about 12.00 EUR (6.00 EUR to 18.00 EUR)"
 
 
 def test_a_diff_shows_what_would_change_and_changes_nothing(ctl: Ctl, job_file: File) -> None:

@@ -139,14 +139,14 @@ def test_what_comes_of_it_names_the_models_that_have_answered(tmp_path: Path) ->
         files = [str(world.path(f"{name}.json")) for name in ("verdicts", "candidate", "champion")]
         verdicts, ours, theirs = read_verdicts(read_input(files[0])), *map(measured, files[1:])
         assert (verdicts.candidate, verdicts.champion) == (None, None), "nobody has named them"
-        assert [(one.artifacts, one.unnamed) for one in (ours, theirs)] == [(set(), 1)] * 2
+        assert [(one.artifacts, one.unnamed) for one in (ours, theirs)] == [(frozenset(), 1)] * 2
         world.write(PAIRS, lambda _: "c" * 64, lambda _: "d" * 64)
         assert world.run(url) == 0
     verdicts, ours, theirs = read_verdicts(read_input(files[0])), *map(measured, files[1:])
     assert (verdicts.candidate, verdicts.champion) == ("c" * 64, "d" * 64)
     assert [(one.artifacts, one.unnamed) for one in (ours, theirs)] == [
-        ({"c" * 64}, 0),
-        ({"d" * 64}, 0),
+        (frozenset(["c" * 64]), 0),
+        (frozenset(["d" * 64]), 0),
     ]
     assert world.figures()["models"] == {
         "candidate": {"policy": "s3://b/candidate", "artifact": "c" * 64},

@@ -7,10 +7,19 @@ from typing import Annotated
 from annotated_types import MaxLen
 from pydantic import Field
 
-from mmrlhf_api.base import ApiModel
+from mmrlhf_api.base import ApiModel, ServerModel
 from mmrlhf_api.scalars import NonNegativeFloat, Word
 
-__all__ = ["Prices"]
+__all__ = ["GpuPrice", "Prices"]
+
+
+class GpuPrice(ServerModel):
+    """What a GPU-hour of one job costs."""
+
+    gpu_hour: NonNegativeFloat
+    """Price of one GPU-hour."""
+    currency: Annotated[str, MaxLen(16)] = ""
+    """What it is paid in, such as EUR."""
 
 
 class Prices(ApiModel):
@@ -26,6 +35,11 @@ class Prices(ApiModel):
     def of(self, pool: object) -> float | None:
         """Price of a GPU-hour of a job by its spec.nodePool; None where the table has none."""
         return self.gpu_hour if pool is None else self.pools.get(str(pool), self.gpu_hour)
+
+    def at(self, pool: object) -> GpuPrice | None:
+        """The same as a job's status has it."""
+        price = self.of(pool)
+        return None if price is None else GpuPrice(gpu_hour=price, currency=self.currency)
 
     @property
     def heading(self) -> str:
