@@ -4,6 +4,10 @@ No kubelet runs: pods are created, scheduled and, with ``--finish``, brought to 
 script. What counts is the operator's own: pods a second, CPU, memory, requests a job, and what it
 writes when there is nothing to do.
 
+The peer in the same run is Kubernetes' own controller of Jobs, by which JobSet makes pods: Jobs of
+as many pods, each with a headless Service, as JobSet has them. JobSet's own controller comes on top
+of it.
+
 It needs a cluster that no one else uses, such as the tests' own::
 
     python -m tests.cluster up --level control-plane
@@ -77,6 +81,30 @@ class Figures:
     lists_at_rest: int
 
 
+@dataclass(frozen=True)
+class PeerFigures:
+    """What the controller of Jobs showed.
+
+    Attributes:
+        jobs: Jobs.
+        seconds: From the first Job to the last pod.
+        pods_a_second: Pods over seconds.
+        cpu: Seconds of CPU of the controller manager until then; its other controllers work for
+            pods and Services of ours as well.
+    """
+
+    jobs: int
+    seconds: float
+    pods_a_second: float
+    cpu: float
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 class Replica:
     """The operator as a process, and what it says of itself."""
 
@@ -95,8 +123,7 @@ class Replica:
     @property
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_of(self._process.pid)
 
     @property
     def memory(self) -> float:
@@ -212,6 +239,68 @@ def _measure(
     )
 
 
+def run_peer(access: Access, jobs: int, pods: int) -> PeerFigures:
+    """Let the controller of Jobs make as many pods, all Jobs submitted at once."""
+    api, namespace = access.api, f"peer-{uuid4().hex[:8]}"
+    api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    wait_until(lambda: accepts_pods(api, namespace), timeout=60, what="a namespace")
+    manager = controller_manager(Path(os.environ["KUBECONFIG"]).parent)
+    nodes = [f"{namespace}-{index}" for index in range(-(-jobs * pods // PODS_A_NODE))]
+
+    def submit(name: str) -> None:
+        api.create(f"/api/v1/namespaces/{namespace}/services", _peer_service(name))
+        api.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", _peer_job(name, pods))
+
+    try:
+        with gpu_nodes.gpu_nodes(api, nodes, labels={}):
+            cpu, began = cpu_of(manager), time.monotonic()
+            _each([f"job-{index}" for index in range(jobs)], submit)
+            wait_until(
+                lambda: _count(Driver(api, namespace, node="")) >= jobs * pods,
+                timeout=LIMIT_SECONDS,
+                what="all pods",
+                interval=0.5,
+            )
+            seconds = time.monotonic() - began
+            used = cpu_of(manager) - cpu
+    finally:
+        api.delete(f"/apis/batch/v1/namespaces/{namespace}/jobs")
+        api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
+        api.delete(f"/api/v1/namespaces/{namespace}")
+    return PeerFigures(jobs, round(seconds, 1), round(jobs * pods / seconds, 1), round(used, 1))
+
+
+def controller_manager(folder: Path) -> int:
+    """The process of the controller manager of a test cluster.
+
+    Args:
+        folder: What the cluster keeps its files in.
+    """
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        words = (entry / "cmdline").read_bytes().decode().split("\0")
+        if words[0].endswith("/kube-controller-manager") and any(
+            str(folder) in word for word in words
+        ):
+            return int(entry.name)
+    raise SystemExit(f"no kube-controller-manager has its files in {folder}")
+
+
+def _peer_service(name: str) -> dict[str, object]:
+    ports = [{"name": "torchrun", "port": 29500}]
+    spec = {"clusterIP": "None", "selector": {"job-name": name}, "ports": ports}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def _peer_job(name: str, pods: int) -> dict[str, object]:
+    asked = {"cpu": "10m", "memory": "8Mi"}
+    container = {"name": "job", "image": "example.test/train:1", "resources": {"requests": asked}}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    spec = {"parallelism": pods, "completions": pods, "backoffLimit": 0, "template": template}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
 def _count(driver: Driver) -> int:
     """How many pods there are, by one of them and the number of the others."""
     path = f"/api/v1/namespaces/{driver.namespace}/pods"
@@ -242,29 +331,33 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=4, help="pods a job (%(default)s)")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest (%(default)s)")
     parser.add_argument("--finish", action="store_true", help="bring all jobs to their end, too")
+    parser.add_argument("--peer", action="store_true", help="run the controller of Jobs, too")
     parser.add_argument("--port", type=int, default=18090, help="of metrics (%(default)s)")
     options = parser.parse_args()
     access = ExistingCluster(Path(os.environ["KUBECONFIG"]))
     apply_kinds(access)
-    found = [
-        run(
-            access,
-            jobs,
-            options.pods,
-            rest=options.rest,
-            finish=options.finish,
-            port=options.port,
-        )
-        for jobs in options.jobs
-    ]
-    table = Table(title="The operator at scale", title_justify="left")
+    found: list[Figures] = []
+    peers: list[PeerFigures] = []
+    for jobs in options.jobs:
+        rest, finish, port = options.rest, options.finish, options.port
+        found.append(run(access, jobs, options.pods, rest=rest, finish=finish, port=port))
+        if options.peer:
+            peers.append(run_peer(access, jobs, options.pods))
+    _print("The operator at scale", found)
+    if peers:
+        _print("The controller of Jobs", peers)
+    every: list[Figures | PeerFigures] = [*found, *peers]
+    print(json.dumps([asdict(one) for one in every]))
+    return 0
+
+
+def _print(title: str, found: Sequence[Figures | PeerFigures]) -> None:
+    table = Table(title=title, title_justify="left")
     for name in asdict(found[0]):
         table.add_column(name.replace("_", " "), justify="right")
     for one in found:
         table.add_row(*("-" if value is None else str(value) for value in asdict(one).values()))
     Console(width=120).print(table)
-    print(json.dumps([asdict(one) for one in found]))
-    return 0
 
 
 if __name__ == "__main__":
