@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -129,6 +131,10 @@ class ApiTransport:
     """
 
     def __init__(self, configuration: client.Configuration) -> None:
+        # Left to itself, aiohttp looks into ~/.netrc before each request, in a thread, and takes
+        # what it says of the host for better than the token.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
         self._client = client.ApiClient(configuration)
 
     async def send(self, request: Request, *, seconds: float) -> Response:
@@ -156,6 +162,14 @@ class ApiTransport:
     async def close(self) -> None:
         """See `Transport`."""
         await self._client.close()
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy by which the environment has a server asked (``HTTPS_PROXY``, ``NO_PROXY``)."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 class MeteredTransport:
