@@ -156,7 +156,7 @@ def test_results_are_what_the_gate_reads(tmp_path: Path) -> None:
     assert model.figures["jailbreak.asr"].values["jailbreak/r1", ""] == 1.0
     assert other.answers["jailbreak/r1"].value == "neither"
     assert other.safety_data == model.safety_data, "the same requests, whatever was answered"
-    assert (model.artifacts, model.unnamed) == ({POLICY["artifact"]}, 0)
+    assert (model.artifacts, model.unnamed) == (frozenset([POLICY["artifact"]]), 0)
 
 
 def test_errors_beyond_their_limit_end_the_step_with_all_that_was_judged_kept(
