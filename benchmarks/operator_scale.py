@@ -128,9 +128,17 @@ class Replica:
     @property
     def memory(self) -> float:
         """MB that it had at most."""
+        return self._megabytes("VmHWM")
+
+    @property
+    def resident(self) -> float:
+        """MB that it has now."""
+        return self._megabytes("VmRSS")
+
+    def _megabytes(self, name: str) -> float:
         status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
-        return int(peak) / 1024
+        (found,) = (line.split()[1] for line in status if line.startswith(f"{name}:"))
+        return int(found) / 1024
 
     def _sum(self, name: str, label: str) -> Counter[str]:
         with urllib.request.urlopen(self._url, timeout=60) as answer:
@@ -144,13 +152,14 @@ class Replica:
 
 
 @contextmanager
-def replica(namespace: str, folder: Path, port: int) -> Iterator[Replica]:
-    """Start an operator for one namespace, and wait until it works."""
+def replica(namespace: str, folder: Path, port: int, **settings: object) -> Iterator[Replica]:
+    """Start an operator for one namespace, and wait until it works; it logs into ``folder/log``."""
     config = {
         "images": dict.fromkeys(KINDS, "example.test/train:1"),
         "namespaces": [namespace],
         "metricsAddress": f"127.0.0.1:{port}",
         "leaderElection": {"namespace": namespace},
+        **settings,
     }
     path = folder / "config.yaml"
     path.write_text(json.dumps(config))
@@ -201,7 +210,7 @@ def _measure(
     before, cpu, began = operator.requests(), operator.cpu, time.monotonic()
     size = {"nodes": pods, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
     names = [f"job-{index}" for index in range(jobs)]
-    _each(names, lambda name: driver.submit(metadata__name=name, resources=size))
+    each(names, lambda name: driver.submit(metadata__name=name, resources=size))
     wait_until(
         lambda: _count(driver) >= jobs * pods,
         timeout=LIMIT_SECONDS,
@@ -254,7 +263,7 @@ def run_peer(access: Access, jobs: int, pods: int) -> PeerFigures:
     try:
         with gpu_nodes.gpu_nodes(api, nodes, labels={}):
             cpu, began = cpu_of(manager), time.monotonic()
-            _each([f"job-{index}" for index in range(jobs)], submit)
+            each([f"job-{index}" for index in range(jobs)], submit)
             wait_until(
                 lambda: _count(Driver(api, namespace, node="")) >= jobs * pods,
                 timeout=LIMIT_SECONDS,
@@ -314,11 +323,12 @@ def _finish(driver: Driver) -> None:
     names = [
         pod["metadata"]["name"] for pod in driver.api.get(path, labelSelector=LABEL_JOB)["items"]
     ]
-    _each(names, lambda name: scripted_pods.run(driver.api, driver.namespace, name))
-    _each(names, lambda name: scripted_pods.finish(driver.api, driver.namespace, name))
+    each(names, lambda name: scripted_pods.run(driver.api, driver.namespace, name))
+    each(names, lambda name: scripted_pods.finish(driver.api, driver.namespace, name))
 
 
-def _each(names: Sequence[str], act: Callable[[str], object]) -> None:
+def each(names: Sequence[str], act: Callable[[str], object]) -> None:
+    """Do something to each of some names, several at a time."""
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in threads.map(act, names):
             pass

@@ -25,7 +25,7 @@ __all__ = [
     "NEVER",
     "Cron",
     "fires_after",
-    "fires_before",
+    "fires_between",
     "first_after",
     "zone",
 ]
@@ -220,14 +220,23 @@ def fires_after(cron: Cron, where: zoneinfo.ZoneInfo, moment: datetime) -> Itera
         start = end
 
 
-def fires_before(cron: Cron, where: zoneinfo.ZoneInfo, moment: datetime) -> Iterator[datetime]:
-    """Yield the moments up to a moment, itself included, the latest first, in UTC.
+def fires_between(
+    cron: Cron, where: zoneinfo.ZoneInfo, since: datetime, moment: datetime
+) -> Iterator[datetime]:
+    """Yield the moments after one and up to another, itself included, the latest first, in UTC.
 
     Ends where there was none for eight years.
     """
+    return itertools.takewhile(lambda at: at > since, _fires_before(cron, where, moment, since))
+
+
+def _fires_before(
+    cron: Cron, where: zoneinfo.ZoneInfo, moment: datetime, since: datetime
+) -> Iterator[datetime]:
+    """Yield the moments up to a moment, the latest first, back to the day of another at least."""
     end = moment.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE
     quiet = 0
-    while quiet <= _LONGEST_DAYS:
+    while end > since and quiet <= _LONGEST_DAYS:
         quiet += 1
         start = (end - _MINUTE).replace(hour=0, minute=0)
         for begin, until, offset in reversed(_segments(where, start, end)):

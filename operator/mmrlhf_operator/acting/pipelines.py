@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,15 +15,14 @@ from mmrlhf_api.pipelines.aliases import moved_aliases
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE
 from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition
 from mmrlhf_api.schedule import ScheduleCondition, ScheduleStatus, StartedRun
-from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.contents import Looker
 from mmrlhf_operator.acting.owned import create_owned, patch_if_there, write_status
 from mmrlhf_operator.acting.sights import Sights
+from mmrlhf_operator.acting.telling import Told
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api, Manifest
 from mmrlhf_operator.kube.timestamps import format_time, whole
-from mmrlhf_operator.planning.actions import Note
 from mmrlhf_operator.planning.conditions import Conditions
 from mmrlhf_operator.planning.schedule_notes import schedule_notes
 from mmrlhf_operator.planning.schedules import Decision, Scheduled, decide
@@ -37,14 +36,14 @@ from mmrlhf_operator.state.schedules import (
     SeenRun,
 )
 from mmrlhf_operator.state.store import Key, RunStore
-from mmrlhf_operator.state.views import Finding
+from mmrlhf_operator.state.views import Finding, StatusUnreadableError
 
 __all__ = ["PipelineReconciler"]
 
 _LOG = logging.getLogger(__name__)
 _REFUSED_SECONDS = 30.0
 _RETELL_SECONDS = 3600.0
-"""Events are kept for an hour by most clusters: one that is older and not there was told."""
+"""What is told bears the time that a run was for, which may begin later."""
 
 Alias = tuple[str, str]
 """Store and name of an alias."""
@@ -59,7 +58,7 @@ class _Memory:
     aliases: frozenset[Alias] = frozenset()
     judged: int = -1
     conflict: Finding | None = None
-    told: set[str] | None = None
+    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +98,7 @@ class PipelineReconciler:
         self._wake = wake
         self._sights = Sights(looker, wake=wake, clock=clock)
         self._memories: dict[Key, _Memory] = {}
+        self._met = False
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a pipeline; returns after how many seconds to come back."""
@@ -118,7 +118,9 @@ class PipelineReconciler:
             if live is None or live["metadata"]["uid"] != view.uid:
                 return None  # the watch will tell
             view = PipelineView.read(trim(live))
-            made = self._decide(key, view, memory, await self._live_runs(key, view))
+            made = self._decide(key, view, memory, self._runs(key, view))
+            if _acts(made):  # such a list costs the server the more the more pipelines there are
+                made = self._decide(key, view, memory, await self._live_runs(key, view))
         view = await self._write(key, view, made)
         delay = await self._act(key, view, memory, made.decision)
         await self._tell(view, memory)
@@ -160,16 +162,19 @@ class PipelineReconciler:
             suspended=spec.suspend,
             status=view.status.schedule or ScheduleStatus(),
         )
+        sight = self._sights.latest(view.uid)
         decision = decide(
             scheduled,
             runs,
-            self._sights.latest(view.uid),
+            sight,
             now=now,
             look_seconds=self._config.look_seconds,
         )
         suspended = Finding(reason="Suspended", message="spec.suspend is true")
         waits = suspended if spec.suspend else memory.conflict or decision.waits
-        if waits is None:
+        if waits is None and sight is None and decision.look and _is_told(conditions):
+            pass  # what is in the way is not known before the first look: it stays as it was told
+        elif waits is None:
             conditions.set(
                 ScheduleCondition.ON_SCHEDULE, "True", "Waiting", "the next run is not due"
             )
@@ -202,16 +207,24 @@ class PipelineReconciler:
         return None
 
     def _meet_others(self, key: Key) -> None:
-        """Get to know the aliases of pipelines that were not reconciled since the start."""
+        """Get to know the aliases of pipelines that were not reconciled since the start.
+
+        Once: the watches have told all that there were by then, and who comes later says so itself.
+        """
+        if self._met:
+            return
+        self._met = True
         for other in self._store.keys():  # noqa: SIM118 - no mapping
             if other.kind != PIPELINE.name or other == key or other in self._memories:
                 continue
             body = self._store.job(other)
-            if body is not None:
-                view = PipelineView.read(body)
-                known = self._memory(other, view)
-                if view.pipeline is not None:
-                    known.aliases, known.judged = moved_aliases(view.pipeline), view.generation
+            # One whose status cannot be read is told by its own look, and stops no others.
+            with contextlib.suppress(StatusUnreadableError):
+                if body is not None:
+                    view = PipelineView.read(body)
+                    known = self._memory(other, view)
+                    if view.pipeline is not None:
+                        known.aliases, known.judged = moved_aliases(view.pipeline), view.generation
 
     def _note_aliases(
         self, key: Key, memory: _Memory, aliases: frozenset[Alias], generation: int
@@ -288,24 +301,9 @@ class PipelineReconciler:
     async def _tell(self, view: PipelineView, memory: _Memory) -> None:
         """Tell by events what the status says; one that was told before is there already."""
         status = view.status.schedule
-        if status is None:
-            return
-        found = schedule_notes(status)
-        if memory.told is None:
-            # What the operator before this one told; it may have died before it told the latest.
-            names = await effects.existing_event_names(self._api, view) if found else set()
-            memory.told = {
-                note.key
-                for note in found
-                if effects.event_name(view, note) in names or self._is_old(note)
-            }
-        for note in found:
-            if note.key not in memory.told:
-                await effects.emit(self._api, view, note)
-                memory.told.add(note.key)
-
-    def _is_old(self, note: Note) -> bool:
-        return (self._clock() - note.at).total_seconds() > _RETELL_SECONDS
+        if status is not None:
+            notes = schedule_notes(status)
+            await memory.told.tell(self._api, view, notes, now=self._clock())
 
     def _memory(self, key: Key, view: PipelineView) -> _Memory:
         memory = self._memories.get(key)
@@ -346,6 +344,10 @@ def _made(view: PipelineView, conditions: Conditions, decision: Decision | None 
         "schedule": decision.status if decision is not None else None,
     }
     return _Made(status=view.status.model_copy(update=changes), decision=decision)
+
+
+def _is_told(conditions: Conditions) -> bool:
+    return conditions.find(ScheduleCondition.ON_SCHEDULE) is not None
 
 
 def _acts(made: _Made) -> bool:

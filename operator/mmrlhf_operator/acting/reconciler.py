@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
 from mmrlhf_operator.acting.queues import Queues
+from mmrlhf_operator.acting.telling import Told
 from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.acting.troubles import Troubles
 from mmrlhf_operator.config import OperatorConfig
@@ -69,8 +70,7 @@ class _Memory:
     creations: Creations = field(default_factory=Creations)
     written: Manifest | None = None
     superseded: set[str] = field(default_factory=set)
-    told: set[str] | None = None
-    due: dict[str, Note] = field(default_factory=dict)
+    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
     troubles: Troubles = field(default_factory=Troubles)
 
 
@@ -202,7 +202,7 @@ class Reconciler:
         The next plan of a job that goes on has the condition, which tells of itself.
         """
         found = memory.troubles.finding
-        if found is None or memory.told is None:
+        if found is None or not memory.told.is_known:
             return
         if job.status.phase not in TERMINAL and "/status:" not in found.message:
             return
@@ -213,11 +213,8 @@ class Reconciler:
             at=whole(self._clock()),
             key=f"trouble/{found.message}",
         )
-        if note.key in memory.told:
-            return
         with contextlib.suppress(ServerError, UnreachableError):
-            await effects.emit(self._api, job, note)
-            memory.told.add(note.key)
+            await memory.told.tell(self._api, job, [note], now=self._clock())
 
     async def close(self) -> None:
         """End the look-ups that are under way."""
@@ -225,27 +222,7 @@ class Reconciler:
 
     async def _tell(self, job: JobView, memory: _Memory) -> None:
         """Tell by events what the status says; what cannot be told now stays due."""
-        found = {note.key: note for note in notes(job.status)}
-        if memory.told is None:
-            memory.told = await self._told_before(job, found)
-        memory.due |= {key: note for key, note in found.items() if key not in memory.told}
-        while memory.due:
-            key, note = next(iter(memory.due.items()))
-            await effects.emit(self._api, job, note)
-            memory.told.add(key)
-            del memory.due[key]
-
-    async def _told_before(self, job: JobView, found: Mapping[str, Note]) -> set[str]:
-        """What the operator before this one told; it may have died before it told the latest."""
-        now = self._clock()
-        lately = {
-            key: note
-            for key, note in found.items()
-            if (now - note.at).total_seconds() < _RETELL_SECONDS
-        }
-        names = await effects.existing_event_names(self._api, job) if lately else set()
-        untold = {key for key, note in lately.items() if effects.event_name(job, note) not in names}
-        return set(found) - untold
+        await memory.told.tell(self._api, job, notes(job.status), now=self._clock())
 
     def _memory(self, key: Key, body: Manifest) -> _Memory:
         uid, status = body["metadata"]["uid"], body.get("status") or {}

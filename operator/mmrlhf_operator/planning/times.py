@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mmrlhf_api.cron import Cron, fires_before, first_after
+from mmrlhf_api.cron import Cron, fires_between, first_after
 from mmrlhf_api.schedule import Schedule
 
 __all__ = ["MANY_MISSED", "Due", "due", "jitter"]
@@ -57,7 +57,7 @@ def due(schedule: Schedule, *, uid: str, since: datetime, now: datetime) -> Due:
     astray = since > now + _CLOCK_ERROR
     if astray:
         since = now - later
-    come = itertools.takewhile(lambda at: at > since, fires_before(cron, where, now - later))
+    come = fires_between(cron, where, since, now - later)
     found = list(itertools.islice(come, MANY_MISSED + 2))
     following = first_after(cron, where, max(now - later, since))
     return Due(

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mmrlhf_api.cron import EXPRESSION, NEVER, Cron, fires_after, fires_before, first_after, zone
+from mmrlhf_api.cron import EXPRESSION, NEVER, Cron, fires_after, fires_between, first_after, zone
 
 # (from, expression, next) of spec_test.go of robfig/cron v3, which Kubernetes' CronJob uses; the
 # field of seconds, which is 0 in all of them, and the zone are apart. None: it never fires.
@@ -178,7 +178,7 @@ def test_fires_when_the_clock_on_the_wall_matches_and_never_else(place: str, day
         cron = Cron.parse(text)
         found = itertools.takewhile(lambda at: at <= minutes[-1], fires_after(cron, there, start))
         assert list(found) == expected, text
-        back = itertools.takewhile(lambda at: at > start, fires_before(cron, there, minutes[-1]))
+        back = fires_between(cron, there, start, minutes[-1])
         assert list(back) == expected[::-1], text
 
 
@@ -186,14 +186,18 @@ def test_yields_only_whole_minutes_after_and_up_to_a_moment_within_one() -> None
     cron, there = Cron.parse("* * * * *"), zone("Etc/UTC")
     moment = datetime(2026, 1, 1, 12, 30, 20, 5, tzinfo=UTC)
     assert next(fires_after(cron, there, moment)) == datetime(2026, 1, 1, 12, 31, tzinfo=UTC)
-    assert next(fires_before(cron, there, moment)) == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
+    back = fires_between(cron, there, moment - timedelta(hours=1), moment)
+    assert next(back) == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
 
 
 def test_a_leap_day_is_found_over_a_century_without_one() -> None:
     cron, there = Cron.parse("0 0 29 2 *"), zone("Etc/UTC")
     found = first_after(cron, there, datetime(2096, 3, 1, tzinfo=UTC))
     assert found == datetime(2104, 2, 29, tzinfo=UTC)
-    assert next(fires_before(cron, there, found - timedelta(days=1))).year == 2096
+    before = datetime(2090, 1, 1, tzinfo=UTC)
+    assert next(fires_between(cron, there, before, found - timedelta(days=1))).year == 2096
+    assert list(fires_between(cron, there, found - timedelta(days=1), found)) == [found]
+    assert list(fires_between(cron, there, found, found + timedelta(days=1))) == []
 
 
 @pytest.mark.parametrize(
