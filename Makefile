@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation many-jobs many-pipelines
+	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation many-jobs many-pipelines every-fault
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -182,6 +182,9 @@ operator: control-plane-install ## The operator against a real API server
 
 many-jobs: control-plane-install ## A thousand jobs under random faults, on the planner and on a real API server
 	MMRLHF_TEST_JOBS=1000 $(PY) -m pytest -s tests/unit/operator/test_many_lives.py tests/operator/test_many_jobs.py
+
+every-fault: control-plane-install ## Each fault at each call of a pipeline on a schedule, one life a fault
+	MMRLHF_TEST_FAULTS=all $(PY) -m pytest tests/operator/test_schedules.py -k every_request
 
 many-pipelines: control-plane-install ## Two hundred pipelines on schedules at once: requests at rest, memory, how late runs start
 	$(PY) -m tests.cluster --name schedules up --level control-plane --background

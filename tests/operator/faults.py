@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.errors import UnreachableError
@@ -164,18 +164,48 @@ class Flaky(Wrapped):
             return await self._carry_out(request, seconds)
         self._failed.add(name)
         self.failures[name] += 1
-        if self._late:
+        fault, late = self._fail(request)
+        if late:
             await self._carry_out(request, seconds)
-        outcome = self._fault(request)
+        outcome = fault(request)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def _fail(self, request: Request) -> tuple[Fault, bool]:
+        """What goes wrong with a request, and whether the server carries it out all the same."""
+        return self._fault, self._late
 
     async def _carry_out(self, request: Request, seconds: float) -> Response:
         response = await super().send(request, seconds=seconds)
         if request.method == "PATCH" and response.status < 400:
             self._failed.clear()
         return response
+
+
+class Drawn(Flaky):
+    """Every request fails once, as `Flaky` has it, by a fault that is drawn for each.
+
+    Args:
+        inner: Carries out requests.
+        luck: Faults by name, and whether the server carries out the request all the same.
+        rng: Draws.
+    """
+
+    def __init__(
+        self, inner: Transport, luck: Mapping[str, tuple[Fault, bool]], rng: random.Random
+    ) -> None:
+        super().__init__(inner, silence, late=False)
+        self._luck = luck
+        self._rng = rng
+        self.drawn: Counter[str] = Counter()
+        self.failed: list[Request] = []
+
+    def _fail(self, request: Request) -> tuple[Fault, bool]:
+        name = self._rng.choice(tuple(self._luck))
+        self.drawn[name] += 1
+        self.failed.append(request)
+        return self._luck[name]
 
 
 class Luckless(Wrapped):

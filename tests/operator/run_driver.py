@@ -93,6 +93,11 @@ class RunDriver:
         )
         return found
 
+    def told(self, kind: str = "AlignmentRun") -> Counter[str]:
+        """How often what was told of objects of a kind by events."""
+        listed = self.api.get(f"/api/v1/namespaces/{self.driver.namespace}/events")["items"]
+        return Counter(one["reason"] for one in listed if one["involvedObject"]["kind"] == kind)
+
     async def phases_are(self, name: str = "r", /, seconds: float = 30.0, **phases: str) -> None:
         await until(
             lambda: self.phases(name) == phases,

@@ -131,13 +131,6 @@ class ScheduleDriver(RunDriver):
             one["metadata"]["name"] for one in items if one["spec"].get("pipeline") == name
         )
 
-    def told(self) -> list[str]:
-        """Reasons of the events about pipelines."""
-        listed = self.api.get(f"/api/v1/namespaces/{self.driver.namespace}/events")["items"]
-        return sorted(
-            one["reason"] for one in listed if one["involvedObject"]["kind"] == "AlignmentPipeline"
-        )
-
     def nudge(self, name: str = "weekly") -> None:
         """Have the pipeline looked at: the operator itself waits on real clocks."""
         stamp = {"metadata": {"annotations": {"nudged": str(datetime.now(UTC))}}}

@@ -50,13 +50,20 @@ async def create_owned(
 
     Returns:
         Whether it was made now, and what is in the way of it.
+
+    Raises:
+        PostponeError: The server speaks of a conflict, and there is no such object.
     """
     try:
         await api.create(collection, manifest)
     except ServerError as error:
         if error.is_conflict:
             there = await api.find(f"{collection}/{manifest['metadata']['name']}")
-            if there is None or owner_uid(there) == uid:
+            if there is None:
+                # It has just gone, or this was a conflict over something else, such as a quota.
+                words = f"{what} is in conflict, and not there"
+                raise PostponeError(words, seconds=_STALE_SECONDS) from error
+            if owner_uid(there) == uid:
                 return False, None
             message = f"there is a {what} {foreign}"
             return False, Finding(reason=OperatorReason.NAME_CONFLICT, message=message)
@@ -68,9 +75,16 @@ async def create_owned(
 
 
 async def patch_if_there(api: Api, path: str, body: Mapping[str, Any]) -> None:
-    """Patch an object, by its UID; one that is gone, or has given way, is left to the watch."""
+    """Patch an object, by its UID; one that is gone is left to the watch.
+
+    Raises:
+        PostponeError: Another one bears its name by now, or others write to it at this moment.
+    """
     try:
         await api.patch(path, dict(body))
     except ServerError as error:
-        if not (error.is_missing or error.is_conflict):
+        if error.is_conflict:
+            name = path.rpartition("/")[2]
+            raise PostponeError(f"{name} is in conflict", seconds=_STALE_SECONDS) from error
+        if not error.is_missing:
             raise
