@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 JOBS = Counter({"r-judge": 1, "r-judge--1": 1, "r-score": 1, "r-bench": 1, "r-critiques": 1})
 """Those of `live`."""
+TOLD = Counter(
+    {"StepStarted": 5, "StepFailed": 1, "StepSucceeded": 4, "RunFailed": 1, "RunSucceeded": 1}
+)
+"""Events about its run; a request that is refused may be told besides."""
 
 
 async def live(runs: RunDriver) -> None:
@@ -58,6 +62,10 @@ async def live(runs: RunDriver) -> None:
         "bench": ("r-bench", "Succeeded", 0),
         "critiques": ("r-critiques", "Succeeded", 0),
     }
+    await until(
+        lambda: runs.told() & TOLD == TOLD, what=lambda: f"{TOLD}, not {runs.told()}", seconds=60
+    )
+    assert {reason: count for reason, count in runs.told().items() if reason in TOLD} == TOLD
     status = runs.status()
     assert (status["summary"], status["retried"], status["observedGeneration"]) == ("4/4", 1, 4)
     conditions = {one["type"]: one["status"] for one in status["conditions"]}
@@ -317,6 +325,7 @@ async def test_a_run_takes_what_an_earlier_one_has_made_of_the_same(
                 "manifest": made["manifest"],
             }
             assert (taken["outputs"], taken["key"]) == (made["outputs"], made["key"])
+        await until(lambda: runs.told()["StepTaken"] == 3, what=lambda: f"{runs.told()}")
         assert "taken from earlier runs: judge, score, bench" in runs.status("b")["message"]
         shelf.versions[data] = 1
         submit("c")

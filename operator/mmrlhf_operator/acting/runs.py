@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,11 +17,14 @@ from mmrlhf_operator.acting.contents import Contents, Looker
 from mmrlhf_operator.acting.owned import write_status
 from mmrlhf_operator.acting.pipelines import PipelineReconciler
 from mmrlhf_operator.acting.sweeps import SweepReconciler
+from mmrlhf_operator.acting.telling import Told
 from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.errors import ServerError, UnreachableError
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.planning.run_actions import CreateJob, PatchJob, RunPlan
+from mmrlhf_operator.planning.run_notes import run_notes
 from mmrlhf_operator.planning.runs import plan_run
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.runs import RunObserved, RunView, steps_of
@@ -29,11 +33,14 @@ from mmrlhf_operator.state.views import Finding
 
 __all__ = ["RunReconciler"]
 
+_RETELL_SECONDS = 600.0
+
 
 @dataclass
 class _Memory:
     uid: str
     conflicts: dict[str, Finding] = field(default_factory=dict)
+    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
 
 
 class RunReconciler:
@@ -87,8 +94,12 @@ class RunReconciler:
             return None
         memory = self._memory(key, body)
         run = RunView.read(body)
+        with contextlib.suppress(ServerError, UnreachableError):
+            # Before a new status takes the place of this one, which a crash may have left untold.
+            await self._tell(run, memory)
         made = self._plan(run, self._observe(key, run, memory))
         if made.status == run.status and not made.actions:
+            await self._tell(run, memory)
             return made.requeue_after
         # What watches have seen may be old: nothing is done but on what is true now.
         live = await self._api.find(_path(key))
@@ -97,15 +108,20 @@ class RunReconciler:
         run = RunView.read(trim(live))
         observed = self._observe(key, run, memory)
         made = self._plan(run, await self._look_again(key, run, observed))
-        await write_status(self._api, key, _path(key), run, made.status)
+        written = await write_status(self._api, key, _path(key), run, made.status)
         if self._tracing is not None:
             self._tracing.flow_changed(key, live, run.status, made.status)
-        return await self._act(key, run, made, memory)
+        delay = await self._act(key, run, made, memory)
+        await self._tell(run if written is None else RunView.read(trim(written)), memory)
+        return delay
 
     async def close(self) -> None:
         """End the look-ups that are under way."""
         await self._contents.close()
         await self._pipelines.close()
+
+    async def _tell(self, run: RunView, memory: _Memory) -> None:
+        await memory.told.tell(self._api, run, run_notes(run.status), now=self._clock())
 
     def _plan(self, run: RunView, observed: RunObserved) -> RunPlan:
         return plan_run(run, observed, now=self._clock(), images=self._config.images)

@@ -15,6 +15,7 @@ from mmrlhf_api.kinds.resource import Resource
 from mmrlhf_api.pipelines import (
     PIPELINE,
     RESOURCES,
+    RUN,
     AlignmentPipeline,
     AlignmentRun,
     parse_pipeline,
@@ -151,6 +152,11 @@ class RunView(FlowView):
     suspend: bool
     cancel: bool
     status: AlignmentRunStatus
+
+    @property
+    def kind(self) -> Resource:
+        """What it is."""
+        return RUN
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> RunView:
