@@ -25,9 +25,9 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -44,9 +44,11 @@ from tests.cluster.control_plane import accepts_pods
 from tests.cluster.kinds import apply_kinds
 from tests.cluster.wait import wait_until
 from tests.operator.driver import Driver
+from tests.s3.server import S3Server, run_server
 
 PODS_A_NODE = 100
 THREADS = 4
+BUCKET, SECRET = "scale", "s3-credentials"
 LIMIT_SECONDS = 3600.0
 WRITES = frozenset({"create", "update", "patch", "delete"})
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -152,6 +154,35 @@ class Replica:
 
 
 @contextmanager
+def store() -> Iterator[S3Server]:
+    """A real S3 server with a model and data to look up."""
+    with tempfile.TemporaryDirectory() as folder, run_server(Path(folder)) as s3:
+        s3.client.create_bucket(Bucket=BUCKET)
+        for name in ("model/config.json", "model/model.safetensors", "train.jsonl"):
+            s3.client.put_object(Bucket=BUCKET, Key=name, Body=b"{}")
+        yield s3
+
+
+def stored(driver: Driver, s3: S3Server | None) -> dict[str, object]:
+    """What jobs say of their store; its Secret is made."""
+    if s3 is None:
+        return {}
+    secret = {"metadata": {"name": SECRET}, "stringData": s3.credentials.environment()}
+    driver.api.create(f"/api/v1/namespaces/{driver.namespace}/secrets", secret)
+    artifacts = {
+        "uri": f"s3://{BUCKET}/runs",
+        "endpoint": s3.endpoint,
+        "region": s3.region,
+        "credentialsSecret": SECRET,
+    }
+    return {
+        "artifacts": artifacts,
+        "model__uri": f"s3://{BUCKET}/model",
+        "data__train__uri": f"s3://{BUCKET}/train.jsonl",
+    }
+
+
+@contextmanager
 def replica(namespace: str, folder: Path, port: int, **settings: object) -> Iterator[Replica]:
     """Start an operator for one namespace, and wait until it works; it logs into ``folder/log``."""
     config = {
@@ -159,6 +190,7 @@ def replica(namespace: str, folder: Path, port: int, **settings: object) -> Iter
         "namespaces": [namespace],
         "metricsAddress": f"127.0.0.1:{port}",
         "leaderElection": {"namespace": namespace},
+        "preflight": {"addresses": ["127.0.0.0/8"]},
         **settings,
     }
     path = folder / "config.yaml"
@@ -184,7 +216,16 @@ def _leads(one: Replica, process: subprocess.Popen[bytes], folder: Path) -> bool
         return False
 
 
-def run(access: Access, jobs: int, pods: int, *, rest: float, finish: bool, port: int) -> Figures:
+def run(
+    access: Access,
+    jobs: int,
+    pods: int,
+    *,
+    rest: float,
+    finish: bool,
+    port: int,
+    s3: S3Server | None = None,
+) -> Figures:
     """Let an operator make the pods of so many jobs, all submitted at once."""
     api, namespace = access.api, f"scale-{uuid4().hex[:8]}"
     api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -196,21 +237,28 @@ def run(access: Access, jobs: int, pods: int, *, rest: float, finish: bool, port
             gpu_nodes.gpu_nodes(api, nodes, labels={}),
             replica(namespace, Path(folder), port) as operator,
         ):
-            return _measure(
-                Driver(api, namespace, node=""), operator, jobs, pods, rest=rest, finish=finish
-            )
+            driver = Driver(api, namespace, node="")
+            told = stored(driver, s3)
+            return _measure(driver, operator, jobs, pods, told=told, rest=rest, finish=finish)
     finally:
         api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
         api.delete(f"/api/v1/namespaces/{namespace}")
 
 
 def _measure(
-    driver: Driver, operator: Replica, jobs: int, pods: int, *, rest: float, finish: bool
+    driver: Driver,
+    operator: Replica,
+    jobs: int,
+    pods: int,
+    *,
+    told: Mapping[str, object],
+    rest: float,
+    finish: bool,
 ) -> Figures:
     before, cpu, began = operator.requests(), operator.cpu, time.monotonic()
     size = {"nodes": pods, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
     names = [f"job-{index}" for index in range(jobs)]
-    each(names, lambda name: driver.submit(metadata__name=name, resources=size))
+    each(names, lambda name: driver.submit(metadata__name=name, resources=size, **told))
     wait_until(
         lambda: _count(driver) >= jobs * pods,
         timeout=LIMIT_SECONDS,
@@ -341,6 +389,7 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=4, help="pods a job (%(default)s)")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest (%(default)s)")
     parser.add_argument("--finish", action="store_true", help="bring all jobs to their end, too")
+    parser.add_argument("--s3", action="store_true", help="have all of a job in a real S3 server")
     parser.add_argument("--peer", action="store_true", help="run the controller of Jobs, too")
     parser.add_argument("--port", type=int, default=18090, help="of metrics (%(default)s)")
     options = parser.parse_args()
@@ -348,11 +397,14 @@ def main() -> int:
     apply_kinds(access)
     found: list[Figures] = []
     peers: list[PeerFigures] = []
-    for jobs in options.jobs:
-        rest, finish, port = options.rest, options.finish, options.port
-        found.append(run(access, jobs, options.pods, rest=rest, finish=finish, port=port))
-        if options.peer:
-            peers.append(run_peer(access, jobs, options.pods))
+    with ExitStack() as stack:
+        s3 = stack.enter_context(store()) if options.s3 else None
+        for jobs in options.jobs:
+            rest, finish, port = options.rest, options.finish, options.port
+            pods = options.pods
+            found.append(run(access, jobs, pods, rest=rest, finish=finish, port=port, s3=s3))
+            if options.peer:
+                peers.append(run_peer(access, jobs, pods))
     _print("The operator at scale", found)
     if peers:
         _print("The controller of Jobs", peers)

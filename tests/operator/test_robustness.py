@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections import Counter
 
 import pytest
 
+from mmrlhf_api import Job
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.kube.transport import Request, Transport
 from tests.operator import faults
@@ -50,6 +53,32 @@ async def test_nothing_is_written_once_settled(
     assert asked["PATCH mmdpojobs/status"] <= EVENTS.total() + RESTS  # 12 where none is missed
     refused = [(str(request), status) for request, status in log if status >= 400]
     assert not [entry for entry in refused if entry[1] not in {404, 409}]
+
+
+class Look:
+    """Finds nothing in the way, once it is let."""
+
+    def __init__(self) -> None:
+        self.ends = asyncio.Event()
+
+    async def check(self, job: Job) -> None:
+        await self.ends.wait()
+
+
+async def test_pods_that_nobody_can_have_made_are_not_read_one_by_one(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    look = Look()
+    wrap = functools.partial(faults.Recorded, log=log)
+    async with start_operator(wrap, checker=look):
+        driver.submit(artifacts__uri="s3://bucket/runs")
+        await driver.phase("Pending", reason="Checking")
+        look.ends.set()
+        await driver.pods_are("demo-0-0", "demo-0-1")
+    asked = Counter(_what(request) for request, _ in log)
+    assert asked["GET pods"] == 0
+    assert 1 <= asked["GET configmaps"] <= 2  # one a plan that acts
 
 
 def _what(request: Request) -> str:

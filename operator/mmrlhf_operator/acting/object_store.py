@@ -261,7 +261,6 @@ def opened(
     import botocore  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
     from botocore.exceptions import BotoCoreError
-    from botocore.session import Session  # type: ignore[import-untyped]
 
     config = Config(
         retries={"total_max_attempts": _TRIES, "mode": "standard"},
@@ -272,9 +271,7 @@ def opened(
     )
     try:
         with _MAKING:
-            session = Session()
-            session.register_component("data_loader", _loader())
-            client = session.create_client(
+            client = _session().create_client(
                 "s3",
                 endpoint_url=settings.endpoint,
                 region_name=settings.region,
@@ -294,11 +291,14 @@ def opened(
 
 
 @functools.cache
-def _loader() -> Any:  # noqa: ANN401 - botocore has no types
-    """What is known of S3: a file of some MB, which is read once."""
-    from botocore.loaders import create_loader  # type: ignore[import-untyped]
+def _session() -> Any:  # noqa: ANN401 - botocore has no types
+    """What is known of S3, a file of some MB among it; each client has handlers of its own.
 
-    return create_loader()
+    No keys are in it: each client is given its own.
+    """
+    from botocore.session import Session  # type: ignore[import-untyped]
+
+    return Session()
 
 
 def trusting(authority: str | None) -> ssl.SSLContext:

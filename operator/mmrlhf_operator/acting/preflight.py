@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import hmac
 import logging
+import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ from mmrlhf_operator.acting.addresses import AddressRule
 from mmrlhf_operator.acting.bounded_http import BoundedHttp, Resolve
 from mmrlhf_operator.acting.object_store import Store, opened, trusting
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
+from mmrlhf_operator.acting.recent import Recent
 from mmrlhf_operator.acting.shares import Shares
 from mmrlhf_operator.config import LookUps
 from mmrlhf_operator.errors import ServerError
@@ -35,6 +38,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _MISSING = {"data": OperatorReason.DATA_MISSING, "model": OperatorReason.MODEL_INCOMPLETE}
 _SECRETS_AT_ONCE = 8
+_FRESH_SECONDS = 30.0
+"""For how long what is there is taken to be there still: the job itself looks again anyway."""
 _TOKENS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
 _PRINTABLE = re.compile(r"[!-~]+")
 
@@ -91,6 +96,8 @@ class Preflight:
         self._reading = Shares(at_once=_SECRETS_AT_ONCE, each=each)
         self._looking = Shares(at_once=settings.threads, each=each)
         rule = AddressRule.of(allowed=settings.addresses, reserved=reserved)
+        self._found = Recent(seconds=_FRESH_SECONDS, clock=clock)
+        self._salt = os.urandom(32)
         self._http = functools.partial(
             BoundedHttp,
             seconds=seconds,
@@ -182,6 +189,11 @@ class Preflight:
         credentials = values.get(store.credentials_secret or "", {})
         authority = values.get(store.ca_secret or "", {}).get(CA_KEY)
 
+        # A sweep, or a morning's jobs, name the same data, model and Secret.
+        seen = self._digest(job, wanted, credentials, authority)
+        if self._found.holds(seen):
+            return None
+
         def look() -> Finding | None:
             tls = functools.cache(lambda: trusting(authority))
             return _look(
@@ -194,11 +206,32 @@ class Preflight:
             )
 
         try:
-            return await self._looking.run_thread(
+            finding = await self._looking.run_thread(
                 job.metadata.namespace, look, seconds=self._seconds
             )
         except TimeoutError:
             return _unseen(LookUpError(Outcome.SLOW), store, "spec.artifacts")
+        if finding is None:
+            self._found.note(seen)
+        return finding
+
+    def _digest(
+        self,
+        job: Job,
+        wanted: Sequence[Location],
+        credentials: Mapping[str, str],
+        authority: str | None,
+    ) -> bytes:
+        """What stands for a look; keys are in it, and cannot be found out from it."""
+        parts = (
+            job.metadata.namespace,
+            job.spec.artifacts.model_dump_json(),
+            repr(wanted),
+            repr(_has_means_of_its_own(job)),
+            repr(sorted(credentials.items())),
+            repr(authority),
+        )
+        return hmac.digest(self._salt, "\0".join(parts).encode(), "sha256")
 
 
 def _secrets(job: Job) -> dict[str, NamedSecret]:

@@ -332,7 +332,9 @@ class Reconciler:
         total = job.job.spec.resources.nodes if job.job is not None else 0
         if job.status.pods is not None:
             total = max(total, job.status.pods.total)  # as it was accepted
-        if attempt > 0 or job.status.phase is not None:
+        if attempt > 0 or (
+            job.status.phase is not None and await self._may_have_pods(job, observed)
+        ):
             names |= {
                 pod_name(job.status.pod_stem or job.name, attempt=number, index=index)
                 for number in (attempt, max(0, attempt - 1))
@@ -348,6 +350,14 @@ class Reconciler:
             for view in views
             if view is not None and view.owner == job.uid
         )
+
+    async def _may_have_pods(self, job: JobView, observed: Observed) -> bool:
+        """Whether pods of the first attempt may be there: its ConfigMap is made before them."""
+        if observed.config_map is not None:
+            return True
+        name = shared_name(job.kind, job.name)
+        found = await self._api.find(f"{collection('ConfigMap', job.namespace)}/{name}")
+        return found is not None
 
     async def _queued(
         self, job: JobView, observed: Observed, workload: WorkloadView | None

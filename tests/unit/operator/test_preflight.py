@@ -18,6 +18,7 @@ from mmrlhf_api import Job, parse_job
 from mmrlhf_operator.acting import bounded_http
 from mmrlhf_operator.acting.object_store import _expression
 from mmrlhf_operator.acting.preflight import Preflight
+from mmrlhf_operator.acting.recent import Recent
 from mmrlhf_operator.config import LookUps
 from mmrlhf_operator.errors import ServerError
 from mmrlhf_operator.operator import own_addresses
@@ -105,6 +106,46 @@ async def test_a_store_that_has_everything() -> None:
         "HEAD /bucket/model/config.json",
     ]
     assert all("Authorization: AWS4-HMAC-SHA256 Credential=key/" in one for one in server.heads)
+
+
+async def test_jobs_that_name_the_same_make_one_look_of_it() -> None:
+    now, secrets = [0.0], Secrets()
+    with serving(answering("200 OK")) as server:
+        looks = preflight(secrets, clock=lambda: now[0])
+
+        async def asks(**changes: Any) -> int:
+            before = len(server.lines)
+            job = a_job(server.endpoint, **{"model__uri": "s3://bucket/model", **changes})
+            assert await looks.check(job) is None
+            return len(server.lines) - before
+
+        assert await asks() == 3
+        assert await asks() == 0
+        assert await asks(namespace="another") == 3
+        assert await asks(model__uri="s3://bucket/other") == 3
+        secrets.secrets = {"s3": {**KEYS, "AWS_SECRET_ACCESS_KEY": "renewed"}}
+        assert await asks() == 3
+        now[0] = 29.0
+        assert await asks() == 0
+        now[0] = 30.0
+        assert await asks() == 3
+
+
+async def test_what_was_missing_is_looked_for_again() -> None:
+    with serving(answering("404 Not Found")) as server:
+        looks, job = preflight(), a_job(server.endpoint)
+        for number in (1, 2):
+            finding = await looks.check(job)
+            assert finding is not None
+            assert finding.reason == "BucketMissing"
+            assert len(server.lines) == number
+
+
+def test_what_is_remembered_has_an_end() -> None:
+    recent = Recent(seconds=10, clock=lambda: 0.0, most=2)
+    for seen in "abac":
+        recent.note(seen)
+    assert [recent.holds(seen) for seen in "abcd"] == [True, False, True, False]
 
 
 async def test_an_input_that_is_missing_is_named() -> None:
