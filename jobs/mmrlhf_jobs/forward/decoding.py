@@ -22,6 +22,7 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin
 from mmrlhf_jobs.forward.choices import Choose
 from mmrlhf_jobs.models.adapter import DecoderInputs, EncodedGroup, LoadedModel, VLMAdapter
 from mmrlhf_jobs.models.logit_shape import LogitShape
+from mmrlhf_jobs.models.shares import Splitter
 
 __all__ = ["Answer", "Decoding", "end_tokens", "write_answers"]
 
@@ -115,6 +116,8 @@ class Decoding:
         adapter: Adapter of its family.
         groups: Prompts, with what of the responses is read and not written.
         samples: Rows of each.
+        splitter: Divides the model over processes, each of which writes rows of its own: they must
+            make as many passes. None: this process has all of it.
     """
 
     def __init__(
@@ -123,7 +126,9 @@ class Decoding:
         adapter: VLMAdapter,
         groups: Sequence[EncodedGroup],
         samples: int = 1,
+        splitter: Splitter | None = None,
     ) -> None:
+        self._splitter = splitter
         self._model = model
         self._adapter = adapter
         self._decoder = adapter.decoder(model)
@@ -156,6 +161,7 @@ class Decoding:
             positions.to(self._device),
             self._groups,
             [1] * len(prompts),
+            every_part=self._splitter is not None,
         )
         hidden = self._step(inputs)[:, -1]
         owners = torch.tensor(self._owners)
@@ -175,7 +181,7 @@ class Decoding:
         positions = self._next[:, :, None] + offsets
         self._mask = torch.cat([self._mask, used], dim=1)
         self._next = positions[:, :, -1] + 1
-        return self._step(self._embed(ids, positions))[:, -1]
+        return self._read(ids, positions)
 
     def _read_in_stages(self) -> Tensor:
         """As `read_responses`, where padding between prompt and response would change a state.
@@ -193,7 +199,7 @@ class Decoding:
             self._mask = torch.cat([self._mask, going[:, None].expand_as(ids).long()], dim=1)
             steps = torch.arange(end - begin)
             with _kept_states(self._cache, (~going).to(self._device)):
-                hidden = self._step(self._embed(ids, self._next[:, :, None] + steps))[:, -1]
+                hidden = self._read(ids, self._next[:, :, None] + steps)
             for row in (lengths == end).nonzero().flatten().tolist():
                 ends[row] = hidden[row]
             self._next = self._next + (end - begin) * going
@@ -203,9 +209,22 @@ class Decoding:
         """Read one more token of every row; hidden states ``[B, H]``."""
         ids = torch.tensor(tokens)[:, None]
         self._mask = torch.cat([self._mask, torch.ones_like(ids)], dim=1)
-        hidden = self._step(self._embed(ids, self._next[:, :, None]))[:, -1]
+        hidden = self._read(ids, self._next[:, :, None])
         self._next = self._next + 1
         return hidden
+
+    def accompany(self) -> None:
+        """Make passes for as long as other processes write, which need this one's weights.
+
+        What they read is a token that nobody asked for, in one of the rows that are still there.
+        """
+        if self._splitter is None:
+            return
+        self.keep([0])
+        spare = torch.full((1, 1), self._pad)
+        while self._splitter.any(False):
+            self._mask = torch.cat([self._mask, torch.ones_like(spare)], dim=1)
+            self._step(self._embed(spare, self._next[:, :, None]))
 
     def keep(self, places: Sequence[int]) -> None:
         """Drop all other rows."""
@@ -219,6 +238,12 @@ class Decoding:
         values: Tensor = self._adapter.output_layer(self._model)(hidden)
         config: Any = self._decoder.config
         return LogitShape.of(config).bend(values)
+
+    def _read(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Read on in every row; hidden states ``[B, H]`` at the ends."""
+        if self._splitter is not None:
+            self._splitter.any(True)
+        return self._step(self._embed(ids, positions))[:, -1]
 
     def _step(self, inputs: DecoderInputs) -> Tensor:
         length = inputs.inputs_embeds.shape[1]

@@ -25,7 +25,7 @@ from mmrlhf_jobs.forward.proof import (
 )
 from mmrlhf_jobs.forward.responses import ResponseModel
 from mmrlhf_jobs.models.adapter import EncodedGroup, VLMAdapter
-from mmrlhf_jobs.models.shares import whole
+from mmrlhf_jobs.models.shares import is_shared, whole
 
 __all__ = ["Comparison", "Found", "Sharing", "compare_rows"]
 
@@ -245,6 +245,8 @@ class Sharing:
                 with torch.no_grad():
                     found = compare_rows(self._model, self._adapter, chosen, wanted=wanted)
             except torch.OutOfMemoryError:
+                if any(map(is_shared, self._model.parameters())):
+                    raise  # the others wait for this one's weights
                 torch.cuda.empty_cache()
                 way = ways(self._adapter.decoder(self._model).config)[0]
                 found = Comparison(wanted, "the device has too little memory for it", way)

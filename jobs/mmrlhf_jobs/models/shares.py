@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 __all__ = [
     "Share",
+    "Splitter",
     "Take",
     "count_numbers",
     "give_away",
@@ -45,6 +46,25 @@ class Share(Protocol):
 
     def whole(self) -> AbstractContextManager[None]:
         """Inside, all numbers are in the weight; all processes ask together."""
+
+
+class Splitter(Protocol):
+    """Divides weights over processes; each of its methods is called by all of them together."""
+
+    def take(self, parameter: nn.Parameter) -> None:
+        """Keep this process's part of a weight that was read, and let go of the rest."""
+
+    def begin(self, module: nn.Module) -> None:
+        """Get ready for passes of a module before there is an engine, or where there is none."""
+
+    def passes(self) -> AbstractContextManager[None]:
+        """Inside, passes of the module may be made, as many on every process."""
+
+    def any(self, own: bool) -> bool:
+        """Whether one of the processes says yes; before passes that not all have a use for."""
+
+    def end(self) -> None:
+        """Leave the module to an engine, or to nobody."""
 
 
 def mark_share(parameter: nn.Parameter, share: Share) -> None:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ from mmrlhf_jobs.models.critique_template import CritiqueTemplate
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model, save_model
 from mmrlhf_jobs.models.loading import Attention, Dtype, load_model
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.shares import Splitter
 from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.reward_model.head import HeadKind, RewardHead
@@ -165,9 +167,11 @@ class CritiqueRewardModel:
         precision: What the backbone computes in.
         seed: Seed of sampled critiques.
         tell: Is told if responses cannot share a prompt though the family can.
+        splitter: Has divided the backbone over processes while it was read, if anything has.
 
     Attributes:
         loaded: The backbone, none of which is trained.
+        splitter: What divides it. Then all processes must score as many batches, inside `passes`.
         sharing: Whether responses share a prompt where they are read without writing.
 
     Raises:
@@ -185,6 +189,7 @@ class CritiqueRewardModel:
         precision: Precision | None = None,
         seed: int = 0,
         tell: Tell = tell_in_log,
+        splitter: Splitter | None = None,
     ) -> None:
         self.loaded = loaded
         self.adapter = loaded.adapter
@@ -202,6 +207,10 @@ class CritiqueRewardModel:
         loaded.model.eval().requires_grad_(False)
         self.sharing = Sharing(loaded.model, loaded.adapter, tell)
         self._scorer = RewardScorer(loaded.model, loaded.adapter, head, shared_prefix=False)
+        self.splitter = splitter
+        if splitter is not None:
+            self._scorer.every_part = True
+            splitter.begin(self._scorer)
 
     @classmethod
     def from_pretrained(
@@ -216,6 +225,7 @@ class CritiqueRewardModel:
         scratch: Path | None = None,
         storage: StorageOptions | None = None,
         tell: Tell = tell_in_log,
+        splitter: Splitter | None = None,
     ) -> CritiqueRewardModel:
         """Load a reward model.
 
@@ -229,6 +239,7 @@ class CritiqueRewardModel:
             scratch: Local folder for a remote model; None is a temporary one.
             storage: How to reach an object store.
             tell: Is told what whoever scores should know of the model.
+            splitter: Divides its weights over processes while they are read; None: all have all.
 
         Raises:
             ModelError: It is missing, damaged, or no reward model.
@@ -243,6 +254,7 @@ class CritiqueRewardModel:
                 attention=attention,
                 chat_template=card.chat_template,
                 tell=tell,
+                take=None if splitter is None else splitter.take,
             )
             head = RewardHead.load(folder / HEAD, card.head, card.hidden_size)
             digest = digest_folder(folder)
@@ -263,7 +275,17 @@ class CritiqueRewardModel:
             precision=Precision(dtype, attention),
             seed=seed,
             tell=tell,
+            splitter=splitter,
         )
+
+    def passes(self) -> AbstractContextManager[None]:
+        """Inside, batches may be scored; where weights are divided, every process comes here."""
+        return nullcontext() if self.splitter is None else self.splitter.passes()
+
+    def end_passes(self) -> None:
+        """Nothing is scored any more: what divides the weights lets go of them."""
+        if self.splitter is not None:
+            self.splitter.end()
 
     def identity(self) -> SidecarIdentity:
         """What scores of this model belong to: its files, and how they are read."""
@@ -354,7 +376,12 @@ class CritiqueRewardModel:
             for index in range(len(group.responses))
         ]
         writing = write_critiques(
-            self._scorer, groups, choose=choose, limits=limits, samples=samples
+            self._scorer,
+            groups,
+            choose=choose,
+            limits=limits,
+            samples=samples,
+            splitter=self.splitter,
         )
         return [
             Verdict(

@@ -17,6 +17,7 @@ from torch import Tensor
 from mmrlhf_jobs.forward.choices import Choose
 from mmrlhf_jobs.forward.decoding import Decoding
 from mmrlhf_jobs.models.adapter import EncodedGroup
+from mmrlhf_jobs.models.shares import Splitter, whole
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
 
 __all__ = ["Writing", "write_critiques"]
@@ -47,6 +48,7 @@ def write_critiques(
     choose: Choose,
     limits: Sequence[int],
     samples: int = 1,
+    splitter: Splitter | None = None,
 ) -> Writing:
     """Write critiques of all responses of several queries, and score the responses after them.
 
@@ -56,8 +58,25 @@ def write_critiques(
         choose: Picks the next tokens.
         limits: Per response of all groups the most tokens of its critique.
         samples: Critiques of each response.
+        splitter: Divides the model over processes, which all write, if anything does.
     """
-    decoding = Decoding(scorer.model, scorer.adapter, groups, samples)
+    # What is read between passes, of which processes make different numbers, is whole meanwhile.
+    layer = scorer.adapter.output_layer(scorer.model)
+    with whole([*layer.parameters(), *scorer.reward_head.parameters()]):
+        decoding = Decoding(scorer.model, scorer.adapter, groups, samples, splitter)
+        writing = _write(scorer, decoding, choose=choose, limits=limits, samples=samples)
+        decoding.accompany()
+    return writing
+
+
+def _write(
+    scorer: RewardScorer,
+    decoding: Decoding,
+    *,
+    choose: Choose,
+    limits: Sequence[int],
+    samples: int,
+) -> Writing:
     count = len(decoding.rows)
     most = [limit for limit in limits for _ in range(samples)]
     written: list[list[int]] = [[] for _ in range(count)]
@@ -67,7 +86,8 @@ def write_critiques(
     decoding.read_prompts()
     hidden = decoding.read_responses()
     length = 0
-    while decoding.rows:
+    going = decoding.rows
+    while going:
         chosen = choose(decoding.logits(hidden), decoding.rows, length).tolist()
         for place, row in enumerate(decoding.rows):
             if chosen[place] != terminal and length >= most[row]:
@@ -80,7 +100,7 @@ def write_critiques(
         going = [place for place, token in enumerate(chosen) if token != terminal]
         for place in going:
             written[decoding.rows[place]].append(chosen[place])
-        if ended:
+        if ended and going:
             decoding.keep(going)
             hidden = hidden[going]
         length += 1

@@ -139,6 +139,7 @@ def make_sidecar(
     runtime: Runtime,
     interruption: Interruption,
     storage: StorageOptions | None,
+    together: bool = False,
     count: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> Made:
     """Make a side-car at a URI of its own; parts lie in ``<out>.parts`` until all are there.
@@ -156,6 +157,7 @@ def make_sidecar(
         queries_per_batch=queries_per_batch,
         runtime=runtime,
         interruption=interruption,
+        together=together,
         count=count,
     )
     responses = runtime.on_main(lambda: parts.merge(out))

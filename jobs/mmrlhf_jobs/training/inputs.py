@@ -23,13 +23,13 @@ from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.models.loading import load_model
 from mmrlhf_jobs.models.lora import Lora, add_lora, merge_lora
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.shares import Splitter
 from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.queries.row_check import find_unusable
 from mmrlhf_jobs.reporting.events import Tell, tell_in_log
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.storage.uris import StorageOptions
-from mmrlhf_jobs.training.engines.interface import Splitter
 
 __all__ = ["OpenDataset", "Policy", "leave_out", "open_dataset", "use_shared_prefix"]
 

@@ -12,6 +12,7 @@ from mmrlhf_jobs.features.limits import limits_of_job
 from mmrlhf_jobs.forward.kept_features import KeptFeatures
 from mmrlhf_jobs.models.adapter import EncodedGroup
 from mmrlhf_jobs.models.precision import Precision
+from mmrlhf_jobs.models.shares import Splitter
 from mmrlhf_jobs.process.context import TrainingContext
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from mmrlhf_jobs.scores.cache import SidecarCache
@@ -19,7 +20,7 @@ from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.claims import Claim
 from mmrlhf_jobs.storage.uris import StorageOptions
 from mmrlhf_jobs.training.checkpoints import RunInputs
-from mmrlhf_jobs.training.engines.interface import Splitter
+from mmrlhf_jobs.training.engines.interface import EngineFactory
 from mmrlhf_jobs.training.inputs import OpenDataset, Policy, leave_out, open_dataset
 from mmrlhf_jobs.training.proof import FIRST_QUERIES, Proof, prove
 
@@ -38,7 +39,7 @@ class Preparation:
         store: Artifacts of the job.
         options: How to reach an object store.
         claim: The run's, taken before anything is prepared.
-        engine: Kind of the engine that will train.
+        engine: Makes the engine that will train.
 
     Attributes:
         precision: What everything is computed in, before training as in it.
@@ -52,12 +53,13 @@ class Preparation:
         options: StorageOptions,
         claim: Claim,
         *,
-        engine: str,
+        engine: EngineFactory,
     ) -> None:
         self._job = job
         self._claim = claim
         model = job.spec.model
-        self.precision = Precision(model.dtype, model.attention, engine)
+        self.precision = Precision(model.dtype, model.attention, engine.kind)
+        self._engine = engine
         self.context = context
         self.store = store
         self.options = options
@@ -178,6 +180,9 @@ class Preparation:
     ) -> CritiqueRewardModel:
         """Load a reward model to score with; `inference` as in its own job by default.
 
+        Its weights are divided over the processes where those of the policy are. Whoever has scored
+        ends its passes.
+
         Raises:
             ModelError: It is missing, damaged, or no reward model.
         """
@@ -192,8 +197,11 @@ class Preparation:
             scratch=self.context.scratch / f"rank-{runtime.rank}" / "reward-model",
             storage=self.options,
             tell=self.context.tell,
+            splitter=self._engine.split(),
         )
-        self.features.keep(model.loaded, "reward model")
+        features = self.features
+        with model.passes():
+            features.keep(model.loaded, "reward model")
         return model
 
     def prove(

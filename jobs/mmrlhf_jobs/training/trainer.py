@@ -92,7 +92,7 @@ class Trainer(Generic[Q, Out]):
         )
         self._engine = choose_engine(job.spec, self._runtime)
         self._preparation = Preparation(
-            job, context, self._store, self._options, self._claim, engine=self._engine.kind
+            job, context, self._store, self._options, self._claim, engine=self._engine
         )
         self._recipe = recipe(self._preparation)
         self._fetched = FetchedAhead(

@@ -208,8 +208,11 @@ def test_a_value_that_is_not_finite_is_no_part(tmp_path: Path) -> None:
 def test_mmdpo_scores_with_a_model_once_and_reports_it(
     judge: Path, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = world.job(reward={"modelUri": str(judge)}, training__maxSteps=2)
-    assert main(["mmdpo", "--job", str(world.write_job(job))]) == 0, capsys.readouterr().err
+    """Policy and reward model are divided over two processes."""
+    reward = {"modelUri": str(judge)}
+    job = world.job(reward=reward, training__maxSteps=2, parallelism__zeroStage=3)
+    run = world.run(job, processes=2)
+    assert run.code == 0, run.stderr
     manifest = json.loads((world.results() / "manifest.json").read_text())
     rewards = manifest["rewards"]
     assert rewards["pairs"] == 75

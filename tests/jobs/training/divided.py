@@ -2,7 +2,8 @@
 
 ``divided.py load FOLDERS``: each process loads models with their weights divided, and rank 0 prints
 a line of JSON: per folder the bytes that it had at most at once, which weights are not those of the
-model loaded whole, by how much log-probabilities are apart; and the same of what it writes.
+model loaded whole, by how much log-probabilities are apart; and the same of what it writes. Of a
+case with ``inference``: the bytes, and the scores, of a reward model divided and whole.
 
 ``divided.py train CASES``: a few steps of each case, by the real loop and objective; rank 0 prints
 the losses, norms and means of weights of each.
@@ -16,7 +17,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from mmrlhf_api import MMDPOJob, RewardTrainJob
+from mmrlhf_api import DataSource, MMDPOJob, RewardInference, RewardTrainJob
 from mmrlhf_jobs.data.pairs import form_pairs
 from mmrlhf_jobs.forward.responses import GroupModel, ResponseModel
 from mmrlhf_jobs.models import load_model
@@ -41,12 +42,15 @@ from mmrlhf_jobs.process.interruption import Interruption
 from mmrlhf_jobs.queries.judged import JudgedQuery
 from mmrlhf_jobs.queries.preference import Query
 from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from mmrlhf_jobs.training.engines.registry import choose_engine
+from mmrlhf_jobs.training.inputs import open_dataset
 from mmrlhf_jobs.training.loop import OptimizerLoop, StepFigures
 from mmrlhf_jobs.training.mmdpo.objective import PreferenceObjective
 from mmrlhf_jobs.training.plan import Step, StepPlan
 from mmrlhf_jobs.training.reward.objective import RewardObjective
+from mmrlhf_jobs.training.reward.scoring import RewardScoring
 from tests.jobs.models.stock import media_of, questions
 
 RESPONSES = ["a dog", "no, a red square", "blue circle"]
@@ -184,6 +188,59 @@ def export(
     return {"mostWritten": live.most, "written": same}
 
 
+def score(
+    folder: Path, data: Path, inference: Sequence[dict[str, Any]], runtime: Runtime
+) -> dict[str, Any]:
+    """Score by a reward model whose weights are divided, and by the whole one.
+
+    Processes have as many queries as their place from the end says, each a batch of its own, and
+    as many tokens to write as theirs of `inference` says.
+    """
+    spec = {"model": {"uri": "/m"}, "parallelism": {"zeroStage": 3}}
+    splitter = choose_engine(job_of("MMDPOJob", **spec).spec, runtime).split()
+    source = DataSource(uri=str(data))
+    records = open_dataset(
+        source, max_invalid_fraction=0, seed=0, runtime=runtime, options=None
+    ).records
+    first = 1 if runtime.is_main else 3
+    items = [(one, tuple(range(len(one.responses)))) for one in islice(records.share(), first, 3)]
+    live = Live()
+    hook = register_module_parameter_registration_hook(live.arrived)
+    found = []
+    for number, one in enumerate((splitter, None)):
+        model = CritiqueRewardModel.from_pretrained(
+            folder,
+            inference=RewardInference.model_validate(inference[runtime.rank]),
+            splitter=one,
+        )
+        if number == 0:
+            hook.remove()
+            decoder: Any = model.adapter.decoder(model.loaded.model)
+            for layer in decoder.layers:
+                layer.register_forward_hook(lambda *_: live.look())
+        scoring = RewardScoring(model, records, batch_tokens=1)
+        with model.passes():
+            shared = scoring.find_sharing().shared
+            values = scoring.score(items)
+        found.append([shared, [[one.value, one.critique] for one in values]])
+        if number == 0:
+            most, held = live.most, sum(int(p.ds_tensor.nbytes) for p in _divided(model))
+            model.end_passes()
+        else:
+            whole_model = sum(p.nbytes for p in model.loaded.model.parameters())
+    parts = runtime.gather([most, held, found])
+    return {
+        "most": [most for most, _, _ in parts],
+        "held": [held for _, held, _ in parts],
+        "whole": whole_model,
+        "scores": [found for _, _, found in parts],
+    }
+
+
+def _divided(model: CritiqueRewardModel) -> list[Any]:
+    return list(model.loaded.model.parameters())
+
+
 def own_ids(weights: dict[str, nn.Parameter]) -> list[list[str]]:
     """Names of one weight, for each that has several."""
     names = sorted(weights, key=lambda name: (id(weights[name]), name))
@@ -314,7 +371,9 @@ def main(what: str, cases: Sequence[Any], runtime: Runtime) -> None:
     torch.set_num_threads(1)
     for case in cases:
         found = (
-            load(Path(case["folder"]), case["dtype"], runtime, case.get("adapter"))
+            score(Path(case["folder"]), Path(case["data"]), case["inference"], runtime)
+            if "inference" in case
+            else load(Path(case["folder"]), case["dtype"], runtime, case.get("adapter"))
             if what == "load"
             else train(case, runtime)
         )

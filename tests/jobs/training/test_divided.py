@@ -12,10 +12,17 @@ import pytest
 import torch
 from transformers import LlavaOnevisionForConditionalGeneration
 
+from mmrlhf_api import RewardInference
+from mmrlhf_jobs.models import load_model
+from mmrlhf_jobs.models.weights import held
 from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.reward_model.head import RewardHead
+from mmrlhf_jobs.reward_model.judge import RewardModelCard, critique_template, save_reward_model
+from mmrlhf_jobs.reward_model.scorer import RewardScorer
 from tests.jobs.models.tiny import make_config, make_processor, save_tiny
 from tests.jobs.models.zoo import save
 from tests.jobs.training.divided import train
+from tests.jobs.training.world import make_record, write_records
 from tests.jobs.warm import AT_IMPORT, Program
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,6 +64,30 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(root / name) for name in (*FAMILIES, *UNLIKE)}
 
 
+READ: dict[str, Any] = {"critique": "none"}
+WRITE: dict[str, Any] = {"critique": "generated", "maxNewTokens": 4}
+
+
+def save_reward(policy: Path, folder: Path) -> Path:
+    """A reward model of a policy, with a new head."""
+    loaded = load_model(policy, dtype="float32", attention="sdpa")
+    width = loaded.model.config.get_text_config().hidden_size
+    scorer = RewardScorer(
+        loaded.model, loaded.adapter, RewardHead("mlp", width, seed=5), shared_prefix=True
+    )
+    card = RewardModelCard(
+        head="mlp",
+        hidden_size=width,
+        critique="enhanced",
+        inference=RewardInference(),
+        template=critique_template(loaded).digest(),
+        base="policy",
+        base_digest="0" * 64,
+    )
+    save_reward_model(loaded.model, held(scorer.state_dict()), card, source=policy, target=folder)
+    return folder
+
+
 def save_in_shards(folder: Path) -> Path:
     """A model of 34 MB in eight files."""
     torch.manual_seed(0)
@@ -82,13 +113,29 @@ def test_no_process_has_more_than_its_part_while_a_model_is_loaded_and_written(
     and of the files that rank 0 writes of it, with not much more than a weight at a time.
     """
     big = str(save_in_shards(tmp_path / "big"))
-    cases = [
+    cases: list[dict[str, Any]] = [
         # Files are of float32: neither all of it in bfloat16, nor any of it in both.
         {"folder": big, "dtype": "bfloat16"},
         {"folder": big, "dtype": "float32", "adapter": {"rank": 4}},
         *({"folder": folders[name], "dtype": "float32"} for name in (FAMILIES[0], *UNLIKE)),
     ]
-    narrow, wide, *others = in_gang("load", 2, cases)
+    reward = str(save_reward(Path(big), tmp_path / "reward"))
+    write_records(
+        tmp_path / "train.jsonl", [make_record(tmp_path, n, ranks=(1, 2)) for n in (0, 1, 2)]
+    )
+    judged: list[dict[str, Any]] = [
+        {"folder": reward, "data": str(tmp_path / "train.jsonl"), "inference": inference}
+        for inference in ([READ, READ], [WRITE, {**WRITE, "maxNewTokens": 2}])
+    ]
+    narrow, wide, *others, read, written = in_gang("load", 2, [*cases, *judged])
+    # While critiques are written, their cache and the output layer are there as well.
+    for judge, most in ((read, 0.65), (written, 0.85)):
+        for divided, alone in judge["scores"]:
+            assert divided == alone
+        # Each has its part, and what a layer reads.
+        assert sum(judge["held"]) == pytest.approx(judge["whole"], rel=0.01)
+        assert max(judge["most"]) < most * judge["whole"], judge
+    assert [len(values) for (_, values), _ in read["scores"]] == [4, 0]
     for found in (narrow, wide, *others):
         assert found["other"] == []
         assert found["tied"]

@@ -44,6 +44,7 @@ class SplitWeights:
         start_deepspeed(runtime)
         import deepspeed
 
+        self._runtime = runtime
         self._device = runtime.device
         self._dtype = dtype
         # Of a module without weights: for its settings, and its linear layers that keep no weight.
@@ -93,8 +94,12 @@ class SplitWeights:
             self._hooks.release_backward_leftovers()
             self._hooks.partition_all_parameters()
 
+    def any(self, own: bool) -> bool:
+        """Whether one of the processes says yes."""
+        return self._runtime.any(own)
+
     def end(self) -> None:
-        """Leave the module to an engine."""
+        """Leave the module to an engine, or to nobody."""
         from deepspeed.runtime.zero import parameter_offload
 
         module: Any = self._hooks.module

@@ -16,12 +16,12 @@ from torch import nn
 
 from mmrlhf_api import Optimizer
 from mmrlhf_jobs.models.adapter import EncodedGroup
-from mmrlhf_jobs.models.shares import shape_of
+from mmrlhf_jobs.models.shares import Splitter, shape_of
 from mmrlhf_jobs.models.weights import Weight
 from mmrlhf_jobs.training.engines.state import Fragment
 from mmrlhf_jobs.training.engines.tensor_files import SavedState
 
-__all__ = ["Engine", "EngineFactory", "Splitter", "make_optimizer"]
+__all__ = ["Engine", "EngineFactory", "make_optimizer"]
 
 Out_co = TypeVar("Out_co", covariant=True)
 
@@ -95,22 +95,6 @@ class EngineFactory(Protocol):
 
     def build(self, module: nn.Module) -> Engine[Any]:
         """Put an engine around a module, with ``requires_grad`` set as the job wants it."""
-
-
-class Splitter(Protocol):
-    """Divides weights over processes; each of its methods is called by all of them together."""
-
-    def take(self, parameter: nn.Parameter) -> None:
-        """Keep this process's part of a weight that was read, and let go of the rest."""
-
-    def begin(self, module: nn.Module) -> None:
-        """Get ready for passes of a module before there is an engine."""
-
-    def passes(self) -> AbstractContextManager[None]:
-        """Inside, passes of the module may be made, as many on every process."""
-
-    def end(self) -> None:
-        """Leave the module to an engine."""
 
 
 def make_optimizer(trainable: Sequence[torch.Tensor], settings: Optimizer) -> torch.optim.AdamW:

@@ -64,7 +64,9 @@ def open_rewards(
     )
     model = preparation.load_reward_model(source.model_uri)
     train = preparation.check_rows(train, scoring_check(model, train.records, preparation.options))
-    return train, score_dataset(model, train, preparation)
+    scores = score_dataset(model, train, preparation)
+    model.end_passes()
+    return train, scores
 
 
 def _scored_check(scores: Sidecar) -> Callable[[RankedResponse], None]:

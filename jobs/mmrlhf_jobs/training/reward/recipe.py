@@ -162,6 +162,7 @@ class RewardRecipe:
         )
         model = preparation.load_reward_model(model_uri, inference=self._job.spec.inference)
         scores = score_dataset(model, self._benchmark, preparation)
+        model.end_passes()
         runtime = preparation.context.runtime
         own = [
             bench_query(record, scores.lookup(record_keys(record)).tolist())

@@ -81,7 +81,7 @@ class RewardScoring:
         """
         groups = [self._encode(*item) for item in items]
         verdicts: dict[int, Sequence[Verdict]] = {}
-        for batch in self._batches(groups):
+        for batch in self._together(self._batches(groups)):
             texts = [
                 (items[place][0].asked, items[place][0].responses[index].text)
                 for place in batch
@@ -102,6 +102,23 @@ class RewardScoring:
             for place, (record, indices) in enumerate(items)
             for index, verdict in zip(indices, verdicts[place], strict=True)
         ]
+
+    def _together(self, batches: Iterator[list[int]]) -> Iterator[list[int]]:
+        """Batches; where processes share the weights, each makes as many passes as the others.
+
+        Who has less to do scores the first response of all again, and drops what comes of it.
+        """
+        splitter = self._model.splitter
+        if splitter is None:
+            yield from batches
+            return
+        while splitter.any((batch := next(batches, None)) is not None):
+            if batch is not None:
+                yield batch
+            else:
+                record = next(iter(self._dataset.share()))
+                text = (record.asked, record.responses[0].text)
+                self._model.score_groups([self._encode(record, (0,))], [text])
 
     def find_sharing(self) -> Found:
         """Whether responses share a prompt, and how, by the data set's first queries.
@@ -200,6 +217,7 @@ class Make(Protocol[T_co]):
         compute: Callable[[Sequence[Item]], Sequence[Valued]],
         *,
         queries_per_batch: int,
+        together: bool = False,
     ) -> T_co:
         """Arguments and errors as in `fill_parts`."""
 
@@ -231,10 +249,23 @@ def score_records(
         DataError: See `RewardScoring.score`.
     """
     scoring = RewardScoring(model, records, batch_tokens=batch_tokens, storage=storage)
+    divided = model.splitter is not None
     if model.inference.critique != "generated":
         # All processes do the same, whatever queries each has.
-        model.sharing.take(context.runtime.on_main(scoring.find_sharing))
-    made = make(model.identity(), records, scoring.score, queries_per_batch=QUERIES_PER_PART)
+        if divided:
+            with model.passes():
+                own = scoring.find_sharing()
+            model.sharing.take(context.runtime.on_main(lambda: own))
+        else:
+            model.sharing.take(context.runtime.on_main(scoring.find_sharing))
+    with model.passes():
+        made = make(
+            model.identity(),
+            records,
+            scoring.score,
+            queries_per_batch=QUERIES_PER_PART,
+            together=divided,
+        )
     cut = int(context.runtime.sum([scoring.cut])[0])
     if cut:
         context.tell(
