@@ -2,7 +2,8 @@
 
 ``killed_worlds.py MODEL FOLDER STAGE UNTIL KILLED``: rank 0 prints a line of JSON after each step,
 with its loss and the digest of the whole training state. ``KILLED`` is ``RANK:STEP:CALL``, the call
-to the store in the checkpoint of a step at which that rank is killed, or ``-``.
+to the store in the checkpoint of a step at which that rank is killed, or ``-``. At call 0 nobody
+is, and the last line tells how many calls each process has made.
 """
 
 from __future__ import annotations
@@ -57,19 +58,23 @@ def go_on(model: Path, folder: Path, stage: int, until: int, killed: str, runtim
     for number in range(start, until):
         loss = begun.step(number).loss
         tell(runtime, step=number + 1, loss=loss, state=digest(engine, runtime))
-        if (runtime.rank, number + 1) == (rank, at):
-            die(folder / "store", call)
+        counting = call == 0 and number + 1 == at
+        if counting or (runtime.rank, number + 1) == (rank, at):
+            gate = die(folder / "store", call)
         saved = CheckpointState(
             number + 1, runtime.world_size, f"stage-{stage}", INPUTS, attempt=claim.holder.name
         )
         checkpoints.save(engine, saved)
+        if counting:
+            tell(runtime, calls=runtime.gather(gate.calls))
 
 
-def die(store: Path, call: int) -> None:
+def die(store: Path, call: int) -> Death:
     """Be killed at a call to the store, whichever thread makes it."""
     gate = Death(kill_at=call)
     writers.hook_files(pytest.MonkeyPatch(), store)
     writers.pass_gate = lambda: gate
+    return gate
 
 
 def tell(runtime: Runtime, **fields: object) -> None:

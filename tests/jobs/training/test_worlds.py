@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,25 +75,26 @@ def test_losses_are_those_of_a_training_that_was_never_stopped(model: Path, tmp_
             assert after["found"] == before["left"]
 
 
+WORLDS = ((4, 3, 2), (2, 2, 4), (8, 1, 6))
+"""Processes, ZeRO stage, and the step whose checkpoint one of them does not live to see."""
 CALLS = 14
 """Calls to the store that each process makes at least in a checkpoint of its own and of all."""
 
 
-def test_killed_at_any_call_to_the_store_it_goes_on_in_another_world(
-    model: Path, tmp_path: Path
-) -> None:
-    """From 4 processes to 2 to 8 and to 1, each of which is killed while it saves a checkpoint."""
-    draw = random.Random(17)
-    # Rank 0 makes a checkpoint visible and removes the one before, after its own part.
-    worlds = [(4, 3, f"2:2:{draw.randint(1, CALLS)}"), (2, 2, f"0:4:{draw.randint(1, 3 * CALLS)}")]
-    worlds += [(8, 1, f"5:6:{draw.randint(1, CALLS)}"), (1, 0, "-")]
+def losses_of(model: Path) -> list[float]:
+    """Of a training that nobody kills."""
     alone = begin_with(model, CASE, 0, ALONE)
-    losses = [alone.step(number).loss for number in range(STEPS * 3)]
+    return [alone.step(number).loss for number in range(STEPS * 3)]
+
+
+def live(model: Path, folder: Path, losses: Sequence[float], kills: Sequence[str]) -> None:
+    """A training in one world after another, killed in each at ``RANK:STEP:CALL``, and its end."""
     states: dict[int, set[str]] = {}
     may_be = {0}
-    for processes, stage, killed in worlds:
+    worlds = [(*world[:2], killed) for world, killed in zip(WORLDS, kills, strict=True)]
+    for processes, stage, killed in (*worlds, (1, 0, "-")):
         code, (found, *steps) = in_gang(
-            processes, "killed_worlds", model, tmp_path, stage, STEPS * 3, killed
+            processes, "killed_worlds", model, folder, stage, STEPS * 3, killed
         )
         assert code == (0 if killed == "-" else 128 + signal.SIGKILL)
         assert found["step"] in may_be, "that of the step before, or that which was being saved"
@@ -106,6 +108,24 @@ def test_killed_at_any_call_to_the_store_it_goes_on_in_another_world(
             assert steps[-1]["step"] == last, "it was killed there"
             may_be = {last - 1, last}
     assert steps[-1]["step"] == STEPS * 3
+
+
+def test_killed_at_any_call_to_the_store_it_goes_on_in_another_world(
+    model: Path, tmp_path: Path
+) -> None:
+    """From 4 processes to 2 to 8 and to 1, each of which is killed while it saves a checkpoint.
+
+    `every_call` does so at every call.
+    """
+    draw = random.Random(17)
+    # Rank 0 makes a checkpoint visible and removes the one before, after its own part.
+    most = ((2, CALLS), (0, 3 * CALLS), (5, CALLS))
+    drawn = [draw.randint(1, calls) for _, calls in most]
+    kills = [
+        f"{rank}:{step}:{call}"
+        for (rank, _), (*_, step), call in zip(most, WORLDS, drawn, strict=True)
+    ]
+    live(model, tmp_path, losses_of(model), kills)
 
 
 def test_the_same_world_goes_on_to_the_same_bits(model: Path, tmp_path: Path) -> None:
