@@ -196,7 +196,8 @@ def score(
     Processes have as many queries as their place from the end says, each a batch of its own, and
     as many tokens to write as theirs of `inference` says.
     """
-    spec = {"model": {"uri": "/m"}, "parallelism": {"zeroStage": 3}}
+    # Files are of float32: what is read of them is made anew, and not mapped.
+    spec = {"model": {"uri": "/m", "dtype": "bfloat16"}, "parallelism": {"zeroStage": 3}}
     splitter = choose_engine(job_of("MMDPOJob", **spec).spec, runtime).split()
     source = DataSource(uri=str(data))
     records = open_dataset(
@@ -211,6 +212,7 @@ def score(
         model = CritiqueRewardModel.from_pretrained(
             folder,
             inference=RewardInference.model_validate(inference[runtime.rank]),
+            dtype="bfloat16",
             splitter=one,
         )
         if number == 0:
