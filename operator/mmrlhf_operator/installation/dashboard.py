@@ -136,6 +136,12 @@ PANELS: Final = (
         },
     ),
     Panel(
+        title="Spans of traces",
+        queries={"{{result}}": "sum by (result) (rate(mmrlhf_trace_spans_total[5m]))"},
+        unit="ops",
+        stack=True,
+    ),
+    Panel(
         title="Memory of the operator",
         queries={"{{instance}}": f"process_resident_memory_bytes {_OURS}"},
         unit="bytes",

@@ -44,6 +44,7 @@ def tell_everything(metrics: Metrics) -> None:
     metrics.worked(KEY, 1.0, "done")
     metrics.ended(KEY, Phase.FAILED, "InvalidInput")
     metrics.restarted(KEY, "Killed", counted=True)
+    metrics.traced("sent", 2)
 
 
 def test_no_label_grows_with_what_users_name() -> None:
@@ -57,7 +58,7 @@ def test_no_label_grows_with_what_users_name() -> None:
         "kind": set(KINDS),
         "phase": {"New", *Phase},
         "reason": {"Other", *FailureReason, *Reason},
-        "result": {"done", "conflict", "postponed", "failed", "held", "standby"},
+        "result": {"done", "conflict", "postponed", "failed", "held", "standby", "sent"},
         "counted": {"true", "false"},
         "verb": {"get"},
         "code": {"200", "204"},
