@@ -11,12 +11,12 @@ export DS_ACCELERATOR ?= cpu
 # Threads that spin while they wait make a busy machine six times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 # Tiers run side by side, on tiny models: a second thread takes a third more of the cores' time altogether.
-jobs s3: export OMP_NUM_THREADS ?= 1
+jobs training s3: export OMP_NUM_THREADS ?= 1
 # Each of the thousand processes that the tests start would compile all of ours anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs s3 images images-test e2e operator clean cluster cluster-install \
+.PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs training s3 images images-test e2e operator clean cluster cluster-install \
 	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation many-jobs many-pipelines every-fault
 
 help: ## Show the targets
@@ -156,8 +156,11 @@ cli: setup ## The tests of the command line
 wheel: setup ## The wheel in empty environments, extra by extra (package index)
 	$(PY) -m pytest tests/wheel
 
-jobs: setup ## The tests that train
-	$(PY) -m pytest tests/jobs
+jobs: setup ## The tests with real models, but for the next
+	$(PY) -m pytest tests/jobs --ignore=tests/jobs/training
+
+training: setup ## The tests that train
+	$(PY) -m pytest tests/jobs/training
 
 s3: setup ## The tests against a real S3 server
 	$(PY) -m pytest tests/s3

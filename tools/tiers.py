@@ -53,12 +53,13 @@ class Times:
 
 
 TIERS: Final = (
-    Tier("jobs", 37),
-    Tier("e2e", 19, frozenset({"images"})),
-    Tier("cluster", 17),
-    Tier("unit", 7),
+    Tier("e2e", 23, frozenset({"images"})),
+    Tier("cluster", 21),
+    Tier("jobs", 16),
+    Tier("training", 10),
+    Tier("unit", 8),
     Tier("s3", 6),
-    Tier("cli", 4),
+    Tier("cli", 3),
     Tier("with-torchvision", 1),
     Tier("check", 1),
 )
