@@ -54,9 +54,9 @@ Address = Annotated[
     ),
 ]
 
-CollectorUrl = Annotated[
-    str, MaxLen(2048), Matching(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", "a URL of http or https")
-]
+_PLAIN_URL = r"^https?://[^\s/@?#]+(/[^\s?#]*)?$"
+"""One without a password and a query, where a credential may stand."""
+CollectorUrl = Annotated[str, MaxLen(2048), Matching(_PLAIN_URL, "a URL of http or https")]
 
 
 def _network(text: str) -> str:
@@ -121,7 +121,7 @@ class OpenLineage(ApiModel):
         str,
         MaxLen(2048),
         Matching(
-            r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+            _PLAIN_URL,
             "a URL such as https://marquez.example.com that carries no user:password@ and no ?;"
             " apiKeySecret names a key",
         ),

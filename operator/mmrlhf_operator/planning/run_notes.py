@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from mmrlhf_api.constants import Phase, Reason
 from mmrlhf_api.pipelines.types import AlignmentRunStatus, RunCondition, StepPhase, StepStatus
@@ -48,7 +49,7 @@ def _of_step(step: StepStatus) -> Iterator[Note]:
         failed = step.phase is StepPhase.FAILED
         why = f" ({step.reason})" if failed else ""
         yield Note(
-            type="Warning" if failed and step.reason != Reason.CANCELLED else "Normal",
+            type=_type(step.reason, failed=failed),
             reason=f"Step{step.phase}",
             message=f"step {step.name}{why}: {step.message}",
             at=step.end_time,
@@ -74,9 +75,14 @@ def _end(status: AlignmentRunStatus) -> Iterator[Note]:
         return
     failed = status.phase is Phase.FAILED
     yield Note(
-        type="Warning" if failed and status.reason != Reason.CANCELLED else "Normal",
+        type=_type(status.reason, failed=failed),
         reason=f"Run{status.phase}",
         message=str(status.message),
         at=status.completion_time,
         key=f"over/{status.phase}/{format_time(status.completion_time)}",
     )
+
+
+def _type(reason: str | None, *, failed: bool) -> Literal["Normal", "Warning"]:
+    """Whether an end is a warning: what somebody cancelled is none."""
+    return "Warning" if failed and reason != Reason.CANCELLED else "Normal"
