@@ -88,6 +88,7 @@ async def test_event_loops_live_inside(control_plane: Access) -> None:
     writer.write(b"GET /version HTTP/1.0\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.0 ")
     writer.close()
+    await writer.wait_closed()
 
 
 def test_other_tests_run_outside() -> None:
