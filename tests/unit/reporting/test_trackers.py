@@ -100,6 +100,24 @@ def test_what_fails_for_a_while_is_tried_again_and_loses_nothing() -> None:
     assert tracker.calls[-1] == "close False"
 
 
+@pytest.mark.parametrize(("failures", "lost"), [(3, 0), (30, 6)])
+def test_who_is_away_at_the_end_is_waited_for_a_moment(failures: int, lost: int) -> None:
+    left = iter(range(failures))
+    tracker = Recorder(fails=lambda work, row: work == "log" and next(left, None) is not None)
+    told: list[str] = []
+    aside = Aside(tracker, tell=told.append, pause=0.05)
+    aside.start()
+    for row in ROWS:
+        aside.put(row, 0.0)
+    counts = aside.close(time.monotonic() + 60, succeeded=True)
+    assert counts == {"taken": 6 - lost, "lost": lost, "unfinished": 0}
+    if lost:
+        assert tracker.calls.count("log") <= 4 + 12 + 5, "tried again for each row"
+        assert told[-1].endswith("log: https://***@host is away"), "its end alone mends nothing"
+    else:
+        assert told[-1] == "recorder takes the figures again"
+
+
 def wait_for(condition: Any) -> None:
     for _ in range(6000):
         if condition():

@@ -20,6 +20,9 @@ _ROWS: Final = 20_000
 """Rows that wait for a tracker at most; the oldest are dropped and counted."""
 _TRIES: Final = 12
 """How often a row is tried that the tracker refuses, over some 20 minutes, before it is dropped."""
+_LAST_FAILURES: Final = 4
+"""Failures at the end, of all rows together, after which none is tried twice: who is away a moment
+is waited for, and no GPU waits for one that is gone."""
 
 
 class Aside:
@@ -59,6 +62,7 @@ class Aside:
         self._changed = threading.Condition()
         self._keep = self._closing = self._given_up = self._succeeded = False
         self._taken = self._lost = self._unfinished = self._giving = 0
+        self._last_failures = 0
         self._told: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"to-{tracker.name}", daemon=True)
 
@@ -120,6 +124,7 @@ class Aside:
         if not self._insist(self._tracker.open):
             self._unfinished = 1
             return
+        self._note(None)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._keep or self._closing)
@@ -140,6 +145,8 @@ class Aside:
 
     def _give(self, row: Row, time: float) -> None:
         taken = self._insist(lambda: self._tracker.log(row, time), tries=_TRIES)
+        if taken:
+            self._note(None)
         with self._changed:
             self._taken += taken
             self._lost += not taken
@@ -154,20 +161,29 @@ class Aside:
             except Exception as error:  # noqa: BLE001 - whatever a tracker's package raises
                 self._note(f"{type(error).__name__}: {error}")
             else:
-                self._note(None)
                 return True
             done += 1
             with self._changed:
-                if done == tries or self._closing or self._given_up:
+                self._last_failures += self._closing
+                if done == tries or self._given_up or self._last_failures >= _LAST_FAILURES:
                     return False
-                self._changed.wait_for(lambda: self._closing or self._given_up, timeout=pause)
-            pause = min(2 * pause, self._longest_pause)
+                hurried = self._wait(pause)
+            pause = self._first_pause if hurried else min(2 * pause, self._longest_pause)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait before the next try, and no longer where the end comes; whether it came."""
+        closing = self._closing
+        self._changed.wait_for(lambda: self._given_up or self._closing != closing, timeout=seconds)
+        return self._closing != closing
 
     def _note(self, problem: str | None) -> None:
-        """Say what is wrong, where it was not said before, and that nothing is any more."""
+        """Say what is wrong, where it was not said before, and that rows are taken again.
+
+        Nothing once all is given up: what became of it has been said.
+        """
         if problem is not None:
             problem = make_safe(hide_passwords(" ".join(problem.split())[:300]))
-        if problem == self._told:
+        if problem == self._told or self._given_up:
             return
         if problem is None:
             self._tell(f"{self.name} takes the {self._what} again")
