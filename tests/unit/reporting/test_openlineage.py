@@ -138,6 +138,40 @@ def test_a_complete_attempt_by_the_classes_of_openlineage(
     assert "openLineage" not in run.record()[0]
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("eventTime",), "2026-01-01T00:00:00"),
+        (("producer",), "mmrlhf/0.1.0"),
+        (("schemaURL",), None),
+        (("run", "runId"), "uid-1"),
+        (("run", "facets", "parent", "run", "runId"), "uid-1"),
+        (("run", "facets", "tags", "_producer"), None),
+        (("run", "facets", "tags", "_producer"), "mmrlhf 0.1.0"),
+        (("run", "facets", "labels"), ("tags",)),
+        (("job", "facets", "jobType", "integration"), None),
+        (("inputs", 0, "inputFacets", "inputStatistics", "size"), 1.5),
+        (("outputs", 0, "facets", "version", "digest"), "5"),
+    ],
+)
+def test_the_reader_is_as_strict_as_the_schemas(
+    path: tuple[Any, ...], value: Any, tmp_path: Path, server: LineageServer
+) -> None:
+    complete(*Told(tmp_path, server).begin())
+    event: Any = server.events[-1]
+    read_event(event)
+    *where, last = path
+    place = event
+    for name in where:
+        place = place[name]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = place[value[0]] if isinstance(value, tuple) else value
+    with pytest.raises((AssertionError, ValueError)):
+        read_event(event)
+
+
 def test_the_official_client_sends_the_same_to_the_same_place(
     tmp_path: Path, server: LineageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
