@@ -16,6 +16,7 @@ from mmrlhf_operator.installation.__main__ import main as generate
 from tests.cluster import layout
 from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
+from tests.helm.program import Release
 
 NAMESPACE = "mmrlhf-system"
 SELECTOR = "app.kubernetes.io/name=mmrlhf-operator"
@@ -29,10 +30,12 @@ class Platform:
     Attributes:
         cluster: Where.
         folder: With the file that is applied, and a kustomization for images and configuration.
+        values: The same images and configuration, for the chart.
     """
 
     cluster: Access
     folder: Path
+    values: Mapping[str, Any]
 
     @classmethod
     def prepare(
@@ -62,7 +65,8 @@ class Platform:
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         (folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
-        return cls(cluster, folder)
+        values = {"image": {"repository": name, "tag": tag}, "config": dict(config)}
+        return cls(cluster, folder, values)
 
     def apply(self) -> None:
         """Apply everything at once."""
@@ -71,6 +75,17 @@ class Platform:
     def install(self) -> None:
         """Apply everything at once, and wait until the operator runs."""
         self.apply()
+        self._rolled_out()
+
+    def install_chart(self) -> Release:
+        """Let Helm install the operator for kinds that are there, and wait until it runs."""
+        release = Release(self.cluster)
+        release.take_over()
+        release.install(self.values, create_namespace=True)
+        self._rolled_out()
+        return release
+
+    def _rolled_out(self) -> None:
         self.cluster.kubectl(
             *("rollout", "status", "deployment/mmrlhf-operator"),
             *(f"--namespace={NAMESPACE}", "--timeout=600s"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -101,6 +102,15 @@ class Release:
         """Bring it up to date."""
         done: dict[str, Any] = self._do("upgrade", chart=str(chart), values=dict(values), **options)
         return done
+
+    def take_over(self) -> None:
+        """Let the release own what `install.yaml` has left, as docs/install.md says."""
+        page = (layout.REPOSITORY / "docs/install.md").read_text()
+        (script,) = re.findall(r"```sh\n(what=.*?)```", page, re.DOTALL)
+        what = re.findall(r'what="(.*?)"', script, re.DOTALL)[0].split()
+        for line in script.replace("\\\n", " ").split("\nkubectl ")[1:]:
+            words = [what if word == "$what" else [word] for word in line.split()]
+            self.cluster.kubectl(*itertools.chain(*words))
 
     def rollback(self) -> None:
         """Go back to what was before the last upgrade."""

@@ -27,7 +27,7 @@ from tests.cluster.control_plane import accepts_pods
 from tests.cluster.kinds import forget_kinds
 from tests.cluster.wait import wait_until
 from tests.e2e.platform import Platform, traces
-from tests.helm.program import CHART, NAMESPACE, HelmError, Release
+from tests.helm.program import NAMESPACE, HelmError, Release
 from tests.manifests import load_all
 from tests.operator.driver import Driver, until
 from tests.operator.recording import Recording, recorded
@@ -243,8 +243,6 @@ def write_older(folder: Path) -> None:
 def test_the_chart_takes_over_what_one_file_had_installed(
     release: Release, kube_namespace: str, control_plane: Access, tmp_path: Path
 ) -> None:
-    page = (CHART.parents[1] / "docs/install.md").read_text()
-    (script,) = re.findall(r"```sh\n(what=.*?)```", page, re.DOTALL)
     folder = tmp_path / "file"
     folder.mkdir()
     platform = Platform.prepare(control_plane, folder, image="mmrlhf/operator:0.1.0", config={})
@@ -270,11 +268,7 @@ def test_the_chart_takes_over_what_one_file_had_installed(
 
     with pytest.raises(HelmError, match="invalid ownership metadata"):
         release.install({}, create_namespace=True)
-    for line in script.replace("\\\n", " ").split("\nkubectl ")[1:]:
-        what = re.findall(r'what="(.*?)"', script, re.DOTALL)[0].split()
-        control_plane.kubectl(
-            *(one for word in line.split() for one in (what if word == "$what" else [word]))
-        )
+    release.take_over()
     release.install({}, create_namespace=True)
     assert control_plane.api.exists(f"{jobs}/demo")
     assert live(control_plane, "deployment", "mmrlhf-operator")["spec"]["replicas"] == 2
