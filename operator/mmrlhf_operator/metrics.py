@@ -39,6 +39,14 @@ UNREACHABLE: Final = "unreachable"
 """Code of a request to the API server that had no answer."""
 
 _REASONS: Final = frozenset({*FailureReason, *Reason})
+_ENDS: Final = (
+    (Phase.SUCCEEDED, Reason.COMPLETED),
+    *((Phase.FAILED, reason) for reason in FailureReason),
+    (Phase.FAILED, Reason.RESTART_BUDGET_EXHAUSTED),
+    (Phase.FAILED, Reason.CANCELLED),
+    (Phase.FAILED, Reason.DEPENDENCY_FAILED),
+    (Phase.FAILED, Reason.INVALID_SPEC),
+)
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Bounds of the buckets of all durations, in seconds; a reconcile is broken off after 120 s."""
 
@@ -153,6 +161,14 @@ class Metrics:
             ["kind", "reason", "counted"],
             registry=registry,
         )
+        # From 0 on: Prometheus sees no increase in a series that begins with its first event
+        # (Prometheus, "Instrumentation", "Avoid missing metrics").
+        for kind in KINDS:
+            for phase, why in _ENDS:
+                self._ended.labels(kind, phase, why)
+            for reason in FailureReason:
+                for counted in ("true", "false"):
+                    self._restarts.labels(kind, reason, counted)
         self._pushes = Counter(
             "mmrlhf_progress_pushes",
             "Posts of progress by the answer: 204 is taken, all others are refused.",

@@ -1,4 +1,4 @@
-"""Debian's packages: installing them, and unpacking the source of one."""
+"""Debian's packages: installing them, and unpacking one or the source of one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def install(packages: Sequence[str]) -> None:
         *("install", "--yes", "--no-install-recommends", "--no-remove", *lock, *packages),
         what=f"install {' '.join(packages)}",
     )
+
+
+def unpack(package: str, folder: Path) -> Path:
+    """Fetch a package and unpack it under `folder`, without what installing it would do.
+
+    Returns:
+        The unpacked tree.
+    """
+    _require_apt()
+    fetch = ("-o", "APT::Sandbox::User=root", "download", package)
+    try:
+        _apt(*fetch, what=f"fetch {package}", cwd=folder)
+    except PrerequisiteError:  # as on images without lists, or with ones that are out of date
+        _apt("update", what="read the lists of packages")
+        _apt(*fetch, what=f"fetch {package}", cwd=folder)
+    (archive,) = folder.glob("*.deb")
+    tree = folder / "tree"
+    subprocess.run(["dpkg-deb", "--extract", str(archive), str(tree)], check=True)
+    return tree
 
 
 def unpack_sources(packages: Sequence[str], folder: Path) -> list[Path]:

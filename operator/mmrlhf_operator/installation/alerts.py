@@ -130,7 +130,9 @@ ALERTS: Final = (
         expression="sum by (reason) (increase(mmrlhf_job_restarts_total[1h])) > 20",
         minutes=5,
         severity="warning",
-        summary="{{ $value }} restarts of jobs in an hour for {{ $labels.reason }}.",
+        summary=(
+            '{{ printf "%.0f" $value }} restarts of jobs in an hour for {{ $labels.reason }}.'
+        ),
     ),
 )
 """All rules."""

@@ -81,6 +81,27 @@ def test_no_label_grows_with_what_users_name() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_of_a_rare_event_is_an_increase(kind: str) -> None:
+    """As Prometheus sees none in a series that begins with it."""
+    metrics = Metrics()
+    ends: list[tuple[Phase, str]] = [
+        (Phase.SUCCEEDED, Reason.COMPLETED),
+        (Phase.FAILED, Reason.CANCELLED),
+        (Phase.FAILED, Reason.DEPENDENCY_FAILED),
+        (Phase.FAILED, Reason.INVALID_SPEC),
+        (Phase.FAILED, Reason.RESTART_BUDGET_EXHAUSTED),
+        *((Phase.FAILED, reason) for reason in FailureReason),
+    ]
+    for phase, why in ends:
+        labels = {"kind": kind, "phase": phase, "reason": why}
+        assert value(metrics, "mmrlhf_jobs_ended_total", **labels) == 0
+    for reason in FailureReason:
+        for counted in ("true", "false"):
+            labels = {"kind": kind, "reason": reason, "counted": counted}
+            assert value(metrics, "mmrlhf_job_restarts_total", **labels) == 0
+
+
 def test_a_job_is_counted_where_it_is_now_and_not_when_it_is_gone() -> None:
     metrics = Metrics()
     assert value(metrics, "mmrlhf_jobs", kind="RewardTrainJob", phase="Failed") == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmrlhf_operator.installation.alerts import ALERTS, Alert, rules
-from mmrlhf_operator.installation.dashboard import PANELS, dashboard
+from mmrlhf_operator.installation.dashboard import PANELS, ROWS, dashboard
 from mmrlhf_operator.installation.files import files
 from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.serving.metrics import METRICS_PATH
@@ -95,12 +95,23 @@ def test_the_page_lists_what_is_measured_and_nothing_else() -> None:
 def test_the_dashboard_is_one_that_grafana_reads() -> None:
     made = json.loads(dashboard())
     assert json.loads(FILES["monitoring/dashboard.json"]) == made
-    assert len({panel["id"] for panel in made["panels"]}) == len(PANELS)
-    places = [tuple(panel["gridPos"][side] for side in "xywh") for panel in made["panels"]]
-    assert len(set(places)) == len(PANELS)
-    assert all(x + width <= 24 for x, _, width, _ in places)
+    ids = [panel["id"] for panel in made["panels"]]
+    assert len(set(ids)) == len(ids)
+    graphs = [panel for panel in made["panels"] if panel["type"] != "row"]
+    assert [panel["title"] for panel in graphs] == [panel.title for panel in PANELS]
+    assert [one["title"] for one in made["panels"] if one["type"] == "row"] == list(ROWS)
+    taken = [
+        (across, down)
+        for x, y, width, height in (
+            [panel["gridPos"][side] for side in "xywh"] for panel in made["panels"]
+        )
+        for across in range(x, x + width)
+        for down in range(y, y + height)
+    ]
+    assert len(set(taken)) == len(taken)  # none lies upon another
+    assert max(across for across, _ in taken) < 24
     (source,) = made["templating"]["list"]
-    for panel in made["panels"]:
+    for panel in graphs:
         for part in (panel, *panel["targets"]):
             assert part["datasource"]["uid"] == f"${{{source['name']}}}"
 
