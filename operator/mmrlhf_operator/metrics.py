@@ -29,12 +29,14 @@ from prometheus_client.registry import Collector
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import FailureReason, Phase, Reason
 
-__all__ = ["NEW", "OTHER", "UNREACHABLE", "Metrics"]
+__all__ = ["NEW", "OTHER", "REFUSED", "UNREACHABLE", "Metrics"]
 
 NEW: Final = "New"
 """Phase of a job that has no status yet."""
 OTHER: Final = "Other"
 """What a word becomes that is in no closed set, as an operator of another version may write."""
+REFUSED: Final = "refused"
+"""Code of a request that admission refused with 403, by a quota, a policy or a webhook."""
 UNREACHABLE: Final = "unreachable"
 """Code of a request to the API server that had no answer."""
 

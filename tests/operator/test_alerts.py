@@ -87,7 +87,7 @@ CASES = {
     ),
     "MmrlhfRightsMissing": Case(
         {'mmrlhf_api_requests_total{verb="create",code="403"}': "0+1x200"},
-        {'mmrlhf_api_requests_total{verb="create",code="404"}': "0+1x200"},
+        {'mmrlhf_api_requests_total{verb="create",code="refused"}': "0+1x200"},
         "The API server forbids the operator to create something.",
         {"verb": "create"},
     ),

@@ -18,13 +18,13 @@ _OURS: Final = "and on (instance, job) mmrlhf_operator_info"
 
 _BY_PHASE: Final = {
     "^(New|Pending)": "yellow",
-    "^(Starting|Restarting)": "orange",
+    "^(Starting|Restarting)": "purple",
     "^Running": "blue",
-    "^Suspended": "purple",
+    "^Suspended": "#808080",
     "^Succeeded": "green",
     "^Failed": "red",
 }
-_BY_CODE: Final = {"2..$": "blue", "4..$": "orange", "(5..|unreachable)$": "red"}
+_BY_CODE: Final = {"2..$": "blue", "(4..|refused)$": "orange", "(5..|unreachable)$": "red"}
 _BY_RESULT: Final = {
     "^(done|sent|held)$": "green",
     "^(postponed|standby)$": "blue",

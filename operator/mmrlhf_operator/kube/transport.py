@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from mmrlhf_operator.errors import ConfigError, UnreachableError
-from mmrlhf_operator.metrics import UNREACHABLE
+from mmrlhf_operator.metrics import REFUSED, UNREACHABLE
 
 __all__ = [
     "ApiTransport",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _POOL = 64
+_MISSING_RIGHT: Final = re.compile(rb'is forbidden: (User \\"|cannot set blockOwnerDeletion)')
 _VERBS: Final = {
     "GET": "get",
     "POST": "create",
@@ -172,12 +174,23 @@ def _proxy(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
+def _code(response: Response) -> str:
+    """The status; but 403 is for a missing right alone, and not for a quota, a policy or a webhook.
+
+    As k8s.io/apiserver has it (``responsewriters.Forbidden``, and the admission plug-in
+    OwnerReferencesPermissionEnforcement), in a Status as JSON.
+    """
+    if response.status == 403 and not _MISSING_RIGHT.search(response.body):
+        return REFUSED
+    return str(response.status)
+
+
 class MeteredTransport:
     """Carries requests by another transport, and tells how each went.
 
     Args:
         inner: Carries them.
-        tell: Told the verb, the HTTP status or ``unreachable``, and the seconds it took.
+        tell: Told the verb, the HTTP status, ``refused`` or ``unreachable``, and the seconds.
     """
 
     def __init__(self, inner: Transport, tell: Callable[[str, str, float], None]) -> None:
@@ -189,7 +202,7 @@ class MeteredTransport:
         began, code = time.monotonic(), UNREACHABLE
         try:
             response = await self._inner.send(request, seconds=seconds)
-            code = str(response.status)
+            code = _code(response)
         finally:
             self._tell(request.verb, code, time.monotonic() - began)
         return response

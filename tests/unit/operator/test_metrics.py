@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from typing import Any
 
@@ -157,14 +158,15 @@ async def test_the_queue_tells_how_each_reconcile_ends_and_how_long_it_waited() 
 class Wire:
     """Answers each request with the next of its answers."""
 
-    def __init__(self, *answers: int | BaseException) -> None:
+    def __init__(self, *answers: int | BaseException, body: bytes = b"{}") -> None:
         self._answers = list(answers)
+        self._body = body
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         answer = self._answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
-        return Response(status=answer, headers={}, body=b"{}")
+        return Response(status=answer, headers={}, body=self._body)
 
     async def close(self) -> None:
         pass
@@ -194,6 +196,24 @@ async def test_every_request_is_counted_by_what_it_does_and_how_it_ended() -> No
     ]:
         assert value(metrics, "mmrlhf_api_requests_total", verb=verb, code=code) == 1
         assert value(metrics, "mmrlhf_api_request_duration_seconds_count", verb=verb) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ('User "system:serviceaccount:a:b" cannot create resource "pods" in API group ""', "403"),
+        ("cannot set blockOwnerDeletion if an ownerReference refers to a resource", "403"),
+        ("exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0", "refused"),
+        ('violates PodSecurity "restricted:latest": a User cannot be root', "refused"),
+    ],
+)
+async def test_what_a_quota_refuses_is_no_missing_right(said: str, code: str) -> None:
+    metrics = Metrics()
+    message = f'pods "job-0-0" is forbidden: {said}'
+    body = json.dumps({"kind": "Status", "code": 403, "message": message}).encode()
+    wire = MeteredTransport(Wire(403, body=body), metrics.asked)
+    await wire.send(Request(method="POST", path="/x"), seconds=1.0)
+    assert value(metrics, "mmrlhf_api_requests_total", verb="create", code=code) == 1
 
 
 class ScriptedLease(Lease):
