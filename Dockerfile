@@ -3,6 +3,7 @@
 #   docker build --target operator --tag mmrlhf/operator .    the operator and the command line
 #   docker build --target train --tag mmrlhf/train .          pods of MMDPOJob and RewardTrainJob
 #   docker build --target sample --tag mmrlhf/sample .        pods of ClusterSampleJob
+#   docker build --target lmms-eval --tag mmrlhf/lmms-eval .  pods of step lmms-eval, for who wants it
 #
 # BASE is any image with Python 3.11 to 3.13 as `python3` and its venv module.
 #
@@ -55,6 +56,15 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
     sh /build/install.sh /build/sample.txt /out
+
+# lmms-eval wants other versions of some packages: it has an environment of its own, before that of jobs.
+FROM jobs-installed AS lmms-eval-installed
+COPY hashes/lmms-eval.txt /build/hashes.txt
+COPY hashes/pip.txt images/beside.sh /build/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    sh /build/beside.sh /opt/lmms-eval
 
 FROM ${BASE} AS code
 COPY hashes/pip.txt hashes/images.txt /hashes/
@@ -122,6 +132,18 @@ LABEL org.opencontainers.image.title="mmrlhf sample" \
       org.opencontainers.image.revision="${REVISION}"
 ENV NUMBA_CACHE_DIR=/tmp/.cache/numba
 COPY --from=sample-installed /out/ /
+COPY --from=code /out/ /
+USER 65532:65532
+
+FROM jobs AS lmms-eval
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mmrlhf lmms-eval" \
+      org.opencontainers.image.description="Benchmarks of understanding for mmrlhf, by lmms-eval" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=lmms-eval-installed /opt/lmms-eval /opt/lmms-eval
 COPY --from=code /out/ /
 USER 65532:65532
 

@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs training s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision with-torchvision trackers control-plane control-plane-install installation many-jobs many-pipelines every-fault
+	cluster-up cluster-down torchvision with-torchvision trackers lmms-eval control-plane control-plane-install installation many-jobs many-pipelines every-fault
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -149,6 +149,19 @@ trackers: setup ## Runs of Weights & Biases and MLflow, and event files, by the 
 		--constraint hashes/trackers.txt --requirement hashes/trackers.txt
 	echo "import site; site.addsitedir('$$($(PY) $(SITE))')" > "$$($(TRACKERS)/bin/python $(SITE))/beside.pth"
 	$(TRACKERS)/bin/python -m pytest tests/trackers
+
+LMMS_EVAL := $(VENV)-lmms-eval
+
+# As its image has it (images/beside.sh): an environment of its own before what all other tests have; 600 MB to fetch.
+lmms-eval: setup ## A measurement by lmms-eval itself, and its results in our report (package index)
+	$(PYTHON) -m venv --clear --without-pip $(LMMS_EVAL)
+	$(PY) -m pip --python $(LMMS_EVAL)/bin/python install --quiet --require-hashes --no-deps --ignore-installed \
+		--build-constraint hashes/images.txt --requirement hashes/lmms-eval.txt
+	echo "import site; site.addsitedir('$$($(PY) $(SITE))')" > "$$($(LMMS_EVAL)/bin/python $(SITE))/beside.pth"
+	@# torchvision's build of the index beside torch's for CPUs, as `make torchvision` has it.
+	echo "import runpy; runpy.run_path('$(CURDIR)/tests/torchvision/operators.py')" \
+		> "$$($(LMMS_EVAL)/bin/python $(SITE))/operators.pth"
+	MMRLHF_TEST_LMMS_EVAL=$(CURDIR)/$(LMMS_EVAL)/bin/python $(PY) -m pytest tests/lmms_eval
 
 cli: setup ## The tests of the command line
 	$(PY) -m pytest -m "not cluster" tests/cli

@@ -30,6 +30,7 @@ from images.package_index import PackageIndex
 from images.recipes import (
     DOCKERFILE,
     IMAGES,
+    OPTIONAL,
     REPOSITORY,
     Base,
     base_digest,
@@ -62,7 +63,7 @@ def build(image: str, *, base: Base = "debian", revision: str = "unknown") -> Bu
     """Build one image, or find it built already.
 
     Args:
-        image: `operator`, `train` or `sample`.
+        image: `operator`, `train` or `sample`, or one that is optional.
         base: What to build it on.
         revision: For its label.
 
@@ -224,7 +225,7 @@ def _cache() -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command line."""
     parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__)
-    parser.add_argument("--image", required=True, choices=IMAGES)
+    parser.add_argument("--image", required=True, choices=(*IMAGES, *OPTIONAL))
     parser.add_argument("--base", default="debian", choices=get_args(Base))
     parser.add_argument(
         "--output", help="docker-archive:PATH; without it, the cached archive is named"

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from images import debian
 
-__all__ = ["DOCKERFILE", "IMAGES", "REPOSITORY", "Base", "base_digest", "revision", "source_digest",
-           "version"]  # fmt: skip
+__all__ = ["DOCKERFILE", "IMAGES", "OPTIONAL", "REPOSITORY", "Base", "base_digest", "revision",
+           "source_digest", "version"]  # fmt: skip
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 
@@ -25,6 +25,9 @@ DOCKERFILE: Final = Path("Dockerfile")
 IMAGES: Final = ("operator", "train", "sample")
 """The images, which are targets of the Dockerfile."""
 
+OPTIONAL: Final = ("lmms-eval",)
+"""Images that few need: built when they are asked for by name."""
+
 _COPIED: Final = (
     ".dockerignore",
     "LICENSE",
@@ -33,7 +36,9 @@ _COPIED: Final = (
     "sdk",
     "crds",
     "hashes/images.txt",
+    "hashes/lmms-eval.txt",
     "hashes/pip.txt",
+    "images/beside.sh",
     "images/install.sh",
     "images/requirements.py",
     "images/trim.py",

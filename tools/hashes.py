@@ -42,7 +42,18 @@ from packaging.version import Version
 
 from images.package_index import PackageIndex
 
-__all__ = ["FILES", "File", "Index", "Pins", "closure", "read_hashes", "render", "usable"]
+__all__ = [
+    "APART",
+    "FILES",
+    "TOGETHER",
+    "File",
+    "Index",
+    "Pins",
+    "closure",
+    "read_hashes",
+    "render",
+    "usable",
+]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PIP: Final = "hashes/pip.txt"
@@ -50,13 +61,20 @@ IMAGES: Final = "hashes/images.txt"
 DEVELOPMENT: Final = "hashes/development.txt"
 EXAMPLES: Final = "hashes/examples.txt"
 TRACKERS: Final = "hashes/trackers.txt"
-FILES: Final = (PIP, IMAGES, DEVELOPMENT, EXAMPLES, TRACKERS)
+LMMS_EVAL: Final = "hashes/lmms-eval.txt"
+FILES: Final = (PIP, IMAGES, DEVELOPMENT, EXAMPLES, TRACKERS, LMMS_EVAL)
 """What is written: pip itself, what images hold, what only development needs, what examples read
-and never install, and what `make trackers` alone installs. A layer of an image is made anew only
-when the first two change."""
+and never install, what `make trackers` alone installs, and what only the image of lmms-eval holds.
+A layer of another image is made anew only when the first two change."""
 
-_APART: Final = {"constraints-examples.txt": EXAMPLES, "constraints-trackers.txt": TRACKERS}
-_PINS: Final = ("constraints.txt", "constraints-beside.txt", *_APART)
+TOGETHER: Final = ("constraints.txt", "constraints-beside.txt")
+"""Pins of what is installed together."""
+APART: Final = {
+    "constraints-examples.txt": EXAMPLES,
+    "constraints-trackers.txt": TRACKERS,
+    "constraints-lmms-eval.txt": LMMS_EVAL,
+}
+"""Pins that go into a file of their own; they may have other versions of what stands elsewhere."""
 _IN_IMAGES: Final = ("operator", "cli", "jobs", "sample")
 _PYPI: Final = "https://pypi.org/simple"
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
@@ -110,8 +128,8 @@ class Index:
             raise ValueError(f"{self.url}: a file of {name} has no {error}") from error
 
 
-def read_pins(root: Path, names: Iterable[str] = _PINS) -> Pins:
-    """The pins of the constraints files."""
+def read_pins(root: Path, names: Iterable[str] = TOGETHER) -> Pins:
+    """The pins of constraints files, by default of those that are installed together."""
     lines = (line.strip() for name in names for line in (root / name).read_text().splitlines())
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
@@ -197,22 +215,23 @@ class Maker:
             OSError: The index does not answer.
             ValueError: It has no file of a pinned version.
         """
-        pins = read_pins(self.root)
+        split = self._split()
         known: dict[str, set[str]] = {}
         for path in FILES:
             if (self.root / path).is_file():
                 known |= read_hashes((self.root / path).read_text())
+        names = sorted({name for some in split.values() for name in some})
         with ThreadPoolExecutor(8) as pool:
-            listed = dict(zip(pins, pool.map(self.index.files, pins), strict=True))
+            listed = dict(zip(names, pool.map(self.index.files, names), strict=True))
         digests = {}
-        for name, version in pins.items():
+        for name, version in (pin for some in split.values() for pin in some.items()):
             files = [*listed[name], *self._local(name)]
             pin = f"{name}=={version}"
             found = {one.sha256 for one in files if usable(one.name, version, self._pythons)}
             if not found:
                 raise ValueError(f"{self.index.url} has no file of {pin}")
             digests[pin] = found | known.get(pin, set())
-        for path, some in self._split(pins).items():
+        for path, some in split.items():
             (self.root / path).parent.mkdir(exist_ok=True)
             (self.root / path).write_text(render(some, digests))
 
@@ -227,7 +246,7 @@ class Maker:
         paths = sorted(self.wheels.glob(f"{stem}-*.whl"))
         return [File(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
 
-    def _split(self, pins: Pins) -> dict[str, Pins]:
+    def _split(self) -> dict[str, Pins]:
         """What goes into which file. What is not installed here comes with torch, for GPUs."""
         project = self._project["project"]
         roots = [*self._project["build-system"]["requires"], *project["dependencies"]]
@@ -235,13 +254,12 @@ class Maker:
             roots += project["optional-dependencies"][extra]
         needed = closure(roots, _requires)
         split: dict[str, Pins] = {path: {} for path in FILES}
-        apart = {name: to for file, to in _APART.items() for name in read_pins(self.root, [file])}
-        for name, version in pins.items():
+        for file, path in APART.items():
+            split[path] = read_pins(self.root, [file])
+        for name, version in read_pins(self.root).items():
             canonical = canonicalize_name(name)
             if canonical == "pip":
                 path = PIP
-            elif name in apart:
-                path = apart[name]
             elif canonical in needed or not _is_installed(canonical):
                 path = IMAGES
             else:

@@ -9,14 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from images import recipes
 from images.commands import run
 from images.errors import BuildError
 from images.package_index import PackageIndex
-from images.recipes import DOCKERFILE, IMAGES, REPOSITORY, source_digest
+from images.recipes import DOCKERFILE, IMAGES, OPTIONAL, REPOSITORY, source_digest
 from images.requirements import requirements
 from images.trim import compile_all, trim
+from mmrlhf_api.steps.lmms_eval import PROGRAM as LMMS_EVAL
+from tools.hashes import TOGETHER, read_pins
+
+PINS = "constraints-lmms-eval.txt"
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -47,13 +52,32 @@ def below(stage: str) -> list[str]:
 
 
 def test_every_image_is_a_stage_and_the_operator_is_the_last() -> None:
-    assert set(IMAGES) <= set(stages())
+    assert {*IMAGES, *OPTIONAL} <= set(stages())
     assert list(stages())[-1] == "operator"
 
 
 def test_the_images_of_jobs_share_all_packages_but_those_of_the_map() -> None:
     assert below("train")[1:] == below("sample")[1:]
     assert "sample-installed" in stages()["sample"][1]
+
+
+def test_lmms_eval_has_an_environment_of_its_own_before_that_of_jobs_in_no_other_image() -> None:
+    found = stages()
+    assert below("lmms-eval")[1:] == below("train")[1:]
+    assert "COPY --from=lmms-eval-installed /opt/lmms-eval /opt/lmms-eval" in found["lmms-eval"][1]
+    assert LMMS_EVAL == "/opt/lmms-eval/bin/python"
+    using = {name for name, (base, body) in found.items() if "lmms-eval" in base + body}
+    assert using == {"lmms-eval", "lmms-eval-installed"}
+
+
+def test_lmms_eval_is_pinned_whole_and_never_takes_the_place_of_torch() -> None:
+    def found(*names: str) -> dict[str, str]:
+        return {str(canonicalize_name(one)): v for one, v in read_pins(REPOSITORY, names).items()}
+
+    pins, ours = found(PINS), found(*TOGETHER)
+    assert {"lmms-eval", "torchvision", "decord"} <= pins.keys()
+    assert pins["torchvision"] == ours["torchvision"], "it belongs to the release of torch"
+    assert not pins.keys() & {"torch", "transformers", "accelerate", "tokenizers", "numpy"}
 
 
 def test_the_base_is_an_argument_with_a_pinned_default() -> None:
@@ -64,7 +88,7 @@ def test_the_base_is_an_argument_with_a_pinned_default() -> None:
     assert {base for base, _ in stages().values()} - set(stages()) == {"scratch", "${BASE}"}
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", [*IMAGES, *OPTIONAL])
 def test_the_last_stage_runs_nothing_and_is_not_root(image: str) -> None:
     last = stages()[image][1]
     assert "\nUSER 65532:65532" in last
@@ -110,8 +134,9 @@ def test_the_digest_follows_what_is_copied_and_nothing_else(
 
 
 def test_all_that_is_installed_has_a_digest_and_comes_from_one_index() -> None:
-    """Dockerfile, install.sh and the Makefile, command by command."""
-    texts = [(REPOSITORY / n).read_text() for n in (DOCKERFILE, "images/install.sh", "Makefile")]
+    """Dockerfile, its scripts and the Makefile, command by command."""
+    names = (DOCKERFILE, "images/install.sh", "images/beside.sh", "Makefile")
+    texts = [(REPOSITORY / name).read_text() for name in names]
     commands = [
         line
         for text in texts
@@ -119,7 +144,7 @@ def test_all_that_is_installed_has_a_digest_and_comes_from_one_index() -> None:
         for line in re.split(r"&&|;", line)
         if re.search(r"\bpip\b.* install\b", line)
     ]
-    assert len(commands) >= 7
+    assert len(commands) >= 9
     for command in commands:
         assert "extra-index" not in command
         # What is ours has no digest, and brings nothing with it; `make lowest` is for tests alone.

@@ -121,6 +121,7 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
                 "figures": f"{run}/preferences.json",
             },
             "safety": {"results": f"{run}/results.json", "figures": f"{run}/safety.json"},
+            "lmms-eval": {"figures": f"{run}/lmms_eval.json"},
             "gate": {"report": f"{run}/gate.json"},
             "import": {"records": f"{run}/records.jsonl"},
             "export": {"rows": f"{run}/export.jsonl"},

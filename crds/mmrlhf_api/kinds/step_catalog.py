@@ -16,6 +16,7 @@ from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart, is_alias
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.lmms_eval import LmmsEvalPart
 from mmrlhf_api.steps.preferences import PreferencesPart
 from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import QUERY_FORMATS, ExportPart, ImportPart
@@ -124,6 +125,11 @@ def _preferred(part: PreferencesPart) -> Iterator[Input]:
         yield _policy(part.policy)
 
 
+def _understood(part: LmmsEvalPart) -> Iterator[Input]:
+    if part.policy is not None:
+        yield _policy(part.policy)
+
+
 def _policy(uri: str) -> Input:
     # An alias is a file, that may be moved: what it says then is an input like other data.
     content: Literal["data", "model"] = "data" if is_alias(uri) else "model"
@@ -199,7 +205,8 @@ def _reported(part: ReportPart) -> Iterator[Input]:
             field = f"models[{index}].safety"
             yield Input(field=field, uri=one.safety, content="data", takes=("figures",))
         for place, uri in enumerate(one.understanding):
-            yield Input(field=f"models[{index}].understanding[{place}]", uri=uri, content="data")
+            field = f"models[{index}].understanding[{place}]"
+            yield Input(field=field, uri=uri, content="data", takes=("figures",))
 
 
 def _pruned(_: PrunePart) -> Iterator[Input]:
@@ -307,6 +314,12 @@ STEPS: Final[Mapping[str, StepEntry]] = MappingProxyType(
                 Output(name="champion", content="results", path="champion.json"),
                 Output(name="figures", content="figures", path="comparison.json"),
             ),
+            gpu=True,
+        ),
+        "lmms-eval": StepEntry(
+            part="lmmsEval",
+            inputs=_understood,
+            outputs=(Output(name="figures", content="figures", path="lmms_eval.json"),),
             gpu=True,
         ),
         "report": StepEntry(

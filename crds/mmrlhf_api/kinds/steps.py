@@ -25,6 +25,7 @@ from mmrlhf_api.steps.bench import BenchPart
 from mmrlhf_api.steps.compare import ComparePart
 from mmrlhf_api.steps.gate import GatePart
 from mmrlhf_api.steps.improve import ImprovePart
+from mmrlhf_api.steps.lmms_eval import LmmsEvalPart
 from mmrlhf_api.steps.preferences import PreferencesPart
 from mmrlhf_api.steps.prune import PrunePart
 from mmrlhf_api.steps.records import ExportPart, ImportPart
@@ -49,6 +50,7 @@ StepName = Literal[
     "annotate-import",
     "improve",
     "compare",
+    "lmms-eval",
     "report",
     "prune",
 ]
@@ -131,6 +133,8 @@ class StepJobSpec(JobSpec):
     """Rank a policy's own responses by a reward model (paper 5.4)."""
     compare: ComparePart | None = None
     """Compare a candidate's responses with the champion's."""
+    lmms_eval: LmmsEvalPart | None = None
+    """Measure what a policy understands, by lmms-eval (paper Table 2)."""
     report: ReportPart | None = None
     """Put what was measured of some models on one page."""
     prune: PrunePart | None = None
@@ -278,6 +282,14 @@ register(
                 takes="model",
                 output=lambda run: run.model,
                 becomes="preferences.policy",
+                annotation=ANNOTATION_POLICY_JOB,
+            ),
+            Need(
+                field="lmmsEval.policyJob",
+                kind="MMDPOJob",
+                takes="model",
+                output=lambda run: run.model,
+                becomes="lmmsEval.policy",
                 annotation=ANNOTATION_POLICY_JOB,
             ),
             Need(

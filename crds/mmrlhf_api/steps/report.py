@@ -32,7 +32,7 @@ class ModelFigures(ApiModel):
     understanding: Annotated[
         tuple[Uri, ...], Strict(strict=False), MaxLen(64), ListOf("atomic")
     ] = ()
-    """Its results of lmms-eval, *_results.json."""
+    """Its results of lmms-eval: of step lmms-eval, or *_results.json."""
 
 
 class ReportPart(ReportSettings):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime
@@ -352,3 +353,43 @@ def test_a_reward_model_judges_pairs_by_the_scores_that_it_gives_each_alone(
     assert [one["winner"] for one in verdicts] == winners
     assert not any("first" in one for one in verdicts), "scores know no places"
     assert manifest(tmp_path)["metrics"]["ties"] == 1
+
+
+LMMS_EVAL = """#!{python} -S
+import json, os, sys
+words = dict(zip(sys.argv[3::2], sys.argv[4::2]))
+said = {{"args": words, "gang": sorted(name for name in os.environ if "RANK" in name)}}
+os.makedirs(words["--output_path"] + "/policy")
+results = {{"results": {{name: {{"exact,none": 0.5}} for name in words["--tasks"].split(",")}}}}
+with open(words["--output_path"] + "/policy/1_results.json", "w") as file:
+    json.dump({{**results, "said": said}}, file)
+"""
+
+
+def test_lmms_eval_as_a_job_leaves_its_file_and_figures_for_the_report(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(LMMS_EVAL.format(python=sys.executable))
+    program.chmod(0o700)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    part = {"policy": str(policy), "tasks": ["mme", "gqa"], "program": str(program), "limit": 2}
+    assert main(written(tmp_path, body(tmp_path, "lmms-eval", **part))) == 0
+    assert manifest(tmp_path)["metrics"] == {"mme.exact": 0.5, "gqa.exact": 0.5}
+    results = run_of(tmp_path) / "lmms_eval.json"
+    said = json.loads(results.read_text())["said"]
+    assert said["args"]["--model_args"] == f"pretrained={policy},device_map=auto"
+    assert (said["args"]["--model"], said["args"]["--limit"]) == ("llava_hf", "2")
+    assert said["gang"] == []
+    report = tmp_path / "evaluation.json"
+    assert main(["report", str(report), "--understanding", f"new={results}"]) == 0
+    assert len(json.loads(report.read_text())["models"]["new"]["understanding"]) == 2
+
+
+def test_a_pod_without_lmms_eval_says_which_image_has_it(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = {"policy": str(policy), "tasks": ["mme"], "program": str(tmp_path / "python")}
+    assert main(written(tmp_path, body(tmp_path, "lmms-eval", **part))) == 2
+    told = capsys.readouterr().err
+    assert "there is no lmms-eval here. The image of lmms-eval has it: name that image" in told

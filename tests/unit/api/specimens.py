@@ -43,6 +43,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "critiques": {"records": "/data/commented.jsonl", "endpoint": ENDPOINT},
     "answers": {"records": "/data/queries.jsonl", "policy": "/data/policy"},
     "preferences": {"records": "/data/heldout.jsonl", "policy": "/data/policy"},
+    "lmms-eval": {"tasks": ["mme"], "policy": "/data/policy"},
     "safety": {
         "judges": [{"name": "words", "template": {}}],
         "tasks": [

@@ -354,6 +354,10 @@ SPECIMENS_AT: dict[tuple[str, str], list[Change | tuple[Change, Change]]] = {
         step("preferences", policyJob="align"),
         {**step("preferences"), "preferences": {"records": "/q"}},
     ],
+    ("spec.lmmsEval", "give exactly one of policy and policyJob"): [
+        step("lmms-eval", policyJob="align"),
+        {**step("lmms-eval"), "lmmsEval": {"tasks": ["mme"]}},
+    ],
     ("spec.compare.endpoint", "maxCost needs a price"): [
         step("compare", endpoint={**ENDPOINT, "maxCost": 1})
     ],
@@ -470,6 +474,7 @@ PLACES: dict[str, Change] = {
             "critiques": ("records",),
             "answers": ("records", "mediaRoot", "policy"),
             "preferences": ("records", "mediaRoot", "policy"),
+            "lmms-eval": ("policy",),
             "safety": ("responses",),
             "import": ("source", "mediaRoot"),
             "export": ("records", "mediaRoot"),
@@ -684,7 +689,7 @@ def test_cancelling_is_for_good() -> None:
     assert refused(running, schema, cancelled) == [("spec.runPolicy", message)]
 
 
-@pytest.mark.parametrize("name", ["answers", "preferences", "safety", "compare"])
+@pytest.mark.parametrize("name", ["answers", "preferences", "safety", "compare", "lmms-eval"])
 def test_a_step_that_runs_a_model_alone_may_have_a_gpu(name: str) -> None:
     data = changed("StepJob", **step(name), resources__gpusPerNode=1)
     assert parse_job(data, source="x").spec.resources.gpus_per_node == 1

@@ -205,7 +205,8 @@ def values(node: Node) -> list[Any]:
         case "number":
             return [0.0, 0.5]
         case "array":
-            return [[], *([value] for value in values(node["items"])[:2])]
+            some = [[value] for value in values(node["items"])[:2]]
+            return some if node.get("minItems") else [[], *some]
         case "object" if "additionalProperties" in node:
             return [{}, {"a": "b"}, {"kueue.x-k8s.io/queue-name": "b"}]
         case "object":

@@ -144,9 +144,19 @@ def test_the_command_is_that_of_lmms_evals_own_examples() -> None:
         "/models/policy", "llava_onevision", tasks=["mme", "pope_adv"], output="/out", processes=8
     )
     assert " ".join(said) == (
-        "accelerate launch --num_processes=8 -m lmms_eval --model llava_hf"
-        " --model_args pretrained=/models/policy --tasks mme,pope_adv --batch_size 1"
-        " --output_path /out"
+        "/opt/lmms-eval/bin/python -m accelerate.commands.launch --num_processes=8 -m lmms_eval"
+        " --model llava_hf --model_args pretrained=/models/policy --device cuda"
+        " --tasks mme,pope_adv --batch_size 1 --output_path /out"
+    )
+    alone = lmms_eval_command(
+        "/policy", "qwen2_vl", tasks=["mme"], output="/out", device="cpu", limit=3, task_folder="/t"
+    )
+    assert " ".join(alone) == (
+        "/opt/lmms-eval/bin/python -m lmms_eval --model qwen2_vl"
+        " --model_args pretrained=/policy,device_map=auto --device cpu --tasks mme --batch_size 1"
+        " --limit 3 --include_path /t --output_path /out"
     )
     with pytest.raises(ModelError, match="model_type 'bert' is none that lmms-eval is known"):
         lmms_eval_command("/models/policy", "bert", tasks=["mme"], output="/out")
+    with pytest.raises(ModelError, match="no folder with , or = in its name"):
+        lmms_eval_command("/models/a,b", "llava", tasks=["mme"], output="/out")

@@ -95,6 +95,7 @@ def test_what_a_kind_waits_for_is_of_a_kind_that_there_is(kind: Any) -> None:
         ("StepJob", step("answers"), ["answers.jsonl"]),
         ("StepJob", step("preferences"), ["results.json", "preferences.json"]),
         ("StepJob", step("safety"), ["results.json", "safety.json"]),
+        ("StepJob", step("lmms-eval"), ["lmms_eval.json"]),
         ("StepJob", step("gate"), ["gate.json"]),
         ("StepJob", step("import"), ["records.jsonl"]),
         ("StepJob", step("export"), ["export.jsonl"]),
@@ -137,6 +138,12 @@ def test_what_each_kind_leaves_has_a_name_and_a_path(
         ("StepJob", step("critiques"), {"records": "records"}),
         ("StepJob", step("answers"), {"records": "queries records", "policy": "model"}),
         ("StepJob", step("preferences"), {"records": "records", "policy": "model"}),
+        ("StepJob", step("lmms-eval"), {"policy": "model"}),
+        (
+            "StepJob",
+            step("report", models=[{"name": "a", "understanding": ["/a.json"]}]),
+            {"models[0].understanding[0]": "figures"},
+        ),
         (
             "StepJob",
             step("safety"),

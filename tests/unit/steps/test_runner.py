@@ -70,7 +70,7 @@ def test_every_step_without_torch_has_a_case() -> None:
     steps = {name: registry.find_step(name) for name in step_names()}
     torch = {name for name, step in steps.items() if step.shared or step.computes}
     assert {*NAMES, *torch} == set(step_names())
-    assert torch == {"score", "improve", "answers", "preferences", "estimate"}
+    assert torch == {"score", "improve", "answers", "preferences", "estimate", "lmms-eval"}
 
 
 def test_steps_without_torch_run_without_it(inputs: Path, tmp_path: Path) -> None:

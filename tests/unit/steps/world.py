@@ -172,13 +172,6 @@ CASES = (
         ("enhanced.jsonl",),
     ),
     Case(
-        "lmms-eval",
-        "{in} {out} --task mme",
-        {"model": "{in}", "output": "{out}", "tasks": ["mme"]},
-        "",
-        (),
-    ),
-    Case(
         "report",
         "{out}/evaluation.json --understanding one={in}/lmms_eval.json --html {out}/page.html",
         {

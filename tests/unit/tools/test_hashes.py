@@ -13,7 +13,19 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tools.hashes import FILES, File, Index, Maker, closure, read_hashes, read_pins, render, usable
+from tools.hashes import (
+    APART,
+    FILES,
+    TOGETHER,
+    File,
+    Index,
+    Maker,
+    closure,
+    read_hashes,
+    read_pins,
+    render,
+    usable,
+)
 from tools.lowest import lowest, pinned
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,13 +34,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_each_pin_has_its_digests_in_one_file_and_nothing_else_has() -> None:
-    texts = [(ROOT / name).read_text() for name in FILES]
-    listed = [pin for text in texts for pin in read_hashes(text)]
-    pins = read_pins(ROOT)
-    assert sorted(listed) == sorted(f"{name}=={version}" for name, version in pins.items()), (
-        "constraints.txt has changed: `make hashes`"
-    )
-    for text in texts:
+    texts = {name: (ROOT / name).read_text() for name in FILES}
+    pins = {
+        "together": read_pins(ROOT),
+        **{to: read_pins(ROOT, [one]) for one, to in APART.items()},
+    }
+    listed: dict[str, list[str]] = {name: [] for name in pins}
+    for name, text in texts.items():
+        listed[name if name in pins else "together"] += read_hashes(text)
+    for name, some in pins.items():
+        assert sorted(listed[name]) == sorted(f"{one}=={some[one]}" for one in some), (
+            "constraints have changed: `make hashes`"
+        )
+    for text in texts.values():
         for pin, digests in read_hashes(text).items():
             assert digests, pin
             assert all(re.fullmatch("[0-9a-f]{64}", one) for one in digests), pin
@@ -41,7 +59,8 @@ def test_pins_are_within_the_bounds_that_are_claimed() -> None:
     extras = project["optional-dependencies"].values()
     lines = {line for extra in extras for line in extra} | {*project["dependencies"]}
     lines |= {*PROJECT["build-system"]["requires"]}
-    pins = {canonicalize_name(name): version for name, version in read_pins(ROOT).items()}
+    found = read_pins(ROOT, [*TOGETHER, "constraints-trackers.txt"])
+    pins = {canonicalize_name(name): version for name, version in found.items()}
     assert len(lines) > 40
     for line in lines:
         requirement = Requirement(line)
@@ -91,6 +110,7 @@ class Known(Index):
             "packaging": [
                 File("packaging-1.0-py3-none-any.whl", "a" * 64),
                 File("packaging-2.0-py3-none-any.whl", "b" * 64),
+                File("packaging-3.0-py3-none-any.whl", "9" * 64),
             ],
             "pip": [File("pip-3-py3-none-any.whl", "c" * 64)],
             "iniconfig": [File("iniconfig-4.tar.gz", "d" * 64)],
@@ -116,6 +136,7 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "constraints-beside.txt").write_text("# more\nnot-here==5\npip==3\n")
     (tmp_path / "constraints-examples.txt").write_text("# read\nweights==6\n")
     (tmp_path / "constraints-trackers.txt").write_text("# alone\nscribe==7\n")
+    (tmp_path / "constraints-lmms-eval.txt").write_text("# other versions\npackaging==3.0\n")
     return tmp_path
 
 
@@ -134,6 +155,8 @@ def test_files_are_written_by_what_needs_them(repository: Path) -> None:
         {"weights==6": {"f" * 64}},
         # Nor is what `make trackers` alone installs.
         {"scribe==7": {"0" * 64}},
+        # An environment of its own may have another version of the same.
+        {"packaging==3.0": {"9" * 64}},
     ]
 
 

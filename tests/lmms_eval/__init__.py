@@ -1,0 +1,1 @@
+"""lmms-eval itself measures a policy: `make lmms-eval`, which makes the environment that has it."""
