@@ -1,8 +1,9 @@
 """Bytes of tensors at the peak of a training step, on one process or several.
 
 ``peak_memory.py FOLDER SPECS`` takes a list of specs as JSON, each the ``spec`` of an MMDPOJob, and
-writes a line of JSON: per spec the peak of this process over two steps on one query, by counting
-every tensor from the operation that makes it until it is freed.
+writes a line of JSON: per spec the peak of this process over two steps, by counting every tensor
+from the operation that makes it until it is freed. The peak is at the last query: there are states
+of the optimizer by then and gradients of all queries before, which may be short to make those.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mmrlhf_jobs.process.gang import Runtime
 from mmrlhf_jobs.training.engines.registry import choose_engine
 
 TOKENS = 600
+FEW = 30
 
 
 class Peak(TorchDispatchMode):
@@ -73,10 +75,10 @@ class Peak(TorchDispatchMode):
         return made
 
 
-def query(loaded: LoadedModel) -> EncodedGroup:
-    """A query of `TOKENS` tokens, a third of them its prompt."""
-    ids = torch.arange(TOKENS) % 200 + 10
-    third = TOKENS // 3
+def query(loaded: LoadedModel, tokens: int = TOKENS) -> EncodedGroup:
+    """A query of so many tokens, a third of them its prompt."""
+    ids = torch.arange(tokens) % 200 + 10
+    third = tokens // 3
     return EncodedGroup(ids[:third], (ids[third : 2 * third], ids[2 * third :]), {})
 
 
@@ -99,9 +101,10 @@ def measure(folder: Path, spec: dict[str, Any], runtime: Runtime) -> int:
         engine = choose_engine(job.spec, runtime).build(module)
         module.every_part = False
         peak.most = 0
-        for _ in range(2):
-            for _ in range(job.spec.training.queries_per_step // runtime.world_size):
-                sums = engine.forward([query(loaded)]).sums
+        own = job.spec.training.queries_per_step // runtime.world_size
+        for lengths in ([FEW] * own, [*[FEW] * (own - 1), TOKENS]):
+            for tokens in lengths:
+                sums = engine.forward([query(loaded, tokens)]).sums
                 engine.backward((sums * torch.tensor([1.0, -1.0])).sum() / TOKENS)
                 del sums
             engine.step(learning_rate=1e-4)
