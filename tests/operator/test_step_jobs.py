@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from mmrlhf_api.kinds.step_catalog import STEPS
+from mmrlhf_operator.config import OpenLineage
 from mmrlhf_operator.state.store import Key
 from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
 from tests.operator.conftest import StartOperator
-from tests.operator.driver import Driver, until
+from tests.operator.driver import CONFIG, Driver, until
 from tests.unit.api.specimens import ENDPOINT, PARTS, step
 
 pytestmark = pytest.mark.cluster
@@ -23,6 +24,17 @@ KIND = "StepJob"
 SMALL = {"cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
 KEYED = {**ENDPOINT, "apiKeyEnv": "MODEL_KEY"}
 KEY = {"name": "MODEL_KEY", "secretKeyRef": {"name": "models", "key": "key"}}
+CATALOGUED = CONFIG.model_copy(
+    update={
+        "open_lineage": OpenLineage.model_validate(
+            {
+                "url": "http://marquez:5000",
+                "namespace": "vision",
+                "apiKeySecret": {"name": "catalogue", "key": "api-key"},
+            }
+        )
+    }
+)
 MISSING = json.dumps({"exitCode": 2, "reason": "InvalidInput", "message": "queries.jsonl, row 3"})
 
 
@@ -77,12 +89,23 @@ async def test_each_step_is_one_pod_without_gpu_and_leaves_its_outputs(
         submit(driver, name, responses=part, podTemplate__env=[KEY])
     else:
         submit(driver, name)
-    async with start_operator() as running:
+    async with start_operator(config=CATALOGUED) as running:
         await driver.pods_are("demo-0-0")
         path = f"/api/v1/namespaces/{driver.namespace}"
         (container,) = driver.api.get(f"{path}/pods/demo-0-0")["spec"]["containers"]
         assert container["command"][-2:] == ["mmrlhf_jobs.launch", "stepjob"]
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        told = [one for one in container["env"] if one["name"].startswith("OPENLINEAGE_")]
+        assert told == [
+            {"name": "OPENLINEAGE_URL", "value": "http://marquez:5000"},
+            {"name": "OPENLINEAGE_NAMESPACE", "value": "vision"},
+            {
+                "name": "OPENLINEAGE_API_KEY",
+                "valueFrom": {
+                    "secretKeyRef": {"name": "catalogue", "key": "api-key", "optional": True}
+                },
+            },
+        ]
         if name == "responses":
             (env,) = [one for one in container["env"] if one["name"] == "MODEL_KEY"]
             assert env["valueFrom"]["secretKeyRef"] == {"name": "models", "key": "key"}
