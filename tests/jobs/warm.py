@@ -47,9 +47,8 @@ IMPORTS: Final = (
     "mmrlhf_jobs.components",
     "mmrlhf_jobs.watch.nodes",
     "deepspeed",
-    # What its engines import once they are made, the compiler of torch above all.
+    # What its engines import once they are made.
     "deepspeed.module_inject",
-    "deepspeed.runtime.zero.muon.muon_optimizer",
     "pandas",
     "peft",
     "s3fs",

@@ -6,6 +6,7 @@ import os
 import warnings
 
 from mmrlhf_jobs.process.gang import Runtime
+from mmrlhf_jobs.training.engines.deepspeed_muon import import_muon
 
 __all__ = ["start_deepspeed"]
 
@@ -27,6 +28,7 @@ def start_deepspeed(runtime: Runtime) -> None:
     # Its all-reduce over shared memory would be compiled at the first start, which takes a
     # compiler, and would sum in another order on one node than between nodes.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    import_muon()
     # The group exists already; this only tells DeepSpeed's own layer about it.
     deepspeed.init_distributed(
         dist_backend="nccl" if runtime.device.type == "cuda" else "gloo",
