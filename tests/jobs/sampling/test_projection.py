@@ -1,6 +1,8 @@
-"""UMAP itself, apart from the quick tests: it compiles for half a minute."""
+"""UMAP itself, apart from the quick tests: it compiles for half a minute when it runs first."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -23,3 +25,21 @@ def test_the_map_keeps_clusters_apart_and_is_a_function_of_its_seed() -> None:
 
 def test_vectors_that_are_all_the_same_have_places() -> None:
     assert np.isfinite(project(np.full((20, 4), 0.5, np.float32), seed=0)).all()
+
+
+def test_nothing_that_takes_long_is_compiled_in_the_next_process() -> None:
+    project(np.eye(20, dtype=np.float32), seed=0)
+    from umap import layouts, umap_, utils
+
+    for function in (
+        utils.fast_knn_indices,
+        umap_.smooth_knn_dist,
+        umap_.compute_membership_strengths,
+        layouts._get_optimize_layout_euclidean_single_epoch_fn(parallel=False),
+    ):
+        kept = sum(function.stats.cache_hits.values())
+        made = sum(function.stats.cache_misses.values())
+        assert kept + made == len(function.signatures) > 0, function
+        assert function.stats.cache_path, f"{function} is not kept"
+        folder = Path(function.stats.cache_path)
+        assert list(folder.glob(f"*{function.py_func.__name__}-*.nbi")), function

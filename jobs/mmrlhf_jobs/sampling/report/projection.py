@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +49,7 @@ def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.fl
     with warnings.catch_warnings():
         # That TensorFlow is missing, and that the graph is not connected, which clusters never are.
         warnings.simplefilter("ignore")
-        from umap import UMAP  # compiles for half a minute
-
-        reducer = UMAP(
+        reducer = _umap()(
             n_components=2,
             n_neighbors=min(15, len(vectors) - 1),
             metric="cosine",
@@ -61,6 +60,26 @@ def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.fl
         )
         points: npt.NDArray[np.float32] = reducer.fit_transform(vectors)
     return points
+
+
+def _umap() -> Callable[..., Any]:
+    """UMAP, which keeps all that it compiles for the next process.
+
+    umap-learn 0.5 compiles its neighbours, the strengths of its graph and its layout anew in each
+    process, for twenty seconds; the rest it keeps itself, where NUMBA_CACHE_DIR says or beside it.
+    """
+    from numba.core.registry import CPUDispatcher
+    from umap import UMAP, layouts, umap_, utils
+
+    for module in (layouts, umap_, utils):
+        for function in vars(module).values():
+            if (
+                isinstance(function, CPUDispatcher)
+                and function.py_func.__module__ == module.__name__
+            ):
+                function.enable_caching()
+    made: Callable[..., Any] = UMAP
+    return made
 
 
 def evenly(count: int, most: int = MOST_MEDIA) -> npt.NDArray[np.int64]:
