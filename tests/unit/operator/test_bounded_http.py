@@ -172,7 +172,7 @@ def test_a_server_that_drips_has_one_deadline_for_all_it_sends(begin: bytes) -> 
 
 def test_a_server_that_says_nothing_is_left_when_the_time_is_over() -> None:
     with serving(lambda one: one.wait_for_end()) as server:
-        http = client(seconds=0.3)
+        http = client(seconds=2.0)
         assert outcome(http, server.endpoint) is Outcome.SLOW
         server.wait_for_ends()  # the connection is closed, not left to the garbage collector
         assert outcome(http, server.endpoint) is Outcome.SLOW

@@ -19,6 +19,7 @@ from mmrlhf_jobs.reporting.openlineage.run_events import Parent, dataset_name
 from mmrlhf_jobs.reporting.openlineage.telling import NobodyTold, OpenLineage, attempt_told_by
 from mmrlhf_jobs.storage.artifacts import ArtifactStore
 from mmrlhf_jobs.storage.folders import FileEntry
+from tests.cluster.wait import wait_until
 from tests.patience import PATIENCE
 from tests.unit.reporting.lineage_server import LineageServer, lineage_server
 from tests.unit.reporting.official_events import read_event, send_officially
@@ -87,6 +88,10 @@ class Told:
         )
         told.begin(job(), run=RUN, attempts=attempts, lineage=LINEAGE)
         return attempts, told
+
+    def wait_for_words(self) -> None:
+        """Wait until the first event was tried."""
+        wait_until(lambda: bool(self.words), timeout=60, what="words")
 
     def record(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.store.read_text("attempts.json") or "")
@@ -278,6 +283,8 @@ def test_what_is_not_taken_is_told_and_counted_and_holds_nothing_up(
     if trouble == "gone":
         run.settings = ReceiverSettings("http://127.0.0.1:1/api/v1/lineage", KEY)
     attempts, told = run.begin()
+    if trouble != "silent":
+        run.wait_for_words()
     complete(attempts, told)
     assert server.events == []
     (noted,) = run.record()
@@ -296,6 +303,7 @@ def test_a_store_that_is_away_is_not_waited_for_again(
     run = Told(tmp_path, server, patience=0.02)
     server.codes = [500] * 1000
     _, told = run.begin()
+    run.wait_for_words()
     told.fail(StorageError("the store is away"), stopped=False)
     told.close()
     assert "has not taken 2 of 2 events" in run.words[-1]
@@ -306,7 +314,9 @@ def test_nobody_follows_a_redirect_with_the_key(tmp_path: Path, server: LineageS
     with lineage_server() as other:
         server.codes, server.location = [302] * 1000, f"{other.url}/stolen"
         run = Told(tmp_path, server, patience=0.02)
-        complete(*run.begin())
+        begun = run.begin()
+        run.wait_for_words()
+        complete(*begun)
         assert other.heard == []
     assert "answers 302" in run.words[0]
 

@@ -110,10 +110,16 @@ def test_why_nothing_arrives_is_said_once_for_each_cause_and_that_it_does_again(
 def test_why_nothing_arrives_is_said_in_words(
     url: str, words: str, token: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    said: list[str] = []
+
+    def heard() -> bool:
+        said.append(capsys.readouterr().err)
+        return words in "".join(said)
+
     progress = PushProgress(url, token, interval=0.01, patience=0.0)
     progress.emit("phase", phase="train")
-    progress.close(timeout=0.5)
-    assert words in capsys.readouterr().err
+    wait_until(heard)
+    progress.close(timeout=0.0)
 
 
 def test_events_arrive_with_the_token_of_the_moment(operator: Operator, token: Path) -> None:
