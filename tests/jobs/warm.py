@@ -141,6 +141,11 @@ class Program:
         except subprocess.TimeoutExpired:
             return None
 
+    def has_said(self, words: str) -> bool:
+        """Whether it has written these words to its stderr so far."""
+        descriptor = self._files[1].fileno()
+        return words.encode() in os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end."""
         if self.returncode is None:

@@ -21,6 +21,7 @@ from mmrlhf_jobs.errors import DataError, ModelError
 from mmrlhf_jobs.models.folders import digest_folder, fetch_model
 from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.scores.table import Sidecar
+from tests.cluster.wait import wait_until
 from tests.jobs.training.world import World
 from tests.jobs.warm import Program
 from tests.patience import PATIENCE
@@ -216,14 +217,16 @@ def test_an_outage_of_seconds_costs_no_attempt(
     try:
         _wait_for_step(remote, process, 3)
         server.crash()
-        time.sleep(3)
+        away = f"{server.endpoint} is away, waiting up to 300 s for it"
+        wait_until(lambda: process.has_said(away), timeout=120, what="its wait")
+        time.sleep(1.5)
         server.revive()
         _, stderr = process.communicate(timeout=600)
     finally:
         process.kill()
         process.communicate()
     assert process.returncode == 0, stderr
-    assert f"{server.endpoint} is away, waiting up to 300 s for it" in stderr
+    assert away in stderr
     assert f"{server.endpoint} answers again after" in stderr
     results = remote.results(tmp_path / "results")
     same(results, local)
