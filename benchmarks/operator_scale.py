@@ -110,9 +110,20 @@ def cpu_of(pid: int) -> float:
 class Replica:
     """The operator as a process, and what it says of itself."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self._process = process
         self._url = url
+        self._log = log
+
+    def lives(self) -> bool:
+        """True; one that has ended, for instance as it lost its Lease, ends the benchmark.
+
+        Raises:
+            SystemExit: It has ended.
+        """
+        if self._process.poll() is not None:
+            raise SystemExit(f"the operator has ended:\n{self._log.read_text()[-2000:]}")
+        return True
 
     def requests(self) -> Counter[str]:
         """Its requests so far, by verb."""
@@ -199,17 +210,15 @@ def replica(namespace: str, folder: Path, port: int, **settings: object) -> Iter
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stderr=log)
     try:
-        one = Replica(process, f"http://127.0.0.1:{port}/metrics")
-        wait_until(lambda: _leads(one, process, folder), timeout=120, what="an operator")
+        one = Replica(process, f"http://127.0.0.1:{port}/metrics", folder / "log")
+        wait_until(lambda: one.lives() and _leads(one), timeout=120, what="an operator")
         yield one
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _leads(one: Replica, process: subprocess.Popen[bytes], folder: Path) -> bool:
-    if process.poll() is not None:
-        raise SystemExit((folder / "log").read_text())
+def _leads(one: Replica) -> bool:
     try:
         return one.value("mmrlhf_leader") == 1
     except OSError:
@@ -260,7 +269,7 @@ def _measure(
     names = [f"job-{index}" for index in range(jobs)]
     each(names, lambda name: driver.submit(metadata__name=name, resources=size, **told))
     wait_until(
-        lambda: _count(driver) >= jobs * pods,
+        lambda: operator.lives() and _count(driver) >= jobs * pods,
         timeout=LIMIT_SECONDS,
         what="all pods",
         interval=0.5,
@@ -271,7 +280,7 @@ def _measure(
     if finish:
         _finish(driver)
         wait_until(
-            lambda: operator.value("mmrlhf_jobs_ended_total") >= jobs,
+            lambda: operator.lives() and operator.value("mmrlhf_jobs_ended_total") >= jobs,
             timeout=LIMIT_SECONDS,
             what="all ends",
             interval=0.5,

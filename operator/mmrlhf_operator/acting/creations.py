@@ -20,7 +20,7 @@ class Creations:
 
     Attributes:
         conflicts: What is in the way by name or by refusal.
-        wanted: Objects of the latest try.
+        wanted: Objects of the latest try, while something is in the way.
         refusals: How often the API server refused, in a row.
         made: How often each pod of the attempt was made.
         retry_at: When to try again; None when at once.
@@ -63,7 +63,8 @@ class Creations:
             found: What was in the way.
             now: Time of the try.
         """
-        self.conflicts, self.wanted = found, tuple(wanted)
+        # Manifests are tens of kilobytes a job: those that were made are not kept.
+        self.conflicts, self.wanted = found, tuple(wanted) if found else ()
         refused = any(finding.reason == OperatorReason.CREATION_REFUSED for finding in found)
         self.refusals = self.refusals + 1 if refused else 0
         tries = self.refusals or self._again(wanted)

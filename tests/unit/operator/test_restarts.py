@@ -16,6 +16,7 @@ from mmrlhf_api.constants import FailureReason
 from mmrlhf_operator.acting.creations import Creations
 from mmrlhf_operator.planning.restarts import STEADY_SECONDS, backoff, next_restart
 from mmrlhf_operator.rendering.names import MAX_ATTEMPT
+from mmrlhf_operator.state.views import Finding
 from tests.unit.operator.world import CONFIG, START, World, running
 
 FREE = [{"exitCodes": [1], "action": "RestartJobFree"}]
@@ -260,6 +261,15 @@ def test_names_end_before_attempts_do() -> None:
         found = next_restart(RunPolicy(), status, counts=counts, now=START)
         assert found.exhausted is not None
         assert str(MAX_ATTEMPT) in found.exhausted
+
+
+def test_manifests_are_remembered_only_while_something_is_in_their_way() -> None:
+    creations, now = Creations(), START
+    pods = [{"kind": "Pod", "metadata": {"name": "demo-0-0"}}]
+    creations.note("u", pods, (Finding(reason="NameConflict", message="taken"),), now=now)
+    assert creations.wanted == tuple(pods)
+    creations.note("u", pods, (), now=now)
+    assert creations.wanted == ()
 
 
 def test_pods_that_are_taken_away_before_they_have_nodes_are_not_made_without_a_pause() -> None:
