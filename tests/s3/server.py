@@ -264,8 +264,9 @@ class S3Server:
                 self._command,
                 cwd=self._folder,
                 # Nothing of the caller's: no proxies between its parts, no credentials, no
-                # configuration from a home folder.
-                env={"PATH": os.defpath, "HOME": str(self._folder)},
+                # configuration from a home folder. It collects garbage a quarter as often, which
+                # is a tenth of what it takes of the cores.
+                env={"PATH": os.defpath, "HOME": str(self._folder), "GOGC": "400"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -147,21 +147,23 @@ class World:
         self.views = {view.uid: view for view in seen}
         return tuple(seen)
 
-    def plan(self) -> Plan:
-        return plan(self.job, self.observed, now=self.now, config=self.config)
+    def plan(self, job: JobView | None = None) -> Plan:
+        """What the operator would do; `job` spares another look at the body, if one was taken."""
+        return plan(job or self.job, self.observed, now=self.now, config=self.config)
 
     def reconcile(self, *, steps: int | None = None) -> Plan:
         """Carry out a plan; only its first `steps` steps, when the operator crashes after them.
 
         What the operator remembers of refusals it forgets by a crash.
         """
-        before = {note.key for note in notes(self.job.status)}
-        made = self.plan()
+        job = self.job
+        before = {note.key for note in notes(job.status)}
+        made = self.plan(job)
         self.history.append(made)
         self.news = [
             (note.type, note.reason) for note in notes(made.status) if note.key not in before
         ]
-        work: list[Any] = [made.status] if made.status != self.job.status else []
+        work: list[Any] = [made.status] if made.status != job.status else []
         work.extend(made.actions)
         refused: Finding | None = None
         for step in work[:steps]:
@@ -201,10 +203,11 @@ class World:
         """Reconcile until there is nothing to do."""
         for _ in range(limit):
             self.reconcile()
-            again = self.plan()
+            job = self.job
+            again = self.plan(job)
             if self.deleted:
                 return again
-            if not again.actions and again.status == self.job.status:
+            if not again.actions and again.status == job.status:
                 return again
         raise AssertionError(f"does not settle: {self.history[-2:]}")
 
