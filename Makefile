@@ -152,7 +152,7 @@ trackers: setup ## Runs of Weights & Biases and MLflow, and event files, by the 
 
 LMMS_EVAL := $(VENV)-lmms-eval
 
-# As its image has it (images/beside.sh): an environment of its own before what all other tests have; 600 MB to fetch.
+# As its image has it (images/beside.sh): an environment of its own before what all other tests have; 1.1 GB.
 lmms-eval: setup ## A measurement by lmms-eval itself, and its results in our report (package index)
 	$(PYTHON) -m venv --clear --without-pip $(LMMS_EVAL)
 	$(PY) -m pip --python $(LMMS_EVAL)/bin/python install --quiet --require-hashes --no-deps --ignore-installed \
