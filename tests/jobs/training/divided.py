@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils.weak import TensorWeakRef
 
 from mmrlhf_api import DataSource, MMDPOJob, RewardInference, RewardTrainJob
 from mmrlhf_jobs.data.pairs import form_pairs
@@ -68,12 +69,13 @@ def job_of(kind: str, **spec: Any) -> Any:
 
 
 class Live:
-    """Bytes of tensors that are alive, but for those that are files."""
+    """Bytes of tensors that are alive, but for those that are files and those that were before."""
 
     def __init__(self) -> None:
         gc.collect()
-        gc.freeze()  # what is there already is not looked at again
+        gc.freeze()  # what is there already is not looked at
         self.most = 0
+        self._seen: list[TensorWeakRef] = []
 
     def arrived(self, _module: nn.Module, _name: str, weight: nn.Parameter | None) -> None:
         """Look when a weight gets its place."""
@@ -81,17 +83,22 @@ class Live:
             self.look()
 
     def look(self) -> None:
-        """Count what is alive."""
+        """Count what is alive; objects are gone through once, when they are new."""
+        self._seen += [TensorWeakRef(one) for one in gc.get_objects() if isinstance(one, Tensor)]
+        gc.freeze()
         found: dict[int, int] = {}
-        for one in gc.get_objects():
-            if isinstance(one, Tensor) and not one.is_meta:
-                storage = one.untyped_storage()
-                found[storage.data_ptr()] = storage.nbytes()
-        files = _mapped()
-        self.most = max(
-            self.most,
-            sum(n for at, n in found.items() if not any(a <= at < b for a, b in files)),
-        )
+        alive = []
+        for seen in self._seen:
+            if (one := seen()) is not None:
+                alive.append(seen)
+                if not one.is_meta:
+                    storage = one.untyped_storage()
+                    found[storage.data_ptr()] = storage.nbytes()
+        self._seen = alive
+        if sum(found.values()) > self.most:
+            files = _mapped()
+            counted = (n for at, n in found.items() if not any(a <= at < b for a, b in files))
+            self.most = max(self.most, sum(counted))
 
 
 def _mapped() -> list[tuple[int, int]]:
