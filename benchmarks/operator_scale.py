@@ -40,6 +40,7 @@ from mmrlhf_api import KINDS
 from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster import gpu_nodes, scripted_pods
 from tests.cluster.access import Access, ExistingCluster
+from tests.cluster.api import Api
 from tests.cluster.control_plane import accepts_pods
 from tests.cluster.kinds import apply_kinds
 from tests.cluster.wait import wait_until
@@ -250,8 +251,23 @@ def run(
             told = stored(driver, s3)
             return _measure(driver, operator, jobs, pods, told=told, rest=rest, finish=finish)
     finally:
-        api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
-        api.delete(f"/api/v1/namespaces/{namespace}")
+        _remove(api, namespace)
+
+
+def _remove(api: Api, namespace: str) -> None:
+    """Delete a namespace, its pods without a kubelet first, however long the server takes."""
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    # A call that takes too long has deleted some of them; the next one goes on.
+    wait_until(lambda: _is_done(api, pods), timeout=LIMIT_SECONDS, what="the end of the pods")
+    api.delete(f"/api/v1/namespaces/{namespace}")
+
+
+def _is_done(api: Api, path: str) -> bool:
+    try:
+        api.delete(path, grace_seconds=0)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _measure(
@@ -331,8 +347,7 @@ def run_peer(access: Access, jobs: int, pods: int) -> PeerFigures:
             used = cpu_of(manager) - cpu
     finally:
         api.delete(f"/apis/batch/v1/namespaces/{namespace}/jobs")
-        api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
-        api.delete(f"/api/v1/namespaces/{namespace}")
+        _remove(api, namespace)
     return PeerFigures(jobs, round(seconds, 1), round(jobs * pods / seconds, 1), round(used, 1))
 
 
