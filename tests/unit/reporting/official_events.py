@@ -6,8 +6,8 @@ the schema and of its type, that none is missing, that URIs and times are such (
 that a facet's schema is one that they know, and that the facet stands under that schema's name.
 
 Events of all kinds and steps, with every end, were also held against the text of the schemas by
-`jsonschema` 4.26 with formats (November 2026): of OpenLineage.json that of 2-0-0, to which 2-0-2
-has added an optional ``_deleted``; of the facets ParentRunFacet 1-2-0 and JobTypeJobFacet 2-0-4 as
+`jsonschema` 4.26 with formats (November 2026): of OpenLineage.json that of 2-0-0, as that of
+2-0-2 was not to be had; of the facets ParentRunFacet 1-2-0 and JobTypeJobFacet 2-0-4 as
 they are named here, of the others the nearest version that was to be had, with the fields of these
 classes. No package has the schemas: whoever changes events checks them again so.
 """
