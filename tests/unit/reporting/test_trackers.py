@@ -118,6 +118,17 @@ def test_who_is_away_at_the_end_is_waited_for_a_moment(failures: int, lost: int)
         assert told[-1] == "recorder takes the figures again"
 
 
+def test_what_fails_after_the_last_row_and_then_not_is_told_to_be_well() -> None:
+    left = iter(range(2))
+    tracker = Recorder(
+        fails=lambda work, row: work.startswith("close") and next(left, None) is not None
+    )
+    told: list[str] = []
+    assert run(tracker, told) == {"taken": 6, "lost": 0, "unfinished": 0}
+    assert "close True: https://***@host is away" in told[0]
+    assert told[1:] == ["recorder takes the figures again"]
+
+
 def wait_for(condition: Any) -> None:
     for _ in range(6000):
         if condition():

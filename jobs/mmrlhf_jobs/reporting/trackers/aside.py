@@ -137,6 +137,8 @@ class Aside:
                 self._insist(self._tracker.keep, tries=_TRIES)
             else:
                 self._unfinished = int(not self._insist(self._finish))
+                if not (self._unfinished or self._lost):
+                    self._note(None)
                 return
 
     def _finish(self) -> None:
