@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeGuard
 
-from mmrlhf_api.scalars import MAX_COUNT
+from mmrlhf_api.bounds import MAX_COUNT
 
 __all__ = [
     "ACCURACY",

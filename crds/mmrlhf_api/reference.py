@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
+from mmrlhf_api.bounds import MAX_JOB_NAME
 from mmrlhf_api.constants import API_VERSION, ConditionType, Phase
 from mmrlhf_api.format_page import format_page
 from mmrlhf_api.kinds import KINDS, Kind
 from mmrlhf_api.kinds.resource import Resource
 from mmrlhf_api.members import meanings
 from mmrlhf_api.notation import default_text, element, limits, type_text
+from mmrlhf_api.pipelines.phases import StepPhase
 from mmrlhf_api.pipelines.registry import RESOURCES, RUN, SWEEP
-from mmrlhf_api.pipelines.types import RunCondition, StepPhase
-from mmrlhf_api.scalars import MAX_JOB_NAME
+from mmrlhf_api.pipelines.types import RunCondition
 from mmrlhf_api.schema import MUTABLE_FIELDS, Schema, kind_schema
-from mmrlhf_api.sweeps.types import PointPhase
+from mmrlhf_api.sweeps.phases import PointPhase
 
 __all__ = ["pages"]
 

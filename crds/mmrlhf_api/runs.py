@@ -25,9 +25,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mmrlhf_api.job import Job
-from mmrlhf_api.serialization import run_digest
+if TYPE_CHECKING:
+    from mmrlhf_api.job import Job
 
 __all__ = ["RunLayout", "laptop_uid"]
 
@@ -105,4 +106,6 @@ class RunLayout:
 
 def laptop_uid(job: Job) -> str:
     """What stands for the UID of a job that no cluster has given one."""
+    from mmrlhf_api.serialization import run_digest
+
     return run_digest(job)[:12]

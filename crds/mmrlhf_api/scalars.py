@@ -22,9 +22,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from mmrlhf_api.bounds import MAX_COUNT, MAX_JOB_NAME
+
 __all__ = [
-    "MAX_COUNT",
-    "MAX_JOB_NAME",
     "Count",
     "DnsLabel",
     "DnsName",
@@ -47,10 +47,6 @@ __all__ = [
     "VariableName",
     "Word",
 ]
-
-MAX_JOB_NAME = 52
-"""Longest job name: pods are named ``<job>-<attempt>-<index>`` and a host name holds 63 characters,
-which leaves five digits for the attempt and four for the index."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +85,6 @@ class Matching:
 PositiveInt = Annotated[int, Ge(1), Le(2**31 - 1)]
 """An integer from 1."""
 
-MAX_COUNT = 2**53
-"""JSON holds integers up to this one exactly."""
 
 Count = Annotated[int, Ge(0), Le(MAX_COUNT)]
 """An integer from 0."""

@@ -12,11 +12,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmrlhf_api.base import ApiModel
+from mmrlhf_api.bounds import MAX_JOB_NAME
 from mmrlhf_api.kinds.resource import Resource, ResourceNames
 from mmrlhf_api.rules import Rule
-from mmrlhf_api.scalars import MAX_JOB_NAME
 
-__all__ = ["MUTABLE_FIELDS", "Schema", "immutability", "kind_schema", "mutable_fields"]
+__all__ = [
+    "MUTABLE_FIELDS",
+    "Schema",
+    "immutability",
+    "kind_schema",
+    "mutable_fields",
+    "write_floats",
+]
 
 Schema = dict[str, Any]
 
@@ -161,7 +168,22 @@ def _reading_order(item: tuple[str, object]) -> int:
     return first.index(item[0]) if item[0] in first else len(first)
 
 
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+"""Words of a schema that bound a number."""
+
+
+def write_floats(node: Schema) -> None:
+    """Write the bounds of a number as floats, whoever wrote them first.
+
+    ``typing`` keeps one ``Annotated[float, Gt(0)]`` for all that are equal, and 0 equals 0.0: which
+    of both a type gets depends on what was imported before it, pydantic's own types among them.
+    """
+    if node.get("type") == "number":
+        node.update({name: float(node[name]) for name in _BOUNDS if name in node})
+
+
 def _bounds(node: Schema) -> None:
+    write_floats(node)
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in node:
             node[inclusive] = node[exclusive]

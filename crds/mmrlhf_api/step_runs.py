@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrlhf_api.kinds.steps import StepJob
+from mmrlhf_api.kinds.types.steps import StepJob
 from mmrlhf_api.runs import RunLayout
 
 __all__ = ["StepLayout"]

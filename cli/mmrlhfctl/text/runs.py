@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrlhf.client.times import parse_time
 from mmrlhf_api.pipelines.graph import named_steps
-from mmrlhf_api.pipelines.types import StepPhase
+from mmrlhf_api.pipelines.phases import StepPhase
 from mmrlhfctl.durations import format_age
 from mmrlhfctl.text.table import Cell, Style, paint
 

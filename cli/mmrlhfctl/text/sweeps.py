@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mmrlhf.client.times import parse_time
-from mmrlhf_api.sweeps.types import PointPhase
+from mmrlhf_api.sweeps.phases import PointPhase
 from mmrlhfctl.durations import format_age
 from mmrlhfctl.text.table import Cell, Style, Table, paint
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mmrlhf_api.job import TrainJobSpec
 from mmrlhf_api.kinds.kind import Input, Output
+
+if TYPE_CHECKING:
+    from mmrlhf_api.job import TrainJobSpec
 
 __all__ = ["trained", "training_inputs"]
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mmrlhf_api.base import wire_dict
-from mmrlhf_api.job import Job, JobSpec
+from mmrlhf_api.kinds.resource import load_type
 from mmrlhf_api.progress import Course, Figure
-from mmrlhf_api.runs import RunLayout
+
+if TYPE_CHECKING:
+    from mmrlhf_api.job import Job, JobSpec
+    from mmrlhf_api.runs import RunLayout
 
 __all__ = ["Content", "Input", "Kind", "Need", "Output", "SpecColumn"]
 
-S = TypeVar("S", bound=JobSpec)
+S = TypeVar("S", bound="JobSpec")
 
 Content = Literal[
     "model",
@@ -124,11 +126,15 @@ class Need:
 
     def taken(self, spec: JobSpec) -> str | None:
         """Return the URI that a spec holds in place of a name; None when it holds none."""
+        from mmrlhf_api.base import wire_dict
+
         uri = _at(wire_dict(spec), self.becomes.split("."))
         return uri if isinstance(uri, str) else None
 
     def take(self, spec: S, uri: str) -> S:
         """Return a spec with a URI in place of the name of the other job."""
+        from mmrlhf_api.base import wire_dict
+
         data = wire_dict(spec)
         *path, last = self.field.split(".")
         del _at(data, path)[last]
@@ -147,7 +153,7 @@ class Kind:
         singular: Singular for kubectl.
         short_name: Short name for kubectl.
         subcommand: ``python -m mmrlhf_jobs <subcommand>`` runs a job of this kind.
-        model: Its type.
+        home: Where its type is, as ``module:name``.
         course: How its jobs advance, which says what figures they tell.
         columns: Those of its figures that lists show even when they are not wide.
         runner: What runs a job in its processes, as ``module:function``: it is called with the job
@@ -166,7 +172,7 @@ class Kind:
     singular: str
     short_name: str
     subcommand: str
-    model: type[Job]
+    home: str
     course: Course
     columns: tuple[Figure, ...]
     runner: str
@@ -176,6 +182,18 @@ class Kind:
     spec_columns: tuple[SpecColumn, ...] = ()
     held_out: tuple[str, ...] = ()
     remade: Callable[[Any], bool] = lambda spec: True  # noqa: ARG005
+
+    @property
+    def model(self) -> type[Job]:
+        """Its type, loaded when it is first asked for.
+
+        Raises:
+            ValueError: It is of another kind.
+        """
+        model: type[Job] = load_type(self.home)
+        if model.model_fields["kind"].default != self.name:
+            raise ValueError(f"{model.__name__}.kind must be {self.name}")
+        return model
 
     @property
     def aliases(self) -> tuple[str, ...]:

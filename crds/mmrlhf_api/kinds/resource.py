@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mmrlhf_api.base import ApiModel
+if TYPE_CHECKING:
+    from mmrlhf_api.base import ApiModel
 
-__all__ = ["PrinterColumn", "Resource", "ResourceNames"]
+__all__ = ["PrinterColumn", "Resource", "ResourceNames", "load_type"]
+
+
+def load_type(home: str) -> Any:  # noqa: ANN401 - whatever is there
+    """Return the type of a home, ``module:name``, whose module is imported when it is not yet.
+
+    Tables name types by their homes: who reads tables alone must not pay for building types.
+    """
+    module, _, name = home.partition(":")
+    return getattr(import_module(module), name)
 
 
 class ResourceNames(Hashable, Protocol):
@@ -63,7 +74,7 @@ class Resource:
         plural: Name in URLs and for kubectl.
         singular: Singular for kubectl.
         short_name: Short name for kubectl.
-        model: Its type.
+        home: Where its type is, as ``module:name``.
         columns: What lists show.
         mutable: Fields of the spec that may change after it was created; None for all of them.
         word: What one is called in sentences.
@@ -73,10 +84,16 @@ class Resource:
     plural: str
     singular: str
     short_name: str
-    model: type[ApiModel]
+    home: str
     columns: tuple[PrinterColumn, ...]
     mutable: frozenset[str] | None
     word: str
+
+    @property
+    def model(self) -> type[ApiModel]:
+        """Its type, loaded when it is first asked for."""
+        model: type[ApiModel] = load_type(self.home)
+        return model
 
     @property
     def aliases(self) -> tuple[str, ...]:

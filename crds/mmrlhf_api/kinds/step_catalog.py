@@ -6,23 +6,25 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mmrlhf_api.kinds.kind import Content, Input, Output
-from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPart
-from mmrlhf_api.steps.answers import AnswersPart
-from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
-from mmrlhf_api.steps.bench import BenchPart
-from mmrlhf_api.steps.compare import ComparePart
-from mmrlhf_api.steps.gate import GatePart, is_alias
-from mmrlhf_api.steps.improve import ImprovePart
-from mmrlhf_api.steps.lmms_eval import LmmsEvalPart
-from mmrlhf_api.steps.preferences import PreferencesPart
-from mmrlhf_api.steps.prune import PrunePart
-from mmrlhf_api.steps.records import QUERY_FORMATS, ExportPart, ImportPart
-from mmrlhf_api.steps.report import ReportPart
-from mmrlhf_api.steps.safety import SafetyPart
-from mmrlhf_api.steps.score import ScorePart
+
+if TYPE_CHECKING:
+    from mmrlhf_api.steps.annotation import AnnotationExportPart, AnnotationImportPart
+    from mmrlhf_api.steps.answers import AnswersPart
+    from mmrlhf_api.steps.asking import CritiquesPart, ResponsesPart
+    from mmrlhf_api.steps.bench import BenchPart
+    from mmrlhf_api.steps.compare import ComparePart
+    from mmrlhf_api.steps.gate import GatePart
+    from mmrlhf_api.steps.improve import ImprovePart
+    from mmrlhf_api.steps.lmms_eval import LmmsEvalPart
+    from mmrlhf_api.steps.preferences import PreferencesPart
+    from mmrlhf_api.steps.prune import PrunePart
+    from mmrlhf_api.steps.records import ExportPart, ImportPart
+    from mmrlhf_api.steps.report import ReportPart
+    from mmrlhf_api.steps.safety import SafetyPart
+    from mmrlhf_api.steps.score import ScorePart
 
 __all__ = ["STEPS", "StepEntry"]
 
@@ -132,6 +134,8 @@ def _understood(part: LmmsEvalPart) -> Iterator[Input]:
 
 def _policy(uri: str) -> Input:
     # An alias is a file, that may be moved: what it says then is an input like other data.
+    from mmrlhf_api.steps.gate import is_alias
+
     content: Literal["data", "model"] = "data" if is_alias(uri) else "model"
     return Input(field="policy", uri=uri, content=content, takes=("model",))
 
@@ -154,11 +158,17 @@ def _imported(part: ImportPart) -> Iterator[Input]:
 
 
 def _imported_content(part: ImportPart) -> Content:
-    return "queries" if part.format in QUERY_FORMATS else "records"
+    return "queries" if _without_ranks(part.format) else "records"
+
+
+def _without_ranks(form: str) -> bool:
+    from mmrlhf_api.steps.records import QUERY_FORMATS
+
+    return form in QUERY_FORMATS
 
 
 def _exported(part: ExportPart) -> Iterator[Input]:
-    takes: tuple[Content, ...] = ("queries",) if part.format in QUERY_FORMATS else ("records",)
+    takes: tuple[Content, ...] = ("queries",) if _without_ranks(part.format) else ("records",)
     yield Input(field="records", uri=part.records, content="data", takes=takes)
 
 

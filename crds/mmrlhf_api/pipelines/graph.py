@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrlhf_api.pipelines.references import references
-from mmrlhf_api.pipelines.types import PipelineStep
+
+if TYPE_CHECKING:
+    from mmrlhf_api.pipelines.types import PipelineStep
 
 __all__ = ["find_cycle", "in_order", "named_steps", "parents", "waits"]
 
@@ -55,7 +57,8 @@ def in_order(steps: Sequence[PipelineStep]) -> list[PipelineStep]:
 
     There must be no cycle.
     """
-    graph, placed = waits(steps), dict[str, PipelineStep]()
+    graph = waits(steps)
+    placed: dict[str, PipelineStep] = {}
     left = list(steps)
     while left:
         ready = next(step for step in left if all(name in placed for name in graph[step.name]))

@@ -12,7 +12,7 @@ A step's name has no two dashes in a row, so that no step has the name of anothe
 
 from __future__ import annotations
 
-from mmrlhf_api.scalars import MAX_JOB_NAME
+from mmrlhf_api.bounds import MAX_JOB_NAME
 
 __all__ = [
     "LABEL_PIPELINE",

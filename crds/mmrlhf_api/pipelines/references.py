@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmrlhf_api.yamltree import FieldPath
+if TYPE_CHECKING:
+    from mmrlhf_api.yamltree import FieldPath
 
 __all__ = ["Reference", "references", "resolve"]
 

@@ -7,8 +7,6 @@ from types import MappingProxyType
 from typing import Final
 
 from mmrlhf_api.kinds.resource import PrinterColumn, Resource
-from mmrlhf_api.pipelines.types import AlignmentPipeline, AlignmentRun
-from mmrlhf_api.sweeps.types import Sweep
 
 __all__ = ["PIPELINE", "RESOURCES", "RUN", "SWEEP"]
 
@@ -29,7 +27,7 @@ RUN: Final = Resource(
     plural="alignmentruns",
     singular="alignmentrun",
     short_name="ar",
-    model=AlignmentRun,
+    home="mmrlhf_api.pipelines.types:AlignmentRun",
     columns=(
         PrinterColumn(title="Phase", path=".status.phase", about="Where the run is"),
         PrinterColumn(title="Steps", path=".status.summary", about="Steps done, of all"),
@@ -48,7 +46,7 @@ PIPELINE: Final = Resource(
     plural="alignmentpipelines",
     singular="alignmentpipeline",
     short_name="ap",
-    model=AlignmentPipeline,
+    home="mmrlhf_api.pipelines.types:AlignmentPipeline",
     columns=(
         PrinterColumn(
             title="Ready",
@@ -91,7 +89,7 @@ SWEEP: Final = Resource(
     plural="sweeps",
     singular="sweep",
     short_name="sw",
-    model=Sweep,
+    home="mmrlhf_api.sweeps.types:Sweep",
     columns=(
         PrinterColumn(title="Phase", path=".status.phase", about="Where the sweep is"),
         PrinterColumn(title="Points", path=".status.summary", about="Points that ended, of all"),

@@ -16,6 +16,7 @@ from pydantic import Strict
 from mmrlhf_api.base import ApiModel, ServerModel
 from mmrlhf_api.constants import Phase
 from mmrlhf_api.metadata import ObjectMeta
+from mmrlhf_api.pipelines.phases import StepPhase
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import Count, DnsName, JobName, Matching, Text, Timestamp, Word
 from mmrlhf_api.schedule import Schedule, ScheduleStatus
@@ -36,7 +37,6 @@ __all__ = [
     "PipelineStep",
     "RunCondition",
     "StepName",
-    "StepPhase",
     "StepStatus",
     "Steps",
 ]
@@ -133,23 +133,6 @@ class AlignmentRunSpec(ApiModel):
         Rule("self.cancel || !oldSelf.cancel", "cancel cannot be taken back; create a new run"),
         Rule("self.retry >= oldSelf.retry", "retry cannot be lowered; raise it to retry once more"),
     )
-
-
-class StepPhase(StrEnum):
-    """Where a step is."""
-
-    WAITING = "Waiting"
-    """Steps that it needs have not succeeded yet, or its inputs are looked up."""
-    STARTING = "Starting"
-    """It is decided that it runs, and its job is made."""
-    RUNNING = "Running"
-    """Its job is there and has not ended."""
-    SUCCEEDED = "Succeeded"
-    """Its job has succeeded, or an earlier run's result was taken."""
-    FAILED = "Failed"
-    """Its job has failed for good; a retry makes a new one."""
-    SKIPPED = "Skipped"
-    """A step that it needs has failed, or the run was cancelled before it began."""
 
 
 class CachedFrom(ServerModel):

@@ -6,7 +6,6 @@ a time, and counts how they end.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -19,13 +18,13 @@ from mmrlhf_api.progress import STEP
 from mmrlhf_api.rules import ListOf, Rule
 from mmrlhf_api.scalars import Count, DnsName, Matching, PositiveInt, Text, Timestamp, Word
 from mmrlhf_api.status import CamelCase, ConditionedStatus
+from mmrlhf_api.sweeps.phases import PointPhase
 from mmrlhf_api.templates import OpenSpec, Scalar, TemplateKind
 
 __all__ = [
     "MAX_POINTS",
     "BestSetting",
     "EarlyStop",
-    "PointPhase",
     "PointStatus",
     "Report",
     "Sweep",
@@ -178,25 +177,6 @@ class SweepSpec(ApiModel):
             detail="give fields with values, or points",
         ),
     )
-
-
-class PointPhase(StrEnum):
-    """Where a point is."""
-
-    WAITING = "Waiting"
-    """Others run; it is not its turn yet."""
-    STARTING = "Starting"
-    """It is decided that it runs, and its job is made."""
-    RUNNING = "Running"
-    """Its job is there and has not ended."""
-    SUCCEEDED = "Succeeded"
-    """Its job has succeeded."""
-    FAILED = "Failed"
-    """Its job has failed for good."""
-    STOPPED = "Stopped"
-    """It did badly and was ended by spec.earlyStop."""
-    SKIPPED = "Skipped"
-    """The sweep was cancelled before it began."""
 
 
 class Report(ServerModel):

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mmrlhf_api.bounds import MAX_JOB_NAME
 from mmrlhf_api.complaints import complaints
 from mmrlhf_api.errors import Problem
 from mmrlhf_api.kinds.registry import KINDS
-from mmrlhf_api.scalars import MAX_JOB_NAME
 from mmrlhf_api.sweeps.grid import MAX_SUFFIX, Point, count_points, job_body, points_of
 from mmrlhf_api.sweeps.types import MAX_POINTS, Sweep, SweepSpec
 from mmrlhf_api.uris import IN_CLUSTER

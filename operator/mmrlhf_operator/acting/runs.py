@@ -11,7 +11,8 @@ from typing import Any
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.pipelines import PIPELINE, RESOURCES, SWEEP
-from mmrlhf_api.pipelines.types import StepPhase, StepStatus
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import StepStatus
 from mmrlhf_operator.acting.children import Children, NamedJob
 from mmrlhf_operator.acting.contents import Contents, Looker
 from mmrlhf_operator.acting.owned import write_status

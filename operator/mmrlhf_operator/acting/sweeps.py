@@ -9,7 +9,7 @@ from typing import Any
 
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.pipelines import SWEEP
-from mmrlhf_api.sweeps.types import PointPhase
+from mmrlhf_api.sweeps.phases import PointPhase
 from mmrlhf_operator.acting.children import Children, NamedJob
 from mmrlhf_operator.acting.owned import write_status
 from mmrlhf_operator.acting.tracing import Tracing

@@ -17,6 +17,7 @@ from mmrlhf_api.base import ApiModel
 from mmrlhf_api.pod import Toleration
 from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, LabelKey, LabelMap, Matching, StringMap
+from mmrlhf_api.schema import write_floats
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.documents import HEADER, to_yaml
 from mmrlhf_operator.installation.workload import AFFINITY, REPLICAS, RESOURCES, USER
@@ -246,6 +247,7 @@ def _strict(node: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     }
     if "patternProperties" in out:
         out["additionalProperties"] = False
+    write_floats(out)
     match out:
         case {"$ref": str(reference)}:
             out["$ref"] = reference.replace("#/$defs/", "#/definitions/")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from mmrlhf_api.constants import Phase, Reason
-from mmrlhf_api.pipelines.types import AlignmentRunStatus, RunCondition, StepPhase, StepStatus
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import AlignmentRunStatus, RunCondition, StepStatus
 from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.planning.actions import Note
 from mmrlhf_operator.planning.conditions import find

@@ -12,7 +12,8 @@ from mmrlhf_api.constants import API_VERSION, LABEL_MANAGED_BY, MANAGER, Phase, 
 from mmrlhf_api.pipelines import AlignmentRun, rendering
 from mmrlhf_api.pipelines.identity import read_inputs, step_job, step_key
 from mmrlhf_api.pipelines.names import LABEL_PIPELINE, LABEL_RUN, LABEL_STEP, job_name
-from mmrlhf_api.pipelines.types import CachedFrom, PipelineStep, StepPhase, StepStatus
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import CachedFrom, PipelineStep, StepStatus
 from mmrlhf_api.tracing import handed_on
 from mmrlhf_operator.planning.reasons import OperatorReason, RunReason
 from mmrlhf_operator.planning.run_actions import LookForRecord, LookUpInputs

@@ -14,12 +14,8 @@ from datetime import datetime
 from mmrlhf_api.constants import Phase, Reason
 from mmrlhf_api.pipelines import AlignmentRun
 from mmrlhf_api.pipelines.graph import in_order, parents
-from mmrlhf_api.pipelines.types import (
-    AlignmentRunStatus,
-    PipelineStep,
-    StepPhase,
-    StepStatus,
-)
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import AlignmentRunStatus, PipelineStep, StepStatus
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning.conditions import in_words
 from mmrlhf_operator.planning.reasons import RunReason

@@ -23,8 +23,9 @@ from mmrlhf_api.sweeps.grid import (
     job_name,
     points_of,
 )
+from mmrlhf_api.sweeps.phases import PointPhase
 from mmrlhf_api.sweeps.ranking import best_of, losers, noted, on_the_way, settings_of
-from mmrlhf_api.sweeps.types import BestSetting, PointPhase, PointStatus, Sweep, SweepStatus
+from mmrlhf_api.sweeps.types import BestSetting, PointStatus, Sweep, SweepStatus
 from mmrlhf_api.tracing import handed_on
 from mmrlhf_operator.kube.timestamps import whole
 from mmrlhf_operator.planning import standing

@@ -8,9 +8,9 @@ from typing import Any
 from mmrlhf.client.cluster import Cluster, Manifest
 from mmrlhf.client.paths import job_path
 from mmrlhf.errors import ConflictError, MmrlhfError, NotFoundError, RejectedError, UsageError
+from mmrlhf_api.bounds import MAX_JOB_NAME
 from mmrlhf_api.pipelines.files import Submittable
 from mmrlhf_api.pipelines.resources import resource_of
-from mmrlhf_api.scalars import MAX_JOB_NAME
 
 __all__ = ["apply_job", "existing_job", "job_namespace", "manifest", "with_free_name"]
 

@@ -22,6 +22,7 @@ from mmrlhf_api.kinds import Job, kind_of
 from mmrlhf_api.pipelines.freezing import freeze
 from mmrlhf_api.pipelines.graph import in_order, parents
 from mmrlhf_api.pipelines.identity import read_inputs, step_job, step_key
+from mmrlhf_api.pipelines.phases import StepPhase
 from mmrlhf_api.pipelines.rendering import real_job
 from mmrlhf_api.pipelines.types import (
     AlignmentPipeline,
@@ -29,7 +30,6 @@ from mmrlhf_api.pipelines.types import (
     AlignmentRunStatus,
     CachedFrom,
     PipelineStep,
-    StepPhase,
     StepStatus,
 )
 from mmrlhf_api.runs import RunLayout

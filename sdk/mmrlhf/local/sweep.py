@@ -18,8 +18,9 @@ from mmrlhf_api.kinds import KINDS, Job
 from mmrlhf_api.progress import EVALUATED_STEP, is_number
 from mmrlhf_api.runs import laptop_uid
 from mmrlhf_api.sweeps.grid import Point, in_words, job_body, points_of
+from mmrlhf_api.sweeps.phases import PointPhase
 from mmrlhf_api.sweeps.ranking import best_of, losers, noted, on_the_way, settings_of
-from mmrlhf_api.sweeps.types import PointPhase, PointStatus, Sweep, SweepStatus
+from mmrlhf_api.sweeps.types import PointStatus, Sweep, SweepStatus
 
 __all__ = ["run_sweep", "sweep_folder"]
 

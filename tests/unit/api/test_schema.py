@@ -16,7 +16,7 @@ from mmrlhf_api import KINDS, parse_job
 from mmrlhf_api.base import wire_dict
 from mmrlhf_api.crd import crd, crd_file_name, render
 from mmrlhf_api.generate import main
-from mmrlhf_api.schema import kind_schema
+from mmrlhf_api.schema import kind_schema, write_floats
 from tests.unit.api.specimens import MINIMAL, changed
 
 Node = dict[str, Any]
@@ -240,3 +240,23 @@ def test_libyaml_writes_what_python_does() -> None:
     kind = KINDS["StepJob"]
     text = yaml.safe_dump(crd(kind), sort_keys=False, width=100, default_flow_style=False)
     assert render(kind).partition("\n")[2] == text
+
+
+def test_bounds_of_numbers_are_written_alike_whatever_was_imported_first() -> None:
+    """0 and 0.0 are one key of typing's cache, so that types may have either."""
+    node: Node = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+    write_floats(node)
+    assert repr(node) == repr({"type": "number", "minimum": 0.0, "exclusiveMaximum": 1.0})
+    whole: Node = {"type": "integer", "minimum": 0}
+    write_floats(whole)
+    assert repr(whole["minimum"]) == "0"
+    found = [
+        repr(one[name])
+        for kind in KINDS.values()
+        for _, one in nodes(kind_schema(kind))
+        if one.get("type") == "number"
+        for name in ("minimum", "maximum")
+        if name in one
+    ]
+    assert found
+    assert all("." in text or "e" in text for text in found), found

@@ -13,7 +13,8 @@ from mmrlhf_api.constants import Phase
 from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.members import meanings
 from mmrlhf_api.pipelines import RUN, parse_pipeline
-from mmrlhf_api.pipelines.types import RunCondition, StepPhase
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import RunCondition
 from mmrlhf_api.schema import kind_schema
 from mmrlhf_api.yamltree import Document
 from mmrlhf_operator.planning.reasons import RunReason

@@ -9,7 +9,8 @@ import pytest
 
 from mmrlhf_api import Condition
 from mmrlhf_api.constants import Phase
-from mmrlhf_api.pipelines.types import AlignmentRunStatus, CachedFrom, StepPhase, StepStatus
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import AlignmentRunStatus, CachedFrom, StepStatus
 from mmrlhf_operator.planning.run_notes import run_notes
 
 NOW = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)

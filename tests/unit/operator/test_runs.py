@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 
 from mmrlhf_api import OutputStatus
-from mmrlhf_api.pipelines.types import (
-    AlignmentRunStatus,
-    CachedFrom,
-    PipelineStep,
-    StepPhase,
-    StepStatus,
-)
+from mmrlhf_api.pipelines.phases import StepPhase
+from mmrlhf_api.pipelines.types import AlignmentRunStatus, CachedFrom, PipelineStep, StepStatus
 from mmrlhf_api.tracing import ANNOTATION_TRACEPARENT, handed_on
 from mmrlhf_operator.planning.run_actions import (
     CreateJob,

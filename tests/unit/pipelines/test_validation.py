@@ -7,11 +7,11 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from mmrlhf_api.bounds import MAX_JOB_NAME
 from mmrlhf_api.errors import FieldError, JobFileError
 from mmrlhf_api.kinds import KINDS
 from mmrlhf_api.pipelines import AlignmentRun, freeze, parse_pipeline
 from mmrlhf_api.pipelines.names import job_name
-from mmrlhf_api.scalars import MAX_JOB_NAME
 from mmrlhf_api.templates import TemplateKind
 from mmrlhf_api.yamltree import Document, parse_documents
 from tests.unit.pipelines.specimens import body, pipeline, run
