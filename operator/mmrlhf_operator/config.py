@@ -214,8 +214,8 @@ class OperatorConfig(ApiModel):
     look_seconds: Duration = 60.0
     """Seconds between two looks into the store for a pipeline whose schedule has triggers."""
     sweep_seconds: Duration = 30.0
-    """Seconds between two lists of what the operator holds, to find out what is gone without that a
-    watch has told so."""
+    """Seconds between two looks for what is gone though no watch has told so: at kinds whose watch
+    had to begin anew, and now and then at all."""
     retry_seconds: Duration = 0.25
     """Seconds before a job whose reconcile failed is tried again; they double with each failure."""
     max_retry_seconds: Duration = 120.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from mmrlhf_operator import operator
+from mmrlhf_operator.state.sweep import Sweep
 from tests.cluster import scripted_pods
 from tests.cluster.access import Access
 from tests.operator import faults
@@ -17,6 +19,20 @@ from tests.operator.life import attempt, live
 from tests.operator.test_robustness import PODS
 
 pytestmark = pytest.mark.cluster
+
+
+class Trusting(Sweep):
+    """Compares nothing but what kopf has listed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rounds_of_trust = 1_000_000
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but a list of kopf makes an operator doubt what it holds."""
+    monkeypatch.setattr(operator, "Sweep", Trusting)
 
 
 @pytest.mark.parametrize("trouble", get_args(Trouble))
@@ -40,6 +56,7 @@ async def test_watches_that_fail_miss_nothing(
         assert {"list mmdpojobs", "list pods", "list services", "list configmaps"} <= spoiled
 
 
+@pytest.mark.usefixtures("trusting")
 async def test_a_pod_that_is_gone_unheard_is_made_anew(
     driver: Driver, start_operator: StartOperator, control_plane: Access
 ) -> None:
@@ -55,6 +72,7 @@ async def test_a_pod_that_is_gone_unheard_is_made_anew(
         assert ("Warning", "PodDeleted") in driver.events()
 
 
+@pytest.mark.usefixtures("trusting")
 async def test_nobody_waits_for_pods_that_are_gone_unheard(
     driver: Driver, start_operator: StartOperator, control_plane: Access
 ) -> None:
@@ -74,6 +92,7 @@ async def test_nobody_waits_for_pods_that_are_gone_unheard(
         await attempt(driver, 1)
 
 
+@pytest.mark.usefixtures("trusting")
 async def test_nobody_waits_for_a_job_that_is_gone_unheard(
     driver: Driver, start_operator: StartOperator, control_plane: Access
 ) -> None:

@@ -1,11 +1,13 @@
 """The connection by which kopf lists and watches, with what nobody reads cut off as it arrives.
 
 Until all kinds were listed, kopf holds every object whole: who may create jobs would decide how
-much memory that takes.
+much memory that takes. And kopf says nowhere that it lists a kind anew, after which deletions may
+have been missed: it is seen here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -19,12 +21,15 @@ __all__ = ["connect"]
 
 
 class _Trimmed(aiohttp.ClientResponse):
-    """An answer whose list is trimmed before anyone has it."""
+    """An answer whose list is trimmed, and told of, before anyone has it."""
+
+    tell: Callable[[str], None]
 
     async def json(self, **how: Any) -> Any:  # noqa: ANN401 - as its base has it
         """See `aiohttp.ClientResponse`."""
         content = await super().json(**how)
         if isinstance(content, dict) and isinstance(content.get("items"), list):
+            self.tell(self.url.name)
             items = content["items"]
             cut = trim if content.get("apiVersion") == API_VERSION else without_managed_fields
             for number, item in enumerate(items):
@@ -32,8 +37,15 @@ class _Trimmed(aiohttp.ClientResponse):
         return content
 
 
-async def connect(configuration: client.Configuration) -> kopf.AiohttpSession:
-    """The same credentials as the operator's own requests have, read anew each time."""
+async def connect(
+    configuration: client.Configuration, *, listed: Callable[[str], None]
+) -> kopf.AiohttpSession:
+    """The same credentials as the operator's own requests have, read anew each time.
+
+    Args:
+        configuration: How to reach the API server.
+        listed: Called with the plural of a kind for each page of a list of it.
+    """
     token = await configuration.get_api_key_with_prefix("BearerToken")
     scheme, _, value = (token or "").rpartition(" ")
     info = kopf.ConnectionInfo(
@@ -49,6 +61,6 @@ async def connect(configuration: client.Configuration) -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
-        response_class=_Trimmed,
+        response_class=type("_Told", (_Trimmed,), {"tell": staticmethod(listed)}),
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)

@@ -2,15 +2,22 @@
 
 When a watch cannot go on from where it was, kopf lists anew. What is missing from the new list
 stays in its indices, though, and no event tells of it. A resync asks the same indices: a job would
-wait for ever for the end of a pod that is gone. So now and then the operator lists for itself: what
-kopf held before the request, and the answer lacks, is gone.
+wait for ever for the end of a pod that is gone. So the operator lists for itself: what kopf held
+before the request, and the answer lacks, is gone.
+
+A kind is compared in the two rounds after kopf has listed it: events that came before may still be
+on their way to the indices in the first. Besides, everything is, in case a deletion was missed
+otherwise; as rarely as there is much to compare, so that a round costs the same however many jobs
+there are.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_api.pipelines.resources import all_plurals
@@ -28,10 +35,23 @@ _ROOTS: Final[Mapping[str, str]] = {
 }
 
 
+_OBJECTS_A_ROUND: Final = 1000
+"""How many objects are compared in a round on average while no watch has broken."""
+
+
 class _Holds(Protocol):
     def held(self, plural: str) -> Mapping[str, Key]: ...
 
+    def listed_anew(self) -> Collection[str]: ...
+
     def forget(self, uids: Collection[str]) -> None: ...
+
+
+class _Found(NamedTuple):
+    """What is gone of a kind, by UID, and whether all of it could be listed."""
+
+    gone: Mapping[str, Key]
+    complete: bool
 
 
 class Sweep:
@@ -39,7 +59,7 @@ class Sweep:
 
     Args:
         api: The API server.
-        store: Holds objects.
+        store: Holds objects, and knows which kinds were listed anew.
         wake: Called with the job of what is gone.
     """
 
@@ -47,44 +67,61 @@ class Sweep:
         self._api = api
         self._store = store
         self._wake = wake
-        self._gone: Mapping[str, Key] = {}
+        self._gone: Mapping[str, Mapping[str, Key]] = {}
+        self._doubted: frozenset[str] = frozenset()
+        self._rounds_of_trust = 0
 
     async def run(self) -> None:
-        """Compare once; what cannot be listed now is left for the next time."""
-        gone: dict[str, Key] = {}
-        for plural in _ROOTS:
+        """Do one round; what cannot be listed now is left for the next."""
+        listed = frozenset(self._store.listed_anew())
+        self._rounds_of_trust -= 1
+        whole = self._rounds_of_trust <= 0
+        plurals = [one for one in _ROOTS if whole or one in self._doubted | listed]
+        gone, unseen, compared = dict(self._gone), set[str](), 0
+        for plural in plurals:
             held = self._store.held(plural)
-            # Only where there is something to miss: in a large cluster, the lists stay short.
-            for namespace in sorted({key.namespace for key in held.values()}):
-                within = {uid: key for uid, key in held.items() if key.namespace == namespace}
-                gone |= await self._missing(plural, namespace, within)
-        self._store.forget(gone.keys())
-        fresh = {uid: key for uid, key in gone.items() if uid not in self._gone}
+            found = await self._missing(plural, held)
+            compared += len(held)
+            gone[plural] = found.gone
+            if not found.complete:
+                unseen.add(plural)
+        if whole:
+            self._rounds_of_trust = math.ceil(compared / _OBJECTS_A_ROUND)
+        self._doubted = listed | unseen
+        self._store.forget({uid for entries in gone.values() for uid in entries})
+        fresh = [
+            (plural, uid, key)
+            for plural in plurals
+            for uid, key in gone[plural].items()
+            if uid not in self._gone.get(plural, {})
+        ]
         # Only what kopf holds is kept in mind: it gets no more than that.
         self._gone = gone
-        for key in fresh.values():
+        for plural, uid, key in fresh:
+            _LOG.info("%s: what is %s among %s is gone, and no watch has told so", key, uid, plural)
             self._wake(key)
 
-    async def _missing(
-        self, plural: str, namespace: str, held: Mapping[str, Key]
-    ) -> Mapping[str, Key]:
+    async def _missing(self, plural: str, held: Mapping[str, Key]) -> _Found:
+        # Only where there is something to miss: in a large cluster, the lists stay short.
+        within: defaultdict[str, dict[str, Key]] = defaultdict(dict)
+        for uid, key in held.items():
+            within[key.namespace][uid] = key
+        known, complete = self._gone.get(plural, {}), True
+        gone: dict[str, Key] = {}
+        for namespace, there in sorted(within.items()):
+            try:
+                live = await self._uids(plural, namespace)
+            except (ServerError, UnreachableError) as error:
+                _LOG.warning("cannot see which %s are gone: %s", plural, error)
+                gone |= {uid: key for uid, key in there.items() if uid in known}
+                complete = False
+            else:
+                gone |= {uid: key for uid, key in there.items() if uid not in live}
+        # A watch may have told meanwhile.
+        still = self._store.held(plural) if gone else {}
+        return _Found({uid: key for uid, key in gone.items() if uid in still}, complete)
+
+    async def _uids(self, plural: str, namespace: str) -> set[str]:
         child = CHILDREN.get(plural)
         query = {} if child is None else {"labelSelector": child.selector}
-        try:
-            there = await self._api.uids(
-                f"{_ROOTS[plural]}/namespaces/{namespace}/{plural}", **query
-            )
-        except (ServerError, UnreachableError) as error:
-            _LOG.warning("cannot see which %s are gone: %s", plural, error)
-            return {uid: key for uid, key in held.items() if uid in self._gone}
-        # A watch may have told meanwhile.
-        still = self._store.held(plural)
-        gone = {uid: key for uid, key in held.items() if uid not in there and uid in still}
-        for uid in gone.keys() - self._gone.keys():
-            _LOG.info(
-                "%s: what is %s among %s is gone, and no watch has told so",
-                gone[uid],
-                uid,
-                plural,
-            )
-        return gone
+        return await self._api.uids(f"{_ROOTS[plural]}/namespaces/{namespace}/{plural}", **query)

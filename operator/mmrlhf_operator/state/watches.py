@@ -95,6 +95,7 @@ class IndexStore:
     def __init__(self) -> None:
         self._indices: Mapping[str, Any] = {}
         self._gone: frozenset[str] = frozenset()
+        self._listed: set[str] = set()
 
     def attach(self, indices: Mapping[str, Any]) -> None:
         """Take the indices that kopf keeps; they are filled before the first event is told."""
@@ -146,6 +147,15 @@ class IndexStore:
     def workload(self, key: Key, uid: str) -> WorkloadView | None:
         """See `Store`."""
         return next((entry for entry in self._of(WORKLOADS, key) if entry.owner == uid), None)
+
+    def note_list(self, plural: str) -> None:
+        """Take note that kopf lists a kind: what is gone without a word it still holds."""
+        self._listed.add(plural)
+
+    def listed_anew(self) -> frozenset[str]:
+        """Plurals of what kopf has listed since this was asked last."""
+        listed, self._listed = frozenset(self._listed), set()
+        return listed
 
     def held(self, plural: str) -> Mapping[str, Key]:
         """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
@@ -226,7 +236,7 @@ class Pump:
 
         @kopf.on.login(id="login", registry=registry)
         async def login(**_: object) -> kopf.AiohttpSession:
-            return await connect(self._configuration)
+            return await connect(self._configuration, listed=self.store.note_list)
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)

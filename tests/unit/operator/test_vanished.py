@@ -11,6 +11,7 @@ import pytest
 from mmrlhf_operator.errors import UnreachableError
 from mmrlhf_operator.kube.api import PAGE, Api
 from mmrlhf_operator.kube.transport import Request, Response
+from mmrlhf_operator.state import sweep
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.views import ServiceView
@@ -148,6 +149,83 @@ async def test_what_is_listed_again_is_there_again() -> None:
     world.server.lists["default_services"] = uids("uid-one", "uid-other")
     await world.sweep()
     assert world.there == {ONE, OTHER, AFAR}
+
+
+@pytest.fixture
+def ten_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few are compared in a round on average."""
+    monkeypatch.setattr(sweep, "_OBJECTS_A_ROUND", 10)
+
+
+def many(number: int) -> dict[Key, list[ServiceView]]:
+    keys = [Key("MMDPOJob", "default", f"job-{index}") for index in range(number)]
+    return {key: [service(key)] for key in keys}
+
+
+@pytest.mark.usefixtures("ten_a_round")
+async def test_what_is_listed_while_no_watch_breaks_does_not_grow_with_what_there_is() -> None:
+    listed = []
+    for number in (20, 60):
+        world = World(Server())
+        world.services.clear()
+        world.services |= many(number)
+        there = uids(*(f"uid-{key.name}" for key in world.services))
+        world.server.lists["default_services"] = there
+        for _ in range(24):
+            assert await world.sweep() == []
+        listed.append(len(world.server.requests) * number)
+    assert listed == [240, 240]
+
+
+@pytest.mark.usefixtures("ten_a_round")
+async def test_a_kind_is_compared_in_two_rounds_after_it_was_listed_anew() -> None:
+    world = World(Server(default_services=uids("uid-one"), afar_services=uids("uid-judge")))
+    world.services |= many(50)
+    here = uids(*(f"uid-{key.name}" for key in world.services))
+    world.server.lists["default_services"] = here
+    await world.sweep()
+    # A watch breaks, and nobody is told of two deletions. The event by which one of them came was
+    # on its way to the indices when the first round began.
+    gone, late = Key("MMDPOJob", "default", "job-7"), Key("MMDPOJob", "default", "late")
+    lack = [one for one in here if one != {"metadata": {"uid": "uid-job-7"}}]
+    world.server.lists["default_services"] = lack
+    assert await world.sweep() == []
+    world.store.note_list("services")
+    assert await world.sweep() == [gone]
+    world.services[late] = [service(late)]
+    assert await world.sweep() == [late]
+    assert not {gone, late} & world.there
+    # Then they are trusted again.
+    requests = len(world.server.requests)
+    assert await world.sweep() == []
+    assert len(world.server.requests) == requests
+
+
+@pytest.mark.usefixtures("ten_a_round")
+async def test_what_could_not_be_listed_is_doubted_until_it_can() -> None:
+    world = World(Server(afar_services=uids("uid-judge")))
+    world.services |= many(50)
+    here = uids(*(f"uid-{key.name}" for key in world.services))
+    world.server.lists["default_services"] = here
+    await world.sweep()
+    world.server.lists["default_services"] = UnreachableError("away")
+    world.store.note_list("services")
+    for _ in range(3):
+        assert await world.sweep() == []
+    world.server.lists["default_services"] = here[1:]
+    assert await world.sweep() == [ONE]
+
+
+@pytest.mark.usefixtures("ten_a_round")
+async def test_what_is_missed_otherwise_is_found_in_time() -> None:
+    world = World(Server(afar_services=uids("uid-judge")))
+    world.services |= many(50)
+    here = uids(*(f"uid-{key.name}" for key in world.services))
+    world.server.lists["default_services"] = here
+    await world.sweep()
+    world.server.lists["default_services"] = here[1:]
+    found = [await world.sweep() for _ in range(6)]
+    assert found == [[], [], [], [], [], [ONE]]
 
 
 async def test_those_that_name_a_job_are_looked_at_when_it_is_gone() -> None:
