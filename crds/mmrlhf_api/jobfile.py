@@ -130,7 +130,8 @@ def parse_job(
     """
     if not isinstance(document, Document):
         document = Document(document, {})
-    data = copy.deepcopy(document.data)
+    # Nothing but an override writes to it.
+    data = copy.deepcopy(document.data) if overrides else document.data
     if not isinstance(data, dict):
         message = "must be a job: a mapping with apiVersion, kind, metadata and spec"
         raise JobFileError(source, [Problem(field="", message=message, line=1)])

@@ -7,6 +7,7 @@ job's current spec.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def _accepted_before(
     job: JobView, observed: Observed, job_json: str, config: OperatorConfig
 ) -> Acceptance:
     try:
-        accepted = parse_job(json.loads(job_json), source="ConfigMap", accepted=True)
+        accepted, digest = _read_accepted(job_json)
     except (JobFileError, ValueError, RecursionError) as error:
         message = f"the spec that was accepted cannot be read any more: {error}"
         return _refused(Reason.INVALID_SPEC, message)
@@ -102,7 +103,7 @@ def _accepted_before(
             reason=Reason.INVALID_SPEC,
             message=f"{job.problem}; the job goes on as it was accepted",
         )
-    elif spec_digest(current := resolve_alike(job.accepted, accepted)) != spec_digest(accepted):
+    elif spec_digest(current := resolve_alike(job.accepted, accepted)) != digest:
         fields = ", ".join(f"spec.{name}" for name in _changed(accepted, current))
         finding = Finding(
             reason=OperatorReason.SPEC_CHANGED,
@@ -116,6 +117,13 @@ def _accepted_before(
         accepted = accepted.model_copy(update={"spec": spec})
     broken = _static_finding(accepted, job, observed.offered, config) or _conflict(observed)
     return Acceptance(job=accepted, finding=broken or finding, may_create=broken is None)
+
+
+@functools.lru_cache(maxsize=32)
+def _read_accepted(job_json: str) -> tuple[Job, str]:
+    """The job of a ConfigMap and the digest of its spec; read once for the plans that follow."""
+    accepted = parse_job(json.loads(job_json), source="ConfigMap", accepted=True)
+    return accepted, spec_digest(accepted)
 
 
 def _was_accepted(job: JobView) -> bool:

@@ -237,6 +237,8 @@ class Taken:
 
 def taken_away(pod: PodView) -> Taken | None:
     """Return what the cluster did to a pod, as its status shows; None when it did nothing."""
+    if not (pod.reason or pod.message or pod.disruption or pod.end or pod.phase == "Failed"):
+        return None  # nobody says anything of it
     cause = next((cause for cause in CAUSES if cause.fits(pod)), None)
     if cause is not None:
         return Taken(failure=cause.failure, told=_words(pod, cause))

@@ -69,6 +69,7 @@ class Conditions:
         self._entries = {entry.type: entry for entry in before}
         self._now = now
         self._generation = generation
+        self._ordered: tuple[Condition, ...] | None = None
 
     def set(self, kind: StrEnum, status: State, reason: str, message: str = "") -> None:
         """Say something about the job; see `in_words` for the message."""
@@ -83,6 +84,7 @@ class Conditions:
             and (kind != ConditionType.ACCEPTED or old.observed_generation == self._generation)
         ):
             return
+        self._ordered = None
         self._entries[kind] = Condition(
             type=kind.value,
             status=status,
@@ -109,7 +111,10 @@ class Conditions:
         return self._entries.get(kind)
 
     def all(self) -> tuple[Condition, ...]:
-        """Return the conditions in the order of a job's life."""
-        return tuple(
-            sorted(self._entries.values(), key=lambda entry: _ORDER.get(entry.type, len(_ORDER)))
-        )
+        """Return the conditions in the order of a job's life; the same tuple until one changes."""
+        if self._ordered is None:
+            entries = self._entries.values()
+            self._ordered = tuple(
+                sorted(entries, key=lambda entry: _ORDER.get(entry.type, len(_ORDER)))
+            )
+        return self._ordered

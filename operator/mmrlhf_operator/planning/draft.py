@@ -38,6 +38,7 @@ class Draft:
         self.actions: list[Action] = []
         self._wakes: list[datetime] = []
         self._changes: dict[str, Any] = {}
+        self._status: JobStatus | None = None
 
     @property
     def moment(self) -> datetime:
@@ -52,12 +53,17 @@ class Draft:
     @property
     def status(self) -> JobStatus:
         """The status so far."""
-        changes = {**self._changes, "conditions": self.conditions.all()}
-        return self.view.status.model_copy(update=changes)
+        conditions = self.conditions.all()
+        # Every decision asks for it: it is put together once for each change.
+        if self._status is None or self._status.conditions is not conditions:
+            changes = {**self._changes, "conditions": conditions}
+            self._status = self.view.status.model_copy(update=changes)
+        return self._status
 
     def change(self, **fields: object) -> None:
         """Change fields of the status."""
         self._changes |= fields
+        self._status = None
 
     def enter(self, phase: Phase, reason: str, message: str = "") -> None:
         """Enter a phase, or stay in it for another reason; see `in_words` for the message."""

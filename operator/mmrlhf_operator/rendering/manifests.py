@@ -207,8 +207,15 @@ def _pool(job: Job, config: OperatorConfig) -> NodePool:
     return NodePool() if job.spec.node_pool is None else config.node_pools[job.spec.node_pool]
 
 
+class _Values(macros.Values):
+    """torchx's own, without a dictionary of all macros for each text that has none."""
+
+    def substitute(self, arg: str) -> str:
+        return super().substitute(arg) if "$" in arg else arg
+
+
 def _role(app: AppDef, job: Job, *, attempt: int, index: int) -> Role:
-    values = macros.Values(
+    values = _Values(
         img_root="",
         app_id=f"{job.metadata.name}-{attempt}",
         replica_id=str(index),
