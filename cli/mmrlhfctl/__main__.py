@@ -10,6 +10,7 @@ from mmrlhf.errors import MmrlhfError
 from mmrlhfctl.app import run_app
 from mmrlhfctl.errors import exit_code, told
 from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.interrupts import heard_signals
 from mmrlhfctl.terminal import error
 
 __all__ = ["main"]
@@ -18,7 +19,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
-        return run_app(sys.argv[1:] if arguments is None else list(arguments))
+        with heard_signals():
+            return run_app(sys.argv[1:] if arguments is None else list(arguments))
     except MmrlhfError as failure:
         for line in told(failure):
             error(line)

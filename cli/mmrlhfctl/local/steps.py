@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.interrupts import interrupt_arrived
 
 __all__ = ["run_step"]
 
@@ -35,4 +36,5 @@ def run_step(name: str, arguments: Sequence[str]) -> int:
     try:
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
+        interrupt_arrived()
         return 130

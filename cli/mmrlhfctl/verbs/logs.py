@@ -17,6 +17,7 @@ from mmrlhf.errors import ClusterError, NotFoundError, RejectedError
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.interrupts import interrupt_arrived
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.table import Style, paint
@@ -134,6 +135,7 @@ def follow_logs(
         for pod, line in follower:
             printer.show(pod.name, pod.rank, line)
     except KeyboardInterrupt:
+        interrupt_arrived()
         raise detached(follower.job) from None
     if not onwards:
         _raise_all(follower.unread)

@@ -16,6 +16,7 @@ from mmrlhf.errors import NotFoundError
 from mmrlhf_api.constants import ConditionType
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
+from mmrlhfctl.interrupts import interrupt_arrived
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.endings import detached, failure, success_lines
 from mmrlhfctl.text.jsonpath import JsonPathError, parse_path, shown
@@ -161,6 +162,7 @@ def wait_for_end(cluster: Cluster, jobs: Sequence[JobView], *, seconds: float | 
                 tell=note,
             )
         except KeyboardInterrupt:
+            interrupt_arrived()
             raise detached(job) from None
         error = failure(final)
         if error is None:
