@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmrlhf.client.access import find_access
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.kubeconfig import find_access
 from mmrlhf.errors import MmrlhfError
 from mmrlhf_jobs.data.index import BlockIndex
 from mmrlhf_jobs.endpoints.settings import load_endpoints

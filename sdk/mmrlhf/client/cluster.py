@@ -16,21 +16,22 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import urllib3
-from kubernetes.client import ApiClient
-from kubernetes.client.exceptions import ApiException
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
+    SSLError,
 )
 from urllib3.exceptions import (
     TimeoutError as NoAnswerError,
 )
 
+from mmrlhf.client.access import Access, find_access
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.kubeconfig import Access, find_access
+from mmrlhf.client.credentials import Credential
 from mmrlhf.client.refusals import Place, one_line, refusal
+from mmrlhf.client.transport import Request, Transport
 from mmrlhf.errors import ClusterError, CredentialsError, UnreachableError
 from mmrlhf_api.backoff import doubling_wait
 
@@ -97,13 +98,11 @@ class Cluster:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.namespace = access.namespace
-        self.place = Place(
-            server=access.configuration.host, context=access.context, user=access.user
-        )
+        self.place = Place(server=access.server, context=access.context, user=access.user)
         self.server_time: datetime | None = None
         """Time of the server at its latest answer."""
-        self._client = ApiClient(access.configuration)
-        self._headers = {} if access.as_user is None else {"Impersonate-User": access.as_user}
+        self._credentials = access.credentials
+        self._transport = Transport(access)
         # Lost connections and full pools are told where they matter, in words for users.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         read = _READ_SECONDS if request_timeout is None else request_timeout or None
@@ -261,21 +260,21 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = _JSON,
         read_seconds: float | None,
-    ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": MANAGER}
-        headers |= self._headers
-        url = self._client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        self._authenticate(headers)
-        try:
-            response: urllib3.BaseHTTPResponse = self._client.call_api(
-                method,
-                url,
-                header_params=headers,
-                body=body,
-                _request_timeout=(self._connect, read_seconds),
-            ).response
-        except (ApiException, HTTPError, OSError) as error:
-            raise self._unreachable(error) from error
+    ) -> BaseHTTPResponse:
+        request = Request(
+            method,
+            path + (f"?{urlencode(query)}" if query else ""),
+            {"Accept": _JSON, "Content-Type": content_type, "User-Agent": MANAGER},
+            None if body is None else json.dumps(body),
+        )
+        credential = self._credential()
+        response = self._send(request, credential, read_seconds)
+        if response.status == 401:
+            other = self._credential(refused=credential)
+            if other != credential:
+                response.read()
+                response.release_conn()
+                response = self._send(request, other, read_seconds)
         self._note_time(response.headers.get("Date"))
         if response.status < 400:
             return response
@@ -291,9 +290,17 @@ class Cluster:
             )
         raise refused
 
-    def _authenticate(self, headers: dict[str, str]) -> None:
+    def _send(
+        self, request: Request, credential: Credential, read_seconds: float | None
+    ) -> BaseHTTPResponse:
         try:
-            self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+            return self._transport.send(request, credential, timeout=(self._connect, read_seconds))
+        except (HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def _credential(self, refused: Credential | None = None) -> Credential:
+        try:
+            return self._credentials.current(refused)
         except Exception as error:  # tokens are renewed here, and what does it may raise anything
             raise CredentialsError(f"no new token for {self.place}: {one_line(error)}") from error
 
@@ -328,8 +335,8 @@ def _why(error: BaseException) -> str:
     # For urllib3 a refused connection is a kind of timeout.
     if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
         return "it does not answer in time"
-    if isinstance(error, ApiException):  # trouble with TLS, in several lines
-        return " ".join(str(error.reason).split()).removeprefix("SSLError ")
+    if isinstance(error, SSLError):
+        return one_line(error)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):

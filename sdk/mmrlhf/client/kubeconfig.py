@@ -1,208 +1,226 @@
-"""Find the cluster: kubeconfig as kubectl reads it, or the service account of a pod."""
+"""Kubeconfigs, read and merged as kubectl does.
+
+Of several files the first one that has a name, or names the current context, wins; relative paths
+start from the file that they stand in (kubernetes.io/docs/concepts/configuration/
+organize-cluster-access-kubeconfig).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
-import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
-from kubernetes import config as loaders
-from kubernetes.client import Configuration
-from urllib3.exceptions import HTTPError
 
-from mmrlhf.client.connection import Connection
-from mmrlhf.client.refusals import one_line
-from mmrlhf.errors import CredentialsError, NoClusterError, UsageError
+from mmrlhf.errors import UsageError
 
-__all__ = ["Access", "find_access"]
+__all__ = ["Entry", "Kubeconfig", "KubeconfigError", "read_kubeconfig"]
 
-_DEFAULT_PATH = "~/.kube/config"
-_UNREADABLE = (
-    loaders.ConfigException,
-    yaml.YAMLError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,  # nested without end
-)
-"""What the client raises over a kubeconfig that it cannot use."""
-_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PARTS: Final = {"clusters": "cluster", "contexts": "context", "users": "user"}
+_DEEPEST = 100
+"""Levels of a document; none that is meant has ten."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one of libyaml where PyYAML has it: ten times as fast, in a file of many clusters."""
+
+
+class KubeconfigError(Exception):
+    """A kubeconfig says what cannot be understood, or followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
-    """A cluster and the means to speak to it.
+class Entry:
+    """A cluster, a context or a user.
 
     Attributes:
-        configuration: Configuration of the kubernetes client.
-        namespace: Namespace to work in.
-        context: Context of the kubeconfig; None inside a cluster.
-        user: User of the context, as the kubeconfig names it.
-        as_user: User to act as; None for oneself.
+        what: What it is, and its name, for messages.
+        body: What stands there.
+        folder: Folder of its file, from where relative paths start.
     """
 
-    configuration: Any
-    namespace: str
-    context: str | None
-    user: str | None
-    as_user: str | None = None
+    what: str
+    body: Mapping[str, Any]
+    folder: Path
+
+    def text(self, name: str) -> str | None:
+        """Return a text; None where there is none, or an empty one.
+
+        Raises:
+            KubeconfigError: It is something else.
+        """
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise KubeconfigError(f"{self.what}: {name} is no text")
+        return value or None
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """Return a mapping; None where there is none.
+
+        Raises:
+            KubeconfigError: It is something else.
+        """
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            raise KubeconfigError(f"{self.what}: {name} is no mapping")
+        return value or None
+
+    def path(self, name: str) -> Path | None:
+        """Return the path of a file that is named; None where none is."""
+        text = self.text(name)
+        return None if text is None else self.folder / text
+
+    def data(self, name: str) -> bytes | None:
+        """Return what stands in base64 under ``NAME-data``, or else in the file of that name.
+
+        Raises:
+            KubeconfigError: It is no base64, or there is no such file.
+        """
+        text = self.text(f"{name}-data")
+        if text is not None:
+            try:
+                return base64.b64decode("".join(text.split()), validate=True)
+            except binascii.Error as error:
+                raise KubeconfigError(f"{self.what}: {name}-data is no base64: {error}") from error
+        path = self.path(name)
+        if path is None:
+            return None
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise KubeconfigError(f"{self.what}: {name} {path}: {error.strerror}") from error
 
 
-def find_access(connection: Connection) -> Access:
-    """Return how to reach the cluster that the options mean.
+@dataclass(frozen=True, kw_only=True)
+class Kubeconfig:
+    """What one or several files say together.
+
+    Attributes:
+        source: Their paths, as they were given.
+        current: Name of the current context; None where no file has one.
+        parts: Clusters, contexts and users by their name.
+    """
+
+    source: str
+    current: str | None
+    parts: Mapping[str, Mapping[str, Entry]] = field(repr=False)
+
+    def context(self, name: str | None) -> tuple[str, Entry]:
+        """Return a context and its name; the current one where none is named.
+
+        Raises:
+            UsageError: There is none of that name; says what is near.
+        """
+        contexts = self.parts["contexts"]
+        wanted = self.current if name is None else name
+        if wanted is not None and wanted in contexts:
+            return wanted, contexts[wanted]
+        close = difflib.get_close_matches(wanted or "", contexts, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {_list(contexts)}"
+        if name is not None:
+            raise UsageError(
+                f"context {name}: {self.source} has no such context; {hint}", argument="context"
+            )
+        if wanted is None:
+            raise UsageError(f"kubeconfig {self.source}: current-context is not set; {hint}")
+        raise UsageError(
+            f"kubeconfig {self.source}: there is no context {wanted}, its current-context; {hint}"
+        )
+
+    def entry(self, part: str, name: str | None, *, of: Entry) -> Entry | None:
+        """Return the cluster or the user that a context names; None where it names none.
+
+        Raises:
+            KubeconfigError: There is none of that name.
+        """
+        if name is None:
+            return None
+        found = self.parts[part].get(name)
+        if found is None:
+            raise KubeconfigError(
+                f"{of.what} names {_PARTS[part]} {name}, and there is none of that name"
+            )
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """Return all as one file would have it."""
+        return {
+            part: [{"name": name, _PARTS[part]: dict(one.body)} for name, one in found.items()]
+            for part, found in self.parts.items()
+        } | {"current-context": self.current}
+
+
+def read_kubeconfig(source: str) -> Kubeconfig:
+    """Read the file or files of a kubeconfig; those that are not there are left out.
+
+    Args:
+        source: A path, or several as in ``KUBECONFIG``.
 
     Raises:
-        NoClusterError: There is no configuration.
-        UsageError: It is wrong.
-        CredentialsError: It has no credentials.
+        KubeconfigError: One cannot be understood.
+        OSError: One cannot be read.
     """
-    found = _find(connection)
-    settings = found.configuration
-    if connection.server is not None:
-        settings.host = connection.server.rstrip("/")
-    if connection.token is not None:
-        settings.api_key = {"BearerToken": f"Bearer {connection.token}"}
-        settings.refresh_api_key_hook = None
-        settings.cert_file = settings.key_file = None
-        found = replace(found, user=None)
-    return replace(found, as_user=connection.as_user)
+    parts: dict[str, dict[str, Entry]] = {part: {} for part in _PARTS}
+    current: str | None = None
+    for path in _paths(source):
+        document = _parse(path)
+        current = current or str(document.get("current-context") or "") or None
+        for part, found in parts.items():
+            for name, entry in _entries(document, part, path.parent):
+                found.setdefault(name, entry)
+    return Kubeconfig(source=source, current=current, parts=parts)
 
 
-def _find(connection: Connection) -> Access:
-    configuration = Configuration()
-    # urllib3 would retry at once and warn about it; `cluster` knows better when to.
-    configuration.retries = False
-    configuration.keep_alive = True
-    path = _kubeconfig_path(connection)
-    if path is None and connection.server is not None:
-        namespace = connection.namespace or "default"
-        return Access(configuration=configuration, namespace=namespace, context=None, user=None)
-    if path is None:
-        return _in_cluster(configuration, connection)
+def _paths(source: str) -> Iterator[Path]:
+    for text in source.split(os.pathsep):
+        path = Path(text).expanduser()
+        if text and path.exists():
+            yield path
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    text = path.read_text(encoding="utf-8")
     try:
-        merged = loaders.kube_config.KubeConfigMerger(path).config
-        context = _find_context(merged, path, connection.context)
-        provider = _unknown_provider(merged, context)
-    except _UNREADABLE as error:
-        raise _broken(path, error) from error
-    where = f"context {context['name']} of {path}"
-    if provider is not None:
-        raise CredentialsError(
-            f"no credentials for {where}: the auth provider {provider!r} is not known; use a "
-            "credential plugin (users[].user.exec), as kubectl does since 1.26"
-        )
-    try:
-        with _complaints() as complaints:
-            loaders.kube_config.KubeConfigLoader(
-                config_dict=merged, config_base_path=None, active_context=context["name"]
-            ).load_and_set(configuration)
-    except _UNREADABLE as error:
-        raise _broken(path, error) from error
-    except HTTPError as error:
-        raise CredentialsError(
-            f"no credentials for {where}: the issuer of its tokens does not answer"
-        ) from error
-    except Exception as error:  # what gets tokens may raise anything
-        raise CredentialsError(f"no credentials for {where}: {one_line(error)}") from error
-    if complaints:  # a credential plugin failed, and the client would go on as nobody
-        raise CredentialsError(f"no credentials for {where}: {'; '.join(complaints)}")
-    settings = context.get("context") or {}
-    return Access(
-        configuration=configuration,
-        namespace=connection.namespace or settings.get("namespace") or "default",
-        context=context["name"],
-        user=settings.get("user"),
-    )
+        _refuse_depth(text)
+        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        raise KubeconfigError(str(error)) from error
+    if document is None:
+        return {}
+    if not isinstance(document, Mapping):
+        raise KubeconfigError(f"{path} holds no mapping")
+    return document
 
 
-def _kubeconfig_path(connection: Connection) -> str | None:
-    """Return the path or paths of the kubeconfig; None where a pod's own account is the way."""
-    if connection.kubeconfig is not None:
-        if not Path(connection.kubeconfig).expanduser().is_file():
-            raise UsageError(
-                f"kubeconfig {connection.kubeconfig}: no such file", argument="kubeconfig"
-            )
-        return connection.kubeconfig
-    paths = os.environ.get("KUBECONFIG") or _DEFAULT_PATH
-    if any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
-        return paths
-    if connection.server is not None and connection.context is None:
-        return None
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and connection.context is None:
-        return None
-    raise NoClusterError(
-        f"no cluster is configured: {paths} does not exist; set KUBECONFIG or name a kubeconfig"
-    )
+def _refuse_depth(text: str) -> None:
+    """Refuse what is nested without end, with which libyaml would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise KubeconfigError("it is nested too deeply")
 
 
-def _find_context(merged: Any, path: str, name: str | None) -> dict[str, Any]:  # noqa: ANN401
-    if name is None:
-        current: dict[str, Any] = merged["contexts"].get_with_name(merged["current-context"]).value
-        return current
-    contexts: list[dict[str, Any]] = [context.value for context in merged["contexts"]]
-    for context in contexts:
-        if context["name"] == name:
-            return context
-    names = [str(context["name"]) for context in contexts]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
-    raise UsageError(f"context {name}: {path} has no such context; {hint}", argument="context")
+def _entries(document: Mapping[str, Any], part: str, folder: Path) -> Iterator[tuple[str, Entry]]:
+    listed = document.get(part) or ()
+    if not isinstance(listed, list | tuple):
+        raise KubeconfigError(f"{part} is no list")
+    for one in listed:
+        if not isinstance(one, Mapping) or "name" not in one:
+            raise KubeconfigError(f"{part} has an entry without a name")
+        name, body = str(one["name"]), one.get(_PARTS[part]) or {}
+        what = f"{_PARTS[part]} {name}"
+        if not isinstance(body, Mapping):
+            raise KubeconfigError(f"{what} is no mapping")
+        yield name, Entry(what=what, body=body, folder=folder.absolute())
 
 
-def _in_cluster(configuration: Any, connection: Connection) -> Access:  # noqa: ANN401 - untyped
-    try:
-        loaders.load_incluster_config(client_configuration=configuration)
-    except (loaders.ConfigException, OSError) as error:
-        raise NoClusterError(
-            f"this pod has no service account to speak to the cluster with: {error}"
-        ) from error
-    own = _IN_CLUSTER / "namespace"
-    namespace = own.read_text(encoding="utf-8").strip() if own.is_file() else "default"
-    return Access(
-        configuration=configuration,
-        namespace=connection.namespace or namespace,
-        context=None,
-        user=None,
-    )
-
-
-def _unknown_provider(merged: Any, context: Mapping[str, Any]) -> str | None:  # noqa: ANN401
-    """Return the name of the auth provider where the client knows none of that name.
-
-    It would go on as nobody.
-    """
-    name = (context.get("context") or {}).get("user")
-    own: Mapping[str, Any] = next(
-        (user.value for user in merged["users"] if user["name"] == name), {}
-    )
-    found = ((own.get("user") or {}).get("auth-provider") or {}).get("name")
-    return None if found in {None, "oidc"} else str(found)
-
-
-def _broken(path: str, error: Exception) -> UsageError:
-    return UsageError(f"kubeconfig {path}: {one_line(error)}")
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what the client logs as an error instead of raising it."""
-    told: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            told.append(" ".join(record.getMessage().split()))
-
-    collector = Collector(logging.ERROR)
-    logging.getLogger().addHandler(collector)
-    try:
-        yield told
-    finally:
-        logging.getLogger().removeHandler(collector)
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
