@@ -151,7 +151,7 @@ def test_a_second_interrupt_kills(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         read_until(process, "stopping: ")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=150)
+        process.communicate(timeout=600)
     assert process.returncode == 130
     assert not list(tmp_path.glob("saved.*"))
     assert not leftovers(tmp_path)

@@ -95,7 +95,8 @@ def _up(options: argparse.Namespace) -> int:
     with cluster:
         print(f"up after {time.monotonic() - started:.1f} s\n")
         _explain(cluster, end="Ctrl-C")
-        signal.pause()
+        while True:  # and not signal.pause(): a signal just before it would be slept over
+            time.sleep(1)
     return 0
 
 

@@ -35,7 +35,7 @@ class Page:
         self._url = f"http://{address}{METRICS_PATH}"
 
     def text(self) -> str:
-        with urllib.request.urlopen(self._url, timeout=30) as answer:
+        with urllib.request.urlopen(self._url, timeout=300) as answer:
             content: str = answer.read().decode()
             return content
 

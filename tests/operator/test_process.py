@@ -43,10 +43,10 @@ def test_the_next_replica_takes_over_from_one_that_is_told_to_end(
 
         wait_until(lambda: "leads" in log(tmp_path / "one"), timeout=30, what="its work")
         one.terminate()
-        assert one.wait(timeout=100) == 0, log(tmp_path / "one")
+        assert one.wait(timeout=600) == 0, log(tmp_path / "one")
         wait_until(lambda: holder() == "two", timeout=60, what="the next leader")
         two.terminate()
-        assert two.wait(timeout=100) == 0, log(tmp_path / "two")
+        assert two.wait(timeout=600) == 0, log(tmp_path / "two")
         assert holder() == ""
 
 

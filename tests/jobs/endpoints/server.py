@@ -90,7 +90,7 @@ class ModelServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(300)
         return self
 
     def __exit__(
@@ -100,7 +100,7 @@ class ModelServer:
         trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(300)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

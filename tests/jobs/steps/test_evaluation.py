@@ -108,7 +108,7 @@ def test_a_policy_answers_greedily_and_a_kill_loses_the_batch_in_flight(
     part = {"records": str(records), "policy": artifact, "maxNewTokens": 12, "name": "tiny"}
     process = written(tmp_path, body(tmp_path, "answers", **part))
     program = Program("tests.jobs.steps.held_answers", process, os.environ)
-    assert program.wait(120) == -signal.SIGKILL, program.communicate()[1]
+    assert program.wait(600) == -signal.SIGKILL, program.communicate()[1]
     journal = run_of(tmp_path) / "journal"
     assert len(list(journal.iterdir())) == 2
     assert not (run_of(tmp_path) / "answers.jsonl").exists()
@@ -294,14 +294,14 @@ def test_a_killed_judge_asks_nothing_twice_but_what_was_under_way(tmp_path: Path
         first = Program(
             "mmrlhf_jobs", written(tmp_path, body(tmp_path, "safety", **part)), os.environ
         )
-        assert held.wait(60)
+        assert held.wait(600)
         first.kill()
         assert first.wait() == -signal.SIGKILL
     with model_server(asked=asked, say=lambda text: "HARMFUL") as url:
         part["judges"] = [{"name": "one", "server": {"endpoint": endpoint(url)}}]
         process = written(tmp_path, body(tmp_path, "safety", **part))
         second = Program("mmrlhf_jobs", process, {**os.environ, ENV_ATTEMPT: "1"})
-        assert second.wait(120) == 0, second.communicate()[1]
+        assert second.wait(600) == 0, second.communicate()[1]
     assert sorted(Counter(asked).values()) == [1, 1, 1, 1, 1, 2], "one was under way"
     told = manifest(tmp_path)["report"]["tasks"]["jailbreak"]
     assert (told["neither"], told["harmful"]) == (4, 2)

@@ -136,14 +136,14 @@ def test_a_pod_that_is_killed_asks_again_for_nothing_but_what_was_under_way(tmp_
     with model_server(answers=5, held=held, asked=asked) as url:
         given = body(tmp_path, "responses", records=records, endpoints=[endpoint(url)])
         first = Program("mmrlhf_jobs", written(tmp_path, given), os.environ)
-        assert held.wait(60)
+        assert held.wait(600)
         first.kill()
         assert first.wait() == -signal.SIGKILL
     assert not (run_of(tmp_path) / "responses.jsonl").exists()
     with model_server(asked=asked) as url:
         given["spec"]["responses"]["endpoints"] = [endpoint(url)]
         second = Program("mmrlhf_jobs", written(tmp_path, given), {**os.environ, ENV_ATTEMPT: "1"})
-        assert second.wait(120) == 0, second.communicate()[1]
+        assert second.wait(600) == 0, second.communicate()[1]
     times = Counter(asked)
     assert len(times) == 8
     assert sorted(times.values()) == [1, 1, 1, 1, 1, 1, 1, 2], "one was under way"
@@ -160,9 +160,9 @@ def test_a_job_that_is_asked_to_stop_stops_at_once_and_keeps_what_was_answered(
         records = str(queries(tmp_path, 4))
         given = body(tmp_path, "responses", records=records, endpoints=[endpoint(url)])
         program = Program("mmrlhf_jobs", written(tmp_path, given), os.environ)
-        assert held.wait(60)
+        assert held.wait(600)
         program.send_signal(signal.SIGTERM)
-        assert program.wait(60) == 143
+        assert program.wait(600) == 143
         assert "what is done is kept" in program.communicate()[1]
     assert len(list((run_of(tmp_path) / "journal").iterdir())) == 2
     attempts = json.loads((run_of(tmp_path) / "attempts.json").read_text())

@@ -48,7 +48,7 @@ def test_what_is_written_is_stored_while_it_goes_on_and_at_the_end() -> None:
     store, told = Store(), list[str]()
     log = archive(store, told)
     log.take("stdout", b"one\ntw")
-    assert store.wrote.acquire(timeout=60)
+    assert store.wrote.acquire(timeout=600)
     assert store.lines == ["one"]
     log.take("stderr", b"an error\n")
     log.take("stdout", b"o\nthe end without a line feed")
@@ -86,9 +86,9 @@ def test_a_store_that_is_away_is_told_once_and_gets_all_when_it_is_back() -> Non
     log = archive(store, told)
     log.take("stdout", b"one\n")
     for _ in range(3):
-        assert store.failed.acquire(timeout=60)
+        assert store.failed.acquire(timeout=600)
     store.problem = None
-    assert store.wrote.acquire(timeout=60)
+    assert store.wrote.acquire(timeout=600)
     log.take("stdout", b"two\n")
     log.close()
     assert store.lines == ["one", "two"]
@@ -174,7 +174,7 @@ def test_pieces_that_expire_are_removed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "PIECE_BYTES", 40)
     monkeypatch.setattr(module, "expired_piece", lambda n: n - 2 if n >= 3 else None)
     store = Store()
-    wrote: Callable[[], bool] = lambda: store.wrote.acquire(timeout=60)  # noqa: E731
+    wrote: Callable[[], bool] = lambda: store.wrote.acquire(timeout=600)  # noqa: E731
     log = archive(store, [])
     for number in range(6):
         log.take("stdout", b"line %d\n" % number)

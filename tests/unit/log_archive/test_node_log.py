@@ -52,7 +52,7 @@ def test_of_a_killed_launcher_the_log_is_there_up_to_the_last_write(
         wait_until(lambda: len(kept(tmp_path)) == 3, timeout=120, what="three lines in the store")
         child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=600) == -signal.SIGKILL
     finally:
         process.kill()
         for pid in child.split():

@@ -345,7 +345,7 @@ async def test_a_look_that_cannot_be_ended_is_not_waited_for() -> None:
     let_go = threading.Event()
 
     def resolve(*_: Any, **__: Any) -> list[tuple[Any, ...]]:
-        let_go.wait(60)
+        let_go.wait(600)
         return []
 
     finding = await preflight(seconds=0.2, resolve=resolve).check(a_job("http://a.example"))
@@ -365,7 +365,7 @@ async def test_a_namespace_takes_its_share_of_threads_and_no_other_waits_for_it(
 
     def say_nothing(_: Connection) -> None:
         silent.release()
-        let_go.wait(60)
+        let_go.wait(600)
 
     settings = HERE.model_copy(update={"threads": 4, "threads_per_namespace": 2})
     with serving(say_nothing) as bad, serving(answering("200 OK")) as good:
@@ -375,7 +375,7 @@ async def test_a_namespace_takes_its_share_of_threads_and_no_other_waits_for_it(
             for _ in range(20)
         ]
         for _ in range(2):
-            assert await asyncio.to_thread(silent.acquire, timeout=60)
+            assert await asyncio.to_thread(silent.acquire, timeout=600)
         assert await checker.check(a_job(good.endpoint, namespace="tenant-b")) is None
         assert looking_for("tenant-a") == 2
         assert len(bad.heads) == 2

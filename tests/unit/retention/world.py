@@ -147,7 +147,7 @@ class _Turns:
         with self.changed:
             self.waiting.append((who, go))
             self.changed.notify_all()
-        assert go.wait(120), "nobody's turn comes"
+        assert go.wait(600), "nobody's turn comes"
 
     def deal(self) -> None:
         while True:
