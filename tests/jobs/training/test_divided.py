@@ -69,8 +69,8 @@ WRITE: dict[str, Any] = {"critique": "generated", "maxNewTokens": 4}
 
 
 def save_reward(policy: Path, folder: Path) -> Path:
-    """A reward model of a policy, with a new head."""
-    loaded = load_model(policy, dtype="float32", attention="sdpa")
+    """A reward model of a policy, with a new head; its files are of bfloat16."""
+    loaded = load_model(policy, dtype="bfloat16", attention="sdpa")
     width = loaded.model.config.get_text_config().hidden_size
     scorer = RewardScorer(
         loaded.model, loaded.adapter, RewardHead("mlp", width, seed=5), shared_prefix=True
