@@ -5,22 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
 
 from mmrlhf.client.connection import Connection
-from mmrlhfctl.commands import (
-    changing,
-    formats,
-    local,
-    looking,
-    promoting,
-    reporting,
-    retention,
-    scheduling,
-)
 from mmrlhfctl.commands.options import (
     AsOption,
     ColourOption,
@@ -31,62 +21,71 @@ from mmrlhfctl.commands.options import (
     ServerOption,
     TokenOption,
 )
-from mmrlhfctl.grammar import Command, Program
+from mmrlhfctl.grammar import Program
 from mmrlhfctl.program import COMPLETE_VARIABLE, PROGRAM, program_name
 
-__all__ = ["app", "read_commands", "run_app"]
+__all__ = ["COMMANDS", "app", "read_commands", "run_app"]
+
+COMMANDS: Final = {
+    "run": "local:run",
+    "submit": "changing:submit",
+    "clone": "changing:clone",
+    "get": "looking:get",
+    "status": "looking:status",
+    "top": "looking:top",
+    "why": "looking:why",
+    "logs": "looking:logs",
+    "describe": "looking:describe",
+    "events": "looking:events",
+    "report": "reporting:report",
+    "compare": "reporting:compare",
+    "lineage": "reporting:lineage",
+    "diff": "reporting:diff",
+    "cost": "reporting:cost",
+    "wait": "changing:wait",
+    "suspend": "changing:suspend",
+    "resume": "changing:resume",
+    "cancel": "changing:cancel",
+    "retry": "changing:retry",
+    "delete": "changing:delete",
+    "doctor": "looking:doctor",
+    "validate": "local:validate",
+    "estimate": "local:estimate",
+    "explain": "local:explain",
+    "version": "local:version",
+    "completion": "local:completion",
+    "import": "formats:import_rows",
+    "export": "formats:export_records",
+    "gate": "promoting:gate",
+    "promote": "promoting:promote",
+    "rollback": "promoting:rollback",
+    "alias": "promoting:alias",
+    "prune": "retention:prune",
+    "cron": "scheduling:cron",
+    "help": "local:help_",
+}
+"""All commands, each with its module of `mmrlhfctl.commands` and its name there."""
+
+
+class _Root(Program):
+    """The whole program."""
+
+    homes = COMMANDS
+
 
 read_commands = functools.cache(get_command)
-"""Reads the commands from their functions, once: most of what a short command costs."""
+"""Reads the program from its functions, once; a command is read when it is asked for."""
 
 app = typer.Typer(
     name=PROGRAM,
     help="Align multimodal models the MM-RLHF way, on this machine or on a cluster.",
-    cls=Program,
+    cls=_Root,
     no_args_is_help=True,
     add_completion=False,  # the completion command does it
     rich_markup_mode=None,  # plain help: half the start-up time
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for command in (
-    local.run,
-    changing.submit,
-    changing.clone,
-    looking.get,
-    looking.status,
-    looking.top,
-    looking.why,
-    looking.logs,
-    looking.describe,
-    looking.events,
-    reporting.report,
-    reporting.compare,
-    reporting.lineage,
-    reporting.diff,
-    reporting.cost,
-    changing.wait,
-    changing.suspend,
-    changing.resume,
-    changing.cancel,
-    changing.retry,
-    changing.delete,
-    looking.doctor,
-    local.validate,
-    local.estimate,
-    local.explain,
-    local.version,
-    local.completion,
-):
-    app.command(cls=Command)(command)
-app.command("import", cls=Command)(formats.import_rows)
-app.command("export", cls=Command)(formats.export_records)
-for command in (promoting.gate, promoting.promote, promoting.rollback, promoting.alias):
-    app.command(cls=Command)(command)
-app.command(cls=Command)(retention.prune)
-app.add_typer(scheduling.cron)
-app.command("help", cls=Command)(local.help_)
 
 
 def _show_version(wanted: bool) -> None:

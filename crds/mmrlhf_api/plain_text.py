@@ -10,7 +10,6 @@ joiners of U+200C and U+200D, without which some scripts and emoji are not thems
 
 from __future__ import annotations
 
-from html import escape
 from typing import Final
 
 __all__ = ["make_html", "make_safe"]
@@ -61,4 +60,6 @@ def make_safe(text: str, *, lines: bool = False) -> str:
 
 def make_html(text: str) -> str:
     """Return a text as content of an HTML or SVG element or attribute; see `make_safe`."""
+    from html import escape  # its tables of names are for pages alone
+
     return escape(make_safe(text))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.base import ApiModel
-from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.rules import Rule
 
 __all__ = ["MAX_NODES", "Resources"]

@@ -14,10 +14,10 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from mmrlhf_api import KINDS
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.pod import SecretKeyRef
 from mmrlhf_api.prices import Prices
-from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, Matching, Seconds, Word
 from mmrlhf_operator.errors import ConfigError
 from mmrlhf_operator.nodepools import NodePool

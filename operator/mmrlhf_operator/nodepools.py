@@ -11,9 +11,9 @@ from typing import Annotated
 from annotated_types import MaxLen
 from pydantic import AfterValidator, Field, Strict
 
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.pod import Toleration
-from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsName, LabelKey, LabelMap, Matching, StringMap, Text, Word
 
 __all__ = ["Claim", "NodePool"]

@@ -1,5 +1,8 @@
 """The command line that has read its commands, for those who fork from here."""
 
+from typing import Any
+
 from mmrlhfctl.app import app, read_commands
 
-read_commands(app)
+program: Any = read_commands(app)
+dict(program.commands)

@@ -222,6 +222,9 @@ def serve(path: str, imports: Sequence[str]) -> NoReturn:
     """Fork for each request; the process that is the program ends in here."""
     for name in imports:
         importlib.import_module(name)
+    if kinds := sys.modules.get("mmrlhf_api.kinds"):
+        for kind in kinds.KINDS.values():
+            assert kind.model  # loads its types, which each program would
     if "transformers" in sys.modules:
         # A thousand patterns, which the first model that a process loads compiles.
         conversion_mapping = importlib.import_module("transformers.conversion_mapping")

@@ -107,7 +107,7 @@ def top(
     GPUs, how far, how fast, since when. Jobs whose pods all run come first; jobs that have ended
     are left out.
     """
-    from mmrlhfctl.verbs.comparing import show_top
+    from mmrlhfctl.verbs.top import show_top
 
     show_top(connection, kinds or [], everywhere=all_namespaces)
 

@@ -8,12 +8,13 @@ import typer
 
 from mmrlhf.client.connection import Connection
 from mmrlhfctl.commands.options import AnswerFormat, with_connection
-from mmrlhfctl.grammar import Command
+from mmrlhfctl.grammar import Command, Group
 
 __all__ = ["cron"]
 
 cron = typer.Typer(
     name="cron",
+    cls=Group,
     help="Show, start and suspend runs by schedule.",
     no_args_is_help=True,
     add_completion=False,

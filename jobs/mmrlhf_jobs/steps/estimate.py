@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from mmrlhf_api import TrainJob
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.jobfile import load_job
-from mmrlhf_api.quantities import Quantity, parse_quantity
+from mmrlhf_api.quantities import parse_quantity
 from mmrlhf_api.scalars import PositiveInt
 from mmrlhf_api.steps.marks import POSITIONAL
 from mmrlhf_jobs.errors import SpecError

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 from pydantic import Strict, field_validator
 
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.credentials import has_password
-from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import Seconds
 from mmrlhf_jobs.features.limits import DISK, MEMORY, FeatureLimits, read_limits
 from mmrlhf_jobs.process.store_options import patient_options

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from annotated_types import Ge, Le, MaxLen
 from pydantic import Field, Strict
 
+from mmrlhf_api.amounts import Quantity
 from mmrlhf_api.base import ApiModel
 from mmrlhf_api.pod import Toleration
-from mmrlhf_api.quantities import Quantity
 from mmrlhf_api.scalars import DnsLabel, DnsName, LabelKey, LabelMap, Matching, StringMap
 from mmrlhf_api.schema import write_floats
 from mmrlhf_operator.config import OperatorConfig

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fsspec
-
 from mmrlhf.errors import MmrlhfError
 
 __all__ = ["open_store", "unreadable"]
@@ -19,6 +17,9 @@ def open_store(uri: str, *, endpoint: str | None, region: str | None) -> tuple[A
         endpoint: URL of an S3-compatible service; None is AWS itself.
         region: Its region.
     """
+    # Who looks at a cluster alone opens no store.
+    import fsspec
+
     if not uri.startswith(("s3://", "s3a://")):
         fs = fsspec.filesystem("file")
     else:

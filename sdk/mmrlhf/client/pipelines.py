@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrlhf.client.cluster import Cluster, Manifest
 from mmrlhf.client.paths import job_path
 from mmrlhf.errors import ConflictError, MmrlhfError, NotFoundError, UsageError
 from mmrlhf_api.errors import FieldError, JobFileError
-from mmrlhf_api.pipelines import PIPELINE, RUN, AlignmentPipeline, freeze, parse_pipeline
-from mmrlhf_api.yamltree import Document
+from mmrlhf_api.pipelines import PIPELINE, RUN
+
+if TYPE_CHECKING:
+    from mmrlhf_api.pipelines import AlignmentPipeline
 
 __all__ = ["find_pipeline", "list_pipelines", "start_run", "suspend_pipeline"]
 
@@ -67,6 +69,8 @@ def start_run(
         UsageError: The pipeline has no such parameter, or is not valid itself.
         ConflictError: There is a run of that name.
     """
+    from mmrlhf_api.pipelines import freeze
+
     pipeline = _parse(body)
     chosen = name or _free_name(cluster, pipeline.metadata.name)
     if name is not None and not _is_free(cluster, name):
@@ -96,6 +100,9 @@ def _is_free(cluster: Cluster, name: str) -> bool:
 
 
 def _parse(body: Manifest) -> AlignmentPipeline:
+    from mmrlhf_api.pipelines import AlignmentPipeline, parse_pipeline
+    from mmrlhf_api.yamltree import Document
+
     kept = ("name", "namespace", "uid")
     metadata = {key: body["metadata"][key] for key in kept}
     plain = {
