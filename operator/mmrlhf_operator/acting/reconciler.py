@@ -14,6 +14,7 @@ from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
+from mmrlhf_operator.acting.pod_warnings import PodWarnings
 from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.telling import Told
 from mmrlhf_operator.acting.tracing import Tracing
@@ -48,7 +49,6 @@ from mmrlhf_operator.state.store import Key, Store
 from mmrlhf_operator.state.views import (
     TERMINAL,
     DependencyView,
-    Finding,
     JobView,
     Observed,
 )
@@ -57,7 +57,6 @@ from mmrlhf_operator.state.workloads import WorkloadView
 __all__ = ["Reconciler"]
 
 _LOG = logging.getLogger(__name__)
-_STUCK_SECONDS = 20.0
 _AT_ONCE = 16
 _RETELL_SECONDS = 600.0
 
@@ -72,6 +71,7 @@ class _Memory:
     superseded: set[str] = field(default_factory=set)
     told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
     troubles: Troubles = field(default_factory=Troubles)
+    warnings: PodWarnings = field(default_factory=PodWarnings)
 
 
 class Reconciler:
@@ -282,7 +282,7 @@ class Reconciler:
             listening_since=self._board.listening_since,
             lost_nodes=lost,
             known_nodes=known,
-            warnings=await self._warnings(job, pods),
+            warnings=await memory.warnings.look(self._api, job.namespace, pods, now=self._clock()),
             made=memory.creations.uids,
             perhaps_made=frozenset(memory.creations.unsure),
         )
@@ -382,31 +382,6 @@ class Reconciler:
         body = await self._api.find(f"{collection('Workload', job.namespace)}/{name}")
         found = None if body is None else WorkloadView.read(body)
         return found if found is not None and found.owner == job.uid else None
-
-    async def _warnings(self, job: JobView, pods: tuple[PodView, ...]) -> dict[str, Finding]:
-        """Latest warning event of each pod that has waited for long without saying why."""
-        now = self._clock()
-        found: dict[str, Finding] = {}
-        for pod in pods:
-            if pod.phase != "Pending" or pod.unscheduled is not None or pod.terminating:
-                continue
-            # Whoever's clock says so: a look too many does no harm.
-            since = min(pod.bound_since, pod.bound_at or pod.created_at)
-            if (now - since).total_seconds() < _STUCK_SECONDS:
-                continue
-            if pod.waiting is not None and pod.waiting.reason != "ContainerCreating":
-                continue
-            selector = f"involvedObject.uid={pod.uid},type=Warning"
-            listed = await self._api.get(
-                collection("Event", job.namespace), fieldSelector=selector, limit="20"
-            )
-            events = sorted(listed.get("items", ()), key=lambda e: e.get("lastTimestamp") or "")
-            if events:
-                last = events[-1]
-                found[pod.name] = Finding(
-                    reason=last.get("reason", ""), message=last.get("message", "")
-                )
-        return found
 
 
 def _in_words(action: Action) -> str:
