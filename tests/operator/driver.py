@@ -26,7 +26,6 @@ CONFIG = OperatorConfig.model_validate(
         "nodePools": {"h800": {"nodeSelector": {"pool": "h800"}}},
         # Nothing may depend on it: an event that was overheard must show.
         "resyncSeconds": 3600.0,
-        "sweepSeconds": 1.0,
         "retrySeconds": 0.05,
         "maxRetrySeconds": 0.5,
         "progressSeconds": 0.5,
@@ -35,6 +34,9 @@ CONFIG = OperatorConfig.model_validate(
         "deadlines": {"settle": 2, "lostNode": 1, "preflight": 10.0, "request": 5.0},
     }
 )
+
+IMPATIENT = CONFIG.model_copy(update={"max_retry_seconds": 0.1})
+"""For lives in which every request fails: they were spent on waiting half a second each time."""
 
 
 @dataclass

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.cluster
 _ANY = Toleration.model_validate({"key": "mmrlhf.io/test", "operator": "Exists"})
 CONFIG_HERE = CONFIG.model_copy(
     update={
+        "sweep_seconds": 1.0,
         "deadlines": CONFIG.deadlines.model_copy(update={"image_pull": 3, "last_ranks": 5}),
         "node_pools": {
             **CONFIG.node_pools,

@@ -13,7 +13,7 @@ from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.kube.transport import Request, Transport
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
-from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.driver import CONFIG, IMPATIENT, Driver, until
 from tests.operator.life import EVENTS, RESTS, live
 from tests.operator.lives import overlapped, started_again
 
@@ -118,7 +118,7 @@ async def test_every_request_fails_once(
         made.append(faults.Flaky(faults.Recorded(inner, log), fault, late=late))
         return made[0]
 
-    async with start_operator(flaky):
+    async with start_operator(flaky, config=IMPATIENT):
         # Writes to one status that fail one after the other are told.
         await live(driver, troubled=True)
     assert faults.created_pods(log) == PODS

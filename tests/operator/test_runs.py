@@ -12,7 +12,7 @@ from mmrlhf_api import Job
 from mmrlhf_operator.state.views import Finding
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
-from tests.operator.driver import Driver, until
+from tests.operator.driver import IMPATIENT, Driver, until
 from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import RunDriver, created_jobs, steps
 
@@ -152,7 +152,8 @@ async def test_every_request_fails_once_and_the_end_is_the_same(
 ) -> None:
     log: faults.Log = []
     async with start_operator(
-        lambda inner: faults.Flaky(faults.Recorded(inner, log), fault, late=late)
+        lambda inner: faults.Flaky(faults.Recorded(inner, log), fault, late=late),
+        config=IMPATIENT,
     ):
         await live(runs)
     assert created_jobs(log) == JOBS

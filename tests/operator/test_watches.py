@@ -21,6 +21,10 @@ from tests.operator.test_robustness import PODS
 pytestmark = pytest.mark.cluster
 
 
+SWEEPING = CONFIG.model_copy(update={"sweep_seconds": 1.0})
+"""What a watch did not tell is found out in seconds."""
+
+
 class Trusting(Sweep):
     """Compares nothing but what kopf has listed."""
 
@@ -41,7 +45,7 @@ async def test_watches_that_fail_miss_nothing(
 ) -> None:
     log: faults.Log = []
     # Silence is told from quiet by time alone.
-    config = CONFIG.model_copy(update={"watch_seconds": 2}) if trouble == "silence" else CONFIG
+    config = SWEEPING.model_copy(update={"watch_seconds": 2}) if trouble == "silence" else SWEEPING
     async with (
         interfered(control_plane.api, trouble) as interference,
         start_operator(
@@ -62,7 +66,7 @@ async def test_a_pod_that_is_gone_unheard_is_made_anew(
 ) -> None:
     async with (
         interfered(control_plane.api) as interference,
-        start_operator(watch_at=interference.url),
+        start_operator(config=SWEEPING, watch_at=interference.url),
     ):
         driver.submit(runPolicy={"backoffSeconds": 0})
         await attempt(driver, 0)
@@ -78,7 +82,7 @@ async def test_nobody_waits_for_pods_that_are_gone_unheard(
 ) -> None:
     async with (
         interfered(control_plane.api) as interference,
-        start_operator(watch_at=interference.url),
+        start_operator(config=SWEEPING, watch_at=interference.url),
     ):
         driver.submit()
         await attempt(driver, 0)
@@ -99,7 +103,7 @@ async def test_nobody_waits_for_a_job_that_is_gone_unheard(
     judge = driver.path("RewardTrainJob", "judge")
     async with (
         interfered(control_plane.api) as interference,
-        start_operator(watch_at=interference.url),
+        start_operator(config=SWEEPING, watch_at=interference.url),
     ):
         driver.submit(
             "RewardTrainJob",
