@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel setup hashes lowest run readme sweep vqa test check lint types imports crds crds-check manifests manifests-check format unit cli jobs training s3 images images-test e2e operator clean cluster cluster-install \
-	cluster-up cluster-down torchvision with-torchvision trackers lmms-eval control-plane control-plane-install installation many-jobs many-pipelines every-fault
+	cluster-up cluster-down torchvision with-torchvision trackers lmms-eval control-plane control-plane-install installation many-jobs many-pipelines command-line-cpu every-fault
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -206,6 +206,11 @@ many-pipelines: control-plane-install ## Two hundred pipelines on schedules at o
 	$(PY) -m tests.cluster --name schedules up --level control-plane --background
 	$(PY) -m tests.cluster --name schedules exec -- $(PY) -m benchmarks.schedule_scale; status=$$?; \
 		$(PY) -m tests.cluster --name schedules down; exit $$status
+
+command-line-cpu: control-plane-install ## What calls of the command line take of the CPU, beside kubectl's
+	$(PY) -m tests.cluster --name command-line up --level control-plane --background
+	$(PY) -m tests.cluster --name command-line exec -- $(PY) -m benchmarks.command_line; status=$$?; \
+		$(PY) -m tests.cluster --name command-line down; exit $$status
 
 control-plane-install: setup
 	$(PY) -m tests.cluster install --level control-plane

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from mmrlhf.errors import MmrlhfError
 from mmrlhfctl.app import run_app
@@ -15,9 +17,14 @@ from mmrlhfctl.terminal import error
 
 __all__ = ["main"]
 
+_CONTAINERS: Final = 50_000
+"""New objects after which Python looks for rings of them: a list of jobs is many at once and holds
+none, and to look through it each 700, as Python does, takes as long as to read it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    gc.set_threshold(_CONTAINERS)
     try:
         with heard_signals():
             return run_app(sys.argv[1:] if arguments is None else list(arguments))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from mmrlhf_api.kinds.kind import Kind
 from mmrlhf_api.kinds.registry import KINDS
-from mmrlhf_api.progress import FIGURES, Figure
+from mmrlhf_api.progress import FIGURES, Course, Figure
 
 __all__ = ["columns", "listed"]
 
@@ -25,13 +26,21 @@ def listed(kinds: Iterable[Kind]) -> tuple[list[Figure], list[Figure]]:
 
     Kinds of one course share their columns; those of several leave each other what tells most.
     """
-    courses = {kind.course for kind in kinds}
-    shown = {figure for kind in KINDS.values() for figure in kind.columns}
-    narrow = [
+    narrow, more = _listed(frozenset(kind.course for kind in kinds), tuple(KINDS))
+    return [*narrow], [*more]
+
+
+@functools.cache
+def _listed(
+    courses: frozenset[Course], known: tuple[str, ...]
+) -> tuple[tuple[Figure, ...], tuple[Figure, ...]]:
+    """The same by courses and names of all kinds: each row of a list asks for it."""
+    shown = {figure for name in known for figure in KINDS[name].columns}
+    narrow = tuple(
         figure
         for figure in FIGURES
         if figure in shown
         and any(figure.of(course) for course in courses)
         and (len(courses) == 1 or figure.mixed)
-    ]
-    return narrow, [figure for figure in FIGURES if figure.title and figure not in shown]
+    )
+    return narrow, tuple(figure for figure in FIGURES if figure.title and figure not in shown)
