@@ -57,6 +57,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=bind,from=wheels,target=/wheels \
     sh /build/install.sh /build/sample.txt /out
 
+# With what the map would compile anew in each pod; plane.py looks for it there.
+FROM jobs-installed AS sample-compiled
+COPY --from=sample-installed /out/ /out/
+COPY --from=sample-installed /out/ /
+COPY jobs/mmrlhf_jobs/sampling/report/plane.py /build/
+RUN /opt/mmrlhf/bin/python -B /build/plane.py /out/opt/mmrlhf/share/numba
+
 # lmms-eval wants other versions of some packages: it has an environment of its own, before that of jobs.
 FROM jobs-installed AS lmms-eval-installed
 COPY hashes/lmms-eval.txt /build/hashes.txt
@@ -131,7 +138,7 @@ LABEL org.opencontainers.image.title="mmrlhf sample" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 ENV NUMBA_CACHE_DIR=/tmp/.cache/numba
-COPY --from=sample-installed /out/ /
+COPY --from=sample-compiled /out/ /
 COPY --from=code /out/ /
 USER 65532:65532
 

@@ -92,6 +92,7 @@ def sample_job(s3: S3Server, *, nodes: int, runs: str) -> dict[str, Any]:
                 "memory": "2Gi",
                 "sharedMemory": "64Mi",
             },
+            "podTemplate": {"env": [{"name": "NUMBA_DEBUG_CACHE", "value": "1"}]},
         },
     }
 
@@ -110,6 +111,11 @@ def test_queries_are_chosen_by_two_pods_as_by_one_process(
         user.kubectl("wait", "csj/choose", "--for=condition=Succeeded", "--timeout=1200s")
     assert any(len(line.split()) == 2 for line in rates.lines), rates.lines
     print(rates.lines)
+
+    # The map was drawn by what the image brought along: nothing was compiled.
+    log = user.kubectl("logs", "choose-0-0")
+    assert "[cache] data loaded from '/tmp/.cache/numba/umap_" in log, log
+    assert "[cache] data saved to" not in log, log
 
     status = json.loads(user.kubectl("get", "csj", "choose", "--output=json"))["status"]
     read = 3 * (PICTURES + 1)

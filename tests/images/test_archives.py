@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,7 @@ def test_the_sample_image_is_the_train_image_and_a_layer_for_the_map(
     prefix = "opt/mmrlhf/lib/python3.11/site-packages"
     assert f"{prefix}/umap/umap_.py" in members
     assert not any(name.startswith((f"{prefix}/numpy/", f"{prefix}/torch/")) for name in members)
+    assert any(fnmatch(name, "opt/mmrlhf/share/numba/umap_*/*.nbi") for name in members)
     assert sum(members.values()) < 400 * MIB
 
 

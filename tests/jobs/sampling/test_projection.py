@@ -43,3 +43,6 @@ def test_nothing_that_takes_long_is_compiled_in_the_next_process() -> None:
         assert function.stats.cache_path, f"{function} is not kept"
         folder = Path(function.stats.cache_path)
         assert list(folder.glob(f"*{function.py_func.__name__}-*.nbi")), function
+        # An image is built on one machine, and its pods run on others.
+        (made, *_) = function.overloads.values()
+        assert made.library.codegen.magic_tuple()[1:] == ("generic", "")

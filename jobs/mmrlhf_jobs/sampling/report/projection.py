@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.sampling.report.plane import lay_out
 
 __all__ = ["MOST_MEDIA", "evenly", "project", "projection_table", "require_umap"]
 
@@ -45,41 +44,7 @@ def project(vectors: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.fl
     if len(vectors) < 4:
         line = np.arange(len(vectors), dtype=np.float32)
         return np.stack([line, np.zeros_like(line)], axis=1)
-    with_axes = len(vectors) >= 16 and np.ptp(vectors, axis=0).astype(bool).sum() >= 2
-    with warnings.catch_warnings():
-        # That TensorFlow is missing, and that the graph is not connected, which clusters never are.
-        warnings.simplefilter("ignore")
-        reducer = _umap()(
-            n_components=2,
-            n_neighbors=min(15, len(vectors) - 1),
-            metric="cosine",
-            random_state=seed,
-            n_jobs=1,
-            # The spectral start solves an eigenproblem that may fail, or differ between libraries.
-            init="pca" if with_axes else "random",
-        )
-        points: npt.NDArray[np.float32] = reducer.fit_transform(vectors)
-    return points
-
-
-def _umap() -> Callable[..., Any]:
-    """UMAP, which keeps all that it compiles for the next process.
-
-    umap-learn 0.5 compiles its neighbours, the strengths of its graph and its layout anew in each
-    process, for twenty seconds; the rest it keeps itself, where NUMBA_CACHE_DIR says or beside it.
-    """
-    from numba.core.registry import CPUDispatcher
-    from umap import UMAP, layouts, umap_, utils
-
-    for module in (layouts, umap_, utils):
-        for function in vars(module).values():
-            if (
-                isinstance(function, CPUDispatcher)
-                and function.py_func.__module__ == module.__name__
-            ):
-                function.enable_caching()
-    made: Callable[..., Any] = UMAP
-    return made
+    return lay_out(vectors, seed=seed)
 
 
 def evenly(count: int, most: int = MOST_MEDIA) -> npt.NDArray[np.int64]:
