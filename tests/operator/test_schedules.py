@@ -19,7 +19,7 @@ from tests.cluster.access import Access
 from tests.cluster.errors import ApiError
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
-from tests.operator.driver import Driver, until
+from tests.operator.driver import IMPATIENT, Driver, until
 from tests.operator.lives import overlapped, started_again
 from tests.operator.run_driver import created_jobs
 from tests.operator.schedule_driver import DATA, MODEL, ScheduleDriver
@@ -181,7 +181,7 @@ async def test_every_request_fails_once_and_no_run_starts_twice(
         made.append(faults.Drawn(faults.Recorded(inner, log), luck, random.Random(40)))
         return made[0]
 
-    async with start_operator(drawn, **weekly.parts):
+    async with start_operator(drawn, config=IMPATIENT, **weekly.parts):
         await live(weekly)
         await is_told(weekly)
     assert created_jobs(log) == MADE
