@@ -97,7 +97,6 @@ def _up(options: argparse.Namespace) -> int:
         _explain(cluster, end="Ctrl-C")
         while True:  # and not signal.pause(): a signal just before it would be slept over
             time.sleep(1)
-    return 0
 
 
 def _down(options: argparse.Namespace) -> int:
