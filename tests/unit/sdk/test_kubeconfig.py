@@ -168,7 +168,7 @@ def test_several_files_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     (tmp_path / "two" / "own.pem").write_text("TWO")
     three = written(tmp_path / "three", user={"token": "three"}, name="a", server="https://other")
-    paths = os.pathsep.join([one, "", "/nowhere/config", two, three])
+    paths = os.pathsep.join([one, "", "/nowhere/config", three, two])
     monkeypatch.setenv("KUBECONFIG", paths)
     for context in ("a", "b"):
         found = ours(find_access(Connection(context=context)))
