@@ -24,6 +24,8 @@ LIKED, DISLIKED = (1, 2, 3), (3, 2, 1)
 """Ranks of the answers by those who know what they do, and by those who do not."""
 NEXT_YEAR = "0 0 1 1 *"
 ALIAS = "digits"
+ROOM = {"cpu": "850m", "memory": "2Gi", "sharedMemory": "64Mi"}
+"""Resources of each job."""
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +93,12 @@ def pipeline(s3: S3Server, store: str) -> dict[str, Any]:
             artifact="${steps.align.model}",
         ),
     }
-    resources = {"cpu": "850m", "memory": "2Gi", "sharedMemory": "64Mi"}
     return {
         "apiVersion": API_VERSION,
         "kind": "AlignmentPipeline",
         "metadata": {"name": "digits"},
         "spec": {
-            "artifacts": {
-                "uri": store,
-                "endpoint": s3.endpoint,
-                "region": s3.region,
-                "credentialsSecret": "s3-credentials",
-            },
+            "artifacts": artifacts(s3, store),
             "schedule": {
                 "cron": "* * * * *",
                 "skipUnchanged": True,
@@ -118,12 +114,21 @@ def pipeline(s3: S3Server, store: str) -> dict[str, Any]:
                 {
                     "name": name,
                     "kind": kind,
-                    "spec": {**spec, "resources": resources},
+                    "spec": {**spec, "resources": ROOM},
                     **({"needs": ["sample"]} if name == "rankings" else {}),
                 }
                 for name, (kind, spec) in made.items()
             ],
         },
+    }
+
+
+def artifacts(s3: S3Server, store: str) -> dict[str, str]:
+    return {
+        "uri": store,
+        "endpoint": s3.endpoint,
+        "region": s3.region,
+        "credentialsSecret": "s3-credentials",
     }
 
 
@@ -141,9 +146,22 @@ def test_from_rankings_to_a_promoted_model_and_no_further(
     written.write_text(yaml.safe_dump(pipeline(s3, store), sort_keys=False))
     user.kubectl("apply", f"--filename={written}")
 
-    # By the clock, from the scans to the alias.
+    # By the clock, from the scans to the alias; and a job beside it, which names the run's judge.
     first = run_of(user, 1)
+    beside = user.folder / "score.yaml"
+    beside.write_text(yaml.safe_dump(scoring(s3, store, by=f"{first}-judge"), sort_keys=False))
+    user.kubectl("apply", f"--filename={beside}")
+    wait_until(
+        lambda: stepjob(user, "score").get("reason") == "WaitingForJob",
+        timeout=60,
+        what="a job that waits for the judge",
+        interval=0.2,
+    )
     done = steps_of(user, first)
+    user.kubectl("wait", "stepjob/score", "--for=condition=Succeeded", "--timeout=300s")
+    assert accepted(user, "sj-score")["spec"]["score"]["model"] == output(done["judge"], "model")
+    left = stepjob(user, "score")["artifacts"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    assert f"{left}/scores.parquet" in s3.keys(BUCKET, f"{left}/")
     assert all("cachedFrom" not in one for one in done.values()), done
     judged = gate(user, f"{first}-gate")
     assert (judged["status"], judged["reason"]) == ("True", "Promoted"), judged
@@ -194,6 +212,19 @@ def test_from_rankings_to_a_promoted_model_and_no_further(
     assert (back["current"]["uri"], back["current"]["cause"]["by"]) == (MODEL, "rollback")
 
 
+def scoring(s3: S3Server, store: str, *, by: str) -> dict[str, Any]:
+    """Scores the held-out scans by the model of a job, which may be yet to come."""
+    kind, spec = step(
+        "score", "score", modelJob=by, data=f"{ROOT}/heldout.jsonl", mediaRoot=f"{ROOT}/corpus"
+    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": "score"},
+        "spec": {**spec, "artifacts": artifacts(s3, store), "resources": ROOM},
+    }
+
+
 def path(user: User, kind: str, name: str = "") -> str:
     plural = RESOURCES[kind].plural
     return f"/apis/{API_VERSION}/namespaces/{user.namespace}/{plural}/{name}".rstrip("/")
@@ -229,10 +260,24 @@ def steps_of(user: User, run: str) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in ended["steps"]}
 
 
+def stepjob(user: User, job: str) -> dict[str, Any]:
+    """Its status."""
+    found: dict[str, Any] = user.cluster.api.get(
+        f"/apis/{API_VERSION}/namespaces/{user.namespace}/stepjobs/{job}"
+    ).get("status", {})
+    return found
+
+
+def accepted(user: User, config_map: str) -> dict[str, Any]:
+    """What the pods of a job are told to do."""
+    found = user.cluster.api.get(f"/api/v1/namespaces/{user.namespace}/configmaps/{config_map}")
+    told: dict[str, Any] = json.loads(found["data"]["job.json"])
+    return told
+
+
 def gate(user: User, job: str) -> dict[str, Any]:
     """What a gate has said."""
-    status = json.loads(user.kubectl("get", "stepjob", job, "--output=json"))["status"]
-    (told,) = (one for one in status["conditions"] if one["type"] == "Promoted")
+    (told,) = (one for one in stepjob(user, job)["conditions"] if one["type"] == "Promoted")
     found: dict[str, Any] = told
     return found
 
