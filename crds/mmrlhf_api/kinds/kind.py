@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mmrlhf_api.kinds.resource import load_type
+from mmrlhf_api.lazy import load
 from mmrlhf_api.progress import Course, Figure
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Kind:
         Raises:
             ValueError: It is of another kind.
         """
-        model: type[Job] = load_type(self.home)
+        model: type[Job] = load(self.home)
         if model.model_fields["kind"].default != self.name:
             raise ValueError(f"{model.__name__}.kind must be {self.name}")
         return model

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from mmrlhf_api.lazy import load
 
 if TYPE_CHECKING:
     from mmrlhf_api.base import ApiModel
 
-__all__ = ["PrinterColumn", "Resource", "ResourceNames", "load_type"]
-
-
-def load_type(home: str) -> Any:  # noqa: ANN401 - whatever is there
-    """Return the type of a home, ``module:name``, whose module is imported when it is not yet.
-
-    Tables name types by their homes: who reads tables alone must not pay for building types.
-    """
-    module, _, name = home.partition(":")
-    return getattr(import_module(module), name)
+__all__ = ["PrinterColumn", "Resource", "ResourceNames"]
 
 
 class ResourceNames(Hashable, Protocol):
@@ -74,7 +66,8 @@ class Resource:
         plural: Name in URLs and for kubectl.
         singular: Singular for kubectl.
         short_name: Short name for kubectl.
-        home: Where its type is, as ``module:name``.
+        home: Where its type is, as ``module:name``: who reads tables alone must not pay for
+            building types.
         columns: What lists show.
         mutable: Fields of the spec that may change after it was created; None for all of them.
         word: What one is called in sentences.
@@ -92,7 +85,7 @@ class Resource:
     @property
     def model(self) -> type[ApiModel]:
         """Its type, loaded when it is first asked for."""
-        model: type[ApiModel] = load_type(self.home)
+        model: type[ApiModel] = load(self.home)
         return model
 
     @property
