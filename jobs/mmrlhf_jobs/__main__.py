@@ -23,6 +23,7 @@ from mmrlhf_api import KINDS, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_JOB
 from mmrlhf_jobs.errors import SpecError
 from mmrlhf_jobs.process.ending import end
+from mmrlhf_jobs.process.imports import many_imports
 from mmrlhf_jobs.steps.registry import step_names
 from mmrlhf_jobs.steps.runner import run_command, run_file
 
@@ -72,7 +73,8 @@ def _training(kind: str, job_file: Path) -> Callable[[TrainingContext], None]:
     if kind_of(job).subcommand != kind:
         raise SpecError(f"{job_file}: kind is {job.kind}, but the command is for {kind}")
     # torch takes seconds to import: a mistake in the job file is told before that.
-    run = pkgutil.resolve_name(kind_of(job).runner)
+    with many_imports():
+        run = pkgutil.resolve_name(kind_of(job).runner)
     return lambda context: run(job, context)
 
 
