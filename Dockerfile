@@ -57,12 +57,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=bind,from=wheels,target=/wheels \
     sh /build/install.sh /build/sample.txt /out
 
-# With what the map would compile anew in each pod; plane.py looks for it there.
-FROM jobs-installed AS sample-compiled
-COPY --from=sample-installed /out/ /out/
-COPY --from=sample-installed /out/ /
+# With what the map would compile anew in each pod; plane.py looks for it there. On the stage before, as
+# a copy of its files from another one is read whole in each build, to see whether it is the same.
+FROM sample-installed AS sample-compiled
 COPY jobs/mmrlhf_jobs/sampling/report/plane.py /build/
-RUN /opt/mmrlhf/bin/python -B /build/plane.py /out/opt/mmrlhf/share/numba
+RUN cp -a /out/. / \
+    && /opt/mmrlhf/bin/python -B /build/plane.py /out/opt/mmrlhf/share/numba
 
 # lmms-eval wants other versions of some packages: it has an environment of its own, before that of jobs.
 FROM jobs-installed AS lmms-eval-installed
