@@ -5,7 +5,8 @@
     python -m images.build --image train --base debian --output docker-archive:train.tar
 
 Everything that can be kept is kept below ~/.cache/mmrlhf/images: the base, the layers, and the
-finished archives. Only our own code is installed anew when it changed.
+finished images (see `layouts`). Only our own code is installed anew when it changed, and only its
+layer is written anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import get_args
 
 from images.commands import run
 from images.debian import bootstrap, install_programs
 from images.errors import ImageError, PrerequisiteError
+from images.layouts import Layouts, blobs
 from images.package_index import PackageIndex
 from images.recipes import (
     DOCKERFILE,
@@ -39,23 +40,21 @@ from images.recipes import (
     version,
 )
 
-__all__ = ["BuiltImage", "Workshop", "build"]
-
-_KEPT_ARCHIVES: Final = 2
+__all__ = ["BuiltImage", "Workshop", "build", "write_archive"]
 
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image in an archive.
+    """An image in a folder.
 
     Attributes:
         name: By which a container runtime knows it once it is loaded.
-        archive: What `docker save` writes; its layers are not compressed.
-        size: Bytes of the archive, which are those of the layers.
+        layout: The folder; see `layouts`.
+        size: Bytes of all that it consists of.
     """
 
     name: str
-    archive: Path
+    layout: Path
     size: int
 
 
@@ -73,11 +72,29 @@ def build(image: str, *, base: Base = "debian", revision: str = "unknown") -> Bu
     return Workshop(_cache()).build(image, base=base, revision=revision)
 
 
+def write_archive(image: BuiltImage, path: Path) -> None:
+    """Write what `docker save` writes of an image.
+
+    Raises:
+        ImageError: It cannot be written.
+    """
+    install_programs()
+    arriving = path.with_name(f".{path.name}.tmp")
+    arriving.unlink(missing_ok=True)
+    run(
+        ["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{image.layout}:{image.name}",
+         f"docker-archive:{arriving}:{image.name}"],
+        what=f"write {path}",
+    )  # fmt: skip
+    arriving.replace(path)
+
+
 class Workshop:
     """Builds images, one at a time, and keeps what can be used again in one folder."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        self._layouts = Layouts(cache)
 
     def build(self, image: str, *, base: Base, revision: str) -> BuiltImage:
         """See `build`."""
@@ -85,18 +102,19 @@ class Workshop:
             image, base=base_digest() if base == "debian" else base, revision=revision
         )
         name = f"localhost/mmrlhf/{image}:{digest[:16]}"
-        archive = self._cache / "archives" / f"{image}-{digest}.tar"
-        if not archive.is_file():
+        layout = self._layouts.find(image, digest)
+        if layout is None:
             if os.geteuid() != 0:
                 raise PrerequisiteError("only root can build images here: buildah runs as root")
             install_programs()
             with self._locked():
-                if not archive.is_file():
-                    self._build(image, base=base, revision=revision, name=name, archive=archive)
-        os.utime(archive)  # the least recently used ones are removed
-        return BuiltImage(name, archive, archive.stat().st_size)
+                layout = self._layouts.find(image, digest)
+                if layout is None:
+                    self._build(image, base=base, revision=revision, name=name)
+                    layout = self._keep(image, name=name, digest=digest)
+        return BuiltImage(name, layout, sum(path.stat().st_size for path in blobs(layout)))
 
-    def _build(self, image: str, *, base: Base, revision: str, name: str, archive: Path) -> None:
+    def _build(self, image: str, *, base: Base, revision: str, name: str) -> None:
         log = self._cache / f"{image}.log"
         log.write_bytes(b"")
         # Only a build that was killed leaves containers behind, and this is the only build.
@@ -130,15 +148,24 @@ class Workshop:
                 what=f"build the {image} image",
                 log=log,
             )
-            finished = folder / "image.tar"
-            self._buildah(
-                *("push", name, f"docker-archive:{finished}:{name}"),
-                what=f"write the {image} image into an archive",
-                log=log,
-            )
-            archive.parent.mkdir(exist_ok=True)
-            finished.replace(archive)
-        self._forget_old(image)
+
+    def _keep(self, image: str, *, name: str, digest: str) -> Path:
+        """Write the layers that no layout has yet, and forget what is old; return the layout."""
+        arriving = self._layouts.begin()
+        storage = f"{_storage_driver(self._cache)}@{self._cache}/storage+{self._cache}/run"
+        run(
+            ["skopeo", "--policy", str(self._policy()), "--tmpdir", str(self._cache), "copy",
+             "--quiet", "--dest-oci-accept-uncompressed-layers",
+             f"containers-storage:[{storage}]{name}", f"oci:{arriving}:{name}"],
+            what=f"write the {image} image into a folder",
+            log=self._cache / f"{image}.log",
+        )  # fmt: skip
+        layout = self._layouts.finish(arriving, image, digest)
+        for old in self._layouts.forget_old(image):
+            tag = f"localhost/mmrlhf/{image}:{old[:16]}"
+            if tag in self._names():
+                self._buildah("rmi", tag, what=f"forget {tag}")
+        return layout
 
     def _debian(self, log: Path) -> str:
         """Bootstrap the base, if it is not there; return its name."""
@@ -162,17 +189,6 @@ class Workshop:
                 self._buildah("rm", container, what="end the making of the base")
         return name
 
-    def _forget_old(self, image: str) -> None:
-        archives = sorted(
-            (self._cache / "archives").glob(f"{image}-*.tar"),
-            key=lambda path: path.stat().st_mtime,
-        )
-        for old in archives[:-_KEPT_ARCHIVES]:
-            tag = f"localhost/mmrlhf/{image}:{old.stem.removeprefix(f'{image}-')[:16]}"
-            old.unlink()
-            if tag in self._names():
-                self._buildah("rmi", tag, what=f"forget {tag}")
-
     def _names(self) -> list[str]:
         return self._buildah("images", "--format", "{{.Name}}:{{.Tag}}", what="list images").split()
 
@@ -180,11 +196,9 @@ class Workshop:
         # Neither the storage nor the policy of anyone else's images on this machine is touched.
         storage = ("--root", str(self._cache / "storage"), "--runroot", str(self._cache / "run"))
         driver = ("--storage-driver", _storage_driver(self._cache))
-        policy = self._cache / "policy.json"
-        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
         trust = (
-            ("--signature-policy", str(policy))
-            if command in ("build", "commit", "from", "push")
+            ("--signature-policy", str(self._policy()))
+            if command in ("build", "commit", "from")
             else ()
         )
         return run(
@@ -193,6 +207,11 @@ class Workshop:
             env={"TMPDIR": str(self._cache), "BUILDAH_ISOLATION": "chroot"},
             log=log,
         )
+
+    def _policy(self) -> Path:
+        policy = self._cache / "policy.json"
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
+        return policy
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -228,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", required=True, choices=(*IMAGES, *OPTIONAL))
     parser.add_argument("--base", default="debian", choices=get_args(Base))
     parser.add_argument(
-        "--output", help="docker-archive:PATH; without it, the cached archive is named"
+        "--output", help="docker-archive:PATH; without it, the folder that is kept is named"
     )
     parser.add_argument("--revision", help="for its label; without it, the commit checked out")
     options = parser.parse_args(arguments)
@@ -238,15 +257,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         built = build(options.image, base=options.base, revision=options.revision or revision())
+        if target:
+            write_archive(built, Path(target))
     except ImageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    path = built.archive
-    if target:
-        path = Path(target)
-        arriving = path.with_name(f".{path.name}.tmp")
-        shutil.copyfile(built.archive, arriving)
-        arriving.replace(path)
+    path = Path(target) if target else built.layout
     seconds = time.monotonic() - started
     print(f"{built.name}  {built.size / 1e6:.0f} MB  {seconds:.0f} s  {path}")
     return 0

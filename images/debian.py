@@ -25,6 +25,7 @@ PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
 PROGRAMS: Final = {
     "buildah": ("buildah", "runc"),
     "debootstrap": ("debootstrap",),
+    "skopeo": ("skopeo",),
 }
 """Programs that the build uses, and the packages that have them."""
 

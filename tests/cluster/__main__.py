@@ -67,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add("down", _down, "Take the cluster down and remove all that is left of it.")
     add("status", _status, "Say whether the cluster is up, and how to use it.")
     add("shell", _shell, "Open a shell inside the cluster's network.")
-    load = add("load", _load, "Load an OCI or docker archive into the node.")
-    load.add_argument("archive", type=Path)
+    load = add("load", _load, "Load an OCI or docker archive, or an OCI layout, into the node.")
+    load.add_argument("image", type=Path)
     for name, text in (("kubectl", "Run kubectl."), ("exec", "Run a command inside.")):
         command = add(name, _kubectl if name == "kubectl" else _exec, text)
         command.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -114,7 +114,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
-    Cluster.attach(options.name).load_image(options.archive)
+    Cluster.attach(options.name).load_image(options.image)
     return 0
 
 

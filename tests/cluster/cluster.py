@@ -18,9 +18,11 @@ from tests.cluster.access import Access
 from tests.cluster.api import Api
 from tests.cluster.binaries import Level
 from tests.cluster.certificates import Authority
+from tests.cluster.containerd import Containerd
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.daemons import Daemons
 from tests.cluster.errors import ClusterError, ClusterInUseError, PrerequisiteError
+from tests.cluster.image_store import ImageStore
 from tests.cluster.layout import Layout
 from tests.cluster.namespace import Holder, Namespace
 from tests.cluster.node import Node
@@ -64,9 +66,19 @@ class Cluster(Access):
     kept.
     """
 
-    def __init__(self, name: str, *, level: Level = Level.FULL) -> None:
+    def __init__(self, name: str, *, level: Level = Level.FULL, keeps_images: bool = False) -> None:
+        """Name a cluster.
+
+        Args:
+            name: by which any process finds it.
+            level: how much of it there is.
+            keeps_images: find images unpacked that were loaded into an earlier one which kept them
+                too. Of two that are up at once, the second begins without.
+        """
         self.files = Layout(name)
         self.level = level
+        self._keeps_images = keeps_images
+        self._store: ImageStore | None = None
         self._lock: IO[str] | None = None
         self._namespace: Namespace | None = None
         self._daemons: Daemons | None = None
@@ -112,11 +124,11 @@ class Cluster(Access):
     def command(self, argv: Sequence[str]) -> list[str]:
         return self._network.command(argv)
 
-    def load_image(self, archive: Path) -> None:
-        """Load an OCI or docker archive into the node, under the names that it carries."""
+    def load_image(self, source: Path) -> None:
+        """Load an OCI or docker archive, or an OCI layout, into the node, under its own names."""
         if self.level is not Level.FULL:
             raise ClusterError("this cluster runs no pods: bring it up at level full")
-        images.load(archive, self._network)
+        images.load(source, self._network)
 
     def entered(self) -> AbstractContextManager[None]:
         return self._network.entered()
@@ -191,7 +203,8 @@ class Cluster(Access):
         )
         with self.entered():
             control_plane.start()
-            node = Node(files, found, authority, self._namespace, daemons)
+            containerd = self._containerd(daemons)
+            node = Node(files, found, authority, self._namespace, daemons, containerd)
             if self.level is Level.FULL:
                 node.start()
                 dns.start(files, authority, daemons)
@@ -202,6 +215,13 @@ class Cluster(Access):
             if self.level is Level.FULL:
                 node.wait_until_ready(self.api)
 
+    def _containerd(self, daemons: Daemons) -> Containerd:
+        if self._keeps_images and self.level is Level.FULL:
+            self._store = ImageStore.take()
+        if self._store is None:
+            return Containerd(daemons, self.files.config)
+        return Containerd(daemons, self.files.config, self._store.root)
+
     def _remove(self) -> None:
         state = State.read(self.files.state)
         namespace = self._namespace or (state.namespace if state else None)
@@ -209,7 +229,9 @@ class Cluster(Access):
             namespace.destroy()
         if self._daemons is not None:
             self._daemons.reap()
-        self._namespace = self._daemons = self._api = None
+        if self._store is not None:
+            self._store.give_back()
+        self._namespace = self._daemons = self._api = self._store = None
         cgroups.remove(self.files.cgroup)
         if self.files.root.exists():
             _remove_tree(self.files.root)

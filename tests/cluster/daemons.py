@@ -78,6 +78,18 @@ class Daemons:
         self._all.append(daemon)
         return daemon
 
+    def run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command inside to its end; what it wrote is all in `stdout`."""
+        return subprocess.run(
+            self._namespace.daemon_command(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=_ENVIRONMENT,
+        )
+
     def check(self) -> None:
         for daemon in self._all:
             daemon.check()

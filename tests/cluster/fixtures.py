@@ -116,7 +116,7 @@ def _cluster(request: pytest.FixtureRequest, name: str, level: Level) -> Iterato
 def _brought_up(level: Level) -> Access:
     """Bring up a cluster of a name that no other run of the tests uses at the moment."""
     for number in range(1, _RUNS + 1):
-        cluster = Cluster(f"test-{level.value}-{number}", level=level)
+        cluster = Cluster(f"test-{level.value}-{number}", level=level, keeps_images=True)
         try:
             cluster.up()
         except ClusterInUseError:

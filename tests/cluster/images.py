@@ -1,4 +1,4 @@
-"""Container images without a registry: two tiny ones made here, and loading any archive.
+"""Container images without a registry: two tiny ones made here, and loading any archive or layout.
 
 Both consist of Debian's static busybox. `TEST` has a shell, wget, nslookup, nc and the like.
 """
@@ -11,16 +11,18 @@ import json
 import platform
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+from images.layouts import blobs, image_name
+from tests.cluster import layout
 from tests.cluster.binaries import program
+from tests.cluster.containerd import SOCKET
 from tests.cluster.errors import ClusterError
 from tests.cluster.namespace import Namespace
-
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-"""As the cluster's own processes see it."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -60,22 +62,72 @@ def build(image: Image, archive: Path, *, busybox: Path) -> None:
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 
 
-def load(archive: Path, namespace: Namespace) -> None:
-    """Load an OCI or docker archive into the containerd of a cluster."""
-    if not archive.is_file():
-        raise ClusterError(f"there is no image archive {archive}")
-    ctr = [str(program("ctr")), "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"]
-    # By file descriptor: the archive may lie where the node has a private folder.
-    with archive.open("rb") as content:
-        done = subprocess.run(
-            namespace.daemon_command([*ctr, "images", "import", "-"]),
-            stdin=content,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def load(source: Path, namespace: Namespace) -> None:
+    """Load an OCI or docker archive, or an OCI layout, into the containerd of a cluster.
+
+    Of a layout, which has one image, only what containerd lacks is read. Then other versions of the
+    image go: of each, as much is kept as the next one can share, and no more.
+    """
+    if source.is_dir():
+        _load_layout(source, namespace)
+    elif source.is_file():
+        # By file descriptor: the archive may lie where the node has a private folder.
+        with source.open("rb") as content:
+            _ctr(namespace, "images", "import", "-", stdin=content)
+    else:
+        raise ClusterError(f"there is no image archive or layout {source}")
+
+
+def _load_layout(source: Path, namespace: Namespace) -> None:
+    manifest, *others = blobs(source)
+    name = image_name(source)
+    present = set(_ctr(namespace, "content", "list", "--quiet").split())
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": f"sha256:{manifest.name}",
+        "size": manifest.stat().st_size,
+        # By this containerd takes a name as it is.
+        "annotations": {"io.containerd.image.name": name},
+    }
+    with tempfile.TemporaryFile(dir=layout.cache()) as archive:
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            _add(tar, "oci-layout", (source / "oci-layout").read_bytes())
+            index = {"schemaVersion": 2, "manifests": [entry]}
+            _add(tar, "index.json", json.dumps(index).encode())
+            for blob in (manifest, *others):
+                if f"sha256:{blob.name}" not in present:
+                    tar.add(blob, f"blobs/sha256/{blob.name}")
+        archive.seek(0)
+        _ctr(namespace, "images", "import", "-", stdin=archive)
+    _forget_others(name, str(entry["digest"]), namespace)
+
+
+def _forget_others(name: str, digest: str, namespace: Namespace) -> None:
+    """Remove other versions of an image, under all their names: the kubelet's is their digest."""
+    rows = [line.split()[:3] for line in _ctr(namespace, "images", "list").splitlines()[1:]]
+    repository = name.rpartition(":")[0]
+    others = {
+        theirs
+        for ref, _, theirs in rows
+        if ref.rpartition(":")[0] == repository and theirs != digest
+    }
+    if old := [ref for ref, _, theirs in rows if theirs in others]:
+        _ctr(namespace, "images", "remove", *old)
+
+
+def _ctr(namespace: Namespace, *arguments: str, stdin: IO[bytes] | None = None) -> str:
+    argv = [str(program("ctr")), "--address", SOCKET, "--namespace", "k8s.io", *arguments]
+    done = subprocess.run(
+        namespace.daemon_command(argv),
+        stdin=stdin or subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise ClusterError(f"containerd cannot load {archive}: {done.stderr.strip()}")
+        what = f"`ctr {' '.join(arguments[:2])}`"
+        raise ClusterError(f"{what} of the node's containerd failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _layer(busybox: Path) -> bytes:

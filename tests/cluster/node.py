@@ -14,42 +14,10 @@ from tests.cluster import cgroups, images, layout
 from tests.cluster.api import Api
 from tests.cluster.binaries import Binaries, program
 from tests.cluster.certificates import Authority
+from tests.cluster.containerd import SOCKET, Containerd
 from tests.cluster.daemons import Daemons
 from tests.cluster.errors import ApiError
 from tests.cluster.namespace import Namespace
-
-_SOCKET = images.CONTAINERD_SOCKET
-
-_CONTAINERD = """\
-version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-disabled_plugins = [
-  "io.containerd.internal.v1.opt",
-  "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.tracing.processor.v1.otlp",
-  "io.containerd.internal.v1.tracing",
-]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  netns_mounts_under_state_dir = true
-  # The kubelet wants negative scores, for which not every root has the right.
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-"""
 
 # Each pod hangs on a link of its own and everything is routed. On a bridge, answers between two
 # pods would pass by the service address translation, unless the kernel filters bridges too.
@@ -79,6 +47,7 @@ class Node:
     authority: Authority
     namespace: Namespace
     daemons: Daemons
+    containerd: Containerd
 
     def start(self) -> None:
         """Start all three; they wait for the API server themselves. Returns at once."""
@@ -90,7 +59,7 @@ class Node:
     def load_images(self) -> None:
         """Load the pause image, without which no pod starts, and the test image."""
         self.daemons.wait_until(
-            lambda: Path(self.files.private, _SOCKET.lstrip("/")).exists(),
+            lambda: Path(self.files.private, SOCKET.lstrip("/")).exists(),
             timeout=30,
             what="containerd's socket",
         )
@@ -110,9 +79,7 @@ class Node:
         cni = self.files.config / "cni"
         cni.mkdir(exist_ok=True)
         (cni / "10-mmrlhf-test.conflist").write_text(json.dumps(_CNI, indent=2))
-        config = self.files.config / "containerd.toml"
-        config.write_text(_CONTAINERD.format(socket=_SOCKET, pause=images.PAUSE.name, cni=cni))
-        self.daemons.start("containerd", [str(program("containerd")), "--config", str(config)])
+        self.containerd.start(pause=images.PAUSE.name, cni=cni)
 
     def _start_kubelet(self) -> None:
         kubelet = self.binaries.kubernetes("kubelet")
@@ -123,7 +90,7 @@ class Node:
         resolv = self.files.config / "resolv.conf"
         resolv.write_text("# the cluster knows no name of the world outside\n")
         settings = self._kubelet_config(resolv)
-        endpoint = f"unix://{_SOCKET}"
+        endpoint = f"unix://{SOCKET}"
         options = []
         minor = _minor_version(kubelet)
         if minor < 24:

@@ -14,7 +14,7 @@ import pytest
 from images.recipes import REPOSITORY
 from tests.cluster.access import Access
 from tests.cluster.cluster import Cluster
-from tests.images.archives import Archive
+from tests.images.contents import Contents
 
 _OUTSIDE = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 """The network in which tests are collected: that of the test cluster reaches no package index."""
@@ -24,10 +24,10 @@ _NAMES = "MMRLHF_TEST_IMAGES"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in an archive."""
+    """An image in a folder of its own (see `images.layouts`)."""
 
     name: str
-    archive: Path
+    layout: Path
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def load(full_cluster: Access, built: Callable[[str], Image]) -> Callable[[str],
     def bring(name: str) -> str:
         image = built(name)
         if name not in loaded:
-            full_cluster.load_image(image.archive)
+            full_cluster.load_image(image.layout)
             loaded.add(name)
         return image.name
 
@@ -75,24 +75,24 @@ def load(full_cluster: Access, built: Callable[[str], Image]) -> Callable[[str],
 
 
 @pytest.fixture(scope="session")
-def operator_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
-    """Contents of the operator image."""
-    with Archive.open(built("operator").archive) as archive:
-        yield archive
+def operator_contents(built: Callable[[str], Image]) -> Iterator[Contents]:
+    """What is in the operator image."""
+    with Contents.open(built("operator").layout) as contents:
+        yield contents
 
 
 @pytest.fixture(scope="session")
-def train_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
-    """Contents of the train image."""
-    with Archive.open(built("train").archive) as archive:
-        yield archive
+def train_contents(built: Callable[[str], Image]) -> Iterator[Contents]:
+    """What is in the train image."""
+    with Contents.open(built("train").layout) as contents:
+        yield contents
 
 
 @pytest.fixture(scope="session")
-def sample_archive(built: Callable[[str], Image]) -> Iterator[Archive]:
-    """Contents of the sample image."""
-    with Archive.open(built("sample").archive) as archive:
-        yield archive
+def sample_contents(built: Callable[[str], Image]) -> Iterator[Contents]:
+    """What is in the sample image."""
+    with Contents.open(built("sample").layout) as contents:
+        yield contents
 
 
 def build_image(name: str) -> Image:
@@ -108,5 +108,5 @@ def build_image(name: str) -> Image:
     if done.returncode != 0:
         pytest.fail(done.stderr.strip(), pytrace=False)
     print(done.stdout.strip())
-    tag, *_, archive = done.stdout.splitlines()[-1].split("  ")
-    return Image(tag, Path(archive))
+    tag, *_, layout = done.stdout.splitlines()[-1].split("  ")
+    return Image(tag, Path(layout))

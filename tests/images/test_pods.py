@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from images.recipes import IMAGES, REPOSITORY
 from tests.cluster.cluster import Cluster
 from tests.cluster.wait import wait_until
 
@@ -88,7 +90,7 @@ def test_the_train_image_runs_a_job(
 ) -> None:
     """That it trains, from an object store to it, is seen in tests/e2e.
 
-    The sample image has a layer more than this one (see test_archives.py); tests/e2e runs it too.
+    The sample image has a layer more than this one (see test_contents.py); tests/e2e runs it too.
     """
     code, output = run_pod(
         node,
@@ -105,3 +107,29 @@ def test_the_train_image_runs_a_job(
     assert output.startswith("65532\nmmrlhf\n")
     assert "the root can be written" not in output
     assert "/files/none.yaml" in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_pods_run_the_code_of_this_tree_as_it_is_now(
+    node: Cluster, kube_namespace: str, load: Callable[[str], str], image: str
+) -> None:
+    """Layers are kept from build to build and from node to node: none of them is an old one."""
+    code, output = run_pod(
+        node,
+        kube_namespace,
+        load(image),
+        """
+        cd /opt/mmrlhf/lib/python3.11/site-packages
+        find mmrlhf_api mmrlhf_jobs mmrlhf_operator mmrlhfctl mmrlhf -name '*.py' | xargs sha256sum
+        """,
+    )
+    assert code == 0, output
+    rows = (line.split() for line in output.splitlines())
+    found = {name: digest for digest, name in rows}
+    ours = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in (REPOSITORY / name for name in ("crds", "jobs", "operator", "cli", "sdk"))
+        for path in folder.rglob("*.py")
+    }
+    assert len(ours) > 500
+    assert found == ours

@@ -1,4 +1,4 @@
-"""Reading an archive that `docker save` would write."""
+"""Reading an image in the folder in which its build leaves it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images.layouts import blobs, image_name
+
 
 @dataclass(frozen=True)
-class Archive:
-    """One image.
+class Contents:
+    """What is in one image.
 
     Attributes:
-        path: The archive.
+        files: All that it consists of: what lists the rest, the configuration, and the layers.
         name: Name and tag.
         config: How containers of it start.
         whole: The whole configuration, with the history.
         layers: Its layers, the lowest first.
     """
 
-    path: Path
+    files: tuple[Path, ...]
     name: str
     config: dict[str, Any]
     whole: dict[str, Any]
@@ -32,18 +34,14 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[Archive]:
-        """Open an archive for reading."""
+    def open(cls, layout: Path) -> Iterator[Contents]:
+        """Open an image for reading."""
+        manifest, config, *layers = blobs(layout)
+        whole = json.loads(config.read_text())
         with ExitStack() as stack:
-            tar = stack.enter_context(tarfile.open(path))
-            (entry,) = json.loads(_read(tar, "manifest.json"))
-            whole = json.loads(_read(tar, entry["Config"]))
-            layers = []
-            for name in entry["Layers"]:
-                content = tar.extractfile(name)
-                assert content is not None
-                layers.append(stack.enter_context(tarfile.open(fileobj=content)))
-            yield cls(path, entry["RepoTags"][0], whole["config"], whole, tuple(layers))
+            opened = [stack.enter_context(tarfile.open(layer)) for layer in layers]
+            files = (manifest, config, *layers)
+            yield cls(files, image_name(layout), whole["config"], whole, tuple(opened))
 
     def names(self) -> list[str]:
         """All files of all layers."""
@@ -53,18 +51,17 @@ class Archive:
         """The file as a container sees it."""
         for layer in reversed(self.layers):
             if name in layer.getnames():
-                return _read(layer, name)
+                content = layer.extractfile(name)
+                assert content is not None
+                return content.read()
         raise FileNotFoundError(name)
 
     def holds(self, text: bytes) -> bool:
         """Whether the bytes occur anywhere: in a file, a name or the history."""
-        with self.path.open("rb") as file:
-            view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            with view:
-                return view.find(text) >= 0
-
-
-def _read(tar: tarfile.TarFile, name: str) -> bytes:
-    content = tar.extractfile(name)
-    assert content is not None
-    return content.read()
+        for path in self.files:
+            with path.open("rb") as file:
+                view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                with view:
+                    if view.find(text) >= 0:
+                        return True
+        return False
