@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from mmrlhf.errors import MmrlhfError
+from mmrlhf_api.interrupts import heard_signals
 from mmrlhfctl.app import run_app
 from mmrlhfctl.errors import exit_code, told
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.interrupts import heard_signals
 from mmrlhfctl.terminal import error
 
 __all__ = ["main"]

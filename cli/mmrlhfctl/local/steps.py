@@ -7,9 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from mmrlhf_api.interrupts import interrupt_arrived
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.interrupts import interrupt_arrived
 
 __all__ = ["run_step"]
 

@@ -14,10 +14,10 @@ from mmrlhf.client.names import find_job, parse_job_names
 from mmrlhf.client.pods import list_pods
 from mmrlhf.client.views import JobView
 from mmrlhf.errors import ClusterError, NotFoundError, RejectedError
+from mmrlhf_api.interrupts import interrupt_arrived
 from mmrlhf_api.plain_text import make_safe
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.interrupts import interrupt_arrived
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.table import Style, paint

@@ -14,9 +14,9 @@ from mmrlhf.client.views import JobView
 from mmrlhf.client.waiting import Verdict, wait_for, wait_until_gone
 from mmrlhf.errors import NotFoundError
 from mmrlhf_api.constants import ConditionType
+from mmrlhf_api.interrupts import interrupt_arrived
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
-from mmrlhfctl.interrupts import interrupt_arrived
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.endings import detached, failure, success_lines
 from mmrlhfctl.text.jsonpath import JsonPathError, parse_path, shown

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from mmrlhf_api.interrupts import heard_signals
 from mmrlhf_jobs.process.interruption import Interrupted
 
 __all__ = ["stopped_by_signals"]
@@ -19,21 +19,14 @@ def stopped_by_signals() -> Iterator[None]:
     Raises:
         Interrupted: One of them came.
     """
-    before: dict[signal.Signals, Any] = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        # asyncio knows how to end a run by the other one.
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _as_interrupt),
-    }
+    # asyncio knows how to end a run by it, if nobody has changed it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
+        with heard_signals(signal.SIGTERM):
+            yield
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped as asked; what is done is kept, run the same again to go on"
         ) from None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _as_interrupt(*_: object) -> None:
-    signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from mmrlhfctl.interrupts import heard_signals, interrupt_arrived
+from mmrlhf_api.interrupts import heard_signals, interrupt_arrived
 
 BLOCKED = """
 import ctypes, functools, io, operator, os, signal
-from mmrlhfctl.interrupts import heard_signals
+from mmrlhf_api.interrupts import heard_signals
 
 send = functools.partial(ctypes.CDLL(None).kill, os.getpid(), int(signal.SIGINT))
 block = functools.partial(os.read, os.pipe()[0], 1)
