@@ -125,6 +125,19 @@ class Lives(list[Mortal]):
         return self[-1]
 
 
+class Overtaken(Wrapped):
+    """Whatever is created has just come to be.
+
+    A request of before did it, whose answer was lost and which the server carried out late: whoever
+    looked in between saw nothing.
+    """
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        if request.method == "POST":
+            await super().send(request, seconds=seconds)
+        return await super().send(request, seconds=seconds)
+
+
 Fault = Callable[[Request], Response | Exception]
 
 

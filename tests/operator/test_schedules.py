@@ -137,6 +137,27 @@ async def test_runs_start_by_the_clock_and_by_rankings_and_nothing_is_asked_at_r
     assert len(notes["mmrlhf.io/data-digest"]) == 64
 
 
+async def test_a_run_that_has_just_come_to_be_is_the_pipelines_own(
+    weekly: ScheduleDriver, start_operator: StartOperator
+) -> None:
+    """Whoever tries again looks first, so an answer that is lost does not bring it here."""
+    log: faults.Log = []
+    async with start_operator(
+        lambda inner: faults.Overtaken(faults.Recorded(inner, log)), **weekly.parts
+    ):
+        await weekly.at("2036-12-01T02:00:00")
+        weekly.create(schedule={"cron": "0 4 * * *", "timeZone": "Europe/Berlin"})
+        await weekly.succeeds(MISSED)
+        # What stands in the way of a run stands there until another one is due.
+        await weekly.comes(
+            lambda: (
+                weekly.condition("OnSchedule", "weekly", "AlignmentPipeline")["status"] == "True"
+            ),
+            "nothing in its way",
+        )
+    assert created_jobs(log)[MISSED] == 1
+
+
 async def test_the_operator_dies_at_every_write_and_no_run_starts_twice(
     weekly: ScheduleDriver, start_operator: StartOperator
 ) -> None:
