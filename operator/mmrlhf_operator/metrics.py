@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 from mmrlhf_api import KINDS
 from mmrlhf_api.constants import FailureReason, Phase, Reason
 
-__all__ = ["NEW", "OTHER", "REFUSED", "UNREACHABLE", "Metrics"]
+__all__ = ["NEW", "OPTIONAL", "OTHER", "REFUSED", "UNREACHABLE", "Metrics"]
 
 NEW: Final = "New"
 """Phase of a job that has no status yet."""
@@ -37,6 +37,8 @@ OTHER: Final = "Other"
 """What a word becomes that is in no closed set, as an operator of another version may write."""
 REFUSED: Final = "refused"
 """Code of a request that admission refused with 403, by a quota, a policy or a webhook."""
+OPTIONAL: Final = "optional"
+"""Code of a request for which a right is missing that the operator can do without."""
 UNREACHABLE: Final = "unreachable"
 """Code of a request to the API server that had no answer."""
 
@@ -140,7 +142,7 @@ class Metrics:
         )
         self._requests = Counter(
             "mmrlhf_api_requests",
-            "Requests to the API server; watches, which kopf makes, are not among them.",
+            "Requests to the API server, by the verb of their right.",
             ["verb", "code"],
             registry=registry,
         )

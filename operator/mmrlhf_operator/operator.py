@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kubernetes.aio import client
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Operator", "own_addresses"]
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_WATCH_RETRY: Final = 30.0
+"""Seconds; as long as nothing is heard of all jobs."""
 
 
 class Operator:
@@ -93,7 +95,9 @@ class Operator:
             enqueue=self.queue.add,
             namespaces=config.namespaces,
             seconds=config.watch_seconds,
+            retry=(config.retry_seconds, min(config.max_retry_seconds, _LONGEST_WATCH_RETRY)),
             clock=clock,
+            asked=self.metrics.asked,
             without=() if config.network_policies else (NETWORK_POLICIES,),
         )
         self._sweep = Sweep(self.api, self._pump.store, wake=self._pump.wake)

@@ -96,10 +96,11 @@ async def recorded(server: str, token: str, tls: ssl.SSLContext) -> AsyncIterato
                 },
             },
         ) as answer:
-            if answer.status in (401, 403):
-                text = (await answer.read()).decode()
-                recording.refused.append(f"{request.method} {request.path_qs}: {text}")
             response = await begin(request, answer)
+            if answer.status in (401, 403):
+                text = await answer.read()
+                recording.refused.append(f"{request.method} {request.path_qs}: {text.decode()}")
+                await response.write(text)
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
             await response.write_eof()

@@ -18,7 +18,8 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.access import GRANTS, Scope, access
 from mmrlhf_operator.kube.api import Api as OperatorApi
 from mmrlhf_operator.kube.lease import Lease
-from mmrlhf_operator.kube.transport import ApiTransport
+from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport
+from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.rendering.volumes import AUDIENCE
 from tests.cluster.access import Access
@@ -102,11 +103,27 @@ def free_port() -> int:
         return port
 
 
-async def do_everything(driver: Driver, recording: Recording, config: OperatorConfig) -> None:
-    """Bring the operator to do all that it ever does."""
+async def do_everything(
+    driver: Driver,
+    recording: Recording,
+    config: OperatorConfig,
+    *,
+    metrics: Metrics | None = None,
+    troubled: bool = False,
+) -> None:
+    """Bring the operator to do all that it ever does.
+
+    Args:
+        driver: Its namespace.
+        recording: The way to the API server.
+        config: Its configuration.
+        metrics: What it measures.
+        troubled: Requests are refused for a while.
+    """
     configuration = client.Configuration()
     configuration.host = recording.url
-    api = OperatorApi(ApiTransport(configuration))
+    metrics = metrics or Metrics()
+    api = OperatorApi(MeteredTransport(ApiTransport(configuration), metrics.asked))
     lease = Lease(
         api,
         namespace=driver.namespace,
@@ -114,26 +131,34 @@ async def do_everything(driver: Driver, recording: Recording, config: OperatorCo
         identity="test",
         duration=15,
     )
-    assert await lease.try_to_hold()
-    assert await lease.try_to_hold()
+    for _ in range(2):
+        while not await lease.try_and_tell():
+            assert troubled
+            await asyncio.sleep(0.1)
     await lease.release()
     await api.close()
     # Its clock is fast, so that nobody waits for a pod to have waited for long.
     operator = Operator(
-        configuration, config, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
+        configuration,
+        config,
+        clock=lambda: datetime.now(UTC) + timedelta(seconds=60),
+        metrics=metrics,
     )
     ready = asyncio.Event()
     task = asyncio.create_task(operator.run(ready=ready))
     try:
         await until(ready.is_set, what="the operator")
-        await live(driver)
+        if troubled:  # events are dropped meanwhile, and a Secret is not looked up
+            secrets = {"podTemplate": {"imagePullSecrets": ["unseen"]}}
+            await one_attempt(driver, "MMDPOJob", **secrets)
+        await live(driver, troubled=troubled)
         for kind in sorted(KINDS.keys() - {"MMDPOJob"}):
             await one_attempt(driver, kind)
         await a_run(driver)
         await a_sweep(driver)
         await a_job_in_trouble(driver, recording)
         if config.progress_url is not None:
-            await report_progress(driver, config)
+            await report_progress(driver, config, troubled=troubled)
         driver.edit(runPolicy={"ttlSecondsAfterFinished": 1})
         await until(lambda: not driver.api.exists(driver.path()), what="the end of its time")
         await asyncio.sleep(config.resync_seconds * 1.2)  # the watchdog looks
@@ -142,12 +167,12 @@ async def do_everything(driver: Driver, recording: Recording, config: OperatorCo
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def one_attempt(driver: Driver, kind: str) -> None:
+async def one_attempt(driver: Driver, kind: str, **spec: Any) -> None:
     """Run a job of another kind to its end, and to the end of its time."""
     name = kind.lower()
     size = {"nodes": 1, "cpu": "10m", "memory": "8Mi", "sharedMemory": "1Mi"}
     policy = {"ttlSecondsAfterFinished": 1}
-    driver.submit(kind, metadata__name=name, runPolicy=policy, resources=size)
+    driver.submit(kind, metadata__name=name, runPolicy=policy, resources=size, **spec)
     await until(lambda: f"{name}-0-0" in driver.pods(), what=f"the pod of {name}")
     driver.run(f"{name}-0-0")
     driver.finish(f"{name}-0-0")
@@ -273,8 +298,8 @@ async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:
     driver.api.delete(driver.path(name="late"))
 
 
-async def report_progress(driver: Driver, config: OperatorConfig) -> None:
-    """Rank 0 of a job shows who it is."""
+async def report_progress(driver: Driver, config: OperatorConfig, *, troubled: bool) -> None:
+    """Rank 0 of a job shows who it is; a pod tries again where it is told to."""
     driver.submit(metadata__name="told")
     await until(lambda: "told-0-0" in driver.pods(), what="a pod")
     account = f"/api/v1/namespaces/{driver.namespace}/serviceaccounts/default/token"
@@ -284,9 +309,11 @@ async def report_progress(driver: Driver, config: OperatorConfig) -> None:
     issued = await asyncio.to_thread(driver.api.create, account, {"spec": spec})
     url = f"{config.progress_url}/v1/progress"
     headers = {"Authorization": f"Bearer {issued['status']['token']}"}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(url, json={"events": []}, headers=headers) as answer,
-    ):
-        assert (answer.status, await answer.text()) == (204, "")
+    answers = list[tuple[int, str]]()
+    async with aiohttp.ClientSession() as session:
+        while not answers or (troubled and answers[-1][0] == 503):
+            async with session.post(url, json={"events": []}, headers=headers) as answer:
+                answers.append((answer.status, await answer.text()))
+            await asyncio.sleep(0.1)
+    assert answers[-1] == (204, "")
     driver.api.delete(driver.path(name="told"))

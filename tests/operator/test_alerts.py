@@ -30,6 +30,7 @@ class Case:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+EACH_FOUR_MINUTES = " ".join(f"{count}x7" for count in range(26))
 WAITS = 'mmrlhf_queue_wait_seconds_bucket{le="%s"}'
 CASES = {
     "MmrlhfNobodyLeads": Case(
@@ -86,8 +87,11 @@ CASES = {
         "The API server fails more than a twentieth of the operator's requests.",
     ),
     "MmrlhfRightsMissing": Case(
-        {'mmrlhf_api_requests_total{verb="create",code="403"}': "0+1x200"},
-        {'mmrlhf_api_requests_total{verb="create",code="refused"}': "0+1x200"},
+        {'mmrlhf_api_requests_total{verb="create",code="403"}': EACH_FOUR_MINUTES},
+        {
+            'mmrlhf_api_requests_total{verb="create",code="refused"}': "0+1x200",
+            'mmrlhf_api_requests_total{verb="get",code="optional"}': "0+1x200",
+        },
         "The API server forbids the operator to create something.",
         {"verb": "create"},
     ),

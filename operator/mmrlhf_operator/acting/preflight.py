@@ -123,7 +123,7 @@ class Preflight:
                 except ServerError as error:
                     if error.status != 403:
                         raise
-                    _LOG.info("%s: not looked up: Secrets may not be read there", _name(job))
+                    _LOG.info("%s: Secrets are not looked up: %s", _name(job), error.message)
                     return None
                 if found is None:
                     where = job.metadata.namespace

@@ -120,6 +120,7 @@ class Reconciler:
         self._metrics = metrics or Metrics()
         self._queues = queues
         self._memories: dict[Key, _Memory] = {}
+        self._nodes_withheld = False
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a job; returns after how many seconds to come back."""
@@ -319,7 +320,12 @@ class Reconciler:
             except ServerError as error:
                 if error.status != 403:
                     raise
-                continue  # a namespaced operator may not read nodes
+                # A namespaced operator may not read nodes.
+                if not self._nodes_withheld:  # told once, not with each pod
+                    _LOG.warning("whether nodes are lost is not seen: %s", error)
+                self._nodes_withheld = True
+                continue
+            self._nodes_withheld = False
             known.add(name)
             if node is None or not _is_reachable(node):
                 lost.add(name)

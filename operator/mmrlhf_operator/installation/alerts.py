@@ -110,7 +110,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="MmrlhfRightsMissing",
-        expression='sum by (verb) (rate(mmrlhf_api_requests_total{code=~"401|403"}[10m])) > 0.02',
+        # What is forbidden is tried again each two minutes at the latest.
+        expression='sum by (verb) (increase(mmrlhf_api_requests_total{code=~"401|403"}[10m])) > 0',
         minutes=15,
         severity="warning",
         summary="The API server forbids the operator to {{ $labels.verb }} something.",

@@ -20,7 +20,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from mmrlhf_operator.errors import ConfigError, UnreachableError
-from mmrlhf_operator.metrics import REFUSED, UNREACHABLE
+from mmrlhf_operator.metrics import OPTIONAL, REFUSED, UNREACHABLE
 
 __all__ = [
     "ApiTransport",
@@ -33,6 +33,7 @@ __all__ = [
 
 _POOL = 64
 _MISSING_RIGHT: Final = re.compile(rb'is forbidden: (User \\"|cannot set blockOwnerDeletion)')
+_OPTIONAL: Final = re.compile(r"/api/v1/(nodes|namespaces/[^/]+/secrets)/")
 _VERBS: Final = {
     "GET": "get",
     "POST": "create",
@@ -174,14 +175,18 @@ def _proxy(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
-def _code(response: Response) -> str:
-    """The status; but 403 is for a missing right alone, and not for a quota, a policy or a webhook.
+def _code(request: Request, response: Response) -> str:
+    """The status; but 403 is for a right that is missing alone: no quota, no policy, no webhook.
+
+    Nor is it for Secrets and nodes, which not every operator may read.
 
     As k8s.io/apiserver has it (``responsewriters.Forbidden``, and the admission plug-in
     OwnerReferencesPermissionEnforcement), in a Status as JSON.
     """
     if response.status == 403 and not _MISSING_RIGHT.search(response.body):
         return REFUSED
+    if response.status == 403 and _OPTIONAL.match(request.path):
+        return OPTIONAL
     return str(response.status)
 
 
@@ -190,7 +195,7 @@ class MeteredTransport:
 
     Args:
         inner: Carries them.
-        tell: Told the verb, the HTTP status, ``refused`` or ``unreachable``, and the seconds.
+        tell: Told the verb, the HTTP status or a code of `metrics`, and the seconds.
     """
 
     def __init__(self, inner: Transport, tell: Callable[[str, str, float], None]) -> None:
@@ -202,7 +207,7 @@ class MeteredTransport:
         began, code = time.monotonic(), UNREACHABLE
         try:
             response = await self._inner.send(request, seconds=seconds)
-            code = _code(response)
+            code = _code(request, response)
         finally:
             self._tell(request.verb, code, time.monotonic() - began)
         return response

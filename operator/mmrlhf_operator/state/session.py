@@ -2,12 +2,14 @@
 
 Until all kinds were listed, kopf holds every object whole: who may create jobs would decide how
 much memory that takes. And kopf says nowhere that it lists a kind anew, after which deletions may
-have been missed: it is seen here.
+have been missed, nor how its requests went: both are seen here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -15,9 +17,10 @@ import kopf
 from kubernetes.aio import client
 
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_operator.metrics import UNREACHABLE
 from mmrlhf_operator.state.bodies import trim, without_managed_fields
 
-__all__ = ["connect"]
+__all__ = ["Asked", "connect"]
 
 
 class _Trimmed(aiohttp.ClientResponse):
@@ -37,14 +40,22 @@ class _Trimmed(aiohttp.ClientResponse):
         return content
 
 
+Asked = Callable[[str, str, float], None]
+"""Told of a request: its verb, the HTTP status or ``unreachable``, and seconds to the answer."""
+
+
 async def connect(
-    configuration: client.Configuration, *, listed: Callable[[str], None]
+    configuration: client.Configuration,
+    *,
+    listed: Callable[[str], None],
+    asked: Asked = lambda verb, code, seconds: None,  # noqa: ARG005 - nobody asks
 ) -> kopf.AiohttpSession:
     """The same credentials as the operator's own requests have, read anew each time.
 
     Args:
         configuration: How to reach the API server.
         listed: Called with the plural of a kind for each page of a list of it.
+        asked: Called with how each request went.
     """
     token = await configuration.get_api_key_with_prefix("BearerToken")
     scheme, _, value = (token or "").rpartition(" ")
@@ -62,5 +73,31 @@ async def connect(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
         response_class=type("_Told", (_Trimmed,), {"tell": staticmethod(listed)}),
+        trace_configs=[_traced(asked)],
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
+
+
+def _traced(asked: Asked) -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+
+    async def begin(_: object, context: SimpleNamespace, __: object) -> None:
+        context.began = time.monotonic()
+
+    async def end(_: object, context: SimpleNamespace, how: aiohttp.TraceRequestEndParams) -> None:
+        asked(_verb(how.url.query), str(how.response.status), time.monotonic() - context.began)
+
+    async def fail(
+        _: object, context: SimpleNamespace, how: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        asked(_verb(how.url.query), UNREACHABLE, time.monotonic() - context.began)
+
+    trace.on_request_start.append(begin)
+    trace.on_request_end.append(end)
+    trace.on_request_exception.append(fail)
+    return trace
+
+
+def _verb(query: Mapping[str, str]) -> str:
+    """In the words of RBAC; kopf asks for pages of what it lists."""
+    return "watch" if "watch" in query else "list" if "limit" in query else "get"

@@ -8,8 +8,9 @@ is to add a key to the queue.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ import kopf
 from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
+from mmrlhf_api.backoff import doubling_wait
 from mmrlhf_api.constants import GROUP, LABEL_JOB, LABEL_KIND, LABEL_MANAGED_BY, MANAGER, VERSION
 from mmrlhf_api.pipelines import PIPELINE, RESOURCES, RUN, SWEEP
 from mmrlhf_api.pipelines.names import LABEL_RUN
@@ -28,7 +30,7 @@ from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.memoryless import NoDiffs, NoHandling
 from mmrlhf_operator.state.pods import PodView, see
-from mmrlhf_operator.state.session import connect
+from mmrlhf_operator.state.session import Asked, connect
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 from mmrlhf_operator.state.workloads import WorkloadView
@@ -182,7 +184,9 @@ class Pump:
         enqueue: Called with the key of a job that something happened to.
         namespaces: Namespaces to watch; none means all.
         seconds: After which a watch is made anew.
+        retry: Seconds before a request that failed is made again, and most of them.
         clock: Tells the time; by default one that never jumps.
+        asked: Told how each request of a watch went; see `connect`.
         without: Plurals of `CHILDREN` that are not watched.
     """
 
@@ -193,11 +197,15 @@ class Pump:
         enqueue: Callable[[Key], None],
         namespaces: tuple[str, ...] = (),
         seconds: int,
+        retry: tuple[float, float] = (1.0, 30.0),
         clock: Callable[[], datetime] | None = None,
+        asked: Asked = lambda verb, code, seconds: None,  # noqa: ARG005 - nobody asks
         without: Collection[str] = (),
     ) -> None:
         self.store = IndexStore()
         self._seconds = seconds
+        self._retry = retry
+        self._asked = asked
         self._clock = clock or SteadyClock()
         self._configuration = configuration
         self._enqueue = enqueue
@@ -218,7 +226,7 @@ class Pump:
         self._children = {name: one for name, one in CHILDREN.items() if name not in left_out}
         await kopf.operator(
             registry=self._registry(),
-            settings=_settings(self._seconds),
+            settings=_settings(self._seconds, _Waits(*self._retry)),
             standalone=True,  # replicas agree by a Lease; kopf's peering freezes on a tie
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
@@ -236,7 +244,9 @@ class Pump:
 
         @kopf.on.login(id="login", registry=registry)
         async def login(**_: object) -> kopf.AiohttpSession:
-            return await connect(self._configuration, listed=self.store.note_list)
+            return await connect(
+                self._configuration, listed=self.store.note_list, asked=self._asked
+            )
 
         for kind in KINDS.values():
             self._watch_jobs(registry, kind.plural, kind.name)
@@ -349,8 +359,25 @@ def _job_of(body: Mapping[str, Any]) -> Key | None:
     return Key(kind, metadata["namespace"], name)
 
 
-def _settings(seconds: int) -> kopf.OperatorSettings:
+class _Waits:
+    """Seconds before a request is made again, for ever: they double.
+
+    kopf gives up after eight tries by itself, and then ends: for a right that is missing, or a
+    server that fails for a minute, all jobs would be without an operator.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+
+    def __iter__(self) -> Iterator[float]:
+        for attempt in itertools.count(1):
+            yield doubling_wait(attempt, first=self._first, longest=self._longest)
+
+
+def _settings(seconds: int, waits: Iterable[float]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = waits
     # Nothing is told by kopf, which knows no conditions, and nothing is scanned that takes rights
     # on the whole cluster.
     settings.posting.enabled = False

@@ -216,6 +216,22 @@ async def test_what_a_quota_refuses_is_no_missing_right(said: str, code: str) ->
     assert value(metrics, "mmrlhf_api_requests_total", verb="create", code=code) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/v1/nodes/a", "optional"),
+        ("/api/v1/namespaces/a/secrets/b", "optional"),
+        ("/api/v1/namespaces/a/pods/b", "403"),
+    ],
+)
+async def test_a_right_that_it_can_do_without_is_counted_apart(path: str, code: str) -> None:
+    metrics = Metrics()
+    body = json.dumps({"message": 'x "a" is forbidden: User "b" cannot get'}).encode()
+    wire = MeteredTransport(Wire(403, body=body), metrics.asked)
+    await wire.send(Request(method="GET", path=path), seconds=1.0)
+    assert value(metrics, "mmrlhf_api_requests_total", verb="get", code=code) == 1
+
+
 class ScriptedLease(Lease):
     """Is held, refused or fails as a script says; its last word holds on."""
 

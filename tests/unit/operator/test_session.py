@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -10,6 +11,7 @@ from kubernetes.aio import client
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.state.session import connect
 
+PODS = "/api/v1/namespaces/a/pods"
 ITEM = {"metadata": {"name": "a", "managedFields": [{"manager": "kubectl"}]}}
 
 
@@ -44,3 +46,30 @@ async def test_each_list_is_told_by_its_kind(
             read = await found.json()
     assert heard == told
     assert all("managedFields" not in item["metadata"] for item in read.get("items", ()))
+
+
+async def test_each_request_is_told_by_the_verb_of_its_right_and_how_it_went() -> None:
+    asked = list[tuple[str, str]]()
+    statuses = {"/api/v1": 200, f"{PODS}?limit=10": 403, f"{PODS}?watch=true&limit=10": 500}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=statuses[request.path_qs])
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    configuration = client.Configuration()
+    async with TestServer(app) as server:
+        configuration.host = str(server.make_url("")).rstrip("/")
+        session = await connect(
+            configuration,
+            listed=lambda _: None,
+            asked=lambda verb, code, seconds: asked.append((verb, code)),
+        )
+        for path in statuses:
+            async with session.aiohttp_session.get(f"{configuration.host}{path}"):
+                pass
+    async with session.aiohttp_session as http:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await http.get(f"{configuration.host}{PODS}?limit=10")
+    expected = [("get", "200"), ("list", "403"), ("watch", "500"), ("list", "unreachable")]
+    assert asked == expected
