@@ -53,7 +53,8 @@ def write_weights(
     kept = _named_once(model, weights)
     shapes = {name: _shape_of(one.shape, one.dtype) for name, one in kept.items()}
     described = _Described(model, shapes)
-    laid_out, groups = _plan(described, shapes)
+    plan = _plan(described, shapes)
+    laid_out = plan.laid_out
     split = split_state_dict_into_shards_factory(
         laid_out,
         # As of tensors with memory: what is cut from one weight stays in one file.
@@ -67,13 +68,18 @@ def write_weights(
         for name, own in split.filename_to_tensors.items()
     }
 
-    def write(group: Sequence[str]) -> None:
+    def put(name: str, value: Tensor) -> None:
+        files[split.tensor_to_filename[name]].put(name, value)
+
+    def convert(group: Sequence[str]) -> None:
         read = {name: kept[name].read() for name in group}
         for name, value in _as_on_disk(described, read).items():
-            files[split.tensor_to_filename[name]].put(name, value)
+            put(name, value)
 
-    for group in groups:
-        write(group)
+    for name, on_disk in plan.renamed.items():
+        put(on_disk, kept[name].read())
+    for group in plan.groups:
+        convert(group)
     if split.is_sharded:
         index = {
             "metadata": {
@@ -129,19 +135,46 @@ def _as_on_disk(model: _Described, weights: Mapping[str, Tensor]) -> dict[str, T
     return found
 
 
-def _plan(
-    model: _Described, shapes: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], Sequence[Sequence[str]]]:
-    """What is in the files, in their order, and the smallest groups that can be converted alone.
+@dataclass(frozen=True)
+class _Plan:
+    """How weights come to be what is in the files.
 
-    By shapes alone: groups are too small if what comes of them is not what comes of the whole.
+    Attributes:
+        laid_out: What is in the files, in their order, by shapes alone.
+        renamed: Names on disk of weights that are written as they are, by their name in the model.
+        groups: The others, in the smallest groups that can be converted alone.
+    """
+
+    laid_out: dict[str, Tensor]
+    renamed: Mapping[str, str]
+    groups: Sequence[Sequence[str]]
+
+
+def _plan(model: _Described, shapes: Mapping[str, Tensor]) -> _Plan:
+    """Plan by shapes alone.
+
+    What comes out of the conversion as the very object that went in is renamed. Groups of the rest
+    are too small if what comes of them is not what comes of the whole.
     """
     whole = _as_on_disk(model, shapes)
+    renamed = _unchanged(shapes, whole)
+    rest = {name: one for name, one in shapes.items() if name not in renamed}
+    converted = {name: one for name, one in whole.items() if name not in renamed.values()}
     for key in (_own, _layer):
-        groups = _group(shapes, key)
-        if _is_whole(whole, (_as_on_disk(model, _pick(shapes, one)) for one in groups)):
-            return whole, groups
-    return whole, [list(shapes)]
+        groups = _group(rest, key)
+        if _is_whole(converted, (_as_on_disk(model, _pick(rest, one)) for one in groups)):
+            return _Plan(whole, renamed, groups)
+    return _Plan(whole, {}, [list(shapes)])
+
+
+def _unchanged(shapes: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names on disk by names in the model, of weights that are there once and as they are."""
+    places: dict[int, list[str]] = {}
+    for name, one in whole.items():
+        places.setdefault(id(one), []).append(name)
+    return {
+        name: found[0] for name, one in shapes.items() if len(found := places.get(id(one), [])) == 1
+    }
 
 
 def _pick(shapes: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
