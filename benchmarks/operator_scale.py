@@ -1,8 +1,8 @@
 """The operator at scale: many jobs of several pods at once, on a real control plane.
 
-No kubelet runs: pods are created, scheduled and, with ``--finish``, brought to their end by this
-script. What counts is the operator's own: pods a second, CPU, memory, requests a job, and what it
-writes when there is nothing to do.
+No kubelet runs: pods are created, scheduled and, with ``--start`` and ``--finish``, brought to run
+and to their end by this script. What counts is the operator's own: pods a second, CPU, memory,
+requests a job, and what it writes when there is nothing to do.
 
 The peer in the same run is Kubernetes' own controller of Jobs, by which JobSet makes pods: Jobs of
 as many pods, each with a headless Service, as JobSet has them. JobSet's own controller comes on top
@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmrlhf_api import KINDS
-from mmrlhf_api.constants import LABEL_JOB
+from mmrlhf_api.constants import LABEL_JOB, Phase
 from tests.cluster import gpu_nodes, scripted_pods
 from tests.cluster.access import Access, ExistingCluster
 from tests.cluster.api import Api
@@ -51,7 +51,11 @@ PODS_A_NODE = 100
 THREADS = 4
 BUCKET, SECRET = "scale", "s3-credentials"
 LIMIT_SECONDS = 3600.0
+QUIET_SECONDS = 30.0
+REST_LIMIT_SECONDS = 900.0
 WRITES = frozenset({"create", "update", "patch", "delete"})
+OF_THE_LEASE = "update"
+"""The verb by which the Lease is renewed, and nothing else is written."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -68,7 +72,9 @@ class Figures:
         memory: MB that it had at most.
         requests: Its requests a job until then, watches left out.
         requests_ended: The same until all jobs had ended; None where they were not ended.
-        writes_at_rest: Its writes within the time of rest, those to its Lease left out.
+        seconds_to_rest: From then until it wrote nothing more but its Lease.
+        lease_at_rest: How often it wrote that within the time of rest.
+        writes_at_rest: All that it wrote besides.
         lists_at_rest: Its lists within the time of rest.
     """
 
@@ -80,6 +86,8 @@ class Figures:
     memory: float
     requests: float
     requests_ended: float | None
+    seconds_to_rest: float
+    lease_at_rest: int
     writes_at_rest: int
     lists_at_rest: int
 
@@ -127,12 +135,18 @@ class Replica:
         return True
 
     def requests(self) -> Counter[str]:
-        """Its requests so far, by verb."""
-        return self._sum("mmrlhf_api_requests_total", "verb")
+        """Its requests so far, by verb, without watches."""
+        found = self._sum("mmrlhf_api_requests_total", "verb")
+        del found["watch"]
+        return found
 
     def value(self, name: str) -> float:
         """One of its figures."""
         return sum(self._sum(name, "").values())
+
+    def jobs_in(self, phase: Phase) -> float:
+        """How many jobs are in a phase."""
+        return self._sum("mmrlhf_jobs", "phase")[phase]
 
     @property
     def cpu(self) -> float:
@@ -232,6 +246,7 @@ def run(
     pods: int,
     *,
     rest: float,
+    start: bool,
     finish: bool,
     port: int,
     s3: S3Server | None = None,
@@ -249,7 +264,9 @@ def run(
         ):
             driver = Driver(api, namespace, node="")
             told = stored(driver, s3)
-            return _measure(driver, operator, jobs, pods, told=told, rest=rest, finish=finish)
+            return _measure(
+                *(driver, operator, jobs, pods), told=told, rest=rest, start=start, finish=finish
+            )
     finally:
         _remove(api, namespace)
 
@@ -278,6 +295,7 @@ def _measure(
     *,
     told: Mapping[str, object],
     rest: float,
+    start: bool,
     finish: bool,
 ) -> Figures:
     before, cpu, began = operator.requests(), operator.cpu, time.monotonic()
@@ -293,8 +311,17 @@ def _measure(
     seconds = time.monotonic() - began
     used, asked = operator.cpu - cpu, (operator.requests() - before).total()
     ended: float | None = None
+    if start or finish:
+        _bring(driver, scripted_pods.run)
+    if start and not finish:
+        wait_until(
+            lambda: operator.lives() and operator.jobs_in(Phase.RUNNING) >= jobs,
+            timeout=LIMIT_SECONDS,
+            what="all jobs that run",
+            interval=0.5,
+        )
     if finish:
-        _finish(driver)
+        _bring(driver, scripted_pods.finish)
         wait_until(
             lambda: operator.lives() and operator.value("mmrlhf_jobs_ended_total") >= jobs,
             timeout=LIMIT_SECONDS,
@@ -302,7 +329,7 @@ def _measure(
             interval=0.5,
         )
         ended = (operator.requests() - before).total() / jobs
-    time.sleep(rest)  # what is still under way ends
+    to_rest = _come_to_rest(operator)
     calm = operator.requests()
     time.sleep(rest)
     later = operator.requests() - calm
@@ -315,10 +342,36 @@ def _measure(
         memory=round(operator.memory),
         requests=round(asked / jobs, 2),
         requests_ended=None if ended is None else round(ended, 2),
-        # The Lease is renewed by an update, which is used for nothing else.
-        writes_at_rest=int(sum(later[verb] for verb in WRITES - {"update"})),
+        seconds_to_rest=round(to_rest, 1),
+        lease_at_rest=int(later[OF_THE_LEASE]),
+        writes_at_rest=_written(later),
         lists_at_rest=int(later["list"]),
     )
+
+
+def _come_to_rest(operator: Replica) -> float:
+    """Wait until it has written nothing for a while; returns the seconds until its last write.
+
+    Raises:
+        WaitTimeoutError: It goes on writing.
+    """
+    began = last = time.monotonic()
+    written = _written(operator.requests())
+
+    def is_quiet() -> bool:
+        nonlocal last, written
+        before, written, now = written, _written(operator.requests()), time.monotonic()
+        if operator.lives() and written != before:
+            last = now
+        return now - last >= QUIET_SECONDS
+
+    wait_until(is_quiet, timeout=REST_LIMIT_SECONDS, what="rest", interval=2.0)
+    return last - began
+
+
+def _written(asked: Counter[str]) -> int:
+    """How much was written but the Lease."""
+    return int(sum(asked[verb] for verb in WRITES - {OF_THE_LEASE}))
 
 
 def run_peer(access: Access, jobs: int, pods: int) -> PeerFigures:
@@ -389,14 +442,13 @@ def _count(driver: Driver) -> int:
     return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
-def _finish(driver: Driver) -> None:
-    """All pods run, and then all end well."""
+def _bring(driver: Driver, act: Callable[[Api, str, str], object]) -> None:
+    """Let something become of all pods."""
     path = f"/api/v1/namespaces/{driver.namespace}/pods"
     names = [
         pod["metadata"]["name"] for pod in driver.api.get(path, labelSelector=LABEL_JOB)["items"]
     ]
-    each(names, lambda name: scripted_pods.run(driver.api, driver.namespace, name))
-    each(names, lambda name: scripted_pods.finish(driver.api, driver.namespace, name))
+    each(names, lambda name: act(driver.api, driver.namespace, name))
 
 
 def each(names: Sequence[str], act: Callable[[str], object]) -> None:
@@ -412,6 +464,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, nargs="+", default=[100, 500], help="sizes")
     parser.add_argument("--pods", type=int, default=4, help="pods a job (%(default)s)")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest (%(default)s)")
+    parser.add_argument("--start", action="store_true", help="have all pods run, too")
     parser.add_argument("--finish", action="store_true", help="bring all jobs to their end, too")
     parser.add_argument("--s3", action="store_true", help="have all of a job in a real S3 server")
     parser.add_argument("--peer", action="store_true", help="run the controller of Jobs, too")
@@ -424,9 +477,19 @@ def main() -> int:
     with ExitStack() as stack:
         s3 = stack.enter_context(store()) if options.s3 else None
         for jobs in options.jobs:
-            rest, finish, port = options.rest, options.finish, options.port
             pods = options.pods
-            found.append(run(access, jobs, pods, rest=rest, finish=finish, port=port, s3=s3))
+            found.append(
+                run(
+                    access,
+                    jobs,
+                    pods,
+                    rest=options.rest,
+                    start=options.start,
+                    finish=options.finish,
+                    port=options.port,
+                    s3=s3,
+                )
+            )
             if options.peer:
                 peers.append(run_peer(access, jobs, pods))
     _print("The operator at scale", found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,9 @@ from mmrlhf_operator.state.store import Key
 __all__ = ["main"]
 
 _LOG = logging.getLogger("mmrlhf_operator")
+_YOUNG_OBJECTS = 5_000
+"""So many new objects make Python look for garbage among them; seven times its default, which is
+reached several times by each look at a job."""
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -45,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.namespace:
             config = config.model_copy(update={"namespaces": tuple(options.namespace)})
         _log(config, verbose=options.verbose)
+        # What is loaded by now stays to the end: no collection of garbage looks through it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
         asyncio.run(_serve(config, options))
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import os
-import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.acting.queue import WorkQueue
 from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.reconciler import Reconciler
+from mmrlhf_operator.acting.resync import due, steps
 from mmrlhf_operator.acting.runs import RunReconciler
 from mmrlhf_operator.acting.tracing import Tracing
 from mmrlhf_operator.config import OperatorConfig
@@ -193,12 +193,17 @@ class Operator:
         return await self._reconciler.reconcile(key)
 
     async def _resync(self) -> None:
-        """Reconcile everything now and then, and see whether the watches still hear anything."""
+        """Reconcile each job now and then, and see whether the watches still hear anything."""
+        period = self.config.resync_seconds
+        number, loop = steps(period), asyncio.get_running_loop()
+        seen = loop.time()
         while True:
-            # Spread, so that operators that started together do not ask together.
-            await asyncio.sleep(self.config.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311
-            for key in self._pump.store.keys():  # noqa: SIM118 - no mapping
-                self.queue.add(key)
+            for _ in range(number):
+                await asyncio.sleep(period / number)
+                since, seen = seen, loop.time()
+                there = self._pump.store.uids().items()
+                for key in due(there, period=period, since=since, until=seen):
+                    self.queue.add(key)
             await self._look_for_queues()
             await self._watchdog.look(self._pump.store)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -54,11 +54,15 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def opened(start_operator: StartOperator, **how: Any) -> AsyncIterator[Door]:
+async def opened(
+    start_operator: StartOperator, changes: Mapping[str, Any] | None = None, **how: Any
+) -> AsyncIterator[Door]:
+    """An operator that takes progress; `changes` are of its configuration."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     url = f"http://{address}"
-    config = CONFIG.model_copy(update={"progress_url": url, "progress_address": address})
+    listens = {"progress_url": url, "progress_address": address}
+    config = CONFIG.model_copy(update={**listens, **(changes or {})})
     async with (
         start_operator(config=config, **how) as running,
         aiohttp.ClientSession() as session,
@@ -212,3 +216,42 @@ async def test_a_job_is_asked_to_try_again_while_the_api_server_is_away(
         status, words = await door.knock(token_of(driver, "demo-0-0"))
         assert (status, "try again" in words) == (503, True)
         assert door.heard(driver) is None
+
+
+async def test_nothing_is_written_of_a_job_that_reports_until_it_is_due(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    log: faults.Log = []
+    driver.submit()
+    async with opened(
+        start_operator,
+        {"progress_seconds": 3600.0, "resync_seconds": 0.3},
+        wrap=lambda inner: faults.Recorded(inner, log),
+    ) as door:
+        await driver.pods_are("demo-0-0", "demo-0-1")
+        driver.run()
+        await driver.phase("Running")
+        token = token_of(driver, "demo-0-0")
+        assert await door.knock(token) == (204, "")
+        await until(
+            lambda: driver.condition("Progressing").get("status") == "True",
+            what="steps that advance",
+        )
+        assert driver.status()["progress"]["step"] == 7
+        await door.running.idle()
+        settled, queue = len(log), door.running.operator.queue
+        for step in range(8, 14):
+            done = queue.done
+            assert await door.knock(token, {"events": [STEP | {"step": step}]}) == (204, "")
+            await until(lambda: queue.done > done, what="a look at what was told")  # noqa: B023
+        done = queue.done
+        await until(lambda: queue.done >= done + 5, what="more looks")
+        assert door.heard(driver) == 13
+        writes = [str(one) for one, _ in log[settled:] if one.writes and not _asks_whose(one)]
+    assert writes == []
+    assert driver.status()["progress"]["step"] == 7
+
+
+def _asks_whose(request: Request) -> bool:
+    """Whether it asks whose a token is, which is written nowhere."""
+    return request.path.endswith("/tokenreviews")

@@ -43,6 +43,7 @@ from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.names import pod_name, shared_name
 from mmrlhf_operator.state.bodies import trim
 from mmrlhf_operator.state.dependencies import dependency
+from mmrlhf_operator.state.job_views import JobViews
 from mmrlhf_operator.state.pods import PodView, see
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key, Store
@@ -121,6 +122,7 @@ class Reconciler:
         self._queues = queues
         self._memories: dict[Key, _Memory] = {}
         self._nodes_withheld = False
+        self._views = JobViews()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a job; returns after how many seconds to come back."""
@@ -134,24 +136,26 @@ class Reconciler:
                 self._tracing.forget(key)
             return None
         memory = self._memory(key, body)
-        job = JobView.read(KINDS[key.kind], self._latest(body, memory))
+        job = self._views.read(key, self._latest(body, memory))
         self._count(key, job.status)
         try:
             # Before a new status takes the place of this one, which a crash may have left untold.
             await self._tell(job, memory)
         except (ServerError, UnreachableError) as error:
             _LOG.info("%s: told later: %s", key, error)
-        observed = await self._observe(key, job, memory)
+        observed = await self._observe(key, body, job, memory)
         made = self._plan(job, observed)
         if _acts(job, made):
             # What watches have seen may be old: nothing is done but on what is true now.
             live = await self._api.find(f"{jobs(job.kind, job.namespace)}/{job.name}")
             if live is None or live["metadata"]["uid"] != job.uid:
                 return None  # the watch will tell
-            job = JobView.read(job.kind, trim(live))
+            believed = (job, observed)
+            job = self._views.read(key, trim(live))
             observed = replace(observed, pods=await self._live_pods(job, observed))
             observed = await self._queued(job, observed, await self._live_workload(job, observed))
-            made = self._plan(job, observed)
+            if not _is_same(believed, (job, observed)):
+                made = self._plan(job, observed)
         self._board.recognise(key, job.uid, made.status.reporter)
         _LOG.debug("%s: %s", key, ", ".join(map(_in_words, made.actions)) or "nothing to do")
         was_blocked = memory.troubles.finding is not None
@@ -183,7 +187,7 @@ class Reconciler:
         memory.superseded.add(body["metadata"]["resourceVersion"])
         memory.superseded.add(job.resource_version)
         memory.written = trim(written)
-        return JobView.read(job.kind, memory.written)
+        return self._views.read(key, memory.written)
 
     def _count(self, key: Key, now: JobStatus, before: JobStatus | None = None) -> None:
         """Measure where a job is and, given what it was, what became of it."""
@@ -263,7 +267,7 @@ class Reconciler:
             memory.superseded.clear()
         return body
 
-    async def _observe(self, key: Key, job: JobView, memory: _Memory) -> Observed:
+    async def _observe(self, key: Key, body: Manifest, job: JobView, memory: _Memory) -> Observed:
         pods = self._store.pods(key, job.uid)
         await self._review_conflicts(job, memory)
         lost, known = await self._look_up_nodes(nodes_in_question(pods, self._clock()))
@@ -273,7 +277,7 @@ class Reconciler:
             config_map=self._store.config_map(key, job.uid),
             blocked=memory.troubles.finding,
             network_policy=self._store.network_policy(key, job.uid),
-            dependency=self._dependency(key),
+            dependency=self._dependency(body),
             offered=self._queues.offered,
             namesake=self._has_namesake(key),
             check=self._checks.latest(key),
@@ -294,8 +298,8 @@ class Reconciler:
         found = ((other, self._store.job(other)) for other in others)
         return any(body is not None and body["kind"] == other.kind for other, body in found)
 
-    def _dependency(self, key: Key) -> DependencyView | None:
-        named = dependency(self._store.job(key) or {})
+    def _dependency(self, job: Manifest) -> DependencyView | None:
+        named = dependency(job)
         body = self._store.job(named) if named is not None else None
         return None if body is None else DependencyView.read(body)
 
@@ -404,6 +408,16 @@ def _acts(job: JobView, made: Plan) -> bool:
     # A Service that goes by its UID needs no second look.
     acts = any(not isinstance(action, DeleteService) for action in made.actions)
     return acts or ends or made.status.attempt != job.status.attempt
+
+
+def _is_same(believed: tuple[JobView, Observed], true: tuple[JobView, Observed]) -> bool:
+    """Whether what the watches have seen is what there is, in whatever order."""
+    (job, seen), (live, there) = believed, true
+    return (
+        (job.uid, job.resource_version) == (live.uid, live.resource_version)
+        and set(seen.pods) == set(there.pods)
+        and replace(seen, pods=()) == replace(there, pods=())
+    )
 
 
 def _is_reachable(node: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _POOL = 64
+_NO_OTHER: Final = aiohttp.ClientTimeout()
+"""No limit of the client's: the whole call has one, and its own are timers for each request."""
 _MISSING_RIGHT: Final = re.compile(rb'is forbidden: (User \\"|cannot set blockOwnerDeletion)')
 _OPTIONAL: Final = re.compile(r"/api/v1/(nodes|namespaces/[^/]+/secrets)/")
 _VERBS: Final = {
@@ -138,22 +140,24 @@ class ApiTransport:
         # what it says of the host for better than the token.
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
+        self._configuration = configuration
         self._client = client.ApiClient(configuration)
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         """See `Transport`."""
-        headers = {"Accept": request.accept, "Content-Type": request.content_type}
+        url = self._configuration.host + request.path
+        if request.query:
+            url += "?" + urlencode(request.query, quote_via=quote)
         try:
             async with asyncio.timeout(seconds):
-                method, url, headers, _, _ = await self._client.param_serialize(
+                # Not by the client's own way from a request to its URL, which looks through the
+                # whole body for objects of the client: everything here is JSON as it is.
+                answer = await self._client.rest_client.request(
                     request.method,
-                    request.path,
-                    query_params=list(request.query.items()),
-                    header_params=headers,
-                    auth_settings=["BearerToken"],
-                )
-                answer = await self._client.call_api(
-                    method, url, headers, request.body, _request_timeout=seconds
+                    url,
+                    await self._headers(request),
+                    request.body,
+                    _request_timeout=_NO_OTHER,
                 )
                 content = await answer.read()
         except TimeoutError as error:
@@ -165,6 +169,18 @@ class ApiTransport:
     async def close(self) -> None:
         """See `Transport`."""
         await self._client.close()
+
+    async def _headers(self, request: Request) -> dict[str, str]:
+        headers = {
+            "Accept": request.accept,
+            "Content-Type": request.content_type,
+            "User-Agent": self._client.user_agent,
+        }
+        # Asked for each time: it is renewed when it is about to expire.
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", "authorization")
+        if token is not None:
+            headers["Authorization"] = token
+        return headers
 
 
 def _proxy(url: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -84,4 +85,4 @@ def _claim_name(index: int) -> str:
 
 
 def _folder(path: str) -> str:
-    return str(PurePosixPath(path).parent)
+    return posixpath.dirname(path)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmrlhf_api.sizes import size_problem, spec_size
+from mmrlhf_api.sizes import MAX_SPEC_BYTES, size_problem, spec_size
 
 __all__ = [
     "TOO_LARGE",
@@ -51,17 +51,24 @@ class PackedJob:
     @classmethod
     def pack(cls, body: Mapping[str, Any]) -> PackedJob:
         """Pack an object of the API server; see `trim`."""
-        metadata = body["metadata"]
+        metadata, text = body["metadata"], _as_text(without_notes(body))
+        if len(text) > MAX_SPEC_BYTES:  # or else its spec is no longer either
+            text = _as_text(trim(body))
         return cls(
             uid=metadata["uid"],
             version=metadata["resourceVersion"],
-            content=pack_text(json.dumps(trim(body), separators=(",", ":"))),
+            content=pack_text(text),
         )
 
     def body(self) -> dict[str, Any]:
         """The object, as it was trimmed."""
         body: dict[str, Any] = json.loads(unpack_text(self.content))
         return body
+
+
+def _as_text(body: Mapping[str, Any]) -> str:
+    """An object as JSON in ASCII, which has at least as many bytes as any other way has."""
+    return json.dumps(body, separators=(",", ":"))
 
 
 def trim(body: Mapping[str, Any]) -> dict[str, Any]:

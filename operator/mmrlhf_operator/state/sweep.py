@@ -1,12 +1,12 @@
 """Finds objects whose deletion no watch reported.
 
 When a watch cannot go on from where it was, kopf lists anew. What is missing from the new list
-stays in its indices, though, and no event tells of it. A resync asks the same indices: a job would
+stays in its index, though, and no event tells of it. A resync asks the same index: a job would
 wait for ever for the end of a pod that is gone. So the operator lists for itself: what kopf held
 before the request, and the answer lacks, is gone.
 
 A kind is compared in the two rounds after kopf has listed it: events that came before may still be
-on their way to the indices in the first. Besides, everything is, in case a deletion was missed
+on their way to the index in the first. Besides, everything is, in case a deletion was missed
 otherwise; as rarely as there is much to compare, so that a round costs the same however many jobs
 there are.
 """

@@ -92,8 +92,14 @@ class JobView:
     ended: bool
 
     @classmethod
-    def read(cls, kind: Kind, body: Mapping[str, Any]) -> JobView:
+    def read(cls, kind: Kind, body: Mapping[str, Any], *, before: JobView | None = None) -> JobView:
         """Read an object of the API server.
+
+        Args:
+            kind: Its kind.
+            body: The object.
+            before: An earlier version of it from which only its status differs: what was found of
+                the rest then is not found out again.
 
         Raises:
             StatusUnreadableError: The status has fields of wrong types.
@@ -111,8 +117,11 @@ class JobView:
                 f"{kind.name} {metadata['namespace']}/{metadata['name']}: its status cannot be"
                 f" read: {error}; remove the field in question"
             ) from error
-        job, problem = _parse(body, kind)
-        accepted = job or _parse(body, kind, accepted=True)[0]
+        if before is None:
+            job, problem = _parse(body, kind)
+            accepted = job or _parse(body, kind, accepted=True)[0]
+        else:
+            job, problem, accepted = before.job, before.problem, before.accepted
         policy = (body.get("spec") or {}).get("runPolicy") or {}
         return cls(
             kind=kind,

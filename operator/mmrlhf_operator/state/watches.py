@@ -1,6 +1,6 @@
-"""kopf as an event pump: watches keep indices up to date, and every event asks for a reconcile.
+"""kopf as an event pump: watches keep an index up to date, and every event asks for a reconcile.
 
-Only indices and ``on.event`` handlers are used. kopf's other handlers write annotations or
+Only an index and ``on.event`` handlers are used. kopf's other handlers write annotations or
 finalizers to the jobs, and an ``on.event`` handler that raises is not called again: so all they do
 is to add a key to the queue.
 """
@@ -35,7 +35,7 @@ from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 from mmrlhf_operator.state.workloads import WorkloadView
 
-__all__ = ["CHILDREN", "NETWORK_POLICIES", "WORKLOADS", "Child", "IndexStore", "Pump"]
+__all__ = ["CHILDREN", "NETWORK_POLICIES", "WORKLOADS", "Child", "IndexStore", "Place", "Pump"]
 
 _LOG = logging.getLogger(__name__)
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
@@ -81,9 +81,12 @@ CHILDREN: Mapping[str, Child] = {
     ),
 }
 """By plural, which is the name of the index as well."""
+_INDEX = "held"  # under which name kopf hands it to handlers
 _DEPENDENTS = "dependents"
 _RUNS = "runs"
 _STEPS = "steps"
+Place = tuple[str, Key]
+"""Where the index has something: its plural, or how it hangs together with what is named; whose."""
 _PLURALS: Mapping[str, str] = {one.name: one.plural for one in all_resources()}
 _GRACE = 1.05
 _CONNECT_SECONDS = 30.0
@@ -92,21 +95,30 @@ _IDLE_SECONDS = 0.1
 
 
 class IndexStore:
-    """The `Store` that kopf's indices are; jobs are packed there."""
+    """The `Store` that kopf's index is; jobs are packed there.
+
+    It is one index for all kinds: kopf hands all that there are to each handler of each event, and
+    calls a handler for each of them.
+    """
 
     def __init__(self) -> None:
-        self._indices: Mapping[str, Any] = {}
+        self._index: Mapping[Place, Any] = {}
         self._gone: frozenset[str] = frozenset()
         self._listed: set[str] = set()
 
-    def attach(self, indices: Mapping[str, Any]) -> None:
-        """Take the indices that kopf keeps; they are filled before the first event is told."""
-        self._indices = indices
+    def attach(self, index: Mapping[Place, Any]) -> None:
+        """Take the index that kopf keeps; it is filled before the first event is told."""
+        self._index = index
 
     def keys(self) -> Iterable[Key]:
         """See `Store`."""
-        keys = [key for plural in _PLURALS.values() for key in self._indices.get(plural, ())]
-        return [key for key in keys if self._of(_PLURALS[key.kind], key)]
+        return list(self.uids().values())
+
+    def uids(self) -> Mapping[str, Key]:
+        """All of ours that there is, by UID."""
+        ours = frozenset(_PLURALS.values())
+        places = [place for place in self._index if place[0] in ours]
+        return {_uid(entry): place[1] for place in places for entry in self._of(*place)}
 
     def job(self, key: Key) -> dict[str, Any] | None:
         """See `Store`."""
@@ -161,19 +173,19 @@ class IndexStore:
 
     def held(self, plural: str) -> Mapping[str, Key]:
         """All objects of a kind that kopf holds, by UID, with the job that each is of or is."""
-        keys = self._indices.get(plural, ())
+        keys = [key for name, key in self._index if name == plural]
         return {_uid(entry): key for key in keys for entry in self._all(plural, key)}
 
     def forget(self, uids: Collection[str]) -> None:
         """Hold objects no more, and those no more that were forgotten before and are not named."""
         self._gone = frozenset(uids)
 
-    def _of(self, index: str, key: Key) -> tuple[Any, ...]:
-        return tuple(entry for entry in self._all(index, key) if _uid(entry) not in self._gone)
+    def _of(self, name: str, key: Key) -> tuple[Any, ...]:
+        return tuple(entry for entry in self._all(name, key) if _uid(entry) not in self._gone)
 
-    def _all(self, index: str, key: Key) -> tuple[Any, ...]:
-        found = self._indices.get(index, {})
-        return tuple(found[key]) if key in found else ()
+    def _all(self, name: str, key: Key) -> tuple[Any, ...]:
+        place = (name, key)
+        return tuple(self._index[place]) if place in self._index else ()
 
 
 class Pump:
@@ -257,42 +269,36 @@ class Pump:
         return registry
 
     def _watch_jobs(self, registry: kopf.OperatorRegistry, plural: str, kind: str) -> None:
-        # The id is the name of the index; kopf would take the function's qualified name.
-        @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
-        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, PackedJob]:
-            return {_key(kind, body): PackedJob.pack(body)}
-
-        @kopf.index(GROUP, VERSION, plural, id=_DEPENDENTS, registry=registry)
-        async def depend(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
-            named = dependency(body)
-            return None if named is None else {named: _key(kind, body)}
+        @kopf.index(GROUP, VERSION, plural, id=_INDEX, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Place, Any]:
+            key, named, run = _key(kind, body), dependency(body), _run_of(body)
+            found: dict[Place, Any] = {(plural, key): PackedJob.pack(body)}
+            if named is not None:
+                found[_DEPENDENTS, named] = key
+            if run is not None:
+                found[_STEPS, key] = run
+            return found
 
         @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
-        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
-            self._attach(kwargs)
+        async def tell(body: Mapping[str, Any], held: Mapping[Place, Any], **_: object) -> None:
+            self.store.attach(held)
             self.wake(_key(kind, body))
-            run = _run_of(body)  # of a job that is gone the indices know no more
+            run = _run_of(body)  # of a job that is gone the index knows no more
             if run is not None:
                 self._enqueue(run)
 
-        @kopf.index(GROUP, VERSION, plural, id=_STEPS, registry=registry)
-        async def place(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
-            run = _run_of(body)
-            return None if run is None else {_key(kind, body): run}
-
     def _watch_runs(self, registry: kopf.OperatorRegistry, plural: str, kind: str) -> None:
-        @kopf.index(GROUP, VERSION, plural, id=plural, registry=registry)
-        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, PackedJob]:
-            return {_key(kind, body): PackedJob.pack(body)}
-
-        @kopf.index(GROUP, VERSION, plural, id=_RUNS, registry=registry)
-        async def order(body: Mapping[str, Any], **_: object) -> dict[Key, Key] | None:
-            pipeline = _pipeline_of(body)
-            return None if pipeline is None else {pipeline: _key(kind, body)}
+        @kopf.index(GROUP, VERSION, plural, id=_INDEX, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Place, Any]:
+            key, pipeline = _key(kind, body), _pipeline_of(body)
+            found: dict[Place, Any] = {(plural, key): PackedJob.pack(body)}
+            if pipeline is not None:
+                found[_RUNS, pipeline] = key
+            return found
 
         @kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-event", registry=registry)
-        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
-            self._attach(kwargs)
+        async def tell(body: Mapping[str, Any], held: Mapping[Place, Any], **_: object) -> None:
+            self.store.attach(held)
             self._enqueue(_key(kind, body))
             pipeline = _pipeline_of(body)
             if pipeline is not None:
@@ -301,25 +307,21 @@ class Pump:
     def _watch_children(self, registry: kopf.OperatorRegistry, plural: str, child: Child) -> None:
         place = (child.group, child.version) if child.group else (child.version,)
 
-        @kopf.index(*place, plural, id=plural, registry=registry)
-        async def index(body: Mapping[str, Any], **_: object) -> dict[Key, Any] | None:
+        @kopf.index(*place, plural, id=_INDEX, registry=registry)
+        async def index(body: Mapping[str, Any], **_: object) -> dict[Place, Any] | None:
             key, read = _job_of(body), child.view.read(body)
             if key is None or read is None:
                 return None
             if isinstance(read, PodView):
                 read = see(read, self.store.pod(key, read.uid), self._clock())
-            return {key: read}
+            return {(plural, key): read}
 
         @kopf.on.event(*place, plural, id=f"{plural}-event", registry=registry)
-        async def tell(body: Mapping[str, Any], **kwargs: object) -> None:
-            self._attach(kwargs)
+        async def tell(body: Mapping[str, Any], held: Mapping[Place, Any], **_: object) -> None:
+            self.store.attach(held)
             key = _job_of(body)
             if key is not None:
                 self._enqueue(key)
-
-    def _attach(self, kwargs: Mapping[str, Any]) -> None:
-        names = (*_PLURALS.values(), *self._children, _DEPENDENTS, _RUNS, _STEPS)
-        self.store.attach({name: kwargs[name] for name in names})
 
 
 def _uid(entry: Any) -> str:  # noqa: ANN401 - a view, or the body of a job

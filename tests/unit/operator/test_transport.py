@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
+from mmrlhf_operator.errors import UnreachableError
 from mmrlhf_operator.kube.transport import ApiTransport, Request
 
 
@@ -23,15 +25,17 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @asynccontextmanager
-async def server() -> AsyncIterator[tuple[str, list[tuple[str, str]]]]:
-    """One that notes what it is asked for, and with which authorization."""
+async def server(
+    handle: Callable[[web.BaseRequest], Awaitable[web.Response]] | None = None,
+) -> AsyncIterator[tuple[str, list[tuple[str, str]]]]:
+    """One that notes what it is asked for, and with which authorization; or does as it is told."""
     asked: list[tuple[str, str]] = []
 
     async def answer(request: web.BaseRequest) -> web.Response:
         asked.append((str(request.raw_path), request.headers.get("Authorization", "")))
         return web.json_response({})
 
-    runner = web.ServerRunner(web.Server(answer))
+    runner = web.ServerRunner(web.Server(handle or answer), shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -73,3 +77,62 @@ async def test_a_proxy_of_the_environment_is_used(surroundings: pytest.MonkeyPat
             assert await ask(url) == 200
         assert directly == [("/api", "Bearer token")]
     assert len(asked) == 1
+
+
+async def test_what_is_asked_for_arrives_as_it_was_said(
+    surroundings: pytest.MonkeyPatch,
+) -> None:
+    heard: list[tuple[str, dict[str, str], object, str]] = []
+
+    async def hear(request: web.BaseRequest) -> web.Response:
+        kind = request.headers["Content-Type"]
+        heard.append((request.path, dict(request.query), await request.json(), kind))
+        return web.json_response({"kind": "Status"}, status=409, headers={"Retry-After": "3"})
+
+    body = {"name": "ümläut", "none": None, "numbers": [1, 2.5], "deep": {"a/b": True}}
+    query = {"fieldSelector": "involvedObject.uid=a,type=Warning", "continue": "a+b/c==&d ü%"}
+    async with server(hear) as (url, _):
+        configuration = client.Configuration(host=url)
+        transport = ApiTransport(configuration)
+        asked = Request(
+            method="PATCH",
+            path="/apis/a/v1/b",
+            query=query,
+            body=body,
+            content_type="application/merge-patch+json",
+        )
+        answer = await transport.send(asked, seconds=30)
+        await transport.close()
+    assert heard == [("/apis/a/v1/b", query, body, "application/merge-patch+json")]
+    assert (answer.status, answer.body) == (409, b'{"kind": "Status"}')
+    assert answer.headers["Retry-After"] == "3"
+
+
+async def test_a_token_is_renewed_before_a_request(surroundings: pytest.MonkeyPatch) -> None:
+    tokens = iter(("first", "second"))
+
+    async def renew(configuration: client.Configuration) -> None:
+        configuration.api_key = {"BearerToken": f"Bearer {next(tokens)}"}
+
+    async with server() as (url, asked):
+        configuration = client.Configuration(host=url)
+        configuration.refresh_api_key_hook = renew
+        transport = ApiTransport(configuration)
+        for _ in range(2):
+            await transport.send(Request(method="GET", path="/api"), seconds=30)
+        await transport.close()
+    assert asked == [("/api", "Bearer first"), ("/api", "Bearer second")]
+
+
+async def test_who_does_not_answer_in_time_is_unreachable(
+    surroundings: pytest.MonkeyPatch,
+) -> None:
+    async def hang(_: web.BaseRequest) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with server(hang) as (url, _):
+        transport = ApiTransport(client.Configuration(host=url))
+        with pytest.raises(UnreachableError, match="GET /api: no answer within 0 s"):
+            await transport.send(Request(method="GET", path="/api"), seconds=0.2)
+        await transport.close()

@@ -15,7 +15,7 @@ from mmrlhf_operator.state import sweep
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.sweep import Sweep
 from mmrlhf_operator.state.views import ServiceView
-from mmrlhf_operator.state.watches import IndexStore, Pump
+from mmrlhf_operator.state.watches import IndexStore, Place, Pump
 
 ONE, OTHER = Key("MMDPOJob", "default", "one"), Key("MMDPOJob", "default", "other")
 AFAR = Key("RewardTrainJob", "afar", "judge")
@@ -52,14 +52,14 @@ def answer(content: object, status: int = 200) -> Response:
 
 
 class World:
-    """A store whose indices a test fills, and the sweep that looks after it."""
+    """A store whose index a test fills, and the sweep that looks after it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.woken: list[Key] = []
-        self.services = {key: [service(key)] for key in (ONE, OTHER, AFAR)}
+        self.services = {at(key): [service(key)] for key in (ONE, OTHER, AFAR)}
         self.store = IndexStore()
-        self.store.attach({"services": self.services})
+        self.store.attach(self.services)
         self._sweep = Sweep(Api(server), self.store, wake=self.woken.append)
 
     async def sweep(self) -> list[Key]:
@@ -69,7 +69,13 @@ class World:
 
     @property
     def there(self) -> set[Key]:
-        return {key for key in self.services if self.store.service(key, "job") is not None}
+        keys = (key for _, key in self.services)
+        return {key for key in keys if self.store.service(key, "job") is not None}
+
+
+def at(key: Key) -> Place:
+    """Where the index has the Service of a job."""
+    return "services", key
 
 
 def service(key: Key) -> ServiceView:
@@ -86,7 +92,7 @@ async def test_what_is_gone_is_forgotten_and_its_job_looked_at_once() -> None:
 
 async def test_lists_are_of_metadata_as_it_is_now_and_only_where_something_is_held() -> None:
     world = World(Server(default_services=uids("uid-one", "uid-other")))
-    world.services.pop(AFAR)
+    world.services.pop(at(AFAR))
     await world.sweep()
     assert [request.path for request in world.server.requests] == [
         "/api/v1/namespaces/default/services"
@@ -126,8 +132,8 @@ async def test_what_comes_and_what_is_told_to_go_while_it_is_listed() -> None:
     world = World(Server(default_services=uids("uid-one"), afar_services=uids("uid-judge")))
 
     def meanwhile() -> None:
-        world.services[new] = [service(new)]
-        world.services.pop(OTHER, None)
+        world.services[at(new)] = [service(new)]
+        world.services.pop(at(OTHER), None)
 
     world.server.meanwhile = meanwhile
     assert await world.sweep() == []
@@ -138,7 +144,7 @@ async def test_nothing_is_kept_in_mind_of_what_the_watches_tell_late() -> None:
     world = World(Server(default_services=uids("uid-one"), afar_services=uids("uid-judge")))
     await world.sweep()
     assert world.store._gone == {"uid-other"}
-    world.services.pop(OTHER)
+    world.services.pop(at(OTHER))
     await world.sweep()
     assert world.store._gone == set()
 
@@ -157,9 +163,9 @@ def ten_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_OBJECTS_A_ROUND", 10)
 
 
-def many(number: int) -> dict[Key, list[ServiceView]]:
+def many(number: int) -> dict[Place, list[ServiceView]]:
     keys = [Key("MMDPOJob", "default", f"job-{index}") for index in range(number)]
-    return {key: [service(key)] for key in keys}
+    return {at(key): [service(key)] for key in keys}
 
 
 @pytest.mark.usefixtures("ten_a_round")
@@ -169,7 +175,7 @@ async def test_what_is_listed_while_no_watch_breaks_does_not_grow_with_what_ther
         world = World(Server())
         world.services.clear()
         world.services |= many(number)
-        there = uids(*(f"uid-{key.name}" for key in world.services))
+        there = uids(*(f"uid-{key.name}" for _, key in world.services))
         world.server.lists["default_services"] = there
         for _ in range(24):
             assert await world.sweep() == []
@@ -181,7 +187,7 @@ async def test_what_is_listed_while_no_watch_breaks_does_not_grow_with_what_ther
 async def test_a_kind_is_compared_in_two_rounds_after_it_was_listed_anew() -> None:
     world = World(Server(default_services=uids("uid-one"), afar_services=uids("uid-judge")))
     world.services |= many(50)
-    here = uids(*(f"uid-{key.name}" for key in world.services))
+    here = uids(*(f"uid-{key.name}" for _, key in world.services))
     world.server.lists["default_services"] = here
     await world.sweep()
     # A watch breaks, and nobody is told of two deletions. The event by which one of them came was
@@ -192,7 +198,7 @@ async def test_a_kind_is_compared_in_two_rounds_after_it_was_listed_anew() -> No
     assert await world.sweep() == []
     world.store.note_list("services")
     assert await world.sweep() == [gone]
-    world.services[late] = [service(late)]
+    world.services[at(late)] = [service(late)]
     assert await world.sweep() == [late]
     assert not {gone, late} & world.there
     # Then they are trusted again.
@@ -205,7 +211,7 @@ async def test_a_kind_is_compared_in_two_rounds_after_it_was_listed_anew() -> No
 async def test_what_could_not_be_listed_is_doubted_until_it_can() -> None:
     world = World(Server(afar_services=uids("uid-judge")))
     world.services |= many(50)
-    here = uids(*(f"uid-{key.name}" for key in world.services))
+    here = uids(*(f"uid-{key.name}" for _, key in world.services))
     world.server.lists["default_services"] = here
     await world.sweep()
     world.server.lists["default_services"] = UnreachableError("away")
@@ -220,7 +226,7 @@ async def test_what_could_not_be_listed_is_doubted_until_it_can() -> None:
 async def test_what_is_missed_otherwise_is_found_in_time() -> None:
     world = World(Server(afar_services=uids("uid-judge")))
     world.services |= many(50)
-    here = uids(*(f"uid-{key.name}" for key in world.services))
+    here = uids(*(f"uid-{key.name}" for _, key in world.services))
     world.server.lists["default_services"] = here
     await world.sweep()
     world.server.lists["default_services"] = here[1:]
@@ -229,13 +235,13 @@ async def test_what_is_missed_otherwise_is_found_in_time() -> None:
 
 
 async def test_those_that_name_a_job_are_looked_at_when_it_is_gone() -> None:
-    indices: Mapping[str, Any] = {
-        "rewardtrainjobs": {AFAR: [{"metadata": {"uid": "uid-judge"}}]},
-        "dependents": {AFAR: [ONE]},
+    index: Mapping[Place, Any] = {
+        ("rewardtrainjobs", AFAR): [{"metadata": {"uid": "uid-judge"}}],
+        ("dependents", AFAR): [ONE],
     }
     woken: list[Key] = []
     pump = Pump(None, enqueue=woken.append, seconds=1)
-    pump.store.attach(indices)
+    pump.store.attach(index)
     assert pump.store.keys() == [AFAR]
     await Sweep(Api(Server()), pump.store, wake=pump.wake).run()
     assert woken == [AFAR, ONE]
