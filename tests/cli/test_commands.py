@@ -22,11 +22,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 HEAVY = {
     *("annotated_types", "fsspec", "jinja2", "kubernetes", "oauthlib", "pydantic", "pydantic_core"),
-    *("requests", "requests_oauthlib", "rich", "torch", "torchx", "transformers", "websocket"),
+    *("requests", "requests_oauthlib", "rich", "torch", "torchx", "transformers", "urllib3"),
+    "websocket",
 }
 """What takes long to load, and no call loads that validates no job file and draws no page."""
 TYPES = {"mmrlhf_api.base", "mmrlhf_api.job", "mmrlhf_api.jobfile", "mmrlhf_api.kinds.types"}
-REMOTE = {"urllib3", "yaml"}
+REMOTE = {"http", "yaml"}
 """What a call needs that speaks to a cluster."""
 API = {"mmrlhf_api"}
 CALLS: dict[tuple[str, ...], set[str]] = {

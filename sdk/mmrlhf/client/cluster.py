@@ -6,8 +6,6 @@ Objects are plain dicts, as they are on the wire. All errors are `ClusterError`.
 from __future__ import annotations
 
 import json
-import logging
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,22 +14,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import (
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    SSLError,
-)
-from urllib3.exceptions import (
-    TimeoutError as NoAnswerError,
-)
-
 from mmrlhf.client.access import Access, find_access
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.credentials import Credential
+from mmrlhf.client.exchange import Answer, NoAnswerError, Request
 from mmrlhf.client.refusals import Place, one_line, refusal
-from mmrlhf.client.transport import Request, Transport
+from mmrlhf.client.transport import Transport
 from mmrlhf.errors import ClusterError, CredentialsError, UnreachableError
 from mmrlhf_api.backoff import doubling_wait
 
@@ -51,7 +39,6 @@ _ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 4.0
 _MAX_RETRY_AFTER = 10.0
 _PAGE = 500
-_UNKNOWN_NAME = "its name does not resolve"
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
@@ -103,8 +90,6 @@ class Cluster:
         """Time of the server at its latest answer."""
         self._credentials = access.credentials
         self._transport = Transport(access)
-        # Lost connections and full pools are told where they matter, in words for users.
-        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         read = _READ_SECONDS if request_timeout is None else request_timeout or None
         self._connect = min(_CONNECT_SECONDS, read or _CONNECT_SECONDS)
         self._read = read
@@ -199,18 +184,18 @@ class Cluster:
 
         The last one lacks it where the answer ends in the middle of a line.
         """
-        response = self._answer("GET", path, query=query, read_seconds=read_seconds)
+        answer = self._answer("GET", path, query=query, read_seconds=read_seconds)
         rest = b""
         try:
-            for piece in response.stream(65536):
+            for piece in answer.pieces():
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from (line + b"\n" for line in whole)
             if rest:
                 yield rest
-        except (HTTPError, OSError) as error:
+        except NoAnswerError as error:
             raise self._unreachable(error) from error
         finally:
-            response.close()
+            answer.close()
 
     def _json(
         self,
@@ -223,7 +208,7 @@ class Cluster:
     ) -> Manifest:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                response = self._answer(
+                answer = self._answer(
                     method,
                     path,
                     query=query or {},
@@ -231,24 +216,20 @@ class Cluster:
                     content_type=content_type,
                     read_seconds=self._read,
                 )
-                try:
-                    data = response.read()
-                finally:
-                    response.release_conn()
-                answer: Manifest = json.loads(data)
+                found: Manifest = json.loads(answer.read())
             except _RetryError as wait:
                 if attempt == _ATTEMPTS or (not wait.anyway and method != "GET"):
                     raise wait.error from None
                 pause = doubling_wait(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT)
                 self._sleep(min(wait.seconds or pause, _MAX_RETRY_AFTER))
-            except (HTTPError, OSError) as error:
+            except NoAnswerError as error:
                 raise self._unreachable(error) from error
             except ValueError as error:
                 raise UnreachableError(
                     f"{self.place} does not answer as a Kubernetes API server does"
                 ) from error
             else:
-                return answer
+                return found
         raise AssertionError  # the last attempt returns or raises
 
     def _answer(
@@ -260,42 +241,44 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = _JSON,
         read_seconds: float | None,
-    ) -> BaseHTTPResponse:
+    ) -> Answer:
         request = Request(
             method,
             path + (f"?{urlencode(query)}" if query else ""),
-            {"Accept": _JSON, "Content-Type": content_type, "User-Agent": MANAGER},
-            None if body is None else json.dumps(body),
+            (("Accept", _JSON), ("Content-Type", content_type), ("User-Agent", MANAGER)),
+            None if body is None else json.dumps(body).encode(),
         )
         credential = self._credential()
-        response = self._send(request, credential, read_seconds)
-        if response.status == 401:
+        answer = self._send(request, credential, read_seconds)
+        if answer.status == 401:
             other = self._credential(refused=credential)
             if other != credential:
-                response.read()
-                response.release_conn()
-                response = self._send(request, other, read_seconds)
-        self._note_time(response.headers.get("Date"))
-        if response.status < 400:
-            return response
-        text = response.read().decode(errors="replace")
-        response.release_conn()
-        refused = refusal(response.status, text, place=self.place)
-        if response.status in {429, 502, 503, 504}:
-            after = response.headers.get("Retry-After", "")
+                self._body(answer)
+                answer = self._send(request, other, read_seconds)
+        self._note_time(answer.header("Date"))
+        if answer.status < 400:
+            return answer
+        text = self._body(answer).decode(errors="replace")
+        refused = refusal(answer.status, text, place=self.place)
+        if answer.status in {429, 502, 503, 504}:
+            after = answer.header("Retry-After") or ""
             raise _RetryError(
                 refused,
-                anyway=response.status == 429,
+                anyway=answer.status == 429,
                 seconds=float(after) if after.isdecimal() else None,
             )
         raise refused
 
-    def _send(
-        self, request: Request, credential: Credential, read_seconds: float | None
-    ) -> BaseHTTPResponse:
+    def _send(self, request: Request, credential: Credential, read_seconds: float | None) -> Answer:
         try:
             return self._transport.send(request, credential, timeout=(self._connect, read_seconds))
-        except (HTTPError, OSError) as error:
+        except NoAnswerError as error:
+            raise self._unreachable(error) from error
+
+    def _body(self, answer: Answer) -> bytes:
+        try:
+            return answer.read()
+        except NoAnswerError as error:
             raise self._unreachable(error) from error
 
     def _credential(self, refused: Credential | None = None) -> Credential:
@@ -308,8 +291,8 @@ class Cluster:
         if text:
             self.server_time = parsedate_to_datetime(text).astimezone(UTC)
 
-    def _unreachable(self, error: Exception) -> ClusterError:
-        return UnreachableError(f"cannot reach the cluster at {self.place}: {_why(error)}")
+    def _unreachable(self, error: NoAnswerError) -> ClusterError:
+        return UnreachableError(f"cannot reach the cluster at {self.place}: {error}")
 
 
 class _RetryError(UnreachableError):
@@ -326,22 +309,3 @@ class _RetryError(UnreachableError):
         self.error = error
         self.anyway = anyway
         self.seconds = seconds
-
-
-def _why(error: BaseException) -> str:
-    """Say in words why nothing was answered."""
-    if isinstance(error, NameResolutionError):
-        return _UNKNOWN_NAME
-    # For urllib3 a refused connection is a kind of timeout.
-    if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
-        return "it does not answer in time"
-    if isinstance(error, SSLError):
-        return one_line(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return _UNKNOWN_NAME
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    return one_line(error)
