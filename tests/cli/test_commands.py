@@ -56,6 +56,7 @@ CALLS: dict[tuple[str, ...], set[str]] = {
 """Calls, each with what it may load of `API` and `REMOTE`."""
 LOADED = """
 import json, os, sys
+import mmrlhfctl.calls
 from mmrlhfctl.__main__ import main
 for call in json.loads(sys.argv[1]):
     answer, tell = os.pipe()

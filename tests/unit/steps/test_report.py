@@ -16,7 +16,7 @@ from mmrlhf_jobs.data.queries import write_queries
 from mmrlhf_jobs.data.writers import write_records
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
-from mmrlhfctl.__main__ import main as mmrlhfctl
+from mmrlhfctl.calls import run_call as mmrlhfctl
 from tests.unit.annotation.forms import make_query
 from tests.unit.data.builders import make_record, save_image
 from tests.unit.evaluation.test_understanding import RESULTS
