@@ -10,6 +10,7 @@ joiners of U+200C and U+200D, without which some scripts and emoji are not thems
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 __all__ = ["make_html", "make_safe"]
@@ -43,8 +44,11 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-_CELL: Final = {code: _NAMED.get(chr(code), _escape(code)) for code in _STEERING}
-_LINES: Final = {code: text for code, text in _CELL.items() if chr(code) not in "\t\n"}
+@functools.cache
+def _escapes(*, lines: bool) -> dict[int, str]:
+    """Return what stands for each of these characters; made where a text has one."""
+    cell = {code: _NAMED.get(chr(code), _escape(code)) for code in _STEERING}
+    return {code: text for code, text in cell.items() if chr(code) not in "\t\n"} if lines else cell
 
 
 def make_safe(text: str, *, lines: bool = False) -> str:
@@ -55,7 +59,7 @@ def make_safe(text: str, *, lines: bool = False) -> str:
         lines: Whether it may have several lines: line breaks and tabs stay as they are. Without, it
             is one cell or one line, and they become ``\n`` and ``\t``.
     """
-    return text if text.isprintable() else text.translate(_LINES if lines else _CELL)
+    return text if text.isprintable() else text.translate(_escapes(lines=lines))
 
 
 def make_html(text: str) -> str:

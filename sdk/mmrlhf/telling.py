@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -14,4 +13,6 @@ Tell: TypeAlias = Callable[[str], None]
 
 def log_line(line: str) -> None:
     """Log a line as ``mmrlhf``, where nobody asked for something else."""
+    import logging  # nothing else of a call does
+
     logging.getLogger("mmrlhf").info(line)

@@ -31,7 +31,7 @@ from mmrlhf_operator.state.progress import merge
 from mmrlhf_operator.state.views import JobView as OperatorsView
 from mmrlhfctl.local.display import PlainDisplay
 from mmrlhfctl.text.job import summary
-from mmrlhfctl.text.jobs import job_headers, job_row
+from mmrlhfctl.text.jobs import JobColumns
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KIND = KINDS["MMDPOJob"]
@@ -75,7 +75,8 @@ def main() -> None:
     view = JobView.read({**JOB, "status": {"phase": "Running", **status}})
     (version,) = crd(KIND)["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
-    row = job_row(view, NOW, [KIND], namespaces=False, wide=True)
+    columns = JobColumns([KIND], namespaces=False, wide=True)
+    row = columns.row(view, NOW)
     found = {
         "log": log.getvalue().strip(),
         "local": local.getvalue().strip(),
@@ -86,9 +87,7 @@ def main() -> None:
         ],
         "reference": [line for line in pages()["status.md"].splitlines() if f"`{name}`" in line],
         "summary": [line for line in summary(view, NOW) if line.startswith("Progress")],
-        "list": dict(
-            zip(job_headers([KIND], namespaces=False, wide=True), map(str, row), strict=True)
-        ),
+        "list": dict(zip(columns.headers, map(str, row), strict=True)),
     }
     sys.stdout.write(json.dumps(found))
 

@@ -14,9 +14,8 @@ from mmrlhfctl.durations import format_age, format_span
 from mmrlhfctl.text.table import Cell, Style, cell_width, line_width
 
 __all__ = [
+    "JobColumns",
     "fitting",
-    "job_headers",
-    "job_row",
     "phase_style",
     "shown_phase",
     "step_text",
@@ -37,51 +36,57 @@ _STYLES: Mapping[str, Style] = {
 }
 
 
-def job_headers(kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> list[str]:
-    """Return the columns of a list: the figures that jobs of its kinds have, and no others.
+class JobColumns:
+    """The columns of a list: the figures that jobs of its kinds have, and no others.
 
     Args:
         kinds: Kinds that are listed.
         namespaces: Whether jobs of several namespaces are listed.
         wide: Whether to show more.
+
+    Attributes:
+        headers: Their names.
     """
-    kinds = tuple(kinds)
-    narrow, more = ([figure.title.upper() for figure in part] for part in listed(kinds))
-    words = [column.title.upper() for column in _words(kinds)]
-    headers = ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", *words, *narrow, "AGE"]
-    if wide:
-        headers += [*more, "QUEUE", "NODEPOOL"]
-    return ["NAMESPACE", *headers] if namespaces else headers
 
+    def __init__(self, kinds: Iterable[Kind], *, namespaces: bool, wide: bool) -> None:
+        kinds = tuple(kinds)
+        self._namespaces = namespaces
+        self._wide = wide
+        self._narrow, self._more = listed(kinds)
+        self._words = _words(kinds)
+        narrow, more = (
+            [figure.title.upper() for figure in part] for part in (self._narrow, self._more)
+        )
+        words = [column.title.upper() for column in self._words]
+        headers = ["KIND", "NAME", "PHASE", "REASON", "READY", "ATTEMPT", *words, *narrow, "AGE"]
+        if wide:
+            headers += [*more, "QUEUE", "NODEPOOL"]
+        self.headers: list[str] = ["NAMESPACE", *headers] if namespaces else headers
 
-def job_row(
-    job: JobView, now: datetime, kinds: Iterable[Kind], *, namespaces: bool, wide: bool
-) -> list[str | Cell]:
-    """Return the row of a job; see `job_headers`."""
-    kinds = tuple(kinds)
-    narrow, more = ([_cell(job, figure) for figure in part] for part in listed(kinds))
-    phase = shown_phase(job)
-    row: list[str | Cell] = [
-        job.kind.short_name,
-        job.name,
-        Cell(phase, phase_style(job)),
-        job.reason,
-        str((job.status.get("pods") or {}).get("summary") or ""),
-        str(job.attempt) if job.phase else "",
-        *(
-            column.read(job.spec) if column in job.kind.spec_columns else ""
-            for column in _words(kinds)
-        ),
-        *narrow,
-        format_age(job.created, now),
-    ]
-    if wide:
-        row += [
-            *more,
-            str((job.spec.get("scheduling") or {}).get("queue") or ""),
-            str(job.spec.get("nodePool") or ""),
+    def row(self, job: JobView, now: datetime) -> list[str | Cell]:
+        """Return the cells of a job."""
+        phase = shown_phase(job)
+        row: list[str | Cell] = [
+            job.kind.short_name,
+            job.name,
+            Cell(phase, phase_style(job)),
+            job.reason,
+            str((job.status.get("pods") or {}).get("summary") or ""),
+            str(job.attempt) if job.phase else "",
+            *(
+                column.read(job.spec) if column in job.kind.spec_columns else ""
+                for column in self._words
+            ),
+            *(_cell(job, figure) for figure in self._narrow),
+            format_age(job.created, now),
         ]
-    return [job.namespace, *row] if namespaces else row
+        if self._wide:
+            row += [
+                *(_cell(job, figure) for figure in self._more),
+                str((job.spec.get("scheduling") or {}).get("queue") or ""),
+                str(job.spec.get("nodePool") or ""),
+            ]
+        return [job.namespace, *row] if self._namespaces else row
 
 
 def fitting(headers: Sequence[str], rows: Iterable[Sequence[str | Cell]], width: int) -> list[int]:

@@ -41,7 +41,11 @@ Row = Sequence[str | Cell]
 def paint(text: str, style: Style, *, colours: bool) -> str:
     """Return text in the colour of its style, safe to show (`make_safe`)."""
     text = make_safe(text)
-    return f"{style.value}{text}{_RESET}" if colours and style is not Style.NONE else text
+    return _painted(text, style) if colours else text
+
+
+def _painted(text: str, style: Style) -> str:
+    return text if style is Style.NONE else f"{style.value}{text}{_RESET}"
 
 
 class Table:
@@ -53,9 +57,9 @@ class Table:
     """
 
     def __init__(self, headers: Sequence[str], *, colours: bool = False) -> None:
-        self._headers = headers
+        self._headers = [_text(header) for header in headers]
         self._colours = colours
-        self._widths = [len(header) for header in headers]
+        self._widths = [len(header) for header in self._headers]
 
     def lines(self, rows: Sequence[Row], *, header: bool = True) -> list[str]:
         """Return the rows as lines.
@@ -64,21 +68,22 @@ class Table:
             rows: Cells by row.
             header: Whether the names of the columns come first.
         """
-        for row in rows:
-            self._widths = [
-                max(width, len(_text(cell))) for width, cell in zip(self._widths, row, strict=True)
-            ]
-        return [self._line(row) for row in ([self._headers, *rows] if header else rows)]
+        texts = [[_text(cell) for cell in row] for row in rows]
+        columns = zip(self._widths, *texts, strict=True)
+        self._widths = [max([width, *map(len, column)]) for width, *column in columns]
+        lines = [self._line(shown, row) for shown, row in zip(texts, rows, strict=True)]
+        return [self._line(self._headers, self._headers), *lines] if header else lines
 
-    def _line(self, row: Row) -> str:
-        parts = []
-        for position, (cell, width) in enumerate(zip(row, self._widths, strict=True)):
-            text = _text(cell)
-            style = cell.style if isinstance(cell, Cell) else Style.NONE
-            last = position == len(self._widths) - 1
-            padding = "" if last else " " * (width - len(text)) + _GAP
-            parts.append(paint(text, style, colours=self._colours) + padding)
-        return "".join(parts).rstrip()
+    def _line(self, texts: Sequence[str], row: Row) -> str:
+        cells = [text.ljust(width) for text, width in zip(texts, self._widths, strict=True)]
+        if self._colours:
+            cells = [
+                _painted(text, cell.style) + padded[len(text) :]
+                if isinstance(cell, Cell)
+                else padded
+                for text, padded, cell in zip(texts, cells, row, strict=True)
+            ]
+        return _GAP.join(cells).rstrip()
 
 
 def _text(cell: str | Cell) -> str:

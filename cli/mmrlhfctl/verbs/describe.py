@@ -23,7 +23,7 @@ from mmrlhfctl.text.events import EVENT_HEADERS, concerns, event_row, in_order
 from mmrlhfctl.text.job import description
 from mmrlhfctl.text.output import as_json
 from mmrlhfctl.text.table import Table
-from mmrlhfctl.verbs.runs import refuse_runs
+from mmrlhfctl.verbs.jobs_alone import refuse_runs
 
 __all__ = ["describe_jobs", "show_events"]
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from mmrlhf.client.cluster import Change, Cluster, Manifest, open_cluster
 from mmrlhf.client.connection import Connection
@@ -23,10 +24,12 @@ from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.job import summary
-from mmrlhfctl.text.jobs import fitting, job_headers, job_row
-from mmrlhfctl.text.jsonpath import Path, parse_path, parse_template, shown
+from mmrlhfctl.text.jobs import JobColumns, fitting
 from mmrlhfctl.text.output import as_json, as_names, as_object, as_yaml
 from mmrlhfctl.text.table import Table
+
+if TYPE_CHECKING:
+    from mmrlhfctl.text.jsonpath import Template
 
 __all__ = ["get_jobs"]
 
@@ -84,7 +87,7 @@ def get_jobs(
         namespace = None if all_namespaces else cluster.namespace
         jobs = list_jobs(cluster, targets.kinds, namespace, selector=selector)
     if sort_by is not None:
-        jobs = _sorted(jobs, parse_path(sort_by))
+        jobs = _sorted(jobs, sort_by)
     if detail and targets.jobs and form == "text":
         now = datetime.now(UTC)
         colours = colours_wanted(sys.stdout)
@@ -137,8 +140,11 @@ def _queue(cluster: Cluster, job: JobView) -> list[str]:
     return lines + [f"could not look at {one.what}: {one.why}" for one in facts.unread]
 
 
-def _sorted(jobs: Sequence[JobView], path: Path) -> list[JobView]:
+def _sorted(jobs: Sequence[JobView], sort_by: str) -> list[JobView]:
     """Return jobs by what a path leads to: those without it first, numbers before texts."""
+    from mmrlhfctl.text.jsonpath import parse_path, shown
+
+    path = parse_path(sort_by)
 
     def key(job: JobView) -> tuple[int, float, str]:
         values = path.values(job.body)
@@ -156,8 +162,7 @@ def _printer(
 ) -> Callable[[Sequence[JobView]], None]:
     """Return what prints jobs, call by call."""
     if form not in {"text", "wide"}:
-        name, _, template = form.partition("=")
-        filled = parse_template(template) if name == "jsonpath" else None
+        filled = _template(form)
 
         def print_data(jobs: Sequence[JobView]) -> None:
             bodies = [job.body for job in jobs]
@@ -173,11 +178,21 @@ def _printer(
     return _table_printer(kinds, everywhere=everywhere, wide=form == "wide")
 
 
+def _template(form: str) -> Template | None:
+    """Return what is filled in; None for another form."""
+    name, _, template = form.partition("=")
+    if name != "jsonpath":
+        return None
+    from mmrlhfctl.text.jsonpath import parse_template
+
+    return parse_template(template)
+
+
 def _table_printer(
     kinds: Sequence[Kind], *, everywhere: bool, wide: bool
 ) -> Callable[[Sequence[JobView]], None]:
     """Return what prints rows, whose columns are those of the first call."""
-    columns: Sequence[Kind] = ()
+    columns: JobColumns | None = None
     kept: list[int] = []
     table: Table | None = None
 
@@ -185,11 +200,12 @@ def _table_printer(
         nonlocal columns, kept, table
         now = datetime.now(UTC)
         first = table is None
-        if first:
-            columns = tuple({job.kind.name: job.kind for job in jobs}.values()) or kinds
-        rows = [job_row(job, now, columns, namespaces=everywhere, wide=wide) for job in jobs]
+        if columns is None:
+            listed = tuple({job.kind.name: job.kind for job in jobs}.values()) or kinds
+            columns = JobColumns(listed, namespaces=everywhere, wide=wide)
+        rows = [columns.row(job, now) for job in jobs]
         if table is None:
-            headers = job_headers(columns, namespaces=everywhere, wide=wide)
+            headers = columns.headers
             kept = list(range(len(headers)))
             if sys.stdout.isatty() and not wide:
                 kept = fitting(headers, rows, shutil.get_terminal_size().columns)

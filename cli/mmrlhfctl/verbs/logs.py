@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mmrlhf.client.archived import archived_logs, moment
 from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.following import Follower, chosen_pods
 from mmrlhf.client.log_stream import LogLine, read_log
 from mmrlhf.client.names import find_job, parse_job_names
-from mmrlhf.client.pods import list_pods
+from mmrlhf.client.pods import chosen_pods, list_pods
 from mmrlhf.client.views import JobView
 from mmrlhf.errors import ClusterError, NotFoundError, RejectedError
 from mmrlhf_api.interrupts import interrupt_arrived
@@ -21,8 +19,8 @@ from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.table import Style, paint
+from mmrlhfctl.verbs.jobs_alone import refuse_runs
 from mmrlhfctl.verbs.log_choice import LogOptions, choose_attempt, nothing_to_show, wants
-from mmrlhfctl.verbs.runs import refuse_runs
 
 __all__ = ["follow_logs", "show_logs"]
 
@@ -75,6 +73,8 @@ def show_logs(connection: Connection, words: Sequence[str], options: LogOptions)
 
 
 def _show_archived(job: JobView, options: LogOptions) -> None:
+    from mmrlhf.client.archived import archived_logs, moment
+
     if options.follow or options.container is not None:
         raise CliError(
             "--archived shows the job's container as it was stored; leave -f and -c out",
@@ -115,6 +115,8 @@ def follow_logs(
     Raises:
         MmrlhfError: The job failed, was deleted or takes too long; Ctrl-C.
     """
+    from mmrlhf.client.following import Follower
+
     ranks = wants(job, options.ranks)
     onwards = options.attempt is None and not options.previous
     follower = Follower(

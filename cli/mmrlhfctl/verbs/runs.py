@@ -25,7 +25,6 @@ from mmrlhfctl.text.table import Table
 __all__ = [
     "chosen_runs",
     "delete_runs",
-    "refuse_runs",
     "retry_runs",
     "set_runs",
     "show_runs",
@@ -138,20 +137,6 @@ def tell_why_of_run(connection: Connection, targets: RunTargets) -> None:
 def chosen_runs(choice: Choice) -> RunTargets | None:
     """Return the runs that a choice means; None where it means jobs."""
     return run_targets(choice.words) if choice.words else None
-
-
-def refuse_runs(words: Sequence[str], what: str) -> None:
-    """Refuse runs where a command is about pods.
-
-    Raises:
-        CliError: Runs are meant.
-    """
-    if run_targets(words) is not None:
-        raise CliError(
-            f"a run or sweep has no {what} of its own; {program_name()} status names the jobs of"
-            " its steps or points",
-            code=ExitCode.USAGE,
-        )
 
 
 def _found(

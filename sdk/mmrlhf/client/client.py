@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 from mmrlhf.client.archived import archived_logs, moment
 from mmrlhf.client.cluster import Cluster, open_cluster
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.following import Follower, chosen_pods
+from mmrlhf.client.following import Follower
 from mmrlhf.client.log_stream import JobLine, read_log
 from mmrlhf.client.names import find_job, parse_job_names, parse_targets
 from mmrlhf.client.paths import job_path
-from mmrlhf.client.pods import list_pods
+from mmrlhf.client.pods import chosen_pods, list_pods
 from mmrlhf.client.policy import cancel_job, suspend_job
 from mmrlhf.client.submission import (
     apply_job,

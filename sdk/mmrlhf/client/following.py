@@ -12,13 +12,13 @@ from functools import partial
 from mmrlhf.client.cluster import Cluster
 from mmrlhf.client.log_stream import LogLine, read_log
 from mmrlhf.client.paths import core_path, job_path, pod_selector
-from mmrlhf.client.pods import list_pods
+from mmrlhf.client.pods import chosen_pods, list_pods
 from mmrlhf.client.views import JobView, PodView
 from mmrlhf.client.watch import Snapshot, observe
 from mmrlhf.errors import ClusterError, NotFoundError, WaitTimeoutError
 from mmrlhf.telling import Tell, log_line
 
-__all__ = ["Follower", "chosen_pods"]
+__all__ = ["Follower"]
 
 _QUEUE = 10_000
 _TICK_SECONDS = 0.5
@@ -46,18 +46,6 @@ class _Job:
 @dataclass(frozen=True)
 class _Pods:
     pods: tuple[PodView, ...]
-
-
-def chosen_pods(
-    pods: Sequence[PodView], *, attempt: int, ranks: Collection[int], onwards: bool = False
-) -> list[PodView]:
-    """Return the pods of an attempt (and of those after it) with some ranks, in order."""
-    found = [
-        pod
-        for pod in pods
-        if pod.rank in ranks and (pod.attempt == attempt or (onwards and pod.attempt > attempt))
-    ]
-    return sorted(found, key=lambda pod: (pod.attempt, pod.rank))
 
 
 class Follower:

@@ -22,11 +22,12 @@ from mmrlhf.errors import (
 
 __all__ = ["Place", "one_line", "refusal"]
 
-_RBAC = re.compile(
+# Compiled where something is refused.
+_RBAC = (
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
     r' in API group "(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]+)")?'
 )
-_CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]+)"')
+_CONFLICT = r'conflict with "(?P<manager>[^"]+)"'
 _MAX_BODY = 300
 
 
@@ -86,7 +87,7 @@ def _status(body: str) -> Mapping[str, Any]:
 
 
 def _forbidden(message: str) -> ClusterError:
-    match = _RBAC.search(message)
+    match = re.search(_RBAC, message)
     if match is None:  # a quota, an admission plugin: its own words are the best
         return ForbiddenError(f"the cluster forbids that: {message}")
     resource = match["resource"]
@@ -118,7 +119,7 @@ def _conflict(answer: Mapping[str, Any], message: str) -> ClusterError:
         f"{_field(cause)}: was set by {match['manager']} to another value"
         for cause in causes
         if cause.get("reason") == "FieldManagerConflict"
-        and (match := _CONFLICT.search(cause.get("message", "")))
+        and (match := re.search(_CONFLICT, cause.get("message", "")))
     ]
     if not lines:
         return ConflictError(f"the object was changed meanwhile, try again: {message}")

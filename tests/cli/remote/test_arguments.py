@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mmrlhf.client.connection import Connection
-from mmrlhf.client.following import chosen_pods
 from mmrlhf.client.log_stream import LogLine, Position, read_log
 from mmrlhf.client.names import Target, parse_job_names, parse_targets
+from mmrlhf.client.pods import chosen_pods
 from mmrlhf.client.submission import manifest
 from mmrlhf.client.times import parse_time
 from mmrlhf.errors import MmrlhfError, UsageError

@@ -13,7 +13,7 @@ from mmrlhfctl.text.differences import difference
 from mmrlhfctl.text.endings import detached, failure
 from mmrlhfctl.text.events import concerns, in_order
 from mmrlhfctl.text.job import description, summary
-from mmrlhfctl.text.jobs import fitting, job_headers, job_row
+from mmrlhfctl.text.jobs import JobColumns, fitting
 from mmrlhfctl.text.output import as_json, as_names, as_yaml
 from mmrlhfctl.text.table import Cell, Style, Table
 from tests.cli.remote.specimens import NOW, ago, condition, event, job, job_body, pod
@@ -65,8 +65,8 @@ def listed(
     *jobs: JobView, namespaces: bool = False, wide: bool = False, every: bool = False
 ) -> list[str]:
     kinds = list(KINDS.values()) if every else [job.kind for job in jobs]
-    table = Table(job_headers(kinds, namespaces=namespaces, wide=wide))
-    return table.lines([job_row(job, NOW, kinds, namespaces=namespaces, wide=wide) for job in jobs])
+    columns = JobColumns(kinds, namespaces=namespaces, wide=wide)
+    return Table(columns.headers).lines([columns.row(job, NOW) for job in jobs])
 
 
 def test_a_list_of_samplings_tells_what_they_have_read_embedded_and_selected() -> None:
@@ -130,8 +130,8 @@ def test_wide_and_all_namespaces_add_columns() -> None:
 
 def test_a_terminal_of_80_columns_shows_what_tells_most() -> None:
     kinds = [job().kind]
-    headers = job_headers(kinds, namespaces=False, wide=False)
-    row = job_row(job(status=RUNNING), NOW, kinds, namespaces=False, wide=False)
+    columns = JobColumns(kinds, namespaces=False, wide=False)
+    headers, row = columns.headers, columns.row(job(status=RUNNING), NOW)
 
     def shown(width: int) -> list[str]:
         return [headers[place] for place in fitting(headers, [row], width)]

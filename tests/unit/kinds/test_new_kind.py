@@ -28,7 +28,7 @@ from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.store import Key
 from mmrlhfctl.explanation import explain_path
 from mmrlhfctl.text.job import description
-from mmrlhfctl.text.jobs import job_headers, job_row
+from mmrlhfctl.text.jobs import JobColumns
 from tests.crd_checker import check
 from tests.unit.operator.world import World, job_body
 
@@ -162,10 +162,10 @@ def test_it_is_listed_described_and_explained() -> None:
     }
     job = JobView.read(body)
     kinds = [job.kind]
-    headers = job_headers(kinds, namespaces=False, wide=True)
-    row = dict(zip(headers, job_row(job, NOW, kinds, namespaces=False, wide=True), strict=True))
+    columns = JobColumns(kinds, namespaces=False, wide=True)
+    row = dict(zip(columns.headers, columns.row(job, NOW), strict=True))
     assert (row["KIND"], row["NAME"], row["READ"]) == ("cj", "demo", "41")
-    assert "MARGIN" not in headers
+    assert "MARGIN" not in columns.headers
     told = "\n".join(description(job, (), (), NOW))
     assert "CountJob" in told
     assert "41 rows read" in told
