@@ -81,6 +81,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement /hashes/pip.txt \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes --constraint /hashes/images.txt \
        hatchling
+# By this images/build.py finds what earlier versions of our code left, and removes it.
+LABEL mmrlhf.stage=code
 COPY LICENSE README.md pyproject.toml /src/
 COPY crds /src/crds
 COPY jobs /src/jobs

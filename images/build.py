@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from images.commands import run
 from images.debian import bootstrap, install_programs
@@ -41,6 +41,8 @@ from images.recipes import (
 )
 
 __all__ = ["BuiltImage", "Workshop", "build", "write_archive"]
+
+_KEPT_STAGES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,22 @@ class Workshop:
             tag = f"localhost/mmrlhf/{image}:{old[:16]}"
             if tag in self._names():
                 self._buildah("rmi", tag, what=f"forget {tag}")
+        self._forget_old_code()
         return layout
+
+    def _forget_old_code(self) -> None:
+        """Remove the stage with our code as it was in all builds but the last two.
+
+        No image is on top of it, so that none takes it along. The other stages are kept: what is
+        installed is the same in many builds.
+        """
+        found = self._buildah(
+            *("images", "--filter", "dangling=true", "--filter", "label=mmrlhf.stage=code"),
+            *("--format", "{{.ID}}"),
+            what="list what builds left",
+        ).split()
+        if old := found[_KEPT_STAGES:]:
+            self._buildah("rmi", *old, what="forget what builds left")
 
     def _debian(self, log: Path) -> str:
         """Bootstrap the base, if it is not there; return its name."""

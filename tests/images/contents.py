@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import mmap
 import tarfile
@@ -58,10 +59,12 @@ class Contents:
 
     def holds(self, text: bytes) -> bool:
         """Whether the bytes occur anywhere: in a file, a name or the history."""
-        for path in self.files:
-            with path.open("rb") as file:
-                view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                with view:
-                    if view.find(text) >= 0:
-                        return True
-        return False
+        return any(_holds(path.resolve(), text) for path in self.files)
+
+
+@functools.cache  # of a layer that several images have, once
+def _holds(path: Path, text: bytes) -> bool:
+    with path.open("rb") as file:
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with view:
+            return view.find(text) >= 0

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tarfile
 from pathlib import Path
 
-from images.build import BuiltImage, write_archive
 from images.layouts import Layouts, blobs, image_name
 from tests.images.tiny import write_layout
 
@@ -52,20 +49,3 @@ def test_only_the_last_used_versions_of_an_image_are_kept(tmp_path: Path) -> Non
     assert layouts.find("train-more", "one")
     assert layouts.find("train", "two") is None
     assert set((tmp_path / "blobs/sha256").iterdir()) == stays
-
-
-def test_an_image_is_written_as_docker_save_does(tmp_path: Path) -> None:
-    layout = finish(Layouts(tmp_path), "train", "one")
-    path = tmp_path / "train.tar"
-    path.write_bytes(b"of an earlier build")
-    path.with_name(".train.tar.tmp").write_bytes(b"of one that was killed")
-    write_archive(BuiltImage(image_name(layout), layout, 0), path)
-    with tarfile.open(path) as archive:
-        listed = archive.extractfile("manifest.json")
-        assert listed is not None
-        (entry,) = json.load(listed)
-        assert entry["RepoTags"] == ["docker.io/library/train:one"]
-        layers = [archive.extractfile(name) for name in entry["Layers"]]
-        assert [layer and layer.read() for layer in layers] == [
-            blob.read_bytes() for blob in blobs(layout)[2:]
-        ]
