@@ -127,7 +127,9 @@ class Node:
             "clusterDomain": layout.DOMAIN,
             "resolvConf": str(resolv),
             "failSwapOn": False,
+            # What changed is told at once; that nothing did, seldom: nobody waits for that here.
             "nodeStatusUpdateFrequency": "2s",
+            "nodeStatusReportFrequency": "5m",
             "serializeImagePulls": False,
             "maxPods": 250,
             # A developer's disk may be as full as it likes.
