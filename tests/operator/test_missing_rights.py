@@ -75,11 +75,12 @@ class Roles:
                     one = {**rule, "apiGroups": [group], "resources": [resource], "verbs": [verb]}
                     self.withheld[Right(group, resource, verb)] = path, one
 
-    def give(self, right: Right) -> None:
-        path, rule = self.withheld.pop(right)
-        rules = self._given.setdefault(path, [])
-        rules.append(rule)
-        self._api.patch(path, {"rules": rules})
+    def give(self, *rights: Right) -> None:
+        for right in rights:
+            path, rule = self.withheld.pop(right)
+            self._given.setdefault(path, []).append(rule)
+        for path, rules in self._given.items():
+            self._api.patch(path, {"rules": rules})
 
     def bearer(self) -> tuple[Api, str]:
         """The API server in the name of the account, and its token."""
@@ -119,7 +120,8 @@ def logged() -> Iterator[list[str]]:
 
 def said(driver: Driver, lines: list[str]) -> Counter[Right]:
     """How often the log and the conditions say that the operator may not do something."""
-    found = Counter(right for line in lines for right in forbidden(line))
+    # Some lines say it twice.
+    found = Counter(right for line in lines for right in set(forbidden(line)))
     jobs = f"/apis/{API_VERSION}/namespaces/{driver.namespace}"
     for kind in all_resources():
         for item in driver.api.get(f"{jobs}/{kind.plural}")["items"]:
@@ -153,12 +155,16 @@ async def given_once_said(driver: Driver, roles: Roles, lines: list[str]) -> Asy
         giving.cancel()
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for what a refused gang waits for its next try."""
+    monkeypatch.setattr(refusals, "_FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(refusals, "_MOST_SECONDS", 0.5)
+
+
 async def test_each_right_that_is_missing_is_told_and_work_goes_on_once_it_is_given(
     driver: Driver, control_plane: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nobody waits for what a refused gang waits for its next try.
-    monkeypatch.setattr(refusals, "_FIRST_SECONDS", 0.1)
-    monkeypatch.setattr(refusals, "_MOST_SECONDS", 0.5)
+    hurry(monkeypatch)
     roles, metrics = Roles(control_plane.api, driver.namespace), Metrics()
     address = f"127.0.0.1:{free_port()}"
     config = CONFIG.model_copy(
