@@ -20,6 +20,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from mmrlhf_operator.errors import ConfigError, UnreachableError
+from mmrlhf_operator.kube.certificates import CertificateFiles
 from mmrlhf_operator.metrics import OPTIONAL, REFUSED, UNREACHABLE
 
 __all__ = [
@@ -131,6 +132,9 @@ async def load_configuration(kubeconfig: Path | None = None) -> client.Configura
 class ApiTransport:
     """Carries requests with the client of the Kubernetes project.
 
+    Once files of certificates are replaced, requests go by connections of their own, and those of
+    before are closed as soon as what is under way on them has its answer.
+
     Args:
         configuration: How to reach the API server; tokens are renewed through it.
     """
@@ -141,18 +145,21 @@ class ApiTransport:
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         self._configuration = configuration
-        self._client = client.ApiClient(configuration)
+        self._files = CertificateFiles(configuration)
+        self._wire = _Wire(client.ApiClient(configuration))
 
     async def send(self, request: Request, *, seconds: float) -> Response:
         """See `Transport`."""
         url = self._configuration.host + request.path
         if request.query:
             url += "?" + urlencode(request.query, quote_via=quote)
+        wire = await self._fresh_wire()
+        wire.held += 1
         try:
             async with asyncio.timeout(seconds):
                 # Not by the client's own way from a request to its URL, which looks through the
                 # whole body for objects of the client: everything here is JSON as it is.
-                answer = await self._client.rest_client.request(
+                answer = await wire.client.rest_client.request(
                     request.method,
                     url,
                     await self._headers(request),
@@ -164,23 +171,49 @@ class ApiTransport:
             raise UnreachableError(f"{request}: no answer within {seconds:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnreachableError(f"{request}: {error or type(error).__name__}") from error
+        finally:
+            wire.held -= 1
+            if wire is not self._wire:
+                await wire.close_unless_held()
         return Response(status=answer.status, headers=dict(answer.getheaders()), body=content)
 
     async def close(self) -> None:
         """See `Transport`."""
-        await self._client.close()
+        await self._wire.client.close()
 
     async def _headers(self, request: Request) -> dict[str, str]:
         headers = {
             "Accept": request.accept,
             "Content-Type": request.content_type,
-            "User-Agent": self._client.user_agent,
+            "User-Agent": self._wire.client.user_agent,
         }
         # Asked for each time: it is renewed when it is about to expire.
         token = await self._configuration.get_api_key_with_prefix("BearerToken", "authorization")
         if token is not None:
             headers["Authorization"] = token
         return headers
+
+    async def _fresh_wire(self) -> _Wire:
+        if self._files.changed():
+            try:
+                fresh = _Wire(client.ApiClient(self._configuration))
+            except OSError:
+                return self._wire  # replaced again at this moment: the next look sees it
+            before, self._wire = self._wire, fresh
+            await before.close_unless_held()
+        return self._wire
+
+
+@dataclass
+class _Wire:
+    """Connections, and how many requests are under way on them."""
+
+    client: client.ApiClient
+    held: int = 0
+
+    async def close_unless_held(self) -> None:
+        if not self.held:
+            await self.client.close()
 
 
 def _proxy(url: str) -> str | None:

@@ -7,6 +7,7 @@ have been missed, nor how its requests went: both are seen here.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import kopf
 from kubernetes.aio import client
 
 from mmrlhf_api.constants import API_VERSION
+from mmrlhf_operator.kube.certificates import CertificateFiles
 from mmrlhf_operator.metrics import UNREACHABLE
 from mmrlhf_operator.state.bodies import trim, without_managed_fields
 
@@ -69,17 +71,32 @@ async def connect(
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )
+    tls, files = info.as_ssl_context(), CertificateFiles(configuration)
+
+    def renew() -> None:
+        if files.changed():
+            with contextlib.suppress(OSError):  # replaced again: the next look sees it
+                files.load(tls)
+
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
         headers=info.as_http_headers(),
         response_class=type("_Told", (_Trimmed,), {"tell": staticmethod(listed)}),
-        trace_configs=[_traced(asked)],
+        trace_configs=[_traced(asked, renew=renew)],
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
 
 
-def _traced(asked: Asked) -> aiohttp.TraceConfig:
+def _traced(asked: Asked, *, renew: Callable[[], None]) -> aiohttp.TraceConfig:
+    """Tell of requests, and read replaced certificates before a connection is made.
+
+    One that was made before ends by itself: watches are made anew all the time, and kopf begins a
+    session anew once the API server takes its certificate no more (401).
+    """
     trace = aiohttp.TraceConfig()
+
+    async def connect(*_: object) -> None:
+        renew()
 
     async def begin(_: object, context: SimpleNamespace, __: object) -> None:
         context.began = time.monotonic()
@@ -92,6 +109,7 @@ def _traced(asked: Asked) -> aiohttp.TraceConfig:
     ) -> None:
         asked(_verb(how.url.query), UNREACHABLE, time.monotonic() - context.began)
 
+    trace.on_connection_create_start.append(connect)
     trace.on_request_start.append(begin)
     trace.on_request_end.append(end)
     trace.on_request_exception.append(fail)
