@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ def test_what_shares_something_waits() -> None:
 
 
 def test_no_core_is_idle_while_a_tier_waits() -> None:
-    assert [at_once(cores) for cores in (None, 1, 2, 16)] == [2, 2, 3, 17]
+    assert [at_once(cores) for cores in (None, 1, 2, 16)] == [3, 3, 4, 18]
 
 
 def test_two_run_at_once_and_each_waits_for_what_it_shares(tmp_path: Path) -> None:
@@ -75,6 +77,17 @@ def test_cpu_of_what_a_tier_starts_is_counted() -> None:
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}], check=True)"
     (times,) = run_tiers([SHORT], most=1, command=lambda _: [sys.executable, "-c", code])
     assert times.cpu >= 0.3
+
+
+def test_who_often_waits_has_the_cores_first(capfd: pytest.CaptureFixture[str]) -> None:
+    own = os.nice(0)
+    run_tiers(
+        [replace(LONG, waits=True), SHORT],
+        most=1,
+        command=lambda _: [sys.executable, "-c", "import os; print('nice', os.nice(0))"],
+    )
+    waiting, working = re.findall(r"^nice (\d+)$", capfd.readouterr().out, re.MULTILINE)
+    assert int(waiting) == own < int(working)
 
 
 def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
