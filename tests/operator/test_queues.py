@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 from kubernetes.aio import client
@@ -17,8 +18,9 @@ from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.kueue import Kueue
 from tests.operator.life import attempt
-from tests.operator.recording import Right
+from tests.operator.recording import Recording, Right, recorded
 from tests.operator.test_access import installed
+from tests.operator.test_missing_rights import Roles, given_once_said, hurry, logged
 
 pytestmark = pytest.mark.cluster
 
@@ -92,51 +94,86 @@ async def test_a_job_queues_makes_way_and_ends(
         await until(lambda: not queue.exists(), what="the end of the Workload", seconds=60)
 
 
+GRANTED = {
+    Right(grant.group, resource, verb)
+    for grant in GRANTS
+    if grant.provider == "kueue"
+    for resource in grant.resources
+    for verb in grant.verbs
+}
+POOL = {"h800": {"priorityClass": "system-cluster-critical"}}
+
+
 async def test_rights_for_queues_are_those_that_are_used(
     driver: Driver, flavor: str, control_plane: Access, kube_namespace: str
 ) -> None:
     if not control_plane.is_ours:
         pytest.skip("an operator for all namespaces would meet the jobs of others")
-    queue = Kueue(driver.api, driver.namespace)
-    granted = {
-        Right(grant.group, resource, verb)
-        for grant in GRANTS
-        if grant.provider == "kueue"
-        for resource in grant.resources
-        for verb in grant.verbs
-    }
-    pool = {"h800": {"priorityClass": "system-cluster-critical"}}
-    config = OperatorConfig.model_validate(
-        {**CONFIG.model_dump(by_alias=True), "nodePools": pool, "namespaces": ()}, by_alias=True
-    )
-    async with installed(control_plane, kube_namespace, cluster=True) as recording:
-        configuration = client.Configuration()
-        configuration.host = recording.url
-        ready = asyncio.Event()
-        task = asyncio.create_task(Operator(configuration, config).run(ready=ready))
-        try:
-            await until(ready.is_set, what="the operator")
-            driver.submit(scheduling=QUEUE, nodePool="h800")
-            await until(queue.exists, what="the Workload")
-            spec = queue.body()["spec"]
-            assert spec["priorityClassRef"]["name"] == "system-cluster-critical"
-            assert spec["priority"] == 2_000_000_000
-            queue.admit(flavor)
-            await until(lambda: len(driver.pods()) == 2, what="the pods")
-            driver.edit(runPolicy={"suspend": True})
-            await until(lambda: not driver.left() and not queue.exists(), what="its leaving")
-            driver.edit(runPolicy={"suspend": False})
-            await until(queue.exists, what="the Workload, anew")
-            queue.admit(flavor)
-            await attempt(driver, 1)
-            for index in (0, 1):
-                driver.finish(f"demo-1-{index}")
-            await until(
-                lambda: queue.condition("Finished").get("status") == "True", what="its end, told"
-            )
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async with (
+        installed(control_plane, kube_namespace, cluster=True) as recording,
+        working(recording),
+    ):
+        await a_job_queues(driver, flavor)
     assert [line for line in recording.refused if "NamespaceTerminating" not in line] == []
-    groups = {right.group for right in granted}
-    assert {right for right in recording.used if right.group in groups} == granted
+    groups = {right.group for right in GRANTED}
+    assert {right for right in recording.used if right.group in groups} == GRANTED
+
+
+async def test_each_right_for_queues_that_is_missing_is_told_until_it_is_given(
+    driver: Driver, flavor: str, control_plane: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    roles = Roles(control_plane.api, driver.namespace)
+    roles.give(*(roles.withheld.keys() - GRANTED))
+    bearer, token = roles.bearer()
+    try:
+        with logged() as lines:
+            async with (
+                recorded(bearer.server, token, bearer.tls) as recording,
+                given_once_said(driver, roles, lines),
+                working(recording, driver.namespace),
+            ):
+                await a_job_queues(driver, flavor)
+    finally:
+        roles.remove()
+    assert set(roles.withheld) == set()
+
+
+@asynccontextmanager
+async def working(recording: Recording, *namespaces: str) -> AsyncIterator[None]:
+    """An operator whose requests are recorded."""
+    changes = {"nodePools": POOL, "namespaces": namespaces}
+    config = OperatorConfig.model_validate(
+        {**CONFIG.model_dump(by_alias=True), **changes}, by_alias=True
+    )
+    configuration = client.Configuration()
+    configuration.host = recording.url
+    ready = asyncio.Event()
+    task = asyncio.create_task(Operator(configuration, config).run(ready=ready))
+    try:
+        await until(ready.is_set, what="the operator")
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def a_job_queues(driver: Driver, flavor: str) -> None:
+    """Bring the operator to do all that it does for a queue."""
+    queue = Kueue(driver.api, driver.namespace)
+    driver.submit(scheduling=QUEUE, nodePool="h800")
+    await until(queue.exists, what="the Workload")
+    spec = queue.body()["spec"]
+    assert spec["priorityClassRef"]["name"] == "system-cluster-critical"
+    assert spec["priority"] == 2_000_000_000
+    queue.admit(flavor)
+    await until(lambda: len(driver.pods()) == 2, what="the pods", seconds=60)
+    driver.edit(runPolicy={"suspend": True})
+    await until(lambda: not driver.left() and not queue.exists(), what="its leaving")
+    driver.edit(runPolicy={"suspend": False})
+    await until(queue.exists, what="the Workload, anew", seconds=60)
+    queue.admit(flavor)
+    await attempt(driver, 1)
+    for index in (0, 1):
+        driver.finish(f"demo-1-{index}")
+    await until(lambda: queue.condition("Finished").get("status") == "True", what="its end, told")

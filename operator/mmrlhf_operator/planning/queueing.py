@@ -22,7 +22,7 @@ from mmrlhf_operator.planning.failures import Failure
 from mmrlhf_operator.rendering.manifests import Manifest, config_map, pod_group, workload
 from mmrlhf_operator.rendering.names import gang_name
 from mmrlhf_operator.state.pods import PodView
-from mmrlhf_operator.state.views import TERMINAL, Finding, Observed
+from mmrlhf_operator.state.views import TERMINAL, Finding, Observed, after
 from mmrlhf_operator.state.workloads import WorkloadView
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "uses_kueue",
 ]
 
+_FLAVOR_SECONDS = 10.0
+"""Until a flavour that cannot be read is looked at again: the job has its quota meanwhile."""
 _HELD = "it was taken out of its queue: its Workload {name} is not active (spec.active)"
 
 
@@ -205,6 +207,7 @@ def _in_the_way(draft: Draft, job: Job, observed: Observed) -> Finding | None:
     if unread is None or whole:
         return None
     why = observed.flavor_problem or "it does not exist"
+    draft.wake(after(draft.now, _FLAVOR_SECONDS))  # nobody watches flavours
     return _waiting_in(job, f"ResourceFlavor {unread} cannot be read: {why}")
 
 

@@ -158,8 +158,9 @@ def test_a_flavour_that_cannot_be_read_keeps_pods_back() -> None:
     there, kueue = queued()
     kueue.admit()
     there.flavors, there.flavor_problem = {}, "the operator may not (forbidden)"
-    there.settle()
+    made = there.settle()
     assert there.pods == {}
+    assert made.requeue_after is not None, "nothing else tells that it can be read"
     assert "ResourceFlavor h800 cannot be read: the operator may not" in there.status["message"]
 
 
