@@ -6,6 +6,8 @@ import json
 import platform
 from importlib import metadata
 
+from mmrlhf_api.constants import API_VERSION
+
 __all__ = ["own_version", "versions_json", "versions_text"]
 
 _PARTS = ("torch", "torchx-nightly", "transformers", "deepspeed", "kubernetes")
@@ -13,8 +15,6 @@ _PARTS = ("torch", "torchx-nightly", "transformers", "deepspeed", "kubernetes")
 
 
 def _versions() -> dict[str, str]:
-    from mmrlhf_api.constants import API_VERSION  # its package has all kinds
-
     found = {"mmrlhf": own_version(), "api": API_VERSION}
     found["python"] = platform.python_version()
     for name in _PARTS:

@@ -2,19 +2,19 @@
 
 ``load_job`` reads a job file, ``job_json`` writes one, ``KINDS`` lists what there is.
 
-The import is quick: types and what reads them are imported when they are first asked for.
+The import is quick: all of it is imported when it is first asked for.
 """
 
 from typing import TYPE_CHECKING
 
-from mmrlhf_api.errors import ApiError, FieldError, JobFileError, Problem, UnknownKindError
-from mmrlhf_api.kinds import KINDS, Input, Kind, Need, Output, find_kind, kind_of, register
 from mmrlhf_api.lazy import lazily
 
 if TYPE_CHECKING:
     from mmrlhf_api.data import DataSource, PreferenceData
+    from mmrlhf_api.errors import ApiError, FieldError, JobFileError, Problem, UnknownKindError
     from mmrlhf_api.job import Job, JobSpec, TrainJob, TrainJobSpec
     from mmrlhf_api.jobfile import load_job, load_jobs, parse_job
+    from mmrlhf_api.kinds import KINDS, Input, Kind, Need, Output, find_kind, kind_of, register
     from mmrlhf_api.kinds.types.mmdpo import (
         BetaPolicy,
         MMDPOJob,
@@ -74,8 +74,10 @@ else:
         __name__,
         {
             "mmrlhf_api.data": "DataSource PreferenceData",
+            "mmrlhf_api.errors": "ApiError FieldError JobFileError Problem UnknownKindError",
             "mmrlhf_api.job": "Job JobSpec TrainJob TrainJobSpec",
             "mmrlhf_api.jobfile": "load_job load_jobs parse_job",
+            "mmrlhf_api.kinds": "KINDS Input Kind Need Output find_kind kind_of register",
             "mmrlhf_api.kinds.types.mmdpo": (
                 "BetaPolicy MMDPOJob MMDPOSpec PreferenceObjective Reference RewardSource"
             ),
