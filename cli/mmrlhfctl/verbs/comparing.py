@@ -12,7 +12,6 @@ from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import out
 from mmrlhfctl.text.clones import clone
 from mmrlhfctl.text.output import json_text, yaml_text
-from mmrlhfctl.text.sides import difference_lines, differences, side_of
 from mmrlhfctl.verbs.subjects import read_subject
 
 __all__ = ["clone_job", "show_difference"]
@@ -34,6 +33,8 @@ def show_difference(
     """
     if len(words) != 2:
         raise CliError("name two runs", code=ExitCode.USAGE)
+    from mmrlhfctl.text.sides import difference_lines, differences, side_of
+
     sides = []
     for word in words:
         found = read_subject(connection, word, endpoint=endpoint, region=region, with_record=True)

@@ -39,7 +39,7 @@ from mmrlhfctl.text.cost import (
 from mmrlhfctl.text.forecast import Earlier, Forecast, forecast, forecast_lines
 from mmrlhfctl.text.table import Table
 from mmrlhfctl.validation import invalid
-from mmrlhfctl.verbs.report import as_place
+from mmrlhfctl.verbs.places import as_place
 
 __all__ = ["read_prices", "show_cost", "show_forecast", "tell_forecast"]
 

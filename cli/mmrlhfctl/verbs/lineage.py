@@ -19,7 +19,7 @@ from mmrlhfctl.terminal import colours_wanted, note, out
 from mmrlhfctl.text.lineage import lineage_lines, lineage_object
 from mmrlhfctl.text.output import json_text
 from mmrlhfctl.verbs.page_files import write_page
-from mmrlhfctl.verbs.report import as_place
+from mmrlhfctl.verbs.places import as_place
 
 __all__ = ["show_lineage"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +21,12 @@ from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import note, out
 from mmrlhfctl.text.table import Table
 from mmrlhfctl.verbs.page_files import open_page, write_page
+from mmrlhfctl.verbs.places import as_place
 from mmrlhfctl.verbs.sweep_page import found_sweep, show_sweep
 
-__all__ = ["as_place", "compare_runs", "show_report"]
+__all__ = ["compare_runs", "show_report"]
 
 _PAGE: Final = "report.html"
-_PLACES: Final = ("/", "./", "../", "~")
 
 
 def show_report(
@@ -108,18 +107,6 @@ def _find(
         return ArchivedRun(place, endpoint=endpoint, region=region)
     (target,) = parse_job_names(words, at_most=1)
     return archived_run(find_job(open_cluster(connection), target))
-
-
-def as_place(words: Sequence[str]) -> str | None:
-    """Return the path or URI that the words of a command are; None if they name a job."""
-    if len(words) != 1:
-        return None
-    (word,) = words
-    if "://" in word:
-        return word
-    if word.startswith(_PLACES) or word in {".", ".."} or Path(word).is_dir():
-        return os.path.expanduser(word)  # noqa: PTH111 - as it was written
-    return None
 
 
 def _read(run: ArchivedRun) -> RunRecord:

@@ -14,7 +14,7 @@ from mmrlhf.client.names import find_job, parse_job_names
 from mmrlhf.client.runs import read, run_targets
 from mmrlhf.errors import MmrlhfError, NotFoundError
 from mmrlhfctl.terminal import note
-from mmrlhfctl.verbs.report import as_place
+from mmrlhfctl.verbs.places import as_place
 
 __all__ = ["Subject", "read_subject"]
 
