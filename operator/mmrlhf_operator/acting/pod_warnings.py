@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mmrlhf_operator.kube.api import Api, collection
+from mmrlhf_operator.kube.concurrency import end_all
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding
 
 __all__ = ["PodWarnings"]
 
+_LOG = logging.getLogger(__name__)
 _STUCK_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 20.0
+_SELECTOR: Final = "type=Warning,involvedObject.kind=Pod"
+_PAGE: Final = 500
+_MOST_PAGES: Final = 20
 
 
 class _Look(NamedTuple):
     at: datetime
-    found: Finding | None
+    found: asyncio.Task[Mapping[str, Finding]]
 
 
 class PodWarnings:
-    """The latest warning of each pod of a job, looked up when it is needed.
+    """The latest warning of each pod, looked up when it is needed.
 
-    A look is a request for each pod. While the pods of a gang come up, the job is planned for at
-    each event of each of them: so a pod is looked at again after some time alone.
+    The API server has no index of what events are about: for one pod it reads all events of the
+    namespace. So a look is for all pods of a namespace, however many of them wait, and is made
+    again after some time alone.
     """
 
     def __init__(self) -> None:
@@ -39,7 +47,7 @@ class PodWarnings:
         Args:
             api: The API server.
             namespace: Namespace of the pods.
-            pods: All pods of the job.
+            pods: All pods of a job.
             now: The time.
 
         Raises:
@@ -47,14 +55,30 @@ class PodWarnings:
             UnreachableError: The server does not answer.
         """
         waiting = [pod for pod in pods if _waits_in_silence(pod, now)]
-        self._looks = {pod.uid: self._looks[pod.uid] for pod in waiting if pod.uid in self._looks}
-        for pod in waiting:
-            last = self._looks.get(pod.uid)
-            if last is None or (now - last.at).total_seconds() >= _AGAIN_SECONDS:
-                found = await _latest_warning(api, namespace, pod.uid)
-                self._looks[pod.uid] = _Look(now, found)
-        found_by_name = ((pod.name, self._looks[pod.uid].found) for pod in waiting)
-        return {name: found for name, found in found_by_name if found is not None}
+        if not waiting:
+            return {}
+        found = await self._within(api, namespace, now)
+        return {pod.name: found[pod.uid] for pod in waiting if pod.uid in found}
+
+    async def close(self) -> None:
+        """End the looks that are under way."""
+        await end_all([look.found for look in self._looks.values()])
+
+    async def _within(self, api: Api, namespace: str, now: datetime) -> Mapping[str, Finding]:
+        fresh = {name: one for name, one in self._looks.items() if _is_fresh(one, now)}
+        if namespace not in fresh:
+            fresh[namespace] = _Look(now, asyncio.create_task(_warnings(api, namespace)))
+        self._looks = fresh
+        # Others wait for it too: who is broken off leaves it to them.
+        return await asyncio.shield(fresh[namespace].found)
+
+
+def _is_fresh(look: _Look, now: datetime) -> bool:
+    """Whether a look is under way, or has found something out not long ago."""
+    if not look.found.done():
+        return True
+    well = not look.found.cancelled() and look.found.exception() is None
+    return well and (now - look.at).total_seconds() < _AGAIN_SECONDS
 
 
 def _waits_in_silence(pod: PodView, now: datetime) -> bool:
@@ -67,10 +91,32 @@ def _waits_in_silence(pod: PodView, now: datetime) -> bool:
     return pod.waiting is None or pod.waiting.reason == "ContainerCreating"
 
 
-async def _latest_warning(api: Api, namespace: str, uid: str) -> Finding | None:
-    selector = f"involvedObject.uid={uid},type=Warning"
-    listed = await api.get(collection("Event", namespace), fieldSelector=selector, limit="20")
-    events = sorted(listed.get("items", ()), key=lambda event: event.get("lastTimestamp") or "")
-    if not events:
-        return None
-    return Finding(reason=events[-1].get("reason", ""), message=events[-1].get("message", ""))
+async def _warnings(api: Api, namespace: str) -> Mapping[str, Finding]:
+    """The latest warning about each pod of a namespace, by UID."""
+    latest: dict[str, Mapping[str, Any]] = {}
+    query = {"fieldSelector": _SELECTOR, "limit": str(_PAGE)}
+    for _ in range(_MOST_PAGES):
+        listed = await api.get(collection("Event", namespace), **query)
+        for event in listed.get("items", ()):
+            uid = (event.get("involvedObject") or {}).get("uid", "")
+            if uid not in latest or _time(event) >= _time(latest[uid]):
+                latest[uid] = event
+        following = (listed.get("metadata") or {}).get("continue")
+        if not following:
+            break
+        query["continue"] = following
+    else:
+        _LOG.warning(
+            "namespace %s has more than %d warnings about pods: those behind them are not read",
+            namespace,
+            _PAGE * _MOST_PAGES,
+        )
+    return {uid: _finding(event) for uid, event in latest.items()}
+
+
+def _time(event: Mapping[str, Any]) -> str:
+    return event.get("lastTimestamp") or ""
+
+
+def _finding(event: Mapping[str, Any]) -> Finding:
+    return Finding(reason=event.get("reason", ""), message=event.get("message", ""))

@@ -72,7 +72,6 @@ class _Memory:
     superseded: set[str] = field(default_factory=set)
     told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
     troubles: Troubles = field(default_factory=Troubles)
-    warnings: PodWarnings = field(default_factory=PodWarnings)
 
 
 class Reconciler:
@@ -123,6 +122,7 @@ class Reconciler:
         self._memories: dict[Key, _Memory] = {}
         self._nodes_withheld = False
         self._views = JobViews()
+        self._warnings = PodWarnings()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a job; returns after how many seconds to come back."""
@@ -224,6 +224,7 @@ class Reconciler:
     async def close(self) -> None:
         """End the look-ups that are under way."""
         await self._checks.close()
+        await self._warnings.close()
 
     async def _tell(self, job: JobView, memory: _Memory) -> None:
         """Tell by events what the status says; what cannot be told now stays due."""
@@ -287,7 +288,7 @@ class Reconciler:
             listening_since=self._board.listening_since,
             lost_nodes=lost,
             known_nodes=known,
-            warnings=await memory.warnings.look(self._api, job.namespace, pods, now=self._clock()),
+            warnings=await self._warnings.look(self._api, job.namespace, pods, now=self._clock()),
             made=memory.creations.uids,
             perhaps_made=frozenset(memory.creations.unsure),
         )
