@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from mmrlhf_operator.config import OperatorConfig
+from mmrlhf_operator.gangs.providers import PROVIDERS
 from tests.cluster.access import Access
 from tests.operator import foreign_kinds
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import attempt
+from tests.operator.recording import Right
+from tests.operator.test_missing_rights import hurry, lacking
 
 pytestmark = pytest.mark.cluster
 
@@ -83,3 +86,28 @@ async def test_a_gang_goes_with_its_attempt(
         await driver.phase("Failed")
         await operator.idle()
         assert groups.names() == ["demo-2"]
+
+
+@pytest.mark.parametrize("name", ["volcano", "coscheduling"])
+async def test_each_right_for_gangs_that_is_missing_is_told_until_it_is_given(
+    name: str, driver: Driver, control_plane: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    (provider,) = (one for one in PROVIDERS if one.name == name)
+    group, version = provider.api.split("/")
+    kind = foreign_kinds.crd(group, version, "PodGroup", scope="Namespaced", schema=SCHEMA)
+    pool = {"h800": {"scheduler": "default-scheduler"}}
+    config = OperatorConfig.model_validate(
+        {**CONFIG.model_dump(by_alias=True), "nodePools": pool, "namespaces": [driver.namespace]}
+    )
+    rights = {Right(group, "podgroups", verb) for verb in ("get", "create", "delete")}
+    with foreign_kinds.served(control_plane, [kind]):
+        async with lacking(rights, control_plane, driver, config):
+            driver.submit(scheduling={"gang": name}, nodePool="h800")
+            await attempt(driver, 0)
+            driver.edit(runPolicy={"suspend": True})
+            await driver.phase("Suspended")
+            groups = f"/apis/{provider.api}/namespaces/{driver.namespace}/podgroups"
+            await until(
+                lambda: not driver.api.get(groups)["items"], what="the end of its gang", seconds=20
+            )

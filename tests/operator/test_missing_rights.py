@@ -10,22 +10,25 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
 from mmrlhf_api.constants import API_VERSION, GROUP
 from mmrlhf_api.pipelines.resources import all_resources
+from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.access import GRANTS
 from mmrlhf_operator.metrics import Metrics
+from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.planning import refusals
 from tests.cluster.access import Access
 from tests.cluster.api import Api
 from tests.helm.program import template
-from tests.operator.driver import CONFIG, Driver
-from tests.operator.recording import Right, recorded
+from tests.operator.driver import CONFIG, Driver, until
+from tests.operator.recording import Recording, Right, recorded
 from tests.operator.test_access import do_everything, free_port
 
 pytestmark = pytest.mark.cluster
@@ -153,6 +156,42 @@ async def given_once_said(driver: Driver, roles: Roles, lines: list[str]) -> Asy
         giving = group.create_task(give())
         yield
         giving.cancel()
+
+
+@asynccontextmanager
+async def working(recording: Recording, config: OperatorConfig) -> AsyncIterator[None]:
+    """An operator whose requests are recorded."""
+    configuration = client.Configuration()
+    configuration.host = recording.url
+    ready = asyncio.Event()
+    task = asyncio.create_task(Operator(configuration, config).run(ready=ready))
+    try:
+        await until(ready.is_set, what="the operator")
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def lacking(
+    rights: Set[Right], cluster: Access, driver: Driver, config: OperatorConfig
+) -> AsyncIterator[None]:
+    """An operator that gets some rights once it said that it lacks them: in the end, all."""
+    roles = Roles(cluster.api, driver.namespace)
+    roles.give(*(roles.withheld.keys() - rights))
+    bearer, token = roles.bearer()
+    try:
+        with logged() as lines:
+            async with (
+                recorded(bearer.server, token, bearer.tls) as recording,
+                given_once_said(driver, roles, lines),
+                working(recording, config),
+            ):
+                yield
+    finally:
+        roles.remove()
+    assert set(roles.withheld) == set()
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
-from kubernetes.aio import client
 
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.access import GRANTS
-from mmrlhf_operator.operator import Operator
 from tests.cluster.access import Access
 from tests.operator import kueue
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.kueue import Kueue
 from tests.operator.life import attempt
-from tests.operator.recording import Recording, Right, recorded
+from tests.operator.recording import Right
 from tests.operator.test_access import installed
-from tests.operator.test_missing_rights import Roles, given_once_said, hurry, logged
+from tests.operator.test_missing_rights import hurry, lacking, working
 
 pytestmark = pytest.mark.cluster
 
@@ -102,6 +98,9 @@ GRANTED = {
     for verb in grant.verbs
 }
 POOL = {"h800": {"priorityClass": "system-cluster-critical"}}
+CONFIGURED = OperatorConfig.model_validate(
+    {**CONFIG.model_dump(by_alias=True), "nodePools": POOL}, by_alias=True
+)
 
 
 async def test_rights_for_queues_are_those_that_are_used(
@@ -111,7 +110,7 @@ async def test_rights_for_queues_are_those_that_are_used(
         pytest.skip("an operator for all namespaces would meet the jobs of others")
     async with (
         installed(control_plane, kube_namespace, cluster=True) as recording,
-        working(recording),
+        working(recording, CONFIGURED),
     ):
         await a_job_queues(driver, flavor)
     assert [line for line in recording.refused if "NamespaceTerminating" not in line] == []
@@ -123,39 +122,9 @@ async def test_each_right_for_queues_that_is_missing_is_told_until_it_is_given(
     driver: Driver, flavor: str, control_plane: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch)
-    roles = Roles(control_plane.api, driver.namespace)
-    roles.give(*(roles.withheld.keys() - GRANTED))
-    bearer, token = roles.bearer()
-    try:
-        with logged() as lines:
-            async with (
-                recorded(bearer.server, token, bearer.tls) as recording,
-                given_once_said(driver, roles, lines),
-                working(recording, driver.namespace),
-            ):
-                await a_job_queues(driver, flavor)
-    finally:
-        roles.remove()
-    assert set(roles.withheld) == set()
-
-
-@asynccontextmanager
-async def working(recording: Recording, *namespaces: str) -> AsyncIterator[None]:
-    """An operator whose requests are recorded."""
-    changes = {"nodePools": POOL, "namespaces": namespaces}
-    config = OperatorConfig.model_validate(
-        {**CONFIG.model_dump(by_alias=True), **changes}, by_alias=True
-    )
-    configuration = client.Configuration()
-    configuration.host = recording.url
-    ready = asyncio.Event()
-    task = asyncio.create_task(Operator(configuration, config).run(ready=ready))
-    try:
-        await until(ready.is_set, what="the operator")
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    config = CONFIGURED.model_copy(update={"namespaces": (driver.namespace,)})
+    async with lacking(GRANTED, control_plane, driver, config):
+        await a_job_queues(driver, flavor)
 
 
 async def a_job_queues(driver: Driver, flavor: str) -> None:

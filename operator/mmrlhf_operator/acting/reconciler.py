@@ -32,6 +32,7 @@ from mmrlhf_operator.planning.actions import (
     Create,
     DeletePod,
     DeleteService,
+    Disband,
     Note,
     Plan,
 )
@@ -72,6 +73,7 @@ class _Memory:
     superseded: set[str] = field(default_factory=set)
     told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
     troubles: Troubles = field(default_factory=Troubles)
+    disbanding: dict[str, Disband] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -249,7 +251,13 @@ class Reconciler:
     async def _act(self, key: Key, job: JobView, made: Plan, memory: _Memory) -> float | None:
         before = memory.creations.conflicts
         wanted = tuple(a.manifest for a in made.actions if isinstance(a, Create))
-        found = await effects.act(self._api, job, made.actions, told=memory.creations.told)
+        # Planned once, with a phase that is written by now: one that fails is tried again.
+        memory.disbanding.update((a.name, a) for a in made.actions if isinstance(a, Disband))
+        others = (action for action in made.actions if not isinstance(action, Disband))
+        actions: list[Action] = [*others, *memory.disbanding.values()]
+        found = await effects.act(self._api, job, actions, told=memory.creations.told)
+        if not found:
+            memory.disbanding.clear()
         if wanted:
             memory.creations.note(memory.uid, wanted, found, now=self._clock())
         for action in made.actions:
