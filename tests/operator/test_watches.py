@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from typing import Any, get_args
 
+import kopf
 import pytest
 
 from mmrlhf_operator import operator
@@ -126,3 +129,28 @@ async def _waits(driver: Driver, why: str) -> None:
         return message
 
     await until(lambda: why in said(), what=lambda: f"{why}, not {said()}")
+
+
+@pytest.mark.usefixtures("driver")
+async def test_who_stops_an_operator_is_not_killed_for_it(
+    start_operator: StartOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kopf would kill its thread, and with it the process, ten minutes later: here at once."""
+    made = kopf.OperatorSettings
+
+    def impatient() -> kopf.OperatorSettings:
+        settings = made()
+        settings.process.ultimate_exiting_timeout = 0.0
+        return settings
+
+    killed: list[int] = []
+
+    def kill(_: int, number: int) -> None:
+        killed.append(number)
+
+    monkeypatch.setattr(kopf, "OperatorSettings", impatient)
+    monkeypatch.setattr(signal, "pthread_kill", kill)
+    async with start_operator():
+        pass
+    await asyncio.sleep(0.05)  # a turn of the loop would do
+    assert signal.SIGKILL not in killed

@@ -384,6 +384,9 @@ def _settings(seconds: int, waits: Iterable[float]) -> kopf.OperatorSettings:
     # on the whole cluster.
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    # Who stops an operator is not to be killed ten minutes later: a process that does not end is
+    # for kubelet to kill, and others have more to do than this.
+    settings.process.ultimate_exiting_timeout = None
     settings.watching.server_timeout = seconds  # an integer: it is a query parameter
     settings.watching.client_timeout = seconds * _GRACE + 1.0
     settings.watching.connect_timeout = _CONNECT_SECONDS
