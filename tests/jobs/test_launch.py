@@ -16,8 +16,9 @@ import pytest
 
 from mmrlhf_jobs.errors import RunError
 from mmrlhf_jobs.launch import main, wait_for_first_node
-from tests.jobs.training.world import World, free_port
+from tests.jobs.training.world import World
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 
 def test_a_listening_node_is_found() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from tests.operator.life import live
 from tests.operator.recording import Recording, Right, recorded
 from tests.operator.run_driver import RunDriver
 from tests.operator.sweep_driver import KIND, SweepDriver
+from tests.ports import free_port
 from tests.unit.api.specimens import changed
 
 pytestmark = pytest.mark.cluster
@@ -94,13 +94,6 @@ async def installed(
     finally:
         for path in paths:
             api.delete(path)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def do_everything(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.collector import Collector, collector
 from tests.operator.driver import CONFIG, Driver
 from tests.operator.life import attempt
 from tests.operator.test_process import answers, log, start
+from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
 
@@ -163,8 +163,7 @@ def is_as_it_was(traces: Collector, driver: Driver) -> None:
 
 def replica(stack: ExitStack, access: Access, driver: Driver, folder: Path, **more: str) -> Page:
     """Start one with measures and a log for machines."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     quick = CONFIG.model_dump(mode="json", by_alias=True, exclude_unset=True)
     _, port = start(
         stack,

@@ -29,7 +29,8 @@ from tests.cluster.api import Api
 from tests.helm.program import template
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.recording import Recording, Right, recorded
-from tests.operator.test_access import do_everything, free_port
+from tests.operator.test_access import do_everything
+from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
 

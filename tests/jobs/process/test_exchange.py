@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 WORKER = """
 import sys
@@ -93,13 +93,6 @@ for send in (
         raise AssertionError("no error")
 runtime.leave()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def test_values_and_errors_reach_all_processes_and_large_ones_none(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
 from tests.jobs.models.tiny import save_tiny
 from tests.jobs.warm import Program
+from tests.ports import free_port
 
 _ANSWERS = (
     "it is a red square.",
@@ -69,13 +69,6 @@ def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write records as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.jobs.training.world import World, free_port
+from tests.jobs.training.world import World
 from tests.jobs.warm import AT_IMPORT, Program
+from tests.ports import free_port
 
 LIMIT = 10
 """Seconds of no advance; a step of this training takes some milliseconds of a core."""
