@@ -86,13 +86,20 @@ def seconds(read: Callable[[str], Any], text: str) -> float:
         gc.enable()
 
 
+def is_linear(read: Callable[[str], Any], small: str, large: str) -> bool:
+    """Whether a text that is 16 times as long takes no square of the time, which is 256 times.
+
+    Once is enough: a square takes its time each time, and a busy machine now and then.
+    """
+    least = max(0.002, min(seconds(read, small) for _ in range(2)))
+    return any(seconds(read, large) < 80 * least for _ in range(3))
+
+
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("name", READERS)
 def test_sixteen_times_the_text_takes_no_square_of_the_time(name: str, piece: str) -> None:
-    read = READERS[name]
     small, large = ((piece * size)[:size] for size in (SMALL, LARGE))
-    least = max(0.002, min(seconds(read, small) for _ in range(2)))
-    assert seconds(read, large) < 80 * least  # linear is 16 times as long, a square 256 times
+    assert is_linear(READERS[name], small, large)
 
 
 def test_a_key_that_is_there_twice_takes_no_square_of_the_time() -> None:
@@ -104,8 +111,7 @@ def test_a_key_that_is_there_twice_takes_no_square_of_the_time() -> None:
         "{" + "".join(f'"{number}": 0, ' for number in range(size)) + '"last": 0, "last": 0}'
         for size in (SMALL, LARGE)
     )
-    least = max(0.002, min(seconds(read, small) for _ in range(2)))
-    assert seconds(read, large) < 80 * least
+    assert is_linear(read, small, large)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from tests.patience import PATIENCE
+
 __all__ = ["MIB", "Connection", "Server", "answering", "serving"]
 
 MIB = 2**20
-_WAIT = 60.0
+_WAIT = 60.0 * PATIENCE
 
 
 @dataclass
