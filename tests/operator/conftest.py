@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +16,7 @@ from mmrlhf_operator.operator import Operator
 from tests.cluster import gpu_nodes
 from tests.cluster.access import Access
 from tests.cluster.kinds import know_kinds
-from tests.operator.driver import CONFIG, Driver, Running, until_disconnected
+from tests.operator.driver import CONFIG, Driver, Running, operating, until_disconnected
 
 StartOperator = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -70,18 +69,7 @@ def start_operator(configuration: client.Configuration, kube_namespace: str) -> 
             transport=wrap(ApiTransport(configuration)),
             **parts,
         )
-        ready = asyncio.Event()
-        task = asyncio.create_task(operator.run(ready=ready))
-        first = asyncio.create_task(ready.wait())
-        try:
-            await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
-            yield Running(operator, task)
-        finally:
-            first.cancel()
-            task.cancel()
-            results = await asyncio.gather(task, return_exceptions=True)
-            error = results[0]
-            if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
-                raise error
+        async with operating(operator) as running:
+            yield running
 
     return start

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,24 @@ class Running:
     async def idle(self) -> None:
         """Wait until the operator has nothing to do just now."""
         await until(lambda: self.operator.queue.is_idle, what="an idle queue")
+
+
+@asynccontextmanager
+async def operating(operator: Operator) -> AsyncIterator[Running]:
+    """Let an operator run; what ended it before it was told to is raised."""
+    ready = asyncio.Event()
+    task = asyncio.create_task(operator.run(ready=ready))
+    first = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
+        yield Running(operator, task)
+    finally:
+        first.cancel()
+        task.cancel()
+        results = await asyncio.gather(task, return_exceptions=True)
+        error = results[0]
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error
 
 
 class Driver:

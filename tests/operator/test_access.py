@@ -14,7 +14,7 @@ from kubernetes.aio import client
 
 from mmrlhf_api import KINDS
 from mmrlhf_operator.config import OperatorConfig
-from mmrlhf_operator.installation.access import GRANTS, Scope, access
+from mmrlhf_operator.installation.access import GRANTS, Scope
 from mmrlhf_operator.kube.api import Api as OperatorApi
 from mmrlhf_operator.kube.lease import Lease
 from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport
@@ -22,6 +22,7 @@ from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.operator import Operator
 from mmrlhf_operator.rendering.volumes import AUDIENCE
 from tests.cluster.access import Access
+from tests.operator.accounts import installed_account
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.life import live
 from tests.operator.recording import Recording, Right, recorded
@@ -77,23 +78,12 @@ async def installed(
     control_plane: Access, namespace: str, *, cluster: bool
 ) -> AsyncIterator[Recording]:
     """The account, roles and bindings; what is recorded is asked in their name."""
-    api, name = control_plane.api, f"mmrlhf-operator-{namespace}"
-    paths = []
-    for body in access(namespace=namespace, cluster=cluster, name=name):
-        plural = f"{body['kind'].lower()}s"
-        root = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
-        within = f"/namespaces/{namespace}" if "namespace" in body["metadata"] else ""
-        paths.append(f"{root}{within}/{plural}/{name}")
-        api.apply(paths[-1], body)
-    account = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-    token = api.create(account, {"spec": {}})["status"]["token"]
-    bearer = api.with_token(token)  # without the administrator's certificate
-    try:
+    api = control_plane.api
+    with installed_account(api, namespace, cluster=cluster) as tokens:
+        token = api.create(tokens, {"spec": {}})["status"]["token"]
+        bearer = api.with_token(token)  # without the administrator's certificate
         async with recorded(bearer.server, token, bearer.tls) as recording:
             yield recording
-    finally:
-        for path in paths:
-            api.delete(path)
 
 
 async def do_everything(

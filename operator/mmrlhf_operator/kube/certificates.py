@@ -22,13 +22,11 @@ class CertificateFiles:
     """The files by which an API server and the operator know each other.
 
     Args:
-        configuration: Names them.
+        configuration: Names them; others, once a plugin has given a certificate anew.
     """
 
     def __init__(self, configuration: client.Configuration) -> None:
-        self._authority: str | None = configuration.ssl_ca_cert
-        self._certificate: str | None = configuration.cert_file
-        self._key: str | None = configuration.key_file
+        self._named = configuration
         self._read = self._state()
 
     def changed(self) -> bool:
@@ -41,26 +39,22 @@ class CertificateFiles:
             return False
         self._read = state
         try:
-            self.load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except OSError as error:  # ssl.SSLError is one
             _LOG.warning("certificates were replaced and cannot be used: %s", error)
             return False
         _LOG.info("certificates were replaced and are used from now on")
         return True
 
-    def load(self, context: ssl.SSLContext) -> None:
-        """Take the files as they are now into a context, for the connections to come.
-
-        Raises:
-            OSError: They cannot be read, or do not belong together (`ssl.SSLError`).
-        """
-        if self._authority:
-            context.load_verify_locations(cafile=self._authority)
-        if self._certificate:
-            context.load_cert_chain(self._certificate, keyfile=self._key)
+    def _load(self, context: ssl.SSLContext) -> None:
+        if self._named.ssl_ca_cert:
+            context.load_verify_locations(cafile=self._named.ssl_ca_cert)
+        if self._named.cert_file:
+            context.load_cert_chain(self._named.cert_file, keyfile=self._named.key_file)
 
     def _state(self) -> _State:
-        return tuple(map(_state, filter(None, (self._authority, self._certificate, self._key))))
+        named = (self._named.ssl_ca_cert, self._named.cert_file, self._named.key_file)
+        return tuple(map(_state, filter(None, named)))
 
 
 def _state(path: str) -> tuple[int, int, int] | None:

@@ -21,6 +21,7 @@ from kubernetes.aio import client, config
 
 from mmrlhf_operator.errors import ConfigError, UnreachableError
 from mmrlhf_operator.kube.certificates import CertificateFiles
+from mmrlhf_operator.kube.credentials import Authorization, InCluster, Kubeconfig, Renewal, Source
 from mmrlhf_operator.metrics import OPTIONAL, REFUSED, UNREACHABLE
 
 __all__ = [
@@ -112,21 +113,24 @@ async def load_configuration(kubeconfig: Path | None = None) -> client.Configura
         kubeconfig: The file; None takes that of ``KUBECONFIG``, or the pod's own.
 
     Raises:
-        ConfigError: There is neither.
+        ConfigError: There is neither, or its credential plugin gives nothing.
     """
     configuration = client.Configuration()
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(client_configuration=configuration)
-        else:
-            path = None if kubeconfig is None else str(kubeconfig)
-            await config.load_kube_config(
-                config_file=path, client_configuration=configuration, persist_config=False
-            )
+        source = await _load(configuration, kubeconfig)
     except config.ConfigException as error:
         raise ConfigError(f"the API server cannot be found: {error}; set KUBECONFIG") from error
+    configuration.refresh_api_key_hook = Renewal(source)
     configuration.connection_pool_maxsize = _POOL
     return configuration
+
+
+async def _load(configuration: client.Configuration, kubeconfig: Path | None) -> Source:
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        within = InCluster()
+        await within.load(configuration)
+        return within
+    return await Kubeconfig.read(kubeconfig, configuration)
 
 
 class ApiTransport:
@@ -142,7 +146,10 @@ class ApiTransport:
     def __init__(self, configuration: client.Configuration) -> None:
         # Left to itself, aiohttp looks into ~/.netrc before each request, in a thread, and takes
         # what it says of the host for better than the token.
-        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.client_session_kwargs = {
+            "trust_env": False,
+            "middlewares": (Authorization(configuration),),
+        }
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         self._configuration = configuration
         self._files = CertificateFiles(configuration)
@@ -162,7 +169,7 @@ class ApiTransport:
                 answer = await wire.client.rest_client.request(
                     request.method,
                     url,
-                    await self._headers(request),
+                    self._headers(request),
                     request.body,
                     _request_timeout=_NO_OTHER,
                 )
@@ -181,17 +188,12 @@ class ApiTransport:
         """See `Transport`."""
         await self._wire.client.close()
 
-    async def _headers(self, request: Request) -> dict[str, str]:
-        headers = {
+    def _headers(self, request: Request) -> dict[str, str]:
+        return {
             "Accept": request.accept,
             "Content-Type": request.content_type,
             "User-Agent": self._wire.client.user_agent,
         }
-        # Asked for each time: it is renewed when it is about to expire.
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", "authorization")
-        if token is not None:
-            headers["Authorization"] = token
-        return headers
 
     async def _fresh_wire(self) -> _Wire:
         if self._files.changed():

@@ -7,9 +7,11 @@ have been missed, nor how its requests went: both are seen here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,10 +21,11 @@ from kubernetes.aio import client
 
 from mmrlhf_api.constants import API_VERSION
 from mmrlhf_operator.kube.certificates import CertificateFiles
+from mmrlhf_operator.kube.credentials import Authorization
 from mmrlhf_operator.metrics import UNREACHABLE
 from mmrlhf_operator.state.bodies import trim, without_managed_fields
 
-__all__ = ["Asked", "connect"]
+__all__ = ["Asked", "Pause", "connect"]
 
 
 class _Trimmed(aiohttp.ClientResponse):
@@ -42,8 +45,56 @@ class _Trimmed(aiohttp.ClientResponse):
         return content
 
 
+class _Secured(aiohttp.ClientRequest):
+    """A request by the files of certificates that are there now.
+
+    Connections that were made by others are left to who has them: a connection is found again by
+    the context that it was made with.
+    """
+
+    secure: Callable[[], ssl.SSLContext]
+
+    def __init__(self, *what: Any, **how: Any) -> None:  # noqa: ANN401 - as its base has them
+        super().__init__(*what, **how | {"ssl": self.secure()})
+
+
 Asked = Callable[[str, str, float], None]
 """Told of a request: its verb, the HTTP status or ``unreachable``, and seconds to the answer."""
+
+
+class Pause:
+    """Has kopf wait where it wants one session after the other.
+
+    For as long as the API server takes no credentials (401) it does, at once and without end.
+
+    Args:
+        waits: Seconds before each, but for the first one.
+        quiet: Seconds after which the next one is a first one.
+        sleep: Waits.
+        clock: Seconds by a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        waits: Iterable[float],
+        *,
+        quiet: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._waits, self._next = waits, iter(waits)
+        self._quiet = quiet
+        self._sleep = sleep
+        self._clock = clock
+        self._last: float | None = None
+
+    async def keep(self) -> None:
+        """Wait before a session is made, if there was one just now."""
+        if self._last is None or self._clock() - self._last > self._quiet:
+            self._next = iter(self._waits)
+        else:
+            await self._sleep(next(self._next))
+        self._last = self._clock()
 
 
 async def connect(
@@ -52,51 +103,53 @@ async def connect(
     listed: Callable[[str], None],
     asked: Asked = lambda verb, code, seconds: None,  # noqa: ARG005 - nobody asks
 ) -> kopf.AiohttpSession:
-    """The same credentials as the operator's own requests have, read anew each time.
+    """The same credentials as the operator's own requests have, and kept as good as theirs.
 
     Args:
         configuration: How to reach the API server.
         listed: Called with the plural of a kind for each page of a list of it.
         asked: Called with how each request went.
     """
-    token = await configuration.get_api_key_with_prefix("BearerToken")
-    scheme, _, value = (token or "").rpartition(" ")
+    tls, files = _context(configuration), CertificateFiles(configuration)
+
+    def secure() -> ssl.SSLContext:
+        nonlocal tls
+        if files.changed():
+            with contextlib.suppress(OSError):  # replaced again: the next look sees it
+                tls = _context(configuration)
+        return tls
+
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        middlewares=(Authorization(configuration),),
+        request_class=type("_Now", (_Secured,), {"secure": staticmethod(secure)}),
+        response_class=type("_Told", (_Trimmed,), {"tell": staticmethod(listed)}),
+        trace_configs=[_traced(asked)],
+    )
+    return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
+
+
+def _context(configuration: client.Configuration) -> ssl.SSLContext:
+    """One that trusts whom the files name now, and nobody of before.
+
+    Raises:
+        OSError: They cannot be read, or do not belong together.
+    """
     info = kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         ca_data=configuration.ca_cert_data,
         insecure=not configuration.verify_ssl,
-        scheme=scheme or None,
-        token=value or None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )
-    tls, files = info.as_ssl_context(), CertificateFiles(configuration)
-
-    def renew() -> None:
-        if files.changed():
-            with contextlib.suppress(OSError):  # replaced again: the next look sees it
-                files.load(tls)
-
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
-        headers=info.as_http_headers(),
-        response_class=type("_Told", (_Trimmed,), {"tell": staticmethod(listed)}),
-        trace_configs=[_traced(asked, renew=renew)],
-    )
-    return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
+    context: ssl.SSLContext = info.as_ssl_context()
+    return context
 
 
-def _traced(asked: Asked, *, renew: Callable[[], None]) -> aiohttp.TraceConfig:
-    """Tell of requests, and read replaced certificates before a connection is made.
-
-    One that was made before ends by itself: watches are made anew all the time, and kopf begins a
-    session anew once the API server takes its certificate no more (401).
-    """
+def _traced(asked: Asked) -> aiohttp.TraceConfig:
+    """Tell of requests."""
     trace = aiohttp.TraceConfig()
-
-    async def connect(*_: object) -> None:
-        renew()
 
     async def begin(_: object, context: SimpleNamespace, __: object) -> None:
         context.began = time.monotonic()
@@ -109,7 +162,6 @@ def _traced(asked: Asked, *, renew: Callable[[], None]) -> aiohttp.TraceConfig:
     ) -> None:
         asked(_verb(how.url.query), UNREACHABLE, time.monotonic() - context.began)
 
-    trace.on_connection_create_start.append(connect)
     trace.on_request_start.append(begin)
     trace.on_request_end.append(end)
     trace.on_request_exception.append(fail)

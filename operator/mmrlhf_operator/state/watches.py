@@ -30,7 +30,7 @@ from mmrlhf_operator.state.bodies import PackedJob
 from mmrlhf_operator.state.dependencies import dependency
 from mmrlhf_operator.state.memoryless import NoDiffs, NoHandling
 from mmrlhf_operator.state.pods import PodView, see
-from mmrlhf_operator.state.session import Asked, connect
+from mmrlhf_operator.state.session import Asked, Pause, connect
 from mmrlhf_operator.state.store import Key
 from mmrlhf_operator.state.views import ConfigMapView, NetworkPolicyView, ServiceView
 from mmrlhf_operator.state.workloads import WorkloadView
@@ -253,9 +253,11 @@ class Pump:
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
+        pause = Pause(_Waits(*self._retry), quiet=2 * max(self._retry))
 
         @kopf.on.login(id="login", registry=registry)
         async def login(**_: object) -> kopf.AiohttpSession:
+            await pause.keep()
             return await connect(
                 self._configuration, listed=self.store.note_list, asked=self._asked
             )

@@ -196,6 +196,27 @@ async def test_a_server_of_another_authority_is_known_once_the_file_says_so(
             await transport.close()
 
 
+async def test_an_authority_that_was_replaced_is_trusted_no_more(
+    authority: Authority, files: Files, tmp_path: Path
+) -> None:
+    other = make(tmp_path / "other")
+    async with server(authority) as (url, _):
+        session = await connect(files.configuration(url), listed=lambda _: None)
+        transport = ApiTransport(files.configuration(url))
+        try:
+            assert await ask(transport) == '{"user": "before"}'
+            async with session.aiohttp_session.get(f"{url}/api") as answer:
+                assert answer.status == 200
+            replace(files.ca, other.pair.certificate)
+            with pytest.raises(UnreachableError, match="certificate verify failed"):
+                await ask(transport)
+            with pytest.raises(aiohttp.ClientConnectorError, match="certificate verify failed"):
+                await session.aiohttp_session.get(f"{url}/api")
+        finally:
+            await session.aiohttp_session.close()
+            await transport.close()
+
+
 async def test_watches_go_with_the_certificate_that_is_there(
     authority: Authority, files: Files
 ) -> None:
