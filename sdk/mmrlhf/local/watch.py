@@ -95,7 +95,11 @@ class GangWatch:
 
 @contextmanager
 def collect_signals() -> Iterator[list[int]]:
-    """Collect signals instead of dying by them; works in the main thread only."""
+    """Collect signals instead of dying by them; works in the main thread only.
+
+    Those that this process was started to ignore, as by nohup or in the background of a script,
+    stay ignored.
+    """
     received: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -103,7 +107,11 @@ def collect_signals() -> Iterator[list[int]]:
         received.append(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, remember) for number in numbers}
+    before = {
+        number: signal.signal(number, remember)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield received
     finally:
