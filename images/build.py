@@ -103,7 +103,7 @@ class Workshop:
         digest = source_digest(
             image, base=base_digest() if base == "debian" else base, revision=revision
         )
-        name = f"localhost/mmrlhf/{image}:{digest[:16]}"
+        name = _name(image, digest)
         layout = self._layouts.find(image, digest)
         if layout is None:
             if os.geteuid() != 0:
@@ -164,7 +164,7 @@ class Workshop:
         )  # fmt: skip
         layout = self._layouts.finish(arriving, image, digest)
         for old in self._layouts.forget_old(image):
-            tag = f"localhost/mmrlhf/{image}:{old[:16]}"
+            tag = _name(image, old)
             if tag in self._names():
                 self._buildah("rmi", tag, what=f"forget {tag}")
         self._forget_old_code()
@@ -186,7 +186,7 @@ class Workshop:
 
     def _debian(self, log: Path) -> str:
         """Bootstrap the base, if it is not there; return its name."""
-        name = f"localhost/mmrlhf/debian:{base_digest()[:16]}"
+        name = _name("debian", base_digest())
         if name in self._names():
             return name
         with tempfile.TemporaryDirectory(dir=self._cache) as folder:
@@ -236,6 +236,11 @@ class Workshop:
         with (self._cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _name(image: str, digest: str) -> str:
+    """By which buildah and container runtimes know an image of one digest."""
+    return f"localhost/mmrlhf/{image}:{digest[:16]}"
 
 
 def _storage_driver(folder: Path) -> str:
