@@ -19,6 +19,7 @@ from mmrlhf.client.credentials import (
     NoCredentialError,
     Renewed,
     bearer,
+    sendable,
 )
 from mmrlhf.client.kubeconfig import Entry, Kubeconfig, KubeconfigError, read_kubeconfig
 from mmrlhf.client.proxies import find_proxy
@@ -37,6 +38,7 @@ _HEADER: Final = "!#$&'*+-.^_`|~"
 _NOBODY = Fixed(Credential())
 _UNREADABLE = (
     KubeconfigError,
+    NoCredentialError,
     ValueError,
     OSError,
     KeyError,
@@ -104,7 +106,11 @@ def find_access(connection: Connection) -> Access:
         found = _of_account(connection)
     if connection.as_user is not None:
         others = tuple(one for one in found.acting if one[0] != "Impersonate-User")
-        found = replace(found, acting=(("Impersonate-User", connection.as_user), *others))
+        try:
+            whom = sendable(connection.as_user, "as")
+        except NoCredentialError as error:
+            raise UsageError(str(error), argument="as") from error
+        found = replace(found, acting=(("Impersonate-User", whom), *others))
     return found
 
 
@@ -147,7 +153,7 @@ def _of_account(connection: Connection) -> Access:
     try:
         ca = (_ACCOUNT / "ca.crt").read_bytes()
         credentials = _of_token(connection) or FromFile(_ACCOUNT / "token", Credential())
-    except OSError as error:
+    except (OSError, NoCredentialError) as error:
         raise NoClusterError(
             f"this pod has no service account to speak to the cluster with: {one_line(error)}"
         ) from error
@@ -168,7 +174,10 @@ def _of_account(connection: Connection) -> Access:
 def _of_token(connection: Connection) -> Credentials | None:
     if connection.token is None:
         return None
-    return Fixed(Credential(authorization=bearer(connection.token)))
+    try:
+        return Fixed(Credential(authorization=bearer(connection.token, "token")))
+    except NoCredentialError as error:
+        raise UsageError(str(error), argument="token") from error
 
 
 def _of_kubeconfig(path: str, connection: Connection) -> Access:
@@ -219,7 +228,7 @@ def _of_user(user: Entry, cluster: Entry, access: Access) -> Credentials:
     own = Credential(certificate=user.data("client-certificate"), key=user.data("client-key"))
     token, file = user.text("token"), user.path("tokenFile")
     if token is not None:
-        own = replace(own, authorization=bearer(token))
+        own = replace(own, authorization=bearer(token, f"{user.what}: token"))
     if file is not None:  # of both the file counts, as it is newer
         return FromFile(file, own)
     if token is not None:
@@ -274,4 +283,4 @@ def _acting(user: Entry) -> tuple[tuple[str, str], ...]:
     for key, values in extra.items():
         header = f"Impersonate-Extra-{quote(str(key), safe=_HEADER)}"
         found += [(header, str(one)) for one in values]
-    return tuple(found)
+    return tuple((header, sendable(text, f"{user.what}: {header}")) for header, text in found)

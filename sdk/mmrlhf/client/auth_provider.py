@@ -16,7 +16,7 @@ from kubernetes import config as loaders
 from kubernetes.client import Configuration
 from urllib3.exceptions import HTTPError
 
-from mmrlhf.client.credentials import Credential, NoCredentialError
+from mmrlhf.client.credentials import Credential, NoCredentialError, sendable
 
 __all__ = ["Provided"]
 
@@ -52,7 +52,8 @@ class Provided:
             for path in (own.cert_file, own.key_file)
         )
         token = own.get_api_key_with_prefix("BearerToken")
-        return Credential(authorization=token, certificate=certificate, key=key)
+        shown = None if token is None else sendable(token, "the token of the auth provider")
+        return Credential(authorization=shown, certificate=certificate, key=key)
 
 
 @contextmanager

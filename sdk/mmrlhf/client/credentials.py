@@ -7,6 +7,7 @@ credential plugins).
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = [
     "Credential",
@@ -24,10 +25,13 @@ __all__ = [
     "NoCredentialError",
     "Renewed",
     "bearer",
+    "sendable",
 ]
 
 _FILE_SECONDS = 60.0
 """How long a token of a file is good; client-go reads it each minute too."""
+_FORBIDDEN: Final = r"\r?\n|[\0-\x08\x0a-\x1f\x7f]"
+"""What the value of a header cannot have (RFC 9110, field-value)."""
 
 
 class NoCredentialError(Exception):
@@ -61,9 +65,37 @@ class Credential:
         )
 
 
-def bearer(token: str) -> str:
-    """Return the header of a token."""
-    return f"Bearer {token}"
+def sendable(text: str, what: str) -> str:
+    """Return a text that is sent as a header.
+
+    Args:
+        text: The text, which messages never show.
+        what: What it is and where it stands, for messages.
+
+    Raises:
+        NoCredentialError: It has a character that no header can have.
+    """
+    found = re.search(_FORBIDDEN, text)
+    if found is None:
+        return text
+    break_ = found[0] in {"\n", "\r\n", "\r"}
+    character = "a line break" if break_ else f"the character U+{ord(found[0]):04X}"
+    ends = found.end() == len(text)
+    place = "at its end" if ends else f"after {found.start()} of its characters"
+    raise NoCredentialError(f"{what} has {character} {place}, and HTTP can send none; remove it")
+
+
+def bearer(token: str, what: str) -> str:
+    """Return the header of a token.
+
+    Args:
+        token: The token.
+        what: What it is and where it stands, for messages.
+
+    Raises:
+        NoCredentialError: No header can have it; says why.
+    """
+    return f"Bearer {sendable(token, what)}"
 
 
 class Credentials(Protocol):
@@ -98,6 +130,7 @@ class FromFile:
 
     Raises:
         OSError: The file cannot be read, and there is no other token.
+        NoCredentialError: It holds no token that can be sent.
     """
 
     def __init__(
@@ -122,10 +155,14 @@ class FromFile:
         return self._credential
 
     def _read(self) -> None:
-        token = self._path.read_text(encoding="utf-8").strip()
+        try:
+            token = self._path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise NoCredentialError(f"the token in {self._path} is no text in UTF-8") from None
         if not token:
             raise OSError(f"{self._path} is empty")
-        self._credential = replace(self._credential, authorization=bearer(token))
+        shown = bearer(token, f"the token in {self._path}")
+        self._credential = replace(self._credential, authorization=shown)
         self._again = self._clock() + _FILE_SECONDS
 
 

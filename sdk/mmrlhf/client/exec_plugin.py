@@ -114,8 +114,9 @@ class Plugin:
             raise self._failed("gives a certificate or a key, and not both")
         if token is None and certificate is None:
             raise self._failed("gives neither a token nor a certificate")
+        what = f"the token of the credential plugin {self.command}"
         return Credential(
-            authorization=None if token is None else bearer(token),
+            authorization=None if token is None else bearer(token, what),
             certificate=None if certificate is None else certificate.encode(),
             key=None if key is None else key.encode(),
             expires=self._expiry(status.get("expirationTimestamp")),

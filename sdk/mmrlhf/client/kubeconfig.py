@@ -11,6 +11,7 @@ import base64
 import binascii
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = ["Entry", "Kubeconfig", "KubeconfigError", "read_kubeconfig"]
 _PARTS: Final = {"clusters": "cluster", "contexts": "context", "users": "user"}
 _DEEPEST = 100
 """Levels of a document; none that is meant has ten."""
+_BEGINNING: Final = re.compile(r"[ \t]*(?:[-?:][ \t]+)*")
+"""What begins a line: its indentation, and the lists and mappings that open on it."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one of libyaml where PyYAML has it: ten times as fast, in a file of many clusters."""
 
@@ -198,6 +201,8 @@ def _parse(path: Path) -> Mapping[str, Any]:
 
 def _refuse_depth(text: str) -> None:
     """Refuse what is nested without end, with which libyaml would end the process."""
+    if _greatest_depth(text) <= _DEEPEST:
+        return
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -206,6 +211,21 @@ def _refuse_depth(text: str) -> None:
             depth -= 1
         if depth > _DEEPEST:
             raise KubeconfigError("it is nested too deeply")
+
+
+def _greatest_depth(text: str) -> int:
+    """Return a depth that a document cannot exceed, without reading it as YAML, which takes long.
+
+    A column begins a list and a mapping of blocks at most, and they are no further to the right
+    than their line; a mapping may follow what marks its type. All others have a bracket each.
+    """
+    columns = max((_length(line) for line in text.splitlines()), default=0)
+    return 2 * (columns + 1) + 1 + text.count("[") + text.count("{")
+
+
+def _length(line: str) -> int:
+    found = _BEGINNING.match(line)
+    return 0 if found is None else found.end()
 
 
 def _entries(document: Mapping[str, Any], part: str, folder: Path) -> Iterator[tuple[str, Entry]]:

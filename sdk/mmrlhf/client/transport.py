@@ -44,7 +44,8 @@ class Transport:
         """
         shown = credential.authorization
         asking = () if shown is None else (("Authorization", shown),)
-        headers = (*request.headers, *asking, *self._access.acting)
+        own = (*asking, *self._access.acting)
+        headers = (*request.headers, *((name, _in_utf8(value)) for name, value in own))
         return self._way(credential).send(
             Request(request.method, request.path, headers, request.body), timeout
         )
@@ -58,6 +59,11 @@ class Transport:
         way = _find_way(self._access, credential)
         self._known = (credential, way)
         return way
+
+
+def _in_utf8(value: str) -> str:
+    """Return what is sent as a header in UTF-8, as client-go does: all else here sends latin-1."""
+    return value if value.isascii() else value.encode().decode("latin-1")
 
 
 def _find_way(access: Access, credential: Credential) -> Way:

@@ -138,6 +138,8 @@ def test_configurations_that_are_wrong(command: Command, tmp_path: Path) -> None
         (["get", "--kubeconfig", "nowhere"], 2, "--kubeconfig nowhere: no such file"),
         (["get", "--kubeconfig", path, "--context", "prd"], 2, "did you mean prod?"),
         (["get", "--kubeconfig", str(broken)], 2, "broken"),
+        (["get", "--kubeconfig", path, "--token=a\nb"], 2, "--token has a line break after 1 of"),
+        (["get", "--kubeconfig", path, "--as=a\n"], 2, "--as has a line break at its end"),
     ):
         assert message in one_line(command(*arguments), code)
     nothing = command("get", KUBECONFIG="/nowhere", KUBERNETES_SERVICE_HOST="")

@@ -339,3 +339,98 @@ print(*({{name.split(".")[0] for name in sys.modules}}
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+SECRET = "c2VjcmV0"
+
+
+def gives(token: str) -> dict[str, Any]:
+    """A plugin that gives a token, as JSON whatever is in it."""
+    return {**answered(), "args": ["-c", "printf %s \"$1\"", "sh", json.dumps(
+        {"apiVersion": V1, "kind": "ExecCredential", "status": {"token": token}}
+    )]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (f"{SECRET}\n", "a line break at its end"),
+        (f"{SECRET}\r\n{SECRET}", "a line break after 8 of its characters"),
+        (f"{SECRET}\n {SECRET}", "a line break after 8 of its characters"),
+        (f"\x00{SECRET}", "the character U+0000 after 0 of its characters"),
+        (f"{SECRET}\x7f", "the character U+007F at its end"),
+    ],
+)
+@pytest.mark.parametrize("place", ["option", "server", "user", "file", "plugin", "as", "group"])
+def test_what_no_header_can_have_is_told_with_its_place_and_never_shown(
+    place: str, broken: str, told: str, tmp_path: Path
+) -> None:
+    users: dict[str, dict[str, Any]] = {
+        "user": {"token": broken},
+        "file": {"tokenFile": "token"},
+        "plugin": {"exec": gives(broken)},
+        "group": {"as-groups": ["a", broken]},
+    }
+    path = written(tmp_path / "config", user=users.get(place))
+    (tmp_path / "token").write_bytes(f"{broken}.".encode())  # its ends are cut off
+    given: dict[str, dict[str, Any]] = {
+        "option": {"token": broken, "kubeconfig": path},
+        "server": {"token": broken, "server": "https://k8s"},
+        "as": {"as_user": broken, "kubeconfig": path},
+    }
+    with pytest.raises((UsageError, CredentialsError)) as caught:
+        find_access(Connection(**given.get(place, {"kubeconfig": path})))
+    begin = {
+        "option": "token has ",
+        "server": "token has ",
+        "user": f"kubeconfig {path}: user c: token has ",
+        "file": f"kubeconfig {path}: the token in {tmp_path}/token has ",
+        "plugin": f"no credentials for context c of {path}: the token of the credential plugin sh",
+        "as": "as has ",
+        "group": f"kubeconfig {path}: user c: Impersonate-Group has ",
+    }[place]
+    message = str(caught.value)
+    assert message.startswith(begin)
+    assert message.endswith(", and HTTP can send none; remove it")
+    assert told.replace("at its end", "") in message
+    assert SECRET not in message
+
+
+def test_a_token_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes("secret".encode("utf-16"))
+    path = written(tmp_path / "config", user={"tokenFile": "token"})
+    with pytest.raises(UsageError, match=r"the token in .*/token is no text in UTF-8$"):
+        find_access(Connection(kubeconfig=path))
+
+
+DEEP = {
+    "flow": "[" * 101 + "]" * 101,
+    "flow over lines": "[\n" * 101 + "]\n" * 101,
+    "objects": '{"a":' * 101 + "1" + "}" * 101,
+    "indented": "".join(f"{' ' * n}a:\n" for n in range(101)),
+    "lists at the column of their mappings": "".join(
+        f"{' ' * 2 * n}a:\n{' ' * 2 * n}-\n" for n in range(51)
+    ),
+    "lists on a line": "- " * 101 + "a",
+    "keys on a line": "? " * 101 + "a",
+    "in turn on a line": "- ? " * 51 + "a",
+    "values": "? a\n" + "".join(f"{'  ' * n}: ? a\n" for n in range(101)),
+    "other ends of lines": "".join(f"{' ' * n}a:\x85" for n in range(101)),
+    "and others": "".join(f"{' ' * n}a:\u2028" for n in range(101)),
+}
+
+
+@pytest.mark.parametrize("form", DEEP)
+def test_none_is_read_that_is_nested_too_deeply(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(DEEP[form], encoding="utf-8")
+    with pytest.raises(UsageError, match=r"it is nested too deeply$"):
+        find_access(Connection(kubeconfig=str(path)))
+
+
+def test_one_as_it_mostly_is_is_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(yaml, "parse")  # `load` does without
+    path = written(tmp_path / "config", user={"exec": answered(token="t")})
+    assert ours(find_access(Connection(kubeconfig=path)))["header"] == "Bearer t"

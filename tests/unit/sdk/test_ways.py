@@ -36,6 +36,7 @@ def reach(request: pytest.FixtureRequest) -> Iterator[Reach]:
             credentials: Credentials | None = None,
             below: str = "",
             seconds: float | None = None,
+            acting: tuple[tuple[str, str], ...] = (),
         ) -> Cluster:
             proxy, address = None, server.address
             if request.param == "by a proxy":
@@ -51,6 +52,7 @@ def reach(request: pytest.FixtureRequest) -> Iterator[Reach]:
                     namespace="default",
                     context=None,
                     user=None,
+                    acting=acting,
                 ),
                 request_timeout=seconds,
             )
@@ -65,6 +67,16 @@ def test_a_connection_serves_one_request_after_another(reach: Reach) -> None:
         assert list(cluster.lines("/log", query={})) == [b'{"kind": "Thing"}']
         assert cluster.get("/version") == THING
         assert server.connections == 1
+
+
+def test_names_and_tokens_are_sent_in_utf_8(reach: Reach) -> None:
+    """As client-go sends them; the libraries here know latin-1 alone."""
+    shown = Fixed(Credential(authorization="Bearer \u00fc\u20ac"))
+    with ScriptedServer() as server:
+        cluster = reach(server, credentials=shown, acting=(("Impersonate-User", "\u017d\u00e9"),))
+        assert cluster.get("/version") == THING
+        assert "Authorization: Bearer \u00fc\u20ac\r\n" in server.heads[0]
+        assert "Impersonate-User: \u017d\u00e9\r\n" in server.heads[0]
 
 
 def test_one_that_the_server_has_closed_meanwhile_is_made_anew(reach: Reach) -> None:
