@@ -18,7 +18,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mmrlhf_jobs import launch
 
-__all__ = ["forks", "main"]
+__all__ = ["forks", "main", "run_job"]
 
 
 class _Forks(MultiprocessContext):
@@ -67,7 +67,7 @@ def forks(work: Callable[..., None]) -> launch.Gang:
     return run
 
 
-def _run_job(*command: str) -> None:
+def run_job(*command: str) -> None:
     """A process of a job, as ``python -m mmrlhf_jobs`` is one."""
     sys.argv = ["mmrlhf_jobs", *command]
     try:
@@ -87,4 +87,4 @@ def main(gang: launch.Gang) -> None:
 
 
 if __name__ == "__main__":
-    main(forks(_run_job))
+    main(forks(run_job))

@@ -23,8 +23,6 @@ from mmrlhf_jobs.scores.keys import SidecarIdentity
 from mmrlhf_jobs.scores.table import Sidecar
 from tests.cluster.wait import wait_until
 from tests.jobs.training.world import World
-from tests.jobs.warm import Program
-from tests.patience import PATIENCE
 from tests.s3.conftest import Bucket
 
 WAITED = ("checkpointSeconds", "dataSeconds")
@@ -176,9 +174,9 @@ def test_a_run_in_the_object_store_gives_the_same_bits(
 def test_a_killed_run_goes_on_from_its_checkpoint_in_the_store(
     local: Path, remote: RemoteWorld, tmp_path: Path
 ) -> None:
-    process = remote.world.start(remote.job())
+    process = remote.world.start(remote.job(), until="step=5")
     try:
-        _wait_for_step(remote, process, 5)
+        remote.world.wait_for("step=5", process)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()
@@ -201,22 +199,15 @@ def test_a_run_without_its_bucket_stops_before_it_loads_anything(remote: RemoteW
     assert not [event for event in run.events if event["event"] == "phase"]
 
 
-def _wait_for_step(remote: RemoteWorld, process: Program, step: int) -> None:
-    deadline = time.monotonic() + 120 * PATIENCE
-    while not any(event.get("step") == step for event in remote.world.events()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_an_outage_of_seconds_costs_no_attempt(
     local: Path, remote: RemoteWorld, tmp_path: Path
 ) -> None:
     server = remote.bucket.server
-    process = remote.world.start(remote.job())
+    process = remote.world.start(remote.job(), until="step=3")
     try:
-        _wait_for_step(remote, process, 3)
+        remote.world.wait_for("step=3", process)
         server.crash()
+        process.send_signal(signal.SIGUSR1)
         away = f"{server.endpoint} is away, waiting up to 300 s for it"
         wait_until(lambda: process.has_said(away), timeout=120, what="its wait")
         time.sleep(1.5)
@@ -241,10 +232,11 @@ def test_a_longer_outage_ends_the_attempt_and_the_next_one_goes_on(
     server = remote.bucket.server
     job = remote.job()
     job["spec"]["runPolicy"] = {"storageOutageSeconds": 1}
-    process = remote.world.start(job)
+    process = remote.world.start(job, until="step=5")
     try:
-        _wait_for_step(remote, process, 5)
+        remote.world.wait_for("step=5", process)
         server.crash()
+        process.send_signal(signal.SIGUSR1)
         _, stderr = process.communicate(timeout=300)
         server.revive()
     finally:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ from mmrlhf_jobs.__main__ import main
 from mmrlhf_jobs.reward_model.judge import CritiqueRewardModel
 from tests.jobs.models.tiny import picture
 from tests.jobs.training.world import World, write_records
-from tests.patience import PATIENCE
 
 Event = dict[str, Any]
 WAITED = ("checkpointSeconds", "dataSeconds")
@@ -117,26 +115,23 @@ def test_several_processes_train_the_same_model(finished: World, world: World) -
     assert manifest(world)["metrics"] == pytest.approx(manifest(finished)["metrics"], abs=1e-3)
 
 
-def run_until(world: World, when: Callable[[Event], bool]) -> None:
-    """Start the job and kill it as soon as an event has come."""
-    process = world.start(world.reward_job())
-    deadline = time.monotonic() + 120 * PATIENCE
+def run_until(world: World, event: str) -> None:
+    """Start the job and kill it where it stays once an event has come."""
+    process = world.start(world.reward_job(), until=event)
     try:
-        while not any(map(when, world.events())):
-            assert process.poll() is None, "the run ended before the event"
-            assert time.monotonic() < deadline, "the event did not come"
-            time.sleep(0.002)
+        world.wait_for(event, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_kill_then_run_again_gives_the_same_bits(
     finished: World, world: World, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL between checkpoints and while the benchmark is scored."""
-    run_until(world, lambda event: event["event"] == "step" and event["step"] == 3)
-    run_until(world, lambda event: event.get("phase") == "benchmark")
+    run_until(world, "step=3")
+    run_until(world, "phase=benchmark")
     monkeypatch.setenv("MMRLHF_PROGRESS_FILE", str(world.folder / "last.jsonl"))
     assert main(["reward", "--job", str(world.write_job(world.reward_job()))]) == 0
     events = map(json.loads, (world.folder / "last.jsonl").read_text().splitlines())

@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -21,7 +19,6 @@ from transformers import AutoModelForImageTextToText
 
 from mmrlhf_jobs.reporting.trackers.tensorboard_file import EVENT_FILE
 from tests.jobs.training.world import World
-from tests.patience import PATIENCE
 from tests.unit.reporting.event_file import read_scalars
 from tests.unit.reporting.lineage_server import lineage_server
 from tests.unit.reporting.official_events import read_event
@@ -192,14 +189,6 @@ def test_how_memory_is_saved_changes_nothing(
     assert any(f"of {layers} of 2 layers of the language model" in message for message in told)
 
 
-def step(number: int) -> Callable[[Event], bool]:
-    return lambda event: event["event"] == "step" and event["step"] == number
-
-
-def phase(name: str) -> Callable[[Event], bool]:
-    return lambda event: event["event"] == "phase" and event["phase"] == name
-
-
 def family(root: int) -> list[int]:
     """A process and all below it."""
     listing = subprocess.run(
@@ -214,26 +203,23 @@ def family(root: int) -> list[int]:
 
 def run_until(
     world: World,
-    when: Callable[[Event], bool],
+    event: str,
     sign: signal.Signals,
     *,
     processes: int = 1,
     job: dict[str, Any] | None = None,
     to_all: bool = False,
 ) -> tuple[int, list[Event]]:
-    """Start the job, send a signal as soon as an event has come, and wait for the end.
+    """Start the job, send a signal once an event has come, and wait for the end.
 
-    The signal goes to the process that was started, or to all that it started in turn as well. What
-    is asked to end has a launcher, as in a pod.
+    The job stays where the event is, however late the signal is. It goes to the process that was
+    started, or to all that it started in turn as well. What is asked to end has a launcher, as in
+    a pod.
     """
     launched = sign == signal.SIGTERM
-    process = world.start(job or world.job(), processes=processes, launched=launched)
-    deadline = time.monotonic() + 120 * PATIENCE
+    process = world.start(job or world.job(), processes=processes, launched=launched, until=event)
     try:
-        while not any(map(when, world.events())):
-            assert process.poll() is None, "the run ended before the event"
-            assert time.monotonic() < deadline, "the event did not come"
-            time.sleep(0.002)
+        world.wait_for(event, process)
         for pid in family(process.pid) if to_all else [process.pid]:
             os.kill(pid, sign)
         process.communicate(timeout=300)
@@ -247,16 +233,16 @@ def test_kill_at_any_moment_then_run_again_gives_the_same_bits(
     finished: World, world: World
 ) -> None:
     """SIGKILL while loading, in the reference pass, between checkpoints, and while publishing."""
-    for when in (
-        phase("load"),
-        phase("reference"),
-        step(1),
-        step(3),
-        step(6),
-        phase("evaluate"),
-        phase("publish"),
+    for event in (
+        "phase=load",
+        "phase=reference",
+        "step=1",
+        "step=3",
+        "step=6",
+        "phase=evaluate",
+        "phase=publish",
     ):
-        code, _ = run_until(world, when, signal.SIGKILL)
+        code, _ = run_until(world, event, signal.SIGKILL)
         assert code == -signal.SIGKILL
     run = world.run(world.job())
     assert run.code == 0, run.stderr
@@ -274,7 +260,7 @@ def test_kill_at_any_moment_then_run_again_gives_the_same_bits(
 def test_terminate_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     finished: World, world: World
 ) -> None:
-    code, events = run_until(world, step(3), signal.SIGTERM)
+    code, events = run_until(world, "step=3", signal.SIGTERM)
     assert code == 143
     stopped = max(event["step"] for event in events if event["event"] == "step")
     (so_far,) = world.folder.glob("artifacts/*/*/*/tensorboard/*")
@@ -297,7 +283,7 @@ def test_terminate_for_all_processes_at_once_saves_a_checkpoint_as_well(
     finished: World, world: World
 ) -> None:
     """As a machine that shuts down does it, where torchrun's agent alone hears it from a pod."""
-    code, events = run_until(world, step(3), signal.SIGTERM, processes=2, to_all=True)
+    code, events = run_until(world, "step=3", signal.SIGTERM, processes=2, to_all=True)
     assert code == 143
     assert world.termination() == {"exitCode": 143, "reason": "Interrupted", "message": ANY}
     stopped = max(event["step"] for event in events if event["event"] == "step")
@@ -314,7 +300,7 @@ def test_other_processes_and_stages_go_on_from_a_checkpoint(
     """Two processes of a stage are stopped; `processes` of the stage `then` do the rest."""
     job = world.job(parallelism__zeroStage=stage)
     job["metadata"]["uid"] = "as-in-a-cluster"  # on a laptop another stage is another run
-    code, events = run_until(world, step(3), signal.SIGTERM, processes=2, job=job)
+    code, events = run_until(world, "step=3", signal.SIGTERM, processes=2, job=job)
     assert code == 143
     assert world.termination() == {
         "exitCode": 143,
@@ -336,7 +322,7 @@ def test_other_processes_and_stages_go_on_from_a_checkpoint(
 
 
 def test_a_checkpoint_of_other_inputs_is_refused(world: World) -> None:
-    run_until(world, step(3), signal.SIGTERM)
+    run_until(world, "step=3", signal.SIGTERM)
     data = world.folder / "data" / "train.jsonl"
     data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
     run = world.run(world.job())

@@ -17,6 +17,7 @@ from PIL import Image
 from mmrlhf_jobs.data.records import RankedResponse
 from mmrlhf_jobs.scores.keys import SidecarIdentity, record_keys
 from mmrlhf_jobs.scores.writer import SidecarWriter
+from tests.cluster.wait import wait_until
 from tests.jobs.models.tiny import save_tiny
 from tests.jobs.warm import Program
 from tests.ports import free_port
@@ -169,11 +170,28 @@ class World:
         return path
 
     def start(
-        self, job: dict[str, Any], *, processes: int = 1, launched: bool = False, **env: str
+        self,
+        job: dict[str, Any],
+        *,
+        processes: int = 1,
+        launched: bool = False,
+        until: str | None = None,
+        **env: str,
     ) -> Program:
-        """Start a job in processes of its own, or by the launcher of a node, as in a pod."""
+        """Start a job in processes of its own, or by the launcher of a node, as in a pod.
+
+        Args:
+            job: The job.
+            processes: How many.
+            launched: Whether by the launcher.
+            until: Event after which rank 0 stays until a signal comes, as ``step=3``; see `held`.
+            env: Variables.
+        """
         path = self.write_job(job)
         arguments = [_SUBCOMMANDS[job["kind"]], "--job", str(path)]
+        module = "tests.jobs.launched" if launched else "mmrlhf_jobs"
+        if until is not None:
+            module, arguments = "tests.jobs.training.held", [f"event:{until}", *arguments]
         environ = {
             **os.environ,
             "MMRLHF_PROGRESS_FILE": str(self._progress),
@@ -193,8 +211,8 @@ class World:
                 "PET_MASTER_PORT": str(free_port()),
                 "PET_SHUTDOWN_TIMEOUT": "300",
             }
-            return Program("tests.jobs.launched", arguments, environ | node)
-        return Program("mmrlhf_jobs", arguments, environ, processes=processes)
+            return Program(module, arguments, environ | node)
+        return Program(module, arguments, environ, processes=processes)
 
     def run(self, job: dict[str, Any], *, processes: int = 1, **env: str) -> Run:
         """Run a job to its end."""
@@ -211,6 +229,18 @@ class World:
             return []
         lines = self._progress.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def wait_for(self, event: str, process: Program) -> None:
+        """Wait until a job that runs has told an event, as ``step=3``."""
+        name, _, value = event.partition("=")
+
+        def told() -> bool:
+            if any(str(one.get(name)) == value and one["event"] == name for one in self.events()):
+                return True
+            assert process.poll() is None, f"it ended before {event}: {process.communicate()}"
+            return False
+
+        wait_until(told, timeout=120, what=event, interval=0.002)
 
     def termination(self) -> dict[str, Any] | None:
         """Content of the termination file, if the run wrote one."""
