@@ -31,8 +31,7 @@ def test_a_listening_node_is_found() -> None:
     [("127.0.0.1", "takes no connection"), ("node-0.invalid", "does not resolve")],
 )
 def test_a_node_that_does_not_come_is_named_with_the_reason(address: str, says: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()  # on which nobody listens
     times = iter([0.0, 5.0, 11.0])
     with pytest.raises(RunError, match=says) as caught:
         wait_for_first_node(

@@ -31,6 +31,8 @@ from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
+from tests.ports import free_port
+
 __all__ = ["AT_IMPORT", "Program", "Server"]
 
 AT_IMPORT: Final = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
@@ -166,7 +168,8 @@ class Program:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it, unless it has ended."""
@@ -341,8 +344,7 @@ def _run_gang(request: dict[str, Any]) -> NoReturn:
     process. Nothing here goes by seconds, and no thread is there when they are forked; torchrun's
     agent is another matter, see `tests.jobs.launched`.
     """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
+    port = str(free_port())
     for name in request["imports"]:
         importlib.import_module(name)
     size = str(request["processes"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.cluster import layout
 from tests.operator import faults
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, Running, until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
 
@@ -58,8 +58,7 @@ async def opened(
     start_operator: StartOperator, changes: Mapping[str, Any] | None = None, **how: Any
 ) -> AsyncIterator[Door]:
     """An operator that takes progress; `changes` are of its configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     listens = {"progress_url": url, "progress_address": address}
     config = CONFIG.model_copy(update={**listens, **(changes or {})})

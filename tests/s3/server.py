@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +25,13 @@ from typing import Any, Final
 import botocore.session  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 
+from tests.patience import PATIENCE
+from tests.ports import free_port
+
 __all__ = ["Credentials", "S3Error", "S3Server", "TlsFiles", "run_server"]
 
 _PARTS: Final = ("master", "volume", "filer", "s3")
-_START_TIMEOUT: Final = 60.0
-_ATTEMPTS: Final = 3
+_START_TIMEOUT: Final = 60.0 * PATIENCE
 _LINES_SHOWN: Final = 15
 
 
@@ -119,22 +120,13 @@ class S3Server:
             S3Error: The program is not installed, or it does not come up.
         """
         credentials = credentials or Credentials()
-        for attempt in range(1, _ATTEMPTS + 1):
-            server = cls._start_once(folder, address=address, credentials=credentials, tls=tls)
-            try:
-                server._wait_until_ready()
-            except S3Error:
-                words = server.last_words()
-                server.stop()
-                # Someone else may take a port after it was found free.
-                if "address already in use" in words and attempt < _ATTEMPTS:
-                    continue
-                raise
-            except BaseException:
-                server.stop()
-                raise
-            return server
-        raise AssertionError
+        server = cls._begin(folder, address=address, credentials=credentials, tls=tls)
+        try:
+            server._wait_until_ready()
+        except BaseException:
+            server.stop()
+            raise
+        return server
 
     def environment(self) -> dict[str, str]:
         """Variables that a process needs to be let in; the endpoint is not among them."""
@@ -211,14 +203,14 @@ class S3Server:
                 socket_file.unlink(missing_ok=True)
 
     @classmethod
-    def _start_once(
+    def _begin(
         cls, folder: Path, *, address: str, credentials: Credentials, tls: TlsFiles | None
     ) -> S3Server:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "data").mkdir()
         users = folder / "users.json"
         users.write_text(_users(credentials))
-        ports = _free_ports(address, 2 * len(_PARTS) + 1)
+        ports = [free_port() for _ in range(2 * len(_PARTS) + 1)]
         arguments = {
             "dir": "data",
             "ip": address,
@@ -352,12 +344,3 @@ def _users(credentials: Credentials) -> str:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     return json.dumps({"identities": [user]})
-
-
-def _free_ports(address: str, count: int) -> list[int]:
-    """Ports that are free now, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((address, 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
@@ -17,13 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.jobs.annotation.environments import make_once, python_with
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 __all__ = ["LabelStudio", "run_label_studio"]
 
 _VERSION: Final = "1.23.0"
 _ADMIN: Final = "admin@example.org"
 _TOKEN: Final = "0123456789abcdef0123456789abcdef01234567"
-_START_SECONDS: Final = 300
+_START_SECONDS: Final = 300 * PATIENCE
 _DATABASE: Final = "label_studio.sqlite3"
 
 
@@ -112,9 +113,7 @@ def run_label_studio(folder: Path) -> Iterator[LabelStudio]:
 
 @contextmanager
 def _serve(python: Path, data: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command: list[str | Path] = [
         python.with_name("label-studio"), "start", "--no-browser", "--enable-legacy-api-token",
         "--internal-host", "127.0.0.1", "--port", str(port), "--data-dir", data,

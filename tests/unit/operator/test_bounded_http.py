@@ -14,6 +14,7 @@ from mmrlhf_operator.acting.addresses import AddressRule
 from mmrlhf_operator.acting.bounded_http import BoundedHttp
 from mmrlhf_operator.acting.outcomes import LookUpError, Outcome
 from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.unit.operator.strange_servers import MIB, Connection, answering, serving
 
 MOST = 65536
@@ -203,9 +204,7 @@ def test_a_header_that_cannot_be_sent_is_not_repeated() -> None:
 
 
 def test_a_closed_port_and_an_unknown_name() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
-    assert outcome(client(), f"http://127.0.0.1:{port}") is Outcome.NO_CONNECTION
+    assert outcome(client(), f"http://127.0.0.1:{free_port()}") is Outcome.NO_CONNECTION
 
     def unknown(*_: Any, **__: Any) -> list[tuple[Any, ...]]:
         raise socket.gaierror(-2, "Name or service not known")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import Any
 
 import aiohttp
@@ -24,6 +23,7 @@ from mmrlhf_operator.kube.transport import MeteredTransport, Request, Response
 from mmrlhf_operator.metrics import Metrics
 from mmrlhf_operator.serving.metrics import METRICS_PATH, serve_metrics
 from mmrlhf_operator.state.store import Key
+from tests.ports import free_port
 
 KEY = Key("MMDPOJob", "secret-team", "secret-name")
 
@@ -276,8 +276,7 @@ async def test_each_try_at_the_lease_is_counted() -> None:
 async def test_prometheus_reads_them_in_either_format(accept: str, parse: Any) -> None:
     metrics = Metrics()
     tell_everything(metrics)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     async with serve_metrics(address, metrics.registry), aiohttp.ClientSession() as session:
         url = f"http://{address}{METRICS_PATH}"
         async with session.get(url, headers={"Accept": accept}) as answer:

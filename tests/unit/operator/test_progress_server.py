@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +31,7 @@ from mmrlhf_operator.serving.health import serve_health
 from mmrlhf_operator.serving.progress import MAX_BYTES, ProgressServer
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
+from tests.ports import free_port
 from tests.unit.operator.world import START
 
 GOOD = "e30.e30.good"
@@ -442,8 +442,7 @@ async def test_a_packed_body_is_not_unpacked() -> None:
 
 
 async def test_health_has_limits_too() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     async with serve_health(f"127.0.0.1:{port}", well=lambda: None, ready=lambda: "waits"):
         house = House(port, None, Cluster())  # type: ignore[arg-type]
         assert await house.get("/healthz") == (200, "ok")
