@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import textwrap
@@ -38,6 +37,21 @@ from mmrlhf_jobs.storage.uris import StorageOptions
 folder, uri, endpoint, region, key = sys.argv[1:]
 ArtifactStore(uri, StorageOptions(endpoint, region, patience=1)).publish(folder, key)
 """
+
+HELD = """
+import sys
+from mmrlhf_jobs.storage.s3 import PatientS3
+call, parts = PatientS3._call_s3, []
+async def held(self, method, *arguments, **named):
+    parts.extend([method] * (method == "upload_part"))
+    if len(parts) == 2:
+        print("in the middle", flush=True)
+        sys.stdin.readline()
+        parts.append("gone on")
+    return await call(self, method, *arguments, **named)
+PatientS3._call_s3 = held
+"""
+"""Stays before the second part of a file, until it is told to go on."""
 
 REPLACE = """
 import sys, pathlib
@@ -81,10 +95,19 @@ def start(program: str, folder: Path, bucket: Bucket, key: str) -> subprocess.Po
     arguments = (f"{bucket.uri}/artifacts", bucket.server.endpoint, bucket.server.region, key)
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), str(folder), *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_upload(folder: Path, bucket: Bucket) -> subprocess.Popen[str]:
+    """Publish a folder as `one`; it stays in the middle of its large file."""
+    process = start(HELD + PUBLISH, folder, bucket, "one")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the middle\n", process.communicate()
+    return process
 
 
 def test_files_that_are_made_on_their_way_are_uploaded_some_at_once(
@@ -133,15 +156,20 @@ def test_large_files_are_uploaded_in_parts_and_the_marker_last(
     folder = make_folder(tmp_path / "made", big=MULTIPART_BYTES)
     names = {f"artifacts/one/{name}" for name in content(folder)}
     marker = f"artifacts/one/{MARKER}"
-    process = start(PUBLISH, folder, bucket, "one")
-    states: set[int] = set()
-    while process.poll() is None:
+    process = start_upload(folder, bucket)
+    try:
         keys = set(bucket.server.keys(bucket.name))
-        assert marker not in keys or names < keys
-        states.add(len(keys))
-    assert process.returncode == 0, process.communicate()
-    process.communicate()
-    assert states - {0, 5}, "it was never seen in the middle of an upload"
+        assert keys == names - {"artifacts/one/weights.bin"}
+        assert process.stdin is not None
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        while process.poll() is None:
+            keys = set(bucket.server.keys(bucket.name))
+            assert marker not in keys or names < keys
+        assert process.returncode == 0, process.communicate()
+    finally:
+        process.kill()
+        process.communicate()
     assert set(bucket.server.keys(bucket.name)) == names | {marker}
     assert bucket.server.parts(bucket.name, "artifacts/one/weights.bin") == 3
     assert bucket.server.parts(bucket.name, "artifacts/one/config.json") == 0
@@ -155,19 +183,13 @@ def test_kill_in_the_middle_of_an_upload_leaves_nothing_visible(
 ) -> None:
     store = bucket.store()
     folder = make_folder(tmp_path / "made", big=MULTIPART_BYTES)
-    process = start(PUBLISH, folder, bucket, "one")
-    try:
-        deadline = time.monotonic() + 60 * PATIENCE
-        while not bucket.server.unfinished_uploads(bucket.name):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "the upload did not begin"
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.communicate()
+    process = start_upload(folder, bucket)
+    process.kill()
+    process.communicate()
     keys = bucket.server.keys(bucket.name)
-    assert "artifacts/one/config.json" in keys, "it was killed too early to show anything"
-    assert "artifacts/one/weights.bin" not in keys, "it was killed too late to show anything"
+    assert "artifacts/one/config.json" in keys
+    assert "artifacts/one/weights.bin" not in keys
+    assert bucket.server.unfinished_uploads(bucket.name) == ["artifacts/one/weights.bin"]
     assert store.list_committed() == []
     assert not store.is_committed("one")
     with pytest.raises(StorageError, match="no complete artifact is there"):
@@ -352,12 +374,10 @@ def test_a_server_that_dies_during_an_upload_is_named_and_nothing_is_visible(
     with run_server(tmp_path / "server") as server:
         bucket = Bucket("bucket", server)
         server.create_bucket("bucket")
-        process = start(PUBLISH, folder, bucket, "one")
+        process = start_upload(folder, bucket)
         try:
-            while not server.unfinished_uploads("bucket"):
-                assert process.poll() is None, process.communicate()
             server.stop()
-            _, stderr = process.communicate(timeout=300)
+            _, stderr = process.communicate("go on\n", timeout=60 * PATIENCE)
         finally:
             process.kill()
     assert process.returncode == 1
