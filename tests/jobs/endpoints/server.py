@@ -82,6 +82,8 @@ class ModelServer:
         """Whether every answer is told to be finished, wherever it was cut off."""
         self._mute = mute
         self._last: tuple[str, str] | None = None
+        self._said: dict[str, tuple[str, dict[str, int], str]] = {}
+        """What it answers is drawn by the seed of the request: the same again is the same."""
         self._loaded = load_model(folder, dtype="float32", attention="sdpa")
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -156,7 +158,10 @@ class ModelServer:
                 return web.Response(text="<html>gateway</html>", content_type="text/html")
             case "empty list":
                 return web.json_response({"choices": []})
-        told, usage, finish = self._generate(body, [] if self._blind else media)
+        asked = json.dumps(body, sort_keys=True)
+        if asked not in self._said:
+            self._said[asked] = self._generate(body, [] if self._blind else media)
+        told, usage, finish = self._said[asked]
         told = "" if self._mute else told
         name = request.headers["X-Request-Id"]
         if fault == "foreign":
