@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# An example has no deadline: on a busy machine each may take any time.
-settings.register_profile("patient", deadline=None)
+# An example has no deadline, nor has the drawing of it: on a busy machine each may take any time.
+# The same code is tried with the same examples; `pytest --hypothesis-profile drawn` draws others.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile("drawn", settings.get_profile("patient"), derandomize=False)
 settings.load_profile("patient")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
