@@ -261,7 +261,11 @@ def operator_traces(ctl: Ctl) -> Callable[..., None]:
             what="a ready replica",
         )
         renewed = renewed or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        lease = {"holderIdentity": "operator-0", "leaseDurationSeconds": 15, "renewTime": renewed}
+        lease = {
+            "holderIdentity": "operator-0",
+            "leaseDurationSeconds": 86400,
+            "renewTime": renewed,
+        }
         api.create(
             f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
             {"metadata": {"name": "mmrlhf-operator"}, "spec": lease},

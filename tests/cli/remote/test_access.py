@@ -19,6 +19,7 @@ from tests.cluster.api import Api
 from tests.cluster.errors import ApiError
 from tests.cluster.kinds import CRDS, forget_kinds
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Kubeconfig = Callable[..., str]
@@ -259,9 +260,9 @@ def test_a_pod_uses_its_service_account(ctl: Ctl, token: str, tmp_path: Path) ->
     """What the kubelet mounts is mounted here for one process, which then is as in a pod."""
     config = yaml.safe_load(ctl.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     folder = "/var/run/secrets/kubernetes.io/serviceaccount"
-    root = ctl.cluster.api.get(f"/api/v1/namespaces/{ctl.namespace}/configmaps/kube-root-ca.crt")[
-        "data"
-    ]["ca.crt"]
+    bundle = f"/api/v1/namespaces/{ctl.namespace}/configmaps/kube-root-ca.crt"
+    wait_until(lambda: ctl.cluster.api.exists(bundle), timeout=60, what="the cluster's authority")
+    root = ctl.cluster.api.get(bundle)["data"]["ca.crt"]
     account = tmp_path / "account"
     account.mkdir()
     for name, text in {"token": token, "ca.crt": root, "namespace": ctl.namespace}.items():
@@ -283,7 +284,7 @@ def test_a_pod_uses_its_service_account(ctl: Ctl, token: str, tmp_path: Path) ->
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
         check=False,
     )
     line = one_line(done, 5)
