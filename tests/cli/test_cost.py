@@ -25,6 +25,7 @@ from mmrlhfctl.text.cost import (
 )
 from mmrlhfctl.text.forecast import Earlier, forecast, forecast_lines
 from mmrlhfctl.verbs import cost
+from tests.patience import PATIENCE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -330,7 +331,7 @@ def test_a_forecast_beside_a_submission_fails_and_delays_nothing(
     def find_runs(uri: str, **_: object) -> list[Any]:
         if fails is not None:
             raise fails
-        released.wait(60)
+        released.wait(60 * PATIENCE)
         return []
 
     monkeypatch.setattr(cost, "find_runs", find_runs)

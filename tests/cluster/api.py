@@ -24,12 +24,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import yaml
 
 from tests.cluster.errors import ApiError, ClusterError
+from tests.patience import PATIENCE
 
 Manifest = dict[str, Any]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
+_SECONDS: Final = 60 * PATIENCE
+"""Without an answer, after which the server hangs."""
 
 
 class Api:
@@ -146,7 +149,7 @@ class Api:
     def watch(self, path: str, *, since: str, timeout: int = 300) -> Iterator[Manifest]:
         """The events of a list path since a resource version, until the server ends the watch."""
         query = {"watch": "true", "resourceVersion": since, "timeoutSeconds": str(timeout)}
-        connection = self._connection(timeout=timeout + 30)
+        connection = self._connection(timeout=timeout + _SECONDS)
         try:
             connection.request("GET", self._target(path, query), headers=self._headers())
             response = connection.getresponse()
@@ -175,7 +178,7 @@ class Api:
         content = None if body is None else json.dumps(body)
         while True:
             kept = self._kept() if method == "GET" else None
-            connection = kept or self._connection(timeout=30)
+            connection = kept or self._connection(timeout=_SECONDS)
             try:
                 connection.request(*request, body=content, headers=headers)
                 response = connection.getresponse()

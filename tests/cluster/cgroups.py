@@ -30,7 +30,7 @@ def remove(name: str) -> None:
         group = hierarchy / name
         wait_until(
             lambda group=group: _removed(group),  # type: ignore[misc]
-            timeout=10,
+            timeout=60,
             what=f"the removal of {group}",
         )
 

@@ -26,6 +26,7 @@ from tests.cluster.image_store import ImageStore
 from tests.cluster.layout import Layout
 from tests.cluster.namespace import Holder, Namespace
 from tests.cluster.node import Node
+from tests.patience import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,6 @@ class Cluster(Access):
 
 def _remove_tree(folder: Path) -> None:
     """Remove a folder; the last mounts in it may vanish a moment after their namespace."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60 * PATIENCE
     while folder.exists():
         shutil.rmtree(folder, ignore_errors=time.monotonic() < deadline)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from tests.cluster.errors import DaemonError, WaitTimeoutError
 from tests.cluster.namespace import Namespace
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -110,4 +111,4 @@ class Daemons:
     def reap(self) -> None:
         """Collect the processes after the end of their namespaces, so that none is a zombie."""
         for daemon in self._all:
-            daemon.process.wait(timeout=30)
+            daemon.process.wait(timeout=60 * PATIENCE)

@@ -21,6 +21,7 @@ from pathlib import Path
 from tests.cluster import layout
 from tests.cluster.errors import DaemonError
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 
 _CLONE_NEWNET = 0x40000000
 
@@ -122,7 +123,7 @@ class Namespace:
                 )
             return ready.exists() and bool(ready.read_text())
 
-        wait_until(settled, timeout=10, what="the namespaces")
+        wait_until(settled, timeout=60, what="the namespaces")
         return cls(Holder.of(_only_child(outer.pid)), outer=outer)
 
     def destroy(self) -> None:
@@ -130,7 +131,7 @@ class Namespace:
         if self.holder.alive():
             self._kill_all()
         if self._outer is not None:
-            self._outer.wait(timeout=30)
+            self._outer.wait(timeout=60 * PATIENCE)
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs `argv` in the network, with the machine's own files."""
@@ -169,7 +170,7 @@ class Namespace:
         except ProcessLookupError:  # process 1 has ended meanwhile, and what it held with it
             return
         _kill(self.holder)
-        wait_until(lambda: not self.holder.alive(), timeout=30, what="the end of the namespaces")
+        wait_until(lambda: not self.holder.alive(), timeout=60, what="the end of the namespaces")
         for guest in guests:
             _kill(guest)
 

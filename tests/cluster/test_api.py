@@ -11,6 +11,7 @@ from threading import Barrier, Thread
 import pytest
 
 from tests.cluster.api import Api
+from tests.patience import PATIENCE
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -29,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         type(self).asked += 1
         if self.path == "/together":
-            self.together.wait(timeout=60)
+            self.together.wait(timeout=60 * PATIENCE)
         if self.path == "/gone" and self.number == 1:
             self.close_connection = True
             return

@@ -100,7 +100,7 @@ def test_crd_is_applied_server_side(control_plane: Access, kube_namespace: str) 
     control_plane.kubectl("apply", "--server-side", "--filename=-", stdin=CRD)
     try:
         control_plane.kubectl(
-            "wait", "--for=condition=Established", "crd/widgets.test.mmrlhf.io", "--timeout=30s"
+            "wait", "--for=condition=Established", "crd/widgets.test.mmrlhf.io", "--timeout=300s"
         )
         path = f"/apis/test.mmrlhf.io/v1/namespaces/{kube_namespace}/widgets"
         body = {"apiVersion": "test.mmrlhf.io/v1", "kind": "Widget", "metadata": {"name": "one"}}

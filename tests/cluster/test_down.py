@@ -17,6 +17,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterInUseError, DaemonError, PrerequisiteError
 from tests.cluster.images import TEST
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.cluster
 
@@ -26,6 +27,7 @@ _BRING_UP = """
 import sys, time
 from tests.cluster.binaries import Level
 from tests.cluster.cluster import Cluster
+from tests.patience import PATIENCE
 
 cluster = Cluster(sys.argv[1], level=Level.CONTROL_PLANE)
 cluster.up()
@@ -93,10 +95,10 @@ def test_cluster_of_a_killed_process_and_the_next_one_with_a_running_pod(
     with Cluster(_NAME, level=Level.FULL) as cluster:
         arguments = ["run", "one", f"--image={TEST.name}", "--image-pull-policy=Never"]
         cluster.kubectl(*arguments, "--", "sleep 600")
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=300s")
         guest = subprocess.Popen(cluster.command(["sleep", "600"]))
         assert _traces()
-    assert guest.wait(timeout=30) == -signal.SIGKILL
+    assert guest.wait(timeout=60 * PATIENCE) == -signal.SIGKILL
     _gone()
     assert _machine() == before
 

@@ -113,7 +113,7 @@ def test_projected_token_reaches_the_api_by_its_service(
         "caller",
         """
             cat /var/run/operator/token; echo
-            timeout 10 wget -q --no-check-certificate -O - \
+            timeout 300 wget -q --no-check-certificate -O - \
                 --header "Authorization: Bearer $(cat /var/run/operator/token)" \
                 https://kubernetes.default.svc/version
         """,
@@ -144,7 +144,7 @@ def test_pods_reach_each_other_by_a_service_address(
     )
     # Attempts before the server listens are refused, and say so on stderr, which is in the logs.
     fetch = (
-        "until timeout 2 wget -q -O - http://web:8080/index.html 2>/dev/null; do sleep 0.2; done"
+        "until timeout 10 wget -q -O - http://web:8080/index.html 2>/dev/null; do sleep 0.2; done"
     )
     _run(full_cluster, kube_namespace, "client", fetch)
     assert _output(full_cluster, kube_namespace, "client") == "hello\n"

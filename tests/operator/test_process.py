@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
@@ -138,7 +139,7 @@ def answers(port: int) -> bool:
 
 
 def health(port: int, path: str = "/healthz") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -204,7 +204,7 @@ async def test_what_a_gate_says_is_a_condition_and_a_failure_where_the_job_asks_
         await driver.phase("Succeeded", KIND)
         waited = await asyncio.to_thread(
             control_plane.kubectl,
-            *("wait", "sj/demo", "--for=condition=Promoted=False", "--timeout=5s"),
+            *("wait", "sj/demo", "--for=condition=Promoted=False", "--timeout=300s"),
             f"--namespace={driver.namespace}",
         )
         assert "condition met" in waited.stdout

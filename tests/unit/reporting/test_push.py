@@ -68,7 +68,7 @@ def token(tmp_path: Path) -> Path:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10 * PATIENCE
+    deadline = time.monotonic() + 60 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

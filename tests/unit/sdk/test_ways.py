@@ -16,6 +16,7 @@ from mmrlhf.client.cluster import Cluster
 from mmrlhf.client.credentials import Credential, Credentials, Fixed, Renewed
 from mmrlhf.errors import UnreachableError, UsageError
 from tests.cluster.certificates import Authority, Pair
+from tests.patience import PATIENCE
 from tests.unit.sdk.scripted_server import END, WHOLE, ScriptedServer, Tunnel
 
 Reach = Callable[..., Cluster]
@@ -84,7 +85,7 @@ def test_one_that_the_server_has_closed_meanwhile_is_made_anew(reach: Reach) -> 
     with ScriptedServer([(WHOLE, END), (closing,)]) as server:
         cluster = reach(server)
         assert cluster.get("/version") == THING
-        assert server.ended.acquire(timeout=60)
+        assert server.ended.acquire(timeout=60 * PATIENCE)
         assert cluster.get("/version") == THING
         assert cluster.get("/version") == THING
         assert server.connections == 3
