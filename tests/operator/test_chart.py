@@ -31,7 +31,7 @@ from tests.helm.program import NAMESPACE, HelmError, Release
 from tests.manifests import load_all
 from tests.operator.driver import Driver, until
 from tests.operator.recording import Recording, recorded
-from tests.operator.test_earlier_kinds import earlier_kinds, knows_logs
+from tests.operator.test_earlier_kinds import earlier_kinds, knows_logs, knows_no_logs
 from tests.operator.test_installation import path as path_of
 from tests.unit.api.specimens import changed
 
@@ -202,7 +202,7 @@ def test_upgrade_and_rollback_take_the_kinds_along(
     older = tmp_path / "older"
     write_older(older)
     release.install({}, chart=older, create_namespace=True)
-    assert not knows_logs(control_plane)
+    wait_until(lambda: knows_no_logs(control_plane), timeout=30, what="the older kinds")
     jobs = f"/apis/mmrlhf.io/v1alpha1/namespaces/{kube_namespace}/mmdpojobs"
     control_plane.api.create(jobs, changed("MMDPOJob"))
     before = control_plane.api.get(f"{jobs}/demo")
@@ -214,7 +214,7 @@ def test_upgrade_and_rollback_take_the_kinds_along(
 
     assert image() == "mmrlhf/operator:0.0.9"
     release.upgrade({"replicas": 3}, dry_run="server")
-    assert not knows_logs(control_plane)
+    assert knows_no_logs(control_plane)
     release.upgrade({"replicas": 3})
     wait_until(lambda: knows_logs(control_plane), timeout=30, what="the new kinds")
     assert image() != "mmrlhf/operator:0.0.9"
@@ -222,7 +222,7 @@ def test_upgrade_and_rollback_take_the_kinds_along(
     assert control_plane.api.get(f"{jobs}/demo")["metadata"] == before["metadata"]
 
     release.rollback()
-    wait_until(lambda: not knows_logs(control_plane), timeout=30, what="the old kinds")
+    wait_until(lambda: knows_no_logs(control_plane), timeout=30, what="the old kinds")
     assert image() == "mmrlhf/operator:0.0.9"
     assert live(control_plane, "deployment", "mmrlhf-operator")["spec"]["replicas"] == 2
     assert control_plane.api.get(f"{jobs}/demo") == before

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import yaml
 from mmrlhf_api import KINDS, parse_job
 from mmrlhf_api.constants import LABEL_JOB
 from tests.cluster.access import Access
+from tests.cluster.errors import ApiError
 from tests.cluster.kinds import CRDS, apply_kinds, forget_kinds
 from tests.cluster.wait import wait_until
 from tests.manifests import load_all
@@ -49,21 +52,34 @@ def apply_earlier(cluster: Access) -> None:
     forget_kinds(cluster)
     for body in earlier_kinds():
         cluster.api.apply(f"{CRDS}/{body['metadata']['name']}", body)
-    wait_until(lambda: not knows_logs(cluster), timeout=60, what="the earlier kinds", interval=0.2)
+    wait_until(lambda: knows_no_logs(cluster), timeout=60, what="the earlier kinds", interval=0.2)
 
 
 def knows_logs(cluster: Access) -> bool:
-    """Whether the server has taken up kinds of today: it fills in what they default."""
-    seen = [
-        cluster.api.create(
-            f"/apis/mmrlhf.io/v1alpha1/namespaces/default/{KINDS[body['kind']].plural}",
-            {**body, "metadata": {"name": "a-look"}},
-            dry_run=True,
-        )["spec"].get("runPolicy", {})
-        for body in JOBS
-        if body["metadata"]["name"].startswith("fresh")
-    ]
-    return any("keepLogs" in policy for policy in seen)
+    """Whether the server has taken up all kinds of today, which it does one after another."""
+    return set(answers(cluster)) == {True}
+
+
+def knows_no_logs(cluster: Access) -> bool:
+    """Whether it has taken up all earlier kinds."""
+    return set(answers(cluster)) == {False}
+
+
+def answers(cluster: Access) -> Iterator[bool | None]:
+    """Of each kind, whether the server fills in what it defaults today; None if it has none."""
+    for body in JOBS:
+        if not body["metadata"]["name"].startswith("fresh"):
+            continue
+        path = f"/apis/mmrlhf.io/v1alpha1/namespaces/default/{KINDS[body['kind']].plural}"
+        try:
+            look = {**body, "metadata": {"name": "a-look"}}
+            seen = cluster.api.create(path, look, dry_run=True)["spec"]
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            yield None
+        else:
+            yield "keepLogs" in seen.get("runPolicy", {})
 
 
 def create(driver: Driver, body: Manifest) -> Manifest:
