@@ -16,6 +16,7 @@ from aiohttp import web
 
 from tests.cluster.api import Api
 from tests.operator.forwarding import begin, forwarded
+from tests.patience import PATIENCE
 
 Trouble = Literal["410", "429", "500", "cut", "silence"]
 """What goes wrong.
@@ -89,7 +90,7 @@ class Interference:
         for watch in self._watches[plural]:
             watch.reschedule(0.0)
         try:
-            async with asyncio.timeout(30.0):
+            async with asyncio.timeout(60 * PATIENCE):
                 await gap.reached.wait()
             assert not self._watches[plural]
             yield
@@ -112,6 +113,8 @@ class Interference:
         """
         async with asyncio.timeout(None) as watch:
             self._watches[plural].add(watch)
+            if plural in self._gaps:  # its list was asked for before
+                watch.reschedule(0.0)
             try:
                 yield
             finally:
