@@ -12,6 +12,7 @@ Errors are one line on stderr and the termination file; tracebacks are for bugs 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import pkgutil
 import sys
@@ -22,8 +23,8 @@ from typing import TYPE_CHECKING
 from mmrlhf_api import KINDS, kind_of, load_job
 from mmrlhf_api.constants import DEFAULT_JOB_PATH, ENV_JOB
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.imports import many_imports
 from mmrlhf_jobs.process.ending import end
-from mmrlhf_jobs.process.imports import many_imports
 from mmrlhf_jobs.steps.registry import step_names
 from mmrlhf_jobs.steps.runner import run_command, run_file
 
@@ -84,4 +85,6 @@ if __name__ == "__main__":
     if code:
         # A failing rank must not wait in the exit handlers of libraries for ranks that are gone.
         os._exit(code)
+    # All goes with the process: to look once more for rings among a million objects takes a second.
+    gc.freeze()
     sys.exit(0)

@@ -25,6 +25,7 @@ from typing import TypeAlias
 from mmrlhf_api.constants import ENV_GANG_TIMEOUT, ENV_HANG_TIMEOUT, ENV_WATCH
 from mmrlhf_api.termination import Ending
 from mmrlhf_jobs.errors import RunError
+from mmrlhf_jobs.imports import many_imports
 from mmrlhf_jobs.locked_memory import raise_locked_memory
 from mmrlhf_jobs.log_archive.node_log import SECONDS, keep_log
 from mmrlhf_jobs.reporting.termination import write_termination
@@ -90,7 +91,8 @@ def wait_for_first_node(
 
 def run_torchrun(command: Sequence[str]) -> None:
     """Run the processes as torchrun does."""
-    from torch.distributed import run as torchrun
+    with many_imports():
+        from torch.distributed import run as torchrun
 
     torchrun.run(torchrun.parse_args(["-m", "mmrlhf_jobs", *command]))
 
@@ -144,8 +146,9 @@ def _run_node(command: Sequence[str], environ: Mapping[str, str], gang: Gang, fo
         write_termination(exit_code=lost.exit_code, reason=lost, message=message)
         sys.stderr.write(f"error: {message}\n")
         return lost.exit_code
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    with many_imports():
+        from torch.distributed.elastic.multiprocessing import SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # The processes have the environment of this one.
     os.environ[ENV_WATCH] = str(folder)

@@ -129,3 +129,16 @@ def test_the_first_node_stays_a_little_for_the_others_when_all_is_well(
     environ = {"PET_NODE_RANK": rank, "PET_NNODES": nodes}
     assert main(["mmdpo"], environ, sleep=slept.append) == code
     assert bool(slept) is stays
+
+
+def test_the_collector_rests_while_torch_is_imported() -> None:
+    code = """
+import gc, sys
+from mmrlhf_jobs.launch import main
+looks = []
+gc.callbacks.append(lambda phase, info: looks.append(info["generation"]))
+begun = lambda words: print("torch" in sys.modules, looks.count(2))
+sys.exit(main(["mmdpo"], {}, gang=begun))
+"""
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "True 0\n"

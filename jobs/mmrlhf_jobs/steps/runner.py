@@ -17,6 +17,7 @@ from mmrlhf_api import JobFileError
 from mmrlhf_api.errors import Problem
 from mmrlhf_api.jobfile import load_document, parse_object
 from mmrlhf_jobs.errors import SpecError
+from mmrlhf_jobs.imports import many_imports
 from mmrlhf_jobs.process.ending import end
 from mmrlhf_jobs.process.stopping import stopped_by_signals
 from mmrlhf_jobs.reporting.progress import progress_from_environment
@@ -76,7 +77,8 @@ def load_step(source: str | Path) -> tuple[Step[Any], StepSpec]:
 
 def _run(step: Step[Any], spec: StepSpec) -> int:
     if step.shared:
-        from mmrlhf_jobs.process.membership import run_in_gang
+        with many_imports():
+            from mmrlhf_jobs.process.membership import run_in_gang
 
         return run_in_gang(lambda members: _share(step, spec, members), log=sys.stderr)
     _alone(step, spec)

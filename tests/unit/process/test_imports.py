@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from mmrlhf_jobs.process.imports import many_imports
+from mmrlhf_jobs.imports import many_imports
 
 
 def test_the_collector_rests_while_modules_are_imported_and_is_as_before_then() -> None:

@@ -86,6 +86,29 @@ sys.exit(code or ("torch" in sys.modules and "torch was imported"))
     subprocess.run(arguments, check=True, capture_output=True)
 
 
+def test_a_process_that_has_done_its_work_does_not_look_for_rings_once_more(
+    inputs: Path, tmp_path: Path
+) -> None:
+    code = """
+import atexit, gc, runpy
+class Ring:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("found")
+gc.disable()
+Ring()
+atexit.register(print, "ended")
+runpy.run_module("mmrlhf_jobs", run_name="__main__", alter_sys=True)
+"""
+    (case,) = (one for one in CASES if one.step == "import")
+    (out,) = folders(tmp_path, "out")
+    arguments = [sys.executable, "-c", code, *case.arguments(inputs, out)]
+    told = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    assert "ended" in told
+    assert "found" not in told
+
+
 def test_an_old_command_line_without_a_step_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert import_module("mmrlhf_jobs.annotation.__main__").main([]) == 2
     message = capsys.readouterr().err
