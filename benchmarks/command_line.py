@@ -27,7 +27,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.operator_scale import each
+from benchmarks.scale.fleet import each
 from mmrlhf_api.constants import API_VERSION
 from tests.cluster.access import ExistingCluster
 from tests.cluster.binaries import kubectl

@@ -27,17 +27,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.operator_scale import PODS_A_NODE, WRITES, Replica, each, replica
+from benchmarks.scale.fleet import each, place
+from benchmarks.scale.replica import WRITES, Replica, replica
 from mmrlhf_api.constants import API_VERSION, LABEL_JOB
-from tests.cluster import gpu_nodes, scripted_pods
+from tests.cluster import scripted_pods
 from tests.cluster.access import Access, ExistingCluster
 from tests.cluster.api import Api
-from tests.cluster.control_plane import accepts_pods
 from tests.cluster.kinds import apply_kinds
 from tests.cluster.wait import wait_until
 
@@ -155,23 +154,16 @@ def _pipeline(name: str, cron: str) -> dict[str, Any]:
     }
 
 
-def run(access: Access, number: int, *, rest: float, port: int) -> Figures:
+def run(access: Access, number: int, *, rest: float) -> Figures:
     """Let an operator look after so many pipelines."""
-    api, namespace = access.api, f"schedules-{uuid4().hex[:8]}"
-    api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    wait_until(lambda: accepts_pods(api, namespace), timeout=60, what="a namespace")
-    nodes = [f"{namespace}-{index}" for index in range(-(-number // PODS_A_NODE))]
     # Each is looked at within the time of rest, and not just once in five minutes.
     settings = {"logFormat": "json", "resyncSeconds": rest / 2}
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            stack.enter_context(gpu_nodes.gpu_nodes(api, nodes, labels={}))
-            operator = stack.enter_context(replica(namespace, folder, port, **settings))
-            return _measure(Fleet(api, namespace, number), operator, folder / "log", rest=rest)
-    finally:
-        api.delete(f"/api/v1/namespaces/{namespace}/pods", grace_seconds=0)
-        api.delete(f"/api/v1/namespaces/{namespace}")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        namespace = stack.enter_context(place(access.api, "schedules", number))
+        operator = stack.enter_context(replica(namespace, folder, **settings))
+        fleet = Fleet(access.api, namespace, number)
+        return _measure(fleet, operator, folder / "log", rest=rest)
 
 
 def _measure(fleet: Fleet, operator: Replica, log: Path, *, rest: float) -> Figures:
@@ -239,13 +231,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pipelines", type=int, nargs="+", default=[20, 200], help="sizes")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest (%(default)s)")
-    parser.add_argument("--port", type=int, default=18091, help="of metrics (%(default)s)")
     options = parser.parse_args()
     access = ExistingCluster(Path(os.environ["KUBECONFIG"]))
     apply_kinds(access)
-    found = [
-        run(access, number, rest=options.rest, port=options.port) for number in options.pipelines
-    ]
+    found = [run(access, number, rest=options.rest) for number in options.pipelines]
     table = Table(title="Pipelines on schedules", title_justify="left")
     table.add_column("figure")
     for one in found:
