@@ -18,6 +18,7 @@ from mmrlhf_api.pipelines import RESOURCES
 from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_operator.acting.checks import Checker
 from mmrlhf_operator.acting.contents import Looker
+from mmrlhf_operator.acting.leftover_gangs import LeftoverGangs
 from mmrlhf_operator.acting.preflight import Preflight
 from mmrlhf_operator.acting.queue import WorkQueue
 from mmrlhf_operator.acting.queues import Queues
@@ -31,6 +32,7 @@ from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.clock import SteadyClock
 from mmrlhf_operator.kube.transport import ApiTransport, MeteredTransport, Transport
 from mmrlhf_operator.metrics import Metrics
+from mmrlhf_operator.planning.actions import Disband
 from mmrlhf_operator.serving.progress import ProgressServer
 from mmrlhf_operator.state.progress import ProgressBoard
 from mmrlhf_operator.state.store import Key
@@ -133,6 +135,9 @@ class Operator:
             metrics=self.metrics,
             tracing=tracing,
         )
+        self._gangs = LeftoverGangs(
+            self.api, self._pump.store, namespaces=config.namespaces, found=self._disband
+        )
         self.metrics.follow(
             depth=lambda: self.queue.depth, deaf=lambda: self._watchdog.problem() is not None
         )
@@ -192,6 +197,10 @@ class Operator:
             return await self._runs.reconcile(key)
         return await self._reconciler.reconcile(key)
 
+    def _disband(self, key: Key, gang: Disband) -> None:
+        self._reconciler.disband(key, gang)
+        self.queue.add(key)
+
     async def _resync(self) -> None:
         """Reconcile each job now and then, and see whether the watches still hear anything."""
         period = self.config.resync_seconds
@@ -205,6 +214,7 @@ class Operator:
                 for key in due(there, period=period, since=since, until=seen):
                     self.queue.add(key)
             await self._look_for_queues()
+            await self._gangs.look(self._queues.offered)
             await self._watchdog.look(self._pump.store)
 
     async def _look_for_queues(self) -> None:

@@ -29,13 +29,21 @@ _CONDITION = {
     },
 }
 _FREE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-_WORKLOAD = {
+_WORKLOAD: dict[str, Any] = {
     "type": "object",
     "properties": {
         "spec": {
             "type": "object",
             "x-kubernetes-preserve-unknown-fields": True,
-            "properties": {"active": {"type": "boolean", "default": True}},
+            "properties": {
+                "active": {"type": "boolean", "default": True},
+                "priority": {"type": "integer", "format": "int32"},
+                "priorityClassRef": {
+                    "type": "object",
+                    "required": ["group", "kind", "name"],
+                    "properties": {key: {"type": "string"} for key in ("group", "kind", "name")},
+                },
+            },
         },
         "status": {
             "type": "object",
@@ -84,6 +92,10 @@ class Kueue:
 
     def body(self) -> dict[str, Any]:
         return self._api.get(self._path)
+
+    def priority(self) -> tuple[str | None, int | None]:
+        spec = self.body()["spec"]
+        return spec.get("priorityClassRef", {}).get("name"), spec.get("priority")
 
     def condition(self, kind: str) -> dict[str, Any]:
         entries = self.body().get("status", {}).get("conditions", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.gangs.providers import PROVIDERS
+from mmrlhf_operator.kube.transport import Request, Response, Transport
 from tests.cluster.access import Access
 from tests.operator import foreign_kinds
 from tests.operator.conftest import StartOperator
@@ -29,17 +31,23 @@ SCHEMA = {
 class Groups:
     """PodGroups of the test's namespace."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, version: str = f"{GROUP}/{VERSION}") -> None:
         self._api = driver.api
-        self._path = f"/apis/{GROUP}/{VERSION}/namespaces/{driver.namespace}/podgroups"
+        self._version = version
+        self._path = f"/apis/{version}/namespaces/{driver.namespace}/podgroups"
 
     def names(self) -> list[str]:
         return sorted(body["metadata"]["name"] for body in self._api.get(self._path)["items"])
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, **metadata: Any) -> None:
         """Make one that is of nobody."""
-        body: dict[str, Any] = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "PodGroup"}
-        self._api.create(self._path, {**body, "metadata": {"name": name}, "spec": {}})
+        body: dict[str, Any] = {"apiVersion": self._version, "kind": "PodGroup"}
+        self._api.create(self._path, {**body, "metadata": {"name": name, **metadata}, "spec": {}})
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Whose one is."""
+        metadata = self._api.get(f"{self._path}/{name}")["metadata"]
+        return {key: metadata[key] for key in ("labels", "ownerReferences")}
 
     async def are(self, *names: str) -> None:
         await until(
@@ -88,6 +96,59 @@ async def test_a_gang_goes_with_its_attempt(
         assert groups.names() == ["demo-2"]
 
 
+class Dying:
+    """Carries requests until a gang is to be deleted."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.tried = asyncio.Event()
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        if request.method == "DELETE" and "/podgroups/" in request.path:
+            self.tried.set()
+            await asyncio.Event().wait()
+        return await self._inner.send(request, seconds=seconds)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+@pytest.mark.parametrize("over", ["suspended", "cancelled", "restarted"])
+async def test_a_gang_that_a_dead_operator_left_is_taken_back_by_the_next(
+    over: str, driver: Driver, groups: Groups, start_operator: StartOperator
+) -> None:
+    pool = {"h800": {"scheduler": "default-scheduler"}}
+    config = OperatorConfig.model_validate(
+        {**CONFIG.model_dump(by_alias=True), "nodePools": pool, "resyncSeconds": 1.0}
+    )
+    dying = list[Dying]()
+
+    def dies(inner: Transport) -> Transport:
+        dying.append(Dying(inner))
+        return dying[-1]
+
+    async with start_operator(dies, config=config):
+        driver.submit(
+            scheduling={"gang": "volcano"}, nodePool="h800", runPolicy={"backoffSeconds": 0}
+        )
+        await attempt(driver, 0)
+        whose = groups.metadata("demo-0")
+        if over == "restarted":
+            for index in (0, 1):
+                driver.finish(f"demo-0-{index}", exit_code=137)
+        else:
+            driver.edit(runPolicy={{"suspended": "suspend", "cancelled": "cancel"}[over]: True})
+        await until(dying[0].tried.is_set, what="the end of the operator")
+    assert "demo-0" in groups.names()
+    groups.create("demo-9", **whose)  # of an attempt that is to come, if ever
+    async with start_operator(config=config):
+        if over == "restarted":
+            await attempt(driver, 1)
+            await groups.are("demo-1", "demo-9")
+        else:
+            await groups.are()
+
+
 @pytest.mark.parametrize("name", ["volcano", "coscheduling"])
 async def test_each_right_for_gangs_that_is_missing_is_told_until_it_is_given(
     name: str, driver: Driver, control_plane: Access, monkeypatch: pytest.MonkeyPatch
@@ -96,18 +157,21 @@ async def test_each_right_for_gangs_that_is_missing_is_told_until_it_is_given(
     (provider,) = (one for one in PROVIDERS if one.name == name)
     group, version = provider.api.split("/")
     kind = foreign_kinds.crd(group, version, "PodGroup", scope="Namespaced", schema=SCHEMA)
-    pool = {"h800": {"scheduler": "default-scheduler"}}
-    config = OperatorConfig.model_validate(
-        {**CONFIG.model_dump(by_alias=True), "nodePools": pool, "namespaces": [driver.namespace]}
-    )
-    rights = {Right(group, "podgroups", verb) for verb in ("get", "create", "delete")}
+    changes = {
+        "nodePools": {"h800": {"scheduler": "default-scheduler"}},
+        "namespaces": [driver.namespace],
+        "resyncSeconds": 1.0,
+    }
+    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), **changes})
+    rights = {Right(group, "podgroups", verb) for verb in ("get", "list", "create", "delete")}
     with foreign_kinds.served(control_plane, [kind]):
         async with lacking(rights, control_plane, driver, config):
             driver.submit(scheduling={"gang": name}, nodePool="h800")
             await attempt(driver, 0)
+            groups = Groups(driver, provider.api)
+            whose = groups.metadata("demo-0")
             driver.edit(runPolicy={"suspend": True})
             await driver.phase("Suspended")
-            groups = f"/apis/{provider.api}/namespaces/{driver.namespace}/podgroups"
-            await until(
-                lambda: not driver.api.get(groups)["items"], what="the end of its gang", seconds=20
-            )
+            await groups.are()
+            groups.create("demo-0", **whose)  # as an operator that died might have left it
+            await groups.are()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.installation.access import GRANTS
+from mmrlhf_operator.planning import queueing
 from tests.cluster.access import Access
 from tests.operator import kueue
 from tests.operator.conftest import StartOperator
 from tests.operator.driver import CONFIG, Driver, until
 from tests.operator.kueue import Kueue
 from tests.operator.life import attempt
-from tests.operator.recording import Right
+from tests.operator.recording import Right, recorded
 from tests.operator.test_access import installed
-from tests.operator.test_missing_rights import hurry, lacking, working
+from tests.operator.test_missing_rights import Roles, hurry, lacking, working
 
 pytestmark = pytest.mark.cluster
 
@@ -97,44 +98,107 @@ GRANTED = {
     for resource in grant.resources
     for verb in grant.verbs
 }
-POOL = {"h800": {"priorityClass": "system-cluster-critical"}}
-CONFIGURED = OperatorConfig.model_validate(
-    {**CONFIG.model_dump(by_alias=True), "nodePools": POOL}, by_alias=True
-)
+_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+
+
+@pytest.fixture
+def priority(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Makes the class of the pool; who waits for it looks all the time."""
+    monkeypatch.setattr(queueing, "_PRIORITY_SECONDS", 0.2)
+
+    def make() -> str:
+        body = {"metadata": {"name": driver.namespace}, "value": 1000}
+        made: str = driver.api.create(_CLASSES, body)["metadata"]["name"]
+        return made
+
+    yield make
+    driver.api.delete(f"{_CLASSES}/{driver.namespace}")
+
+
+def configured(driver: Driver) -> OperatorConfig:
+    pool = {"h800": {"priorityClass": driver.namespace}}
+    changes = {"nodePools": pool, "namespaces": [driver.namespace]}
+    return OperatorConfig.model_validate(
+        {**CONFIG.model_dump(by_alias=True), **changes}, by_alias=True
+    )
 
 
 async def test_rights_for_queues_are_those_that_are_used(
-    driver: Driver, flavor: str, control_plane: Access, kube_namespace: str
+    driver: Driver,
+    flavor: str,
+    priority: Callable[[], str],
+    control_plane: Access,
+    kube_namespace: str,
 ) -> None:
     if not control_plane.is_ours:
         pytest.skip("an operator for all namespaces would meet the jobs of others")
+    config = configured(driver).model_copy(update={"namespaces": ()})
     async with (
         installed(control_plane, kube_namespace, cluster=True) as recording,
-        working(recording, CONFIGURED),
+        working(recording, config),
     ):
-        await a_job_queues(driver, flavor)
+        await a_job_queues(driver, flavor, priority)
     assert [line for line in recording.refused if "NamespaceTerminating" not in line] == []
     groups = {right.group for right in GRANTED}
     assert {right for right in recording.used if right.group in groups} == GRANTED
 
 
 async def test_each_right_for_queues_that_is_missing_is_told_until_it_is_given(
-    driver: Driver, flavor: str, control_plane: Access, monkeypatch: pytest.MonkeyPatch
+    driver: Driver,
+    flavor: str,
+    priority: Callable[[], str],
+    control_plane: Access,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hurry(monkeypatch)
-    config = CONFIGURED.model_copy(update={"namespaces": (driver.namespace,)})
-    async with lacking(GRANTED, control_plane, driver, config):
-        await a_job_queues(driver, flavor)
+    async with lacking(GRANTED, control_plane, driver, configured(driver)):
+        await a_job_queues(driver, flavor, priority)
 
 
-async def a_job_queues(driver: Driver, flavor: str) -> None:
+@pytest.mark.parametrize("admits", [False, True], ids=["waits", "admitted"])
+async def test_a_priority_is_added_once_the_right_to_read_it_is_given(
+    admits: bool,
+    driver: Driver,
+    flavor: str,
+    priority: Callable[[], str],
+    control_plane: Access,
+) -> None:
+    named, queue = priority(), Kueue(driver.api, driver.namespace)
+    right = Right("scheduling.k8s.io", "priorityclasses", "get")
+    roles = Roles(driver.api, driver.namespace)
+    roles.give(*(roles.withheld.keys() - {right}))
+    bearer, token = roles.bearer()
+    try:
+        async with (
+            recorded(bearer.server, token, bearer.tls) as recording,
+            working(recording, configured(driver)),
+        ):
+            driver.submit(scheduling=QUEUE, nodePool="h800")
+            await until(queue.exists, what="the Workload")
+            assert "priority" not in queue.body()["spec"]
+            words = f"it has no priority there: PriorityClass {named} cannot be read"
+            await until(lambda: words in driver.status().get("message", ""), what="the reason")
+            if admits:
+                queue.admit(flavor)
+                await until(lambda: len(driver.pods()) == 2, what="the pods")
+            roles.give(right)
+            await until(lambda: queue.priority() == (named, 1000), what="the priority")
+            if not admits:
+                await until(
+                    lambda: "no priority" not in driver.status()["message"], what="a new message"
+                )
+    finally:
+        roles.remove()
+
+
+async def a_job_queues(driver: Driver, flavor: str, priority: Callable[[], str]) -> None:
     """Bring the operator to do all that it does for a queue."""
     queue = Kueue(driver.api, driver.namespace)
     driver.submit(scheduling=QUEUE, nodePool="h800")
     await until(queue.exists, what="the Workload")
-    spec = queue.body()["spec"]
-    assert spec["priorityClassRef"]["name"] == "system-cluster-critical"
-    assert spec["priority"] == 2_000_000_000
+    assert "priority" not in queue.body()["spec"]
+    named = priority()
+    await until(lambda: queue.priority() == (named, 1000), what="its priority")
     queue.admit(flavor)
     await until(lambda: len(driver.pods()) == 2, what="the pods", seconds=60)
     driver.edit(runPolicy={"suspend": True})

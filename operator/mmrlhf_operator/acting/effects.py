@@ -27,6 +27,7 @@ from mmrlhf_operator.planning.actions import (
     Disband,
     Note,
     PatchWorkload,
+    RankWorkload,
 )
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.state.metadata import owner_uid
@@ -210,6 +211,10 @@ async def act(
             path = f"{collection('Workload', job.namespace)}/{action.name}/status"
             metadata = {"uid": action.uid, "resourceVersion": action.version}
             await api.patch(path, {"metadata": metadata, "status": action.status})
+        elif isinstance(action, RankWorkload):
+            path = f"{collection('Workload', job.namespace)}/{action.name}"
+            metadata = {"uid": action.uid, "resourceVersion": action.version}
+            await api.patch(path, {"metadata": metadata, "spec": action.spec})
         elif isinstance(action, DeleteJob):
             await api.delete(f"{jobs(job.kind, job.namespace)}/{job.name}", uid=action.uid)
     return tuple(found[:1])

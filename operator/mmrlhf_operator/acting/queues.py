@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmrlhf_api import Job
 from mmrlhf_api.backoff import doubling_wait
@@ -24,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 _TRIES = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
 _FLAVORS = "/apis/kueue.x-k8s.io/v1beta2/resourceflavors"
+_MISSING = "it does not exist"
 _PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
 
@@ -34,6 +35,7 @@ class Assignment:
     flavors: Mapping[str, FlavorView] = field(default_factory=dict)
     problem: str | None = None
     priority: int | None = None
+    priority_problem: str | None = None
 
 
 class Queues:
@@ -49,6 +51,7 @@ class Queues:
     ) -> None:
         self._api = api
         self._sleep = sleep
+        self._unknown: set[str] = set()
         self.offered: frozenset[str] = frozenset()
         """Names of the providers that the cluster has."""
 
@@ -101,10 +104,11 @@ class Queues:
         """
         if job is None or "kueue" not in self.offered or job.spec.scheduling.queue is None:
             return Assignment()
-        if known is None:
-            return Assignment(priority=await self._priority(priority_class(job, config)))
-        if not known.admitted or len(pods) >= job.spec.resources.nodes:
-            return Assignment()
+        named, found = priority_class(job, config), Assignment()
+        if named is not None and (known is None or known.lacks_priority):
+            found = await self._priority(named)
+        if known is None or not known.admitted or len(pods) >= job.spec.resources.nodes:
+            return found
         flavors: dict[str, FlavorView] = {}
         for name in known.flavors:
             try:
@@ -112,23 +116,27 @@ class Queues:
             except ServerError as error:
                 if error.status != 403:
                     raise
-                return Assignment(problem=f"the operator may not ({error.message})")
+                return replace(found, problem=_withheld(error))
             if body is None:
-                return Assignment(problem="it does not exist")
+                return replace(found, problem=_MISSING)
             flavors[name] = FlavorView.read(body)
-        return Assignment(flavors=flavors)
+        return replace(found, flavors=flavors)
 
-    async def _priority(self, name: str | None) -> int | None:
-        if name is None:
-            return None
+    async def _priority(self, name: str) -> Assignment:
+        """The priority of a class, or why it is not known; that is logged once."""
         try:
             body = await self._api.find(f"{_PRIORITIES}/{name}")
         except ServerError as error:
             if error.status != 403:
                 raise
-            _LOG.warning("queues do not know the priority of %s: %s", name, error)
-            return None
-        return None if body is None else int(body.get("value") or 0)
+            if name not in self._unknown:
+                _LOG.warning("queues do not know the priority of %s: %s", name, error)
+            self._unknown.add(name)
+            return Assignment(priority_problem=_withheld(error))
+        self._unknown.discard(name)
+        if body is None:
+            return Assignment(priority_problem=_MISSING)
+        return Assignment(priority=int(body.get("value") or 0))
 
     async def _find(self) -> frozenset[str]:
         found: set[str] = set()
@@ -138,3 +146,7 @@ class Queues:
             if provider.plural in plurals:
                 found.add(provider.name)
         return frozenset(found)
+
+
+def _withheld(error: ServerError) -> str:
+    return f"the operator may not ({error.message})"

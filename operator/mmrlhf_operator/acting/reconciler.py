@@ -223,6 +223,12 @@ class Reconciler:
         with contextlib.suppress(ServerError, UnreachableError):
             await memory.told.tell(self._api, job, [note], now=self._clock())
 
+    def disband(self, key: Key, gang: Disband) -> None:
+        """Have a gang that is left of what is over taken back with the next look at its job."""
+        memory = self._memories.get(key)
+        if memory is not None:  # else there was no look at all yet
+            memory.disbanding[gang.name] = gang
+
     async def close(self) -> None:
         """End the look-ups that are under way."""
         await self._checks.close()
@@ -390,6 +396,7 @@ class Reconciler:
             flavors=assigned.flavors,
             flavor_problem=assigned.problem,
             priority=assigned.priority,
+            priority_problem=assigned.priority_problem,
         )
 
     async def _live_workload(self, job: JobView, observed: Observed) -> WorkloadView | None:

@@ -20,7 +20,7 @@ from mmrlhf_operator.kube.timestamps import format_time
 from mmrlhf_operator.state.pods import ANNOTATION_WORKLOAD
 from mmrlhf_operator.state.workloads import FlavorView, WorkloadView
 
-__all__ = ["POD_SET", "place", "says", "without_admission", "workload"]
+__all__ = ["POD_SET", "place", "ranked", "says", "without_admission", "workload"]
 
 Manifest = dict[str, Any]
 
@@ -66,12 +66,7 @@ def workload(job: Job, metadata: Manifest, pod: Manifest, *, priority: int | Non
     spec: Manifest = {"queueName": scheduling.queue, "podSets": [pod_set]}
     priority_class = pod["spec"].get("priorityClassName")
     if priority_class is not None and priority is not None:
-        spec["priorityClassRef"] = {
-            "group": "scheduling.k8s.io",
-            "kind": "PriorityClass",
-            "name": priority_class,
-        }
-        spec["priority"] = priority
+        spec |= ranked(priority_class, priority)
     assert job.metadata.uid is not None  # jobs come from the API server here
     labels = {**metadata["labels"], _LABEL_JOB_UID: job.metadata.uid}
     return {
@@ -80,6 +75,20 @@ def workload(job: Job, metadata: Manifest, pod: Manifest, *, priority: int | Non
         "metadata": {**metadata, "labels": labels},
         "spec": spec,
     }
+
+
+def ranked(priority_class: str, priority: int) -> Manifest:
+    """What the spec of a Workload says of its priority.
+
+    Kueue lets it be added at any time: only another class in the place of one that is there is
+    refused while quota is held (the rules of ``workload_types.go``).
+    """
+    reference = {
+        "group": "scheduling.k8s.io",
+        "kind": "PriorityClass",
+        "name": priority_class,
+    }
+    return {"priorityClassRef": reference, "priority": priority}
 
 
 def place(

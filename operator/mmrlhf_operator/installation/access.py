@@ -140,8 +140,8 @@ GRANTS: Sequence[Grant] = (
     Grant(
         group="kueue.x-k8s.io",
         resources=("workloads",),
-        verbs=("get", "list", "watch", "create", "delete"),
-        why="what stands for a job in a queue of Kueue",
+        verbs=("get", "list", "watch", "create", "patch", "delete"),
+        why="what stands for a job in a queue of Kueue, and its priority, once it is known",
         provider="kueue",
     ),
     Grant(
@@ -170,14 +170,14 @@ GRANTS: Sequence[Grant] = (
     Grant(
         group="scheduling.volcano.sh",
         resources=("podgroups",),
-        verbs=("get", "create", "delete"),
+        verbs=("get", "list", "create", "delete"),
         why="Volcano is told which pods are one gang, and which no more",
         provider="volcano",
     ),
     Grant(
         group="scheduling.x-k8s.io",
         resources=("podgroups",),
-        verbs=("get", "create", "delete"),
+        verbs=("get", "list", "create", "delete"),
         why="the coscheduling plugin is told which pods are one gang, and which no more",
         provider="coscheduling",
     ),

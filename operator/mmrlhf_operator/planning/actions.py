@@ -21,6 +21,7 @@ __all__ = [
     "Note",
     "PatchWorkload",
     "Plan",
+    "RankWorkload",
 ]
 
 
@@ -120,6 +121,23 @@ class PatchWorkload:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RankWorkload:
+    """Give a job's Workload a priority, unless it has changed since it was read.
+
+    Attributes:
+        name: Its name.
+        uid: Its identity.
+        version: Version of it that was read.
+        spec: What to merge into its spec.
+    """
+
+    name: str
+    uid: str
+    version: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeleteJob:
     """Delete the job itself, whose time to live is over."""
 
@@ -140,6 +158,7 @@ Action = (
     | DeleteWorkload
     | Disband
     | PatchWorkload
+    | RankWorkload
     | DeleteJob
     | Check
 )

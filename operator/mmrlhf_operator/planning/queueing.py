@@ -8,7 +8,9 @@ gang. Without a provider, all here does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from mmrlhf_api import Job
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
@@ -16,10 +18,22 @@ from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.gangs import kueue, podgroups
 from mmrlhf_operator.gangs.providers import Provider, choose
 from mmrlhf_operator.planning.acceptance import Acceptance
-from mmrlhf_operator.planning.actions import Create, DeleteWorkload, Disband, PatchWorkload
+from mmrlhf_operator.planning.actions import (
+    Create,
+    DeleteWorkload,
+    Disband,
+    PatchWorkload,
+    RankWorkload,
+)
 from mmrlhf_operator.planning.draft import Draft
 from mmrlhf_operator.planning.failures import Failure
-from mmrlhf_operator.rendering.manifests import Manifest, config_map, pod_group, workload
+from mmrlhf_operator.rendering.manifests import (
+    Manifest,
+    config_map,
+    pod_group,
+    priority_class,
+    workload,
+)
 from mmrlhf_operator.rendering.names import gang_name
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import TERMINAL, Finding, Observed, after
@@ -33,12 +47,15 @@ __all__ = [
     "finish",
     "give_place_back",
     "leave",
+    "needs_gang",
     "tell_ready",
     "uses_kueue",
 ]
 
 _FLAVOR_SECONDS = 10.0
 """Until a flavour that cannot be read is looked at again: the job has its quota meanwhile."""
+_PRIORITY_SECONDS = 60.0
+"""Until a priority that cannot be read is looked at again: the job waits, or runs, meanwhile."""
 _HELD = "it was taken out of its queue: its Workload {name} is not active (spec.active)"
 
 
@@ -78,12 +95,15 @@ def admitted(
     there = observed.pods_of(draft.status.attempt)
     if not uses_kueue(job, observed) or any(pod.workload is None for pod in there):
         return True
+    _rank(draft, job, observed, config)
     waits = _in_the_way(draft, job, observed)
     if waits is None:
         return True
     if observed.workload is None and acceptance.may_create:
         _ask_for_place(draft, job, observed, config)
     give_place_back(draft, observed)
+    unranked = _why_unranked(job, observed, config)
+    waits = replace(waits, message=f"{waits.message}{unranked}")
     finding = acceptance.finding or next(iter(observed.conflicts), waits)
     draft.change(pending_since=None)  # a place in a queue is no node, quota or image
     draft.conditions.set(ConditionType.SCHEDULED, "False", finding.reason, finding.message)
@@ -118,7 +138,7 @@ def disband(draft: Draft, job: Job, observed: Observed) -> None:
 
     A scheduler sets resources aside for a gang that waits for its pods (Volcano's ``minResources``
     of a PodGroup that is enqueued), and nobody would create these. Nobody watches PodGroups: this
-    is done once, with the change of the phase.
+    is done once, with the change of the phase; what is left all the same `LeftoverGangs` finds.
     """
     before, now = draft.view.status, draft.status.phase
     if now not in {Phase.SUSPENDED, *TERMINAL} or now is before.phase or before.phase is None:
@@ -130,6 +150,21 @@ def disband(draft: Draft, job: Job, observed: Observed) -> None:
 
 def _disbanded(provider: Provider, draft: Draft, attempt: int) -> Disband:
     return Disband(api=provider.api, name=gang_name(draft.stem, attempt=attempt))
+
+
+def needs_gang(job: str, status: Mapping[str, Any], group: str) -> bool:
+    """Whether a job may still need a PodGroup that is its own.
+
+    Args:
+        job: Name of the job.
+        status: Its status as it was seen; one that is old needs more, never less.
+        group: Name of the PodGroup.
+    """
+    stem, _, attempt = group.rpartition("-")
+    if stem != (status.get("podStem") or job) or not attempt.isdigit():
+        return True  # none that was made here
+    latest, phase = status.get("attempt", 0), status.get("phase")
+    return int(attempt) >= latest and phase not in {Phase.SUSPENDED, *TERMINAL}
 
 
 def give_place_back(draft: Draft, observed: Observed) -> None:
@@ -193,6 +228,27 @@ def _ask_for_place(draft: Draft, job: Job, observed: Observed, config: OperatorC
         draft.actions.append(Create(manifest=config_map(job)))
     manifest = workload(job, config=config, stem=draft.status.pod_stem, priority=observed.priority)
     draft.actions.append(Create(manifest=manifest))
+
+
+def _rank(draft: Draft, job: Job, observed: Observed, config: OperatorConfig) -> None:
+    """Give a Workload the priority that was not to be read when it was made."""
+    known, named = observed.workload, priority_class(job, config)
+    if known is None or named is None or not known.lacks_priority:
+        return
+    if observed.priority is None:
+        draft.wake(after(draft.now, _PRIORITY_SECONDS))  # nobody watches classes
+        return
+    spec = kueue.ranked(named, observed.priority)
+    rank = RankWorkload(name=known.name, uid=known.uid, version=known.version, spec=spec)
+    draft.actions.append(rank)
+
+
+def _why_unranked(job: Job, observed: Observed, config: OperatorConfig) -> str:
+    if observed.priority_problem is None:
+        return ""
+    named = priority_class(job, config)
+    why = f"PriorityClass {named} cannot be read: {observed.priority_problem}"
+    return f"; it has no priority there: {why}"
 
 
 def _in_the_way(draft: Draft, job: Job, observed: Observed) -> Finding | None:

@@ -309,6 +309,7 @@ class Observed:
         flavors: Flavours that were assigned to it, by name, as far as they were looked up.
         flavor_problem: Why one could not be looked up.
         priority: Value of the PriorityClass of its pods, where it was looked up.
+        priority_problem: Why it could not be looked up.
         namesake: Whether a job of another kind has its name.
         check: What the checks before a start found, None when none was made.
         conflicts: What is in the way by name or by refusal, found when something was created.
@@ -333,6 +334,7 @@ class Observed:
     flavors: Mapping[str, FlavorView] = field(default_factory=dict)
     flavor_problem: str | None = None
     priority: int | None = None
+    priority_problem: str | None = None
     namesake: bool = False
     check: CheckResult | None = None
     conflicts: tuple[Finding, ...] = ()

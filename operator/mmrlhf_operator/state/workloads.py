@@ -32,6 +32,7 @@ class WorkloadView:
         uid: Its identity.
         owner: UID of the job that owns it.
         version: Version of the object, for optimistic locking.
+        has_priority: Whether it has the priority of a class.
         active: Whether it may be admitted; people switch it off to hold a job.
         deleting: Whether it is being deleted.
         has_admission: Whether it holds quota.
@@ -46,6 +47,7 @@ class WorkloadView:
     uid: str
     owner: str | None
     version: str
+    has_priority: bool = False
     active: bool = True
     deleting: bool = False
     has_admission: bool = False
@@ -67,6 +69,7 @@ class WorkloadView:
             uid=metadata["uid"],
             owner=owner_uid(body),
             version=metadata["resourceVersion"],
+            has_priority=bool(spec.get("priorityClassRef")),
             active=spec.get("active") is not False,
             deleting="deletionTimestamp" in metadata,
             has_admission=bool(admission),
@@ -105,6 +108,11 @@ class WorkloadView:
         """Whether a condition is true."""
         found = self.condition(kind)
         return found is not None and found.holds
+
+    @property
+    def lacks_priority(self) -> bool:
+        """Whether it could still be given the priority of a class."""
+        return not (self.has_priority or self.deleting or self.holds("Finished"))
 
     @property
     def evicted(self) -> bool:

@@ -21,6 +21,7 @@ from mmrlhf_operator.gangs.providers import PROVIDERS, choose
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.kube.transport import Request, Response
 from mmrlhf_operator.planning.actions import Create, DeleteWorkload, PatchWorkload
+from mmrlhf_operator.planning.queueing import needs_gang
 from mmrlhf_operator.rendering.names import pod_name
 from mmrlhf_operator.state.views import Finding, after
 from tests.unit.api.specimens import changed
@@ -187,6 +188,42 @@ def test_priority_of_the_pods_is_that_of_the_workload() -> None:
     there = World(body, offered=frozenset({"kueue"}))  # nobody knows its value: Kueue's rule
     there.settle()
     assert "priorityClassRef" not in Kueue(there).workload["spec"]
+
+
+@pytest.mark.parametrize("admits", [False, True], ids=["waits", "runs"])
+def test_a_priority_that_was_not_to_be_read_is_added_once_it_is(admits: bool) -> None:
+    body = job_body(scheduling={"queue": "team-a", "priorityClass": "high"}, resources__nodes=2)
+    there = World(body, offered=frozenset({"kueue"}), priority_problem="it does not exist")
+    there.settle()
+    kueue = Kueue(there)
+    assert (
+        "it has no priority there: PriorityClass high cannot be read: it does not exist"
+        in (there.status["message"])
+    )
+    if admits:
+        kueue.admit()
+        there.settle()
+        there.run()
+        there.settle()
+    assert 0.0 < (there.plan().requeue_after or 0.0) <= 60.0, "nobody watches classes"
+    there.priority, there.priority_problem = 1000, None
+    there.settle()
+    reference = {"group": "scheduling.k8s.io", "kind": "PriorityClass", "name": "high"}
+    spec = kueue.workload["spec"]
+    assert (spec["priorityClassRef"], spec["priority"]) == (reference, 1000)
+    assert "no priority" not in there.status.get("message", "")
+    assert there.status["phase"] == ("Running" if admits else "Pending")
+
+
+def test_a_workload_that_has_finished_gets_no_priority() -> None:
+    there, kueue = running(scheduling={"queue": "team-a", "priorityClass": "high"})
+    for name in list(there.pods):
+        there.finish(name)
+    there.settle()
+    assert kueue.is_finished()
+    there.priority = 1000
+    there.settle()
+    assert "priority" not in kueue.workload["spec"]
 
 
 def test_a_job_that_is_preempted_makes_way_and_queues_again() -> None:
@@ -494,3 +531,25 @@ async def test_providers_are_found_by_what_the_server_serves() -> None:
     server.paths.add("/apis/scheduling.volcano.sh/v1beta1")
     with pytest.raises(QueuesChangedError, match="from kueue to kueue, volcano"):
         await queues.look_again()
+
+
+@pytest.mark.parametrize(
+    ("status", "needed"),
+    [
+        ({}, {"demo-0", "demo-7"}),
+        ({"phase": "Running", "attempt": 1}, {"demo-1", "demo-7"}),
+        ({"phase": "Restarting", "attempt": 2}, {"demo-7"}),
+        ({"phase": "Suspended", "attempt": 1}, set()),
+        ({"phase": "Succeeded", "attempt": 1}, set()),
+        ({"phase": "Failed", "attempt": 1}, set()),
+        (
+            {"phase": "Running", "attempt": 1, "podStem": "mmdpo-demo"},
+            {"demo-0", "demo-1", "demo-7"},
+        ),
+    ],
+    ids=str,
+)
+def test_gangs_that_a_job_may_need(status: dict[str, Any], needed: set[str]) -> None:
+    groups = {"demo-0", "demo-1", "demo-7"} if status else {"demo-0", "demo-7"}
+    others = {"demo", "demo-x", "other-0"}
+    assert {one for one in groups | others if needs_gang("demo", status, one)} == needed | others

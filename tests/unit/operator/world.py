@@ -21,6 +21,7 @@ from mmrlhf_operator.planning.actions import (
     Disband,
     PatchWorkload,
     Plan,
+    RankWorkload,
 )
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
@@ -78,6 +79,7 @@ class World:
     flavors: dict[str, dict[str, Any]] = field(default_factory=dict)
     flavor_problem: str | None = None
     priority: int | None = None
+    priority_problem: str | None = None
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     reward_job: dict[str, Any] | None = None
     check: CheckResult | None = None
@@ -127,6 +129,7 @@ class World:
             flavors={name: FlavorView.read(body) for name, body in self.flavors.items()},
             flavor_problem=self.flavor_problem,
             priority=self.priority,
+            priority_problem=self.priority_problem,
             check=self.check,
             conflicts=self.conflicts,
             blocked=self.blocked,
@@ -354,6 +357,8 @@ class World:
             self.groups.pop(step.name, None)
         elif isinstance(step, PatchWorkload):
             self._patch_workload(step)
+        elif isinstance(step, RankWorkload):
+            self._rank_workload(step)
         elif isinstance(step, DeleteJob):
             self.deleted = True
         elif isinstance(step, Check):
@@ -371,6 +376,13 @@ class World:
                 status.pop(key, None)
             else:
                 status[key] = value
+        known["metadata"]["resourceVersion"] = str(int(step.version) + 1)
+
+    def _rank_workload(self, step: RankWorkload) -> None:
+        known = self.workload
+        if known is None or known["metadata"]["resourceVersion"] != step.version:
+            return
+        known["spec"] |= copy.deepcopy(step.spec)
         known["metadata"]["resourceVersion"] = str(int(step.version) + 1)
 
     def _is_done(self, pod: dict[str, Any]) -> bool:
