@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
+from tests.listening import Way
 from tests.patience import PATIENCE
 
 __all__ = ["Valve"]
 
 
-class Valve:
+class Valve(Way):
     """Passes connections on to a server, and bytes towards it once they are granted.
 
     Args:
@@ -27,25 +25,13 @@ class Valve:
 
     def __init__(self, endpoint: str) -> None:
         place = urlsplit(endpoint)
-        self._server = (place.hostname, place.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        assert place.hostname is not None
+        assert place.port is not None
         self._changed = threading.Condition()
         self._granted: int | None = None
         self.starved = False
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.open()
-        self._listener.close()
+        super().__init__(place.hostname, place.port)
+        self.endpoint = f"http://127.0.0.1:{self.port}"
 
     def grant(self, count: int) -> None:
         """From now on pass what is granted alone, and so many bytes more."""
@@ -64,28 +50,17 @@ class Valve:
         """Whether what was granted has not passed yet."""
         return bool(self._granted)
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                for source, target, held in ((client, server, True), (server, client, False)):
-                    threading.Thread(
-                        target=self._pump, args=(source, target, held), daemon=True
-                    ).start()
+    def _let_go(self) -> None:
+        self.open()
 
-    def _pump(self, source: socket.socket, target: socket.socket, held: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                rest = memoryview(data)
-                while rest:
-                    count = self._take(len(rest)) if held else len(rest)
-                    target.sendall(rest[:count])
-                    rest = rest[count:]
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+    def _tell(self, server: socket.socket, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            count = self._draw(len(rest))
+            server.sendall(rest[:count])
+            rest = rest[count:]
 
-    def _take(self, wanted: int) -> int:
+    def _draw(self, wanted: int) -> int:
         with self._changed:
             if not self._changed.wait_for(lambda: self._granted != 0, timeout=6 * PATIENCE):
                 self.starved, self._granted = True, None

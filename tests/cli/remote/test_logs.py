@@ -16,10 +16,10 @@ from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KI
 from mmrlhf_api.run_logs import LogPiece
 from mmrlhf_api.runs import RunLayout
 from tests.cli.remote.conftest import Ctl
-from tests.cli.remote.proxy import Proxy
 from tests.cluster import images
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
+from tests.listening import Way
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("full_cluster")]
 
@@ -251,7 +251,7 @@ def test_a_connection_that_is_lost_is_made_again(
     pods.start(0, "echo ready; " + ON_GO + "rm /tmp/go; " + count + ON_GO, ranks=(0,))
     assert server.hostname is not None
     assert server.port is not None
-    with Proxy(server.hostname, server.port) as proxy:
+    with Way(server.hostname, server.port) as proxy:
         path = kubeconfig(server=f"https://127.0.0.1:{proxy.port}")
         arguments = ["--rank=0", "--tail=1", "--kubeconfig", path]
         running = ctl.start("logs", "-f", "digits", *arguments)

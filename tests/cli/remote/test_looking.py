@@ -15,9 +15,9 @@ import yaml
 
 from mmrlhf_api.constants import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_KIND
 from tests.cli.remote.conftest import Ctl
-from tests.cli.remote.proxy import Proxy
 from tests.cluster import scripted_pods
 from tests.cluster.wait import wait_until
+from tests.listening import Way
 
 pytestmark = pytest.mark.cluster
 
@@ -203,7 +203,7 @@ def test_a_watch_outlives_its_connection(jobs: Ctl, kubeconfig: Callable[..., st
     server = urlsplit(config["clusters"][0]["cluster"]["server"])
     assert server.hostname is not None
     assert server.port is not None
-    with Proxy(server.hostname, server.port) as proxy:
+    with Way(server.hostname, server.port) as proxy:
         path = kubeconfig(server=f"https://127.0.0.1:{proxy.port}")
         running = jobs.start("get", "mmdpo", "-w", "--kubeconfig", path)
         running.wait_for("3/9")
