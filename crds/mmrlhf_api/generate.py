@@ -1,4 +1,6 @@
-"""Write the CustomResourceDefinitions and the job reference, or check that they are up to date.
+"""Write what is made from the types, or check that it is up to date.
+
+CustomResourceDefinitions, digests of their schemas and the job reference.
 
 ::
 
@@ -13,14 +15,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmrlhf_api.crd import crd_file_name, render
+from mmrlhf_api.outlines import digest_outline
 from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.reference import pages
+from mmrlhf_api.schema import kind_schema
 
 __all__ = ["main"]
 
 _COMMAND = "python -m mmrlhf_api.generate"
 _CRDS = Path(__file__).resolve().parents[1]
+_DIGESTS = Path(__file__).with_name("schema_digests.py")
 _REFERENCE = _CRDS.parent / "docs" / "reference"
+
+_HEAD = [
+    f'"""Digests of the outlines of all schemas; made by {_COMMAND}."""',
+    "",
+    "from __future__ import annotations",
+    "",
+    "from typing import Final",
+    "",
+    '__all__ = ["SCHEMA_DIGESTS"]',
+    "",
+    "SCHEMA_DIGESTS: Final = {",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +77,14 @@ def _files(folder: Path | None, *, cel: bool) -> dict[Path, str]:
     found = {crds / crd_file_name(kind): render(kind, cel=cel) for kind in all_resources()}
     if folder is None:
         found |= {_REFERENCE / name: text for name, text in pages().items()}
+        found[_DIGESTS] = _digests()
     return found
+
+
+def _digests() -> str:
+    digests = {kind.name: digest_outline(kind_schema(kind)) for kind in all_resources()}
+    lines = [f'    "{name}": "{digest}",' for name, digest in digests.items()]
+    return "\n".join([*_HEAD, *lines, "}", ""])
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ CALLS: dict[tuple[str, ...], set[str]] = {
     ("delete", "--no-wait", "digits"): API | REMOTE,
     ("retry", "ar/digits"): API | REMOTE,
     ("cron", "list"): API | REMOTE,
+    ("doctor",): API | REMOTE,
     ("clone", "digits"): API | REMOTE,
     ("diff", "digits", "letters"): API | REMOTE | CHECKS,
     ("cost", "digits"): API | REMOTE | CHECKS,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import functools
+import operator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mmrlhf_api import KINDS
+from mmrlhf_api.kinds.resource import ResourceNames
+from mmrlhf_api.outlines import digest_outline
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.schema import kind_schema
+from mmrlhf_api.schema_digests import SCHEMA_DIGESTS
 from mmrlhfctl.verbs.doctor_checks import (
     State,
     describe_differences,
@@ -47,6 +54,38 @@ def test_a_crd_of_this_version_differs_in_nothing() -> None:
     theirs = installed()
     theirs["properties"]["spec"]["description"] = "other words"
     assert schema_differences(theirs, kind_schema(KINDS["MMDPOJob"], cel=False)) == []
+
+
+@pytest.mark.parametrize("kind", all_resources(), ids=lambda kind: kind.name)
+def test_the_outline_of_each_kind_is_known_without_its_types(kind: ResourceNames) -> None:
+    """What differs in nothing has the digest of this version, and what differs has another one."""
+    digest = SCHEMA_DIGESTS[kind.name]
+    ours = kind_schema(kind, cel=False)
+    assert digest_outline(ours) == digest_outline(kind_schema(kind)) == digest
+    for change in changes(ours):
+        theirs = copy.deepcopy(ours)
+        change(theirs)
+        assert (digest_outline(theirs) == digest) == (not schema_differences(theirs, ours))
+
+
+def changes(schema: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Yield what changes one thing in a schema, for each node below its spec and status."""
+
+    def at(path: tuple[str, ...], change: Callable[[dict[str, Any]], object]) -> Callable[..., Any]:
+        return lambda root: change(functools.reduce(operator.getitem, path, root))
+
+    def below(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[Callable[..., Any]]:
+        yield at(path, lambda one: one.update(type="thing"))
+        yield at(path, lambda one: one.update(enum=["thing"]))
+        yield at(path, lambda one: one.update(description="a thing", maxLength=1))
+        for name, field in (node.get("properties") or {}).items():
+            yield at((*path, "properties"), operator.methodcaller("pop", name))
+            yield from below(field, (*path, "properties", name))
+        if isinstance(node.get("items"), dict):
+            yield from below(node["items"], (*path, "items"))
+
+    # Of all nodes, which are some thousands, every hundredth: they are alike.
+    yield from list(below(schema, ()))[::101]
 
 
 def test_fields_that_a_crd_lacks_or_has_are_named() -> None:

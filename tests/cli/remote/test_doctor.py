@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,6 +38,15 @@ def test_a_cluster_that_is_ready(ctl: Ctl, operator_traces: Callable[..., None])
     assert {check for check, (state, _) in found.items() if state == "failed"} == set()
     for kind in ("MMDPOJob", "RewardTrainJob", "ClusterSampleJob"):
         assert found[f"CRD {kind}"] == ("ok", "installed, and of this version")
+    loaded = subprocess.run(
+        ctl.cluster.command([sys.executable, "-X", "importtime", "-m", "mmrlhfctl", "doctor"]),
+        env=ctl.cluster.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "mmrlhf_api.schema_digests" in loaded.stderr
+    assert "pydantic" not in loaded.stderr  # which only differences need
     assert found["permission mmdpojobs"][0] == "ok"
     assert "1 of 1 replicas ready, image example.test/operator:1" in found["operator"][1]
     assert "held by operator-0" in found["operator lease"][1]
