@@ -27,7 +27,6 @@ _BRING_UP = """
 import sys, time
 from tests.cluster.binaries import Level
 from tests.cluster.cluster import Cluster
-from tests.patience import PATIENCE
 
 cluster = Cluster(sys.argv[1], level=Level.CONTROL_PLANE)
 cluster.up()
