@@ -80,9 +80,11 @@ def take(api: Api, namespace: str, name: str, *, reason: str, message: str) -> N
 
 
 def evict(api: Api, namespace: str, name: str, *, reason: str = "PreemptionByScheduler") -> None:
-    """The pod fails through no fault of its own, as its `DisruptionTarget` condition says."""
+    """The pod fails through no fault of its own, as its `DisruptionTarget` condition says.
+
+    The condition is first, as it is of those who evict: an end without it would be one of its own.
+    """
     condition = {"type": "DisruptionTarget", "status": "True", "reason": reason}
-    finish(api, namespace, name, exit_code=137, reason="Error")
     # Strategic merge would need a server that knows the condition: add to the list by hand.
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     conditions = [
@@ -90,6 +92,7 @@ def evict(api: Api, namespace: str, name: str, *, reason: str = "PreemptionBySch
         {**condition, "lastTransitionTime": _now()},
     ]
     api.patch(f"{path}/status", {"status": {"conditions": conditions}})
+    finish(api, namespace, name, exit_code=137, reason="Error")
 
 
 def vanish(api: Api, namespace: str, name: str) -> None:

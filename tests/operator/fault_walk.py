@@ -161,8 +161,7 @@ class Life:
     async def runs(self, attempt: int = 0) -> None:
         """Let an attempt run."""
         await self.bound(attempt)
-        for index in range(self.number):
-            await self.do(scripted_pods.run, f"{attempt}-{index}")
+        await self.do(scripted_pods.run, *self.names(attempt))
         await self.until(
             lambda: (
                 (self.status.get("phase"), self.status.get("attempt", 0)) == ("Running", attempt)
@@ -172,14 +171,24 @@ class Life:
     async def succeeds(self, attempt: int = 0) -> None:
         """Let an attempt run, and end well."""
         await self.runs(attempt)
-        for index in range(self.number):
-            await self.do(scripted_pods.finish, f"{attempt}-{index}")
+        await self.do(scripted_pods.finish, *self.names(attempt))
 
-    async def do(self, act: Callable[..., None], pod: str, **how: Any) -> None:
-        """Do something to a pod of its."""
-        await asyncio.to_thread(
-            act, self.driver.api, self.driver.namespace, f"{self.name}-{pod}", **how
-        )
+    async def do(self, act: Callable[..., None], *pods: str, **how: Any) -> None:
+        """Do something to pods of its, one right after the other.
+
+        All lives share some threads: what waited for one in between might come when the operator
+        has judged what came before.
+        """
+
+        def act_on_all() -> None:
+            for pod in pods:
+                act(self.driver.api, self.driver.namespace, f"{self.name}-{pod}", **how)
+
+        await asyncio.to_thread(act_on_all)
+
+    def names(self, attempt: int) -> list[str]:
+        """What follows the job's name in those of the pods of an attempt."""
+        return [f"{attempt}-{index}" for index in range(self.number)]
 
     async def edit(self, **policy: Any) -> None:
         """Change how the job is to be run."""

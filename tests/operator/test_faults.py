@@ -20,6 +20,7 @@ from mmrlhf_operator.errors import UnreachableError
 from mmrlhf_operator.kube.transport import Request, Response, Transport
 from mmrlhf_operator.state.store import Key
 from tests.cluster import gpu_nodes, scripted_pods
+from tests.cluster.api import Api
 from tests.cluster.errors import ApiError
 from tests.faults import FAULTS
 from tests.operator import faults
@@ -90,8 +91,15 @@ async def restarts_after(life: Life, code: int, ending: Ending | None = None, **
 async def is_killed(life: Life) -> None:
     await life.runs()
     blames = json.dumps({"exitCode": 141, "reason": Ending.PEER_LOST, "message": "a peer is gone"})
-    await life.do(scripted_pods.finish, "0-0", exit_code=141, message=blames)
-    await life.do(scripted_pods.finish, "0-1", exit_code=137)
+    ends: dict[str, dict[str, Any]] = {
+        "0-0": {"exit_code": 141, "message": blames},
+        "0-1": {"exit_code": 137},
+    }
+
+    def end(api: Api, namespace: str, name: str) -> None:
+        scripted_pods.finish(api, namespace, name, **ends[name.removeprefix(f"{life.name}-")])
+
+    await life.do(end, *ends)
     await life.succeeds(1)
 
 
@@ -145,10 +153,12 @@ async def has_its_node_deleted(life: Life) -> None:
 
 async def has_no_image(life: Life) -> None:
     await life.bound()
-    for pod in ("0-0", "0-1"):
-        await life.do(
-            scripted_pods.wait_in, pod, reason="ImagePullBackOff", message="no such image"
-        )
+    await life.do(
+        scripted_pods.wait_in,
+        *life.names(0),
+        reason="ImagePullBackOff",
+        message="no such image",
+    )
 
 
 async def waits_for_a_secret(life: Life) -> None:
@@ -200,8 +210,7 @@ async def is_deleted_in_start(life: Life) -> None:
 
 async def has_a_sidecar(life: Life, *, crashed: bool) -> None:
     await life.runs()
-    for pod in ("0-0", "0-1"):
-        await life.do(scripted_pods.end_beside, pod, beside="mesh", crashed=crashed)
+    await life.do(scripted_pods.end_beside, *life.names(0), beside="mesh", crashed=crashed)
 
 
 async def meets_a_webhook(life: Life) -> None:
@@ -215,8 +224,7 @@ async def is_held_by_a_finalizer(life: Life) -> None:
     path = f"/api/v1/namespaces/{life.driver.namespace}/pods/{life.name}-0-1"
     held = {"metadata": {"finalizers": ["example.org/held"]}}
     await asyncio.to_thread(life.driver.api.patch, path, held)
-    for pod in ("0-0", "0-1"):
-        await life.do(scripted_pods.finish, pod, exit_code=137)
+    await life.do(scripted_pods.finish, *life.names(0), exit_code=137)
     await life.shows("PodsRemain")
     await asyncio.to_thread(life.driver.api.patch, path, {"metadata": {"finalizers": []}})
     await life.succeeds(1)
@@ -226,8 +234,7 @@ async def outlives_the_server(life: Life, transports: list[Slow], watches: Inter
     await life.runs()
     with watches.away():
         transports[0].away = True
-        for pod in ("0-0", "0-1"):
-            await life.do(scripted_pods.finish, pod)
+        await life.do(scripted_pods.finish, *life.names(0))
         await asyncio.sleep(_AWAY)
         transports[0].away = False
 
@@ -331,7 +338,6 @@ def _webhook(namespace: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(900)
 async def test_every_fault_ends_as_the_matrix_says(
     driver: Driver, start_operator: StartOperator
 ) -> None:
