@@ -106,16 +106,16 @@ def test_a_job_survives_what_happens_to_pods_and_operator(
     job["spec"]["runPolicy"] = {"backoffSeconds": 0}
     write(user, job)
     user.kubectl("apply", "--filename=job.yaml")
-    at_step(user, 15)
+    at_step(user, 11)  # early, for it goes on while others are slow to act
     working = leader(user.cluster)
     user.kubectl("delete", "pod", working, f"--namespace={NAMESPACE}", "--wait=false")
     user.kubectl("delete", "pod", "align-0-1", "--force", "--grace-period=0")
     wait_until(lambda: leader(user.cluster) not in {working, ""}, timeout=60, what="a new leader")
-    at_step(user, 25, attempt=1)
+    at_step(user, 13, attempt=1)
 
     assert len(pods(user)) == 2
     user.ctl("suspend", "align")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Suspended", "--timeout=300s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Suspended", "--timeout=1200s")
     wait_until(lambda: not pods(user), timeout=60, what="no pods")
     user.ctl("resume", "align")
     user.kubectl("wait", "mmdpo/align", "--for=condition=Succeeded", "--timeout=1200s")
@@ -136,7 +136,7 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_no_pods(user: User, s3: S3Serve
     user.kubectl("apply", "--filename=job.yaml")
     at_step(user, 10)
     user.ctl("cancel", "align")
-    user.kubectl("wait", "mmdpo/align", "--for=condition=Failed", "--timeout=300s")
+    user.kubectl("wait", "mmdpo/align", "--for=condition=Failed", "--timeout=1200s")
     wait_until(lambda: not pods(user), timeout=60, what="no pods")
 
     status = user.job("align")["status"]

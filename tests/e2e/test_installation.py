@@ -13,7 +13,7 @@ from tests.e2e.user import User
 from tests.e2e.world import BUCKET, concrete_job
 from tests.s3.server import S3Server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture

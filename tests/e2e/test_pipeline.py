@@ -158,7 +158,7 @@ def test_from_rankings_to_a_promoted_model_and_no_further(
         interval=0.2,
     )
     done = steps_of(user, first)
-    user.kubectl("wait", "stepjob/score", "--for=condition=Succeeded", "--timeout=300s")
+    user.kubectl("wait", "stepjob/score", "--for=condition=Succeeded", "--timeout=1200s")
     assert accepted(user, "sj-score")["spec"]["score"]["model"] == output(done["judge"], "model")
     left = stepjob(user, "score")["artifacts"]["uri"].removeprefix(f"s3://{BUCKET}/")
     assert f"{left}/scores.parquet" in s3.keys(BUCKET, f"{left}/")

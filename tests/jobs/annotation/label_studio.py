@@ -44,7 +44,7 @@ class LabelStudio:
             headers={"Authorization": f"Token {token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=60 * PATIENCE) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             error.add_note(error.read().decode()[:2000])
@@ -70,7 +70,7 @@ class LabelStudio:
         request = urllib.request.Request(
             self._url + path, headers={"Authorization": f"Token {_TOKEN}"}
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=60 * PATIENCE) as response:
             content: bytes = response.read()
         return content
 
@@ -137,7 +137,7 @@ def _serve(python: Path, data: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=150)
+            server.wait(timeout=150 * PATIENCE)
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
