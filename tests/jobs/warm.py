@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import runpy
+import selectors
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -117,7 +119,7 @@ class Program:
             tempfile.TemporaryFile(),  # noqa: SIM115
             tempfile.TemporaryFile(),  # noqa: SIM115
         )
-        self._keeper = _connect(server)
+        self._way = _connect(server)
         request = {
             "module": module,
             "arguments": list(arguments),
@@ -130,8 +132,8 @@ class Program:
             given.write(stdin.encode())
             given.seek(0)
             descriptors = [file.fileno() for file in (given, *self._files)]
-            socket.send_fds(self._keeper, [json.dumps(request).encode()], descriptors)
-        self._keeper.shutdown(socket.SHUT_WR)
+            socket.send_fds(self._way, [json.dumps(request).encode()], descriptors)
+        self._way.shutdown(socket.SHUT_WR)
         self.pid = int(self._line())
         self.returncode: int | None = None
         self._output = self._errors = ""
@@ -151,12 +153,12 @@ class Program:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end."""
         if self.returncode is None:
-            self._keeper.settimeout(None if timeout is None else max(timeout, 1e-3))
+            self._way.settimeout(None if timeout is None else max(timeout, 1e-3))
             try:
                 self.returncode = int(self._line())
             except TimeoutError:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0) from None
-            self._keeper.close()
+            self._way.close()
             self._output, self._errors = map(_read, self._files)
         return self.returncode
 
@@ -178,7 +180,7 @@ class Program:
     def _line(self) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
-            more = self._keeper.recv(1)
+            more = self._way.recv(1)
             if not more:
                 raise RuntimeError("the process that programs are forked from has ended")
             line += more
@@ -233,6 +235,10 @@ def serve(path: str, imports: Sequence[str]) -> NoReturn:
         conversion_mapping = importlib.import_module("transformers.conversion_mapping")
         conversion_mapping.get_checkpoint_conversion_mapping("")
     _serve_forks(f"{path}.forks")
+    # What is to be undone of them when an interpreter ends, such as torch's tables of operators, is
+    # memory that a fork would have to copy first, to drop it.
+    for undoing in vars(weakref.finalize)["_registry"]:
+        undoing.atexit = False
     # A fork that collects garbage would go through all of that, and write to each page of it.
     gc.collect()
     gc.freeze()
@@ -240,15 +246,28 @@ def serve(path: str, imports: Sequence[str]) -> NoReturn:
     listener.bind(f"{path}.new")
     listener.listen()
     Path(f"{path}.new").rename(path)
-    signal.signal(signal.SIGCHLD, _collect)
-    while True:
-        way, _ = listener.accept()
-        if os.fork() == 0:
-            break
-        way.close()
-    # The keeper of one program: it waits for it, and tells.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    listener.close()
+    # This process itself waits for all programs: each fork costs as much as a program's beginning.
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
+                    _start_program(listener, selector)
+                else:
+                    selector.unregister(key.fileobj)
+                    _tell_end(key.data, key.fd)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A program that has not ended, and the way to who waits for it."""
+
+    pid: int
+    way: socket.socket
+
+
+def _start_program(listener: socket.socket, selector: selectors.BaseSelector) -> None:
+    way, _ = listener.accept()
     content, descriptors = b"", list[int]()
     while True:
         more, fds, _, _ = socket.recv_fds(way, 1 << 16, 3)
@@ -256,21 +275,32 @@ def serve(path: str, imports: Sequence[str]) -> NoReturn:
         if not more:
             break
         content += more
-    program = os.fork()
-    if program == 0:
+    pid = os.fork()
+    if pid == 0:
+        others = [key for key in selector.get_map().values() if key.fileobj is not listener]
+        selector.close()
+        for other in others:
+            other.data.way.close()
+            os.close(other.fd)
+        listener.close()
         way.close()
         _run(json.loads(content), descriptors)
-    way.sendall(b"%d\n" % program)
-    _, status = os.waitpid(program, 0)
-    way.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, _Running(pid, way))
+    _tell(way, pid)
 
 
-def _collect(*_: object) -> None:
-    """Wait for keepers that have ended: times of what nobody waits for are counted nowhere."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _tell_end(program: _Running, descriptor: int) -> None:
+    os.close(descriptor)
+    _, status = os.waitpid(program.pid, 0)
+    _tell(program.way, os.waitstatus_to_exitcode(status))
+    program.way.close()
+
+
+def _tell(way: socket.socket, number: int) -> None:
+    with suppress(OSError):  # who has started it may be gone
+        way.sendall(b"%d\n" % number)
 
 
 def _serve_forks(address: str) -> None:
