@@ -141,7 +141,7 @@ async def do_everything(
         await a_sweep(driver)
         await a_job_in_trouble(driver, recording)
         if config.progress_url is not None:
-            await report_progress(driver, config, troubled=troubled)
+            await report_progress(driver, config)
         driver.edit(runPolicy={"ttlSecondsAfterFinished": 1})
         await until(lambda: not driver.api.exists(driver.path()), what="the end of its time")
         await asyncio.sleep(config.resync_seconds * 1.2)  # the watchdog looks
@@ -281,8 +281,11 @@ async def a_job_in_trouble(driver: Driver, recording: Recording) -> None:
     driver.api.delete(driver.path(name="late"))
 
 
-async def report_progress(driver: Driver, config: OperatorConfig, *, troubled: bool) -> None:
-    """Rank 0 of a job shows who it is; a pod tries again where it is told to."""
+async def report_progress(driver: Driver, config: OperatorConfig) -> None:
+    """Rank 0 of a job shows who it is; a pod tries again where it is told to.
+
+    That is in trouble, and until the operator has written down which pod it has made.
+    """
     driver.submit(metadata__name="told")
     await until(lambda: "told-0-0" in driver.pods(), what="a pod")
     account = f"/api/v1/namespaces/{driver.namespace}/serviceaccounts/default/token"
@@ -294,7 +297,7 @@ async def report_progress(driver: Driver, config: OperatorConfig, *, troubled: b
     headers = {"Authorization": f"Bearer {issued['status']['token']}"}
     answers = list[tuple[int, str]]()
     async with aiohttp.ClientSession() as session:
-        while not answers or (troubled and answers[-1][0] == 503):
+        while not answers or answers[-1][0] == 503:
             async with session.post(url, json={"events": []}, headers=headers) as answer:
                 answers.append((answer.status, await answer.text()))
             await asyncio.sleep(0.1)

@@ -71,6 +71,16 @@ async def opened(
         yield Door(url + PROGRESS_PATH, running, session)
 
 
+async def is_known(driver: Driver, *, attempt: int) -> None:
+    """Wait until it is written down which pod was made as the first: a moment after it is there."""
+
+    def known() -> bool:
+        reporter = driver.status().get("reporter")
+        return reporter is not None and reporter.get("attempt", 0) == attempt
+
+    await until(known, what=lambda: f"rank 0 of attempt {attempt}, not {driver.status()}")
+
+
 def token_of(driver: Driver, pod: str | None, *, audience: str = AUDIENCE) -> str:
     """A real token of the namespace's service account, bound to a pod or to nothing."""
     bound: dict[str, Any] = {}
@@ -111,6 +121,7 @@ async def test_who_is_not_rank_0_of_the_job_is_refused(
     async with opened(start_operator) as door:
         await driver.pods_are("demo-0-0", "demo-0-1")
         driver.run()
+        await is_known(driver, attempt=0)
         good = token_of(driver, "demo-0-0")
         impersonate(driver, "demo-0-0")
         for token, status, words in (
@@ -176,6 +187,7 @@ async def test_an_attempt_that_is_over_is_not_heard_any_more(
 
         await until(replaced, what=lambda: f"attempt 1, not {driver.pods()}")
         driver.run()
+        await is_known(driver, attempt=1)
         assert await door.knock(
             token_of(driver, "demo-1-0"), {"events": [{"event": "step", "step": 1}]}
         ) == (204, "")
