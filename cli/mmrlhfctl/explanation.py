@@ -10,8 +10,9 @@ from typing import Any
 
 from mmrlhf_api.constants import API_VERSION, GROUP, VERSION
 from mmrlhf_api.errors import UnknownKindError
-from mmrlhf_api.kinds import find_kind
+from mmrlhf_api.kinds.registry import find_among
 from mmrlhf_api.notation import default_text, element, limits, type_text
+from mmrlhf_api.pipelines.resources import all_resources
 from mmrlhf_api.schema import kind_schema
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
@@ -36,7 +37,7 @@ def explain_path(path: str, *, recursive: bool = False) -> str:
     name = path.split(".", maxsplit=1)[0] if group is None else group[0]
     fields = [field for field in path.removeprefix(name).split(".") if field]
     try:
-        kind = find_kind(name)
+        kind = find_among(name, all_resources())
     except UnknownKindError as error:
         raise CliError(str(error), code=ExitCode.USAGE) from error
     node = kind_schema(kind, cel=False)

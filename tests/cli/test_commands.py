@@ -141,6 +141,7 @@ def test_help_has_no_words_of_python() -> None:
         text = command.get_help(typer.Context(command, info_name=name))
         assert not re.search(r"<(?!\()\w+( range)?>|list\[|None|x>=|(?<!=)\{\w", text), text
         assert max(map(len, text.splitlines())) <= 80
+        assert "...." not in text
 
 
 def test_help_of_a_command_is_had_by_two_ways(command: Command) -> None:
@@ -224,6 +225,23 @@ def test_explain_describes_a_field(command: Command) -> None:
     assert "FIELD:    spec.sources.weight <number>  (> 0, default 1)" in deeper.stdout
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "field"),
+    [
+        ("ap.spec.steps", "AlignmentPipeline", "spec.steps <"),
+        ("alignmentruns.mmrlhf.io", "AlignmentRun", "spec <object>"),
+        ("Sweep.spec.objective.metric", "Sweep", "spec.objective.metric <string>"),
+    ],
+)
+def test_explain_knows_all_that_is_no_job_too(
+    command: Command, path: str, kind: str, field: str
+) -> None:
+    done = command("explain", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"KIND:     {kind}\n")
+    assert field in done.stdout
+
+
 def test_explain_lists_a_tree(command: Command) -> None:
     done = command("explain", "-r", "RewardTrainJob.spec.objective")
     assert "  critique <string>  (enhanced | raw | none, default enhanced)" in done.stdout
@@ -234,6 +252,8 @@ def test_explain_lists_a_tree(command: Command) -> None:
     ("path", "message"),
     [
         ("mmdop", "did you mean mmdpo?"),
+        ("alignmentpipline", "did you mean AlignmentPipeline?"),
+        ("thing", "StepJob, AlignmentPipeline, AlignmentRun, Sweep\n"),
         ("mmdpo.spec.objektive", "MMDPOJob.spec has no field objektive; did you mean objective?"),
         ("mmdpo.spec.model.uri.x", "MMDPOJob.spec.model.uri has no fields, so no x"),
     ],

@@ -62,7 +62,7 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Jobs (NAME or KIND/NAME) or folders of runs: paths or URIs.",
             autocompletion=words_for_jobs,
         ),
@@ -169,7 +169,7 @@ def cost(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Jobs (NAME or KIND/NAME), runs of pipelines (ar/NAME) for each of their steps, or"
             " folders of runs: paths or URIs.",
             autocompletion=words_for_jobs,

@@ -145,6 +145,9 @@ def _sorted(jobs: Sequence[JobView], sort_by: str) -> list[JobView]:
     from mmrlhfctl.text.jsonpath import parse_path, shown
 
     path = parse_path(sort_by)
+    if jobs and not any(path.values(job.body) for job in jobs):
+        # It may be misspelt, and it may only come later, as most of a status does.
+        note(f"--sort-by {sort_by}: none of the jobs has it, so they are in the order of names")
 
     def key(job: JobView) -> tuple[int, float, str]:
         values = path.values(job.body)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mmrlhf_api.constants import GROUP, VERSION
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds.kind import Kind
+from mmrlhf_api.kinds.resource import ResourceNames
 
 if TYPE_CHECKING:
     from mmrlhf_api.job import Job
 
-__all__ = ["KINDS", "find_kind", "kind_of", "register"]
+__all__ = ["KINDS", "find_among", "find_kind", "kind_of", "register"]
+
+Names = TypeVar("Names", bound=ResourceNames)
 
 _registered: dict[str, Kind] = {}
 
@@ -42,7 +45,16 @@ def kind_of(job: Job) -> Kind:
 
 
 def find_kind(name: str) -> Kind:
-    """Return the kind that a user means: its name, plural, singular or short name, in any case.
+    """Return the kind of jobs that a user means; see `find_among`.
+
+    Raises:
+        UnknownKindError: There is none; the message lists what there is.
+    """
+    return find_among(name, list(KINDS.values()))
+
+
+def find_among(name: str, resources: Sequence[Names]) -> Names:
+    """Return the resource that a user means: its name, plural, singular or short name, in any case.
 
     The group may follow, with its version or without, as kubectl takes it:
     ``mmdpojobs.mmrlhf.io``, ``mmdpojobs.v1alpha1.mmrlhf.io``.
@@ -51,10 +63,14 @@ def find_kind(name: str) -> Kind:
         UnknownKindError: There is none; the message lists what there is.
     """
     wanted = name.lower().removesuffix(f".{GROUP}").removesuffix(f".{VERSION}")
-    for kind in KINDS.values():
-        if wanted in kind.aliases:
-            return kind
-    names = [alias for kind in KINDS.values() for alias in (kind.name, *kind.aliases)]
+    for one in resources:
+        if wanted in one.aliases:
+            return one
+    names = [alias for one in resources for alias in (one.name, *one.aliases)]
     by_lower = {alias.lower(): alias for alias in reversed(names)}
     close = difflib.get_close_matches(wanted, list(by_lower), n=1)
-    raise UnknownKindError(name, suggestion=by_lower[close[0]] if close else None, known=KINDS)
+    raise UnknownKindError(
+        name,
+        suggestion=by_lower[close[0]] if close else None,
+        known=[one.name for one in resources],
+    )

@@ -34,6 +34,10 @@ class ResourceNames(Hashable, Protocol):
         """Short name for kubectl."""
 
     @property
+    def aliases(self) -> tuple[str, ...]:
+        """All names that a user may give, in lower case."""
+
+    @property
     def model(self) -> type[ApiModel]:
         """Its type."""
 

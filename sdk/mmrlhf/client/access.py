@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ _EXTENSION = "client.authentication.k8s.io/exec"
 """Of a cluster: what is for credential plugins alone."""
 _HEADER: Final = "!#$&'*+-.^_`|~"
 """What a name of a header may have besides letters and digits (RFC 9110)."""
+_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""What a namespace may be called: a DNS-1123 label."""
 _NOBODY = Fixed(Credential())
 _UNREADABLE = (
     KubeconfigError,
@@ -97,6 +100,7 @@ def find_access(connection: Connection) -> Access:
         UsageError: It is wrong.
         CredentialsError: It has no credentials.
     """
+    _check_namespace(connection.namespace)
     path = _kubeconfig_path(connection)
     if path is not None:
         found = _of_kubeconfig(path, connection)
@@ -112,6 +116,16 @@ def find_access(connection: Connection) -> Access:
             raise UsageError(str(error), argument="as") from error
         found = replace(found, acting=(("Impersonate-User", whom), *others))
     return found
+
+
+def _check_namespace(name: str | None) -> None:
+    """Refuse what no namespace is called, as a path or a list of them."""
+    if name is not None and not re.fullmatch(_LABEL, name):
+        raise UsageError(
+            f"namespace {name}: there can be none of that name: it has lower-case letters, digits "
+            "and '-' alone, and begins and ends with a letter or digit",
+            argument="namespace",
+        )
 
 
 def _kubeconfig_path(connection: Connection) -> str | None:

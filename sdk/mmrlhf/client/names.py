@@ -13,6 +13,8 @@ from mmrlhf.client.views import JobView
 from mmrlhf.errors import ClusterError, NotFoundError, UsageError
 from mmrlhf_api.errors import UnknownKindError
 from mmrlhf_api.kinds import KINDS, Kind, find_kind
+from mmrlhf_api.kinds.registry import find_among
+from mmrlhf_api.pipelines.resources import all_resources
 
 __all__ = [
     "Target",
@@ -185,4 +187,15 @@ def _no_job(cluster: Cluster, target: Target, kinds: Sequence[Kind]) -> NotFound
         items, _ = cluster.list(job_path(kind, cluster.namespace))
         near += [str(item["metadata"]["name"]) for item in items]
     close = difflib.get_close_matches(target.name, near, n=1)
+    if not close and target.kind is None:
+        close = _near_kinds(target.name)
     return NotFoundError(f"{text}; did you mean {close[0]}?" if close else text)
+
+
+def _near_kinds(name: str) -> list[str]:
+    """Return what is said of a name that may be a misspelt kind."""
+    try:
+        find_among(name, all_resources())
+    except UnknownKindError as error:
+        return [] if error.suggestion is None else [f"the kind {error.suggestion}"]
+    return []

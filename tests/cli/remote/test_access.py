@@ -140,6 +140,8 @@ def test_configurations_that_are_wrong(command: Command, tmp_path: Path) -> None
         (["get", "--kubeconfig", path, "--context", "prd"], 2, "did you mean prod?"),
         (["get", "--kubeconfig", str(broken)], 2, "broken"),
         (["get", "--kubeconfig", path, "--token=a\nb"], 2, "--token has a line break after 1 of"),
+        (["get", "--kubeconfig", path, "-n", "../x"], 2, "--namespace ../x: there can be none"),
+        (["get", "--kubeconfig", path, "-n", "a,b"], 2, "--namespace a,b: there can be none"),
         (["get", "--kubeconfig", path, "--as=a\n"], 2, "--as has a line break at its end"),
     ):
         assert message in one_line(command(*arguments), code)

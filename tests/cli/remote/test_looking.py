@@ -148,6 +148,14 @@ def test_a_job_that_is_not_there_is_not_found(jobs: Ctl) -> None:
     where = f"in namespace {jobs.namespace}"
     assert done.stderr == f"error: no job named digitz {where}; did you mean digits?\n"
     assert jobs("describe", "rtj", "digits").returncode == 3
+    done = jobs("get", "mmdop")
+    assert done.stderr == f"error: no job named mmdop {where}; did you mean the kind mmdpo?\n"
+
+
+def test_what_no_job_has_sorts_none_and_is_told(jobs: Ctl) -> None:
+    done = jobs("get", "mmdpo", "--sort-by", ".metadata.nam", "-o", "name")
+    assert (done.returncode, done.stdout) == (0, "mmdpojob.mmrlhf.io/digits\n")
+    assert done.stderr.startswith("--sort-by .metadata.nam: none of the jobs has it, ")
 
 
 def test_a_name_of_two_kinds_is_ambiguous_only_where_it_must_be(jobs: Ctl) -> None:
