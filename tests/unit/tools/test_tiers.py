@@ -86,7 +86,7 @@ def test_who_often_waits_has_the_cores_first(capfd: pytest.CaptureFixture[str]) 
         most=1,
         command=lambda _: [sys.executable, "-c", "import os; print('nice', os.nice(0))"],
     )
-    waiting, working = re.findall(r"^nice (\d+)$", capfd.readouterr().out, re.MULTILINE)
+    waiting, working = re.findall(r"^nice (-?\d+)$", capfd.readouterr().out, re.MULTILINE)
     assert int(waiting) == own < int(working)
 
 
