@@ -52,7 +52,11 @@ class _Plain:
         if found is not None:
             return found
         param._runtime_param = None  # noqa: SLF001 - typer then makes its own
-        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        try:
+            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # a word of pydantic's
+            raise
 
 
 def _words(values: object, param: Any) -> list[str] | None:  # noqa: ANN401 - typer's own

@@ -137,11 +137,14 @@ def test_help_has_no_words_of_python() -> None:
     root = typer.main.get_command(app)
     commands = root.commands  # type: ignore[attr-defined]
     assert "submit" in commands
-    for name, command in commands.items():
+    below = commands["cron"].commands
+    for name, command in [*commands.items(), *below.items()]:
         text = command.get_help(typer.Context(command, info_name=name))
         assert not re.search(r"<(?!\()\w+( range)?>|list\[|None|x>=|(?<!=)\{\w", text), text
         assert max(map(len, text.splitlines())) <= 80
-        assert "...." not in text
+        usage = text.split("\n\n", 1)[0].partition("[OPTIONS]")[2]
+        assert "...." not in usage
+        assert usage == usage.upper()
 
 
 def test_help_of_a_command_is_had_by_two_ways(command: Command) -> None:
@@ -156,12 +159,17 @@ def test_the_version_in_one_line(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["frobnicate"], ["run"], ["run", "-f"], ["version", "-o", "xml"], []]
+    "arguments",
+    [
+        *(["frobnicate"], ["run"], ["run", "-f"], ["version", "-o", "xml"], []),
+        *(["completion", "ksh"], ["import", "tlr", "a", "b"], ["export", "safety-bench", "a", "b"]),
+    ],
 )
 def test_wrong_usage_exits_2_on_standard_error(command: Command, arguments: list[str]) -> None:
     done = command(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+    assert not re.search("python|Value error", done.stderr)
     assert done.stderr
     assert not done.stdout
 

@@ -170,3 +170,17 @@ def test_a_step_goes_on_without_its_terminal_if_it_was_asked_to(tmp_path: Path) 
         call.send_signal(signal.SIGTERM)
         assert call.stderr.readline() == STOPPING
     assert call.returncode == 143
+
+
+def test_a_job_file_that_is_not_there_is_told_before_torch_is_loaded() -> None:
+    """Which takes seconds."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mmrlhf_jobs", "estimate", "nowhere.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: nowhere.yaml: cannot be read: No such file or directory\n")
+    assert "mmrlhf_jobs.reporting" in done.stderr
+    assert "torch" not in done.stderr

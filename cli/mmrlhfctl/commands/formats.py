@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -54,11 +55,32 @@ EndpointOption = Annotated[
 RegionOption = Annotated[str | None, typer.Option("--region", help="Region of the S3 service.")]
 
 
+def _format_argument(known: Sequence[str]) -> Any:  # noqa: ANN401 - typer's own
+    """Return the argument that names one of some formats."""
+
+    def read(text: str) -> str:
+        if text in known:
+            return text
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(known)}")
+
+    def begin(incomplete: str) -> list[str]:
+        return [name for name in known if name.startswith(incomplete)]
+
+    return typer.Argument(
+        metavar="FORMAT", help=", ".join(known) + ".", parser=read, autocompletion=begin
+    )
+
+
 def import_rows(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS) + ".")],
-    source: Annotated[str, typer.Argument(help="File of the format, or a folder of them.")],
+    form: Annotated[str, _format_argument(FORMATS)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="File of the format, or a folder of them.")
+    ],
     out: Annotated[
-        str | None, typer.Argument(help="File to write: *.jsonl or *.parquet.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="OUT", help="File to write: *.jsonl or *.parquet.", show_default=False
+        ),
     ] = None,
     *,
     media_root: MediaRootOption = None,
@@ -117,9 +139,11 @@ def import_rows(
 
 
 def export_records(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(EXPORTED) + ".")],
-    records: Annotated[str, typer.Argument(help="Records: a file, a folder or a pattern.")],
-    out: Annotated[str, typer.Argument(help="File to write: *.jsonl or *.json.")],
+    form: Annotated[str, _format_argument(EXPORTED)],
+    records: Annotated[
+        str, typer.Argument(metavar="RECORDS", help="Records: a file, a folder or a pattern.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="File to write: *.jsonl or *.json.")],
     *,
     media_root: MediaRootOption = None,
     pairs: Annotated[

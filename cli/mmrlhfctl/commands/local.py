@@ -134,7 +134,7 @@ def version(output: OutputOption = Format.TEXT) -> None:
 
 
 def completion(
-    shell: Annotated[Shell, typer.Argument(help="Shell to complete for.")],
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="Shell to complete for.")],
 ) -> None:
     """Print the completion script of a shell.
 

@@ -11,15 +11,24 @@ from mmrlhfctl.commands.formats import EndpointOption, RegionOption
 __all__ = ["alias", "gate", "promote", "rollback"]
 
 StoreArgument = Annotated[
-    str, typer.Argument(help="Folder of artifacts: a path, file:// or s3://.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="Folder of artifacts: a path, file:// or s3://.",
+        show_default=False,
+    ),
 ]
-NameArgument = Annotated[str, typer.Argument(help="Name of the alias, such as default/vqa.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the alias, such as default/vqa.")
+]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for those who look later.")]
 
 
 def gate(
-    rules: Annotated[str, typer.Argument(help="What the candidate must show: a YAML file.")],
-    out: Annotated[str, typer.Argument(help="File to write: *.json.")],
+    rules: Annotated[
+        str, typer.Argument(metavar="RULES", help="What the candidate must show: a YAML file.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="File to write: *.json.")],
     *,
     candidate: Annotated[
         list[str] | None,
@@ -75,7 +84,9 @@ def gate(
 def promote(
     store: StoreArgument,
     name: NameArgument,
-    artifact: Annotated[str, typer.Argument(help="A finished artifact: the folder of a model.")],
+    artifact: Annotated[
+        str, typer.Argument(metavar="ARTIFACT", help="A finished artifact: the folder of a model.")
+    ],
     *,
     reason: ReasonOption = "",
     endpoint: EndpointOption = None,

@@ -26,7 +26,7 @@ PipelineArgument = Annotated[
 ]
 PipelinesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="PIPELINE...", help="Names of pipelines.", show_default=False),
+    typer.Argument(metavar="PIPELINE", help="Names of pipelines.", show_default=False),
 ]
 
 

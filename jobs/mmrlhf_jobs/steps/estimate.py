@@ -44,15 +44,15 @@ def _run(spec: EstimateSpec, context: StepContext) -> Outcome:
         SpecError: The job trains no model.
         JobError: Its model or its data cannot be read.
     """
-    # torch takes seconds to import, and help needs none of it.
+    job = load_job(spec.job_file)
+    if not isinstance(job, TrainJob):
+        raise SpecError(f"{spec.job_file}: a {job.kind} trains no model")
+    # torch takes seconds to import: a mistake in the job file is told before that.
     from mmrlhf_jobs.models.folders import fetch_description
     from mmrlhf_jobs.training.memory.dry_run import dry_run
     from mmrlhf_jobs.training.memory.estimate import Card
     from mmrlhf_jobs.training.memory.table import make_table, sentences
 
-    job = load_job(spec.job_file)
-    if not isinstance(job, TrainJob):
-        raise SpecError(f"{spec.job_file}: a {job.kind} trains no model")
     options = storage_options(job)
     context.tell("estimate", f"reading {job.spec.model.uri}")
     folder = fetch_description(job.spec.model.uri, context.scratch, options)

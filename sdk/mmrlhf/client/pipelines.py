@@ -35,7 +35,12 @@ def find_pipeline(cluster: Cluster, name: str) -> Manifest:
     Raises:
         NotFoundError: There is none.
     """
-    return cluster.get(job_path(PIPELINE, cluster.namespace, name))
+    try:
+        return cluster.get(job_path(PIPELINE, cluster.namespace, name))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"there is no {PIPELINE.name} {name} in namespace {cluster.namespace}"
+        ) from error
 
 
 def suspend_pipeline(cluster: Cluster, name: str, *, suspend: bool) -> Manifest:

@@ -126,3 +126,11 @@ def test_schedules_are_suspended_and_resumed(ctl: Ctl) -> None:
     missing = ctl("cron", "suspend", "weekly", "nowhere")
     assert missing.returncode == 3
     assert not suspended(), "all or none"
+
+
+@pytest.mark.parametrize("word", ["trigger", "suspend", "resume"])
+def test_a_pipeline_that_is_not_there_is_said_not_to_be(ctl: Ctl, word: str) -> None:
+    done = ctl("cron", word, "nothing")
+    where = f"in namespace {ctl.namespace}"
+    assert done.stderr == f"error: there is no AlignmentPipeline nothing {where}\n"
+    assert (done.returncode, done.stdout) == (3, "")
