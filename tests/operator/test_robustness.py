@@ -86,6 +86,24 @@ async def test_pods_that_nobody_can_have_made_are_not_read_one_by_one(
     assert 1 <= asked["GET configmaps"] <= 2  # one a plan that acts
 
 
+async def test_an_operator_that_comes_among_jobs_lists_what_was_told_of_them_once(
+    driver: Driver, start_operator: StartOperator
+) -> None:
+    names = [f"job-{number}" for number in range(5)]
+    async with start_operator():
+        for name in names:
+            driver.submit(metadata__name=name, runPolicy={"suspend": True})
+        await until(lambda: all(driver.events(name) for name in names), what="events")
+    before = {name: driver.events(name) for name in names}
+    log: faults.Log = []
+    async with start_operator(functools.partial(faults.Recorded, log=log)) as running:
+        await until(lambda: running.operator.queue.done >= len(names), what="a look at each")
+        await running.idle()
+    lists = [request for request, _ in log if _what(request) == "GET events"]
+    assert [request.query["fieldSelector"] for request in lists] == ["source=mmrlhf-operator"]
+    assert {name: driver.events(name) for name in names} == before
+
+
 def _what(request: Request) -> str:
     """A request, as its method and what it is about."""
     parts = request.path.split("/")

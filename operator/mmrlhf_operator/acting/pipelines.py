@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from mmrlhf_api.pipelines.names import LABEL_PIPELINE
 from mmrlhf_api.pipelines.types import AlignmentPipelineStatus, RunCondition
 from mmrlhf_api.schedule import ScheduleCondition, ScheduleStatus, StartedRun
 from mmrlhf_operator.acting.contents import Looker
+from mmrlhf_operator.acting.earlier_events import EarlierEvents
 from mmrlhf_operator.acting.owned import create_owned, patch_if_there, write_status
 from mmrlhf_operator.acting.sights import Sights
 from mmrlhf_operator.acting.telling import Told
@@ -55,10 +56,10 @@ class _Memory:
 
     uid: str
     born: tuple[datetime, str]
+    told: Told
     aliases: frozenset[Alias] = frozenset()
     judged: int = -1
     conflict: Finding | None = None
-    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class PipelineReconciler:
         self._wake = wake
         self._sights = Sights(looker, wake=wake, clock=clock)
         self._memories: dict[Key, _Memory] = {}
+        self._events = EarlierEvents()
         self._met = False
 
     async def reconcile(self, key: Key) -> float | None:
@@ -128,6 +130,7 @@ class PipelineReconciler:
 
     async def close(self) -> None:
         """End the looks that are under way."""
+        await self._events.close()
         await self._sights.close()
 
     def _decide(
@@ -309,7 +312,11 @@ class PipelineReconciler:
         memory = self._memories.get(key)
         if memory is None or memory.uid != view.uid:
             self._forget(key)
-            memory = self._memories[key] = _Memory(view.uid, (view.created, view.uid))
+            memory = self._memories[key] = _Memory(
+                view.uid,
+                (view.created, view.uid),
+                Told(self._events, retell_seconds=_RETELL_SECONDS),
+            )
         return memory
 
     def _forget(self, key: Key) -> None:

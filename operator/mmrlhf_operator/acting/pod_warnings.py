@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from mmrlhf_operator.acting.shared_looks import SharedLooks
 from mmrlhf_operator.kube.api import Api, collection
-from mmrlhf_operator.kube.concurrency import end_all
 from mmrlhf_operator.state.pods import PodView
 from mmrlhf_operator.state.views import Finding
 
@@ -23,21 +22,15 @@ _PAGE: Final = 500
 _MOST_PAGES: Final = 20
 
 
-class _Look(NamedTuple):
-    at: datetime
-    found: asyncio.Task[Mapping[str, Finding]]
-
-
 class PodWarnings:
     """The latest warning of each pod, looked up when it is needed.
 
-    The API server has no index of what events are about: for one pod it reads all events of the
-    namespace. So a look is for all pods of a namespace, however many of them wait, and is made
-    again after some time alone.
+    A look is for all pods of a namespace, however many of them wait, and is made again after some
+    time alone.
     """
 
     def __init__(self) -> None:
-        self._looks: dict[str, _Look] = {}
+        self._looks = SharedLooks(_warnings, seconds=_AGAIN_SECONDS)
 
     async def look(
         self, api: Api, namespace: str, pods: Iterable[PodView], *, now: datetime
@@ -57,28 +50,12 @@ class PodWarnings:
         waiting = [pod for pod in pods if _waits_in_silence(pod, now)]
         if not waiting:
             return {}
-        found = await self._within(api, namespace, now)
+        found = await self._looks.within(api, namespace, now=now)
         return {pod.name: found[pod.uid] for pod in waiting if pod.uid in found}
 
     async def close(self) -> None:
         """End the looks that are under way."""
-        await end_all([look.found for look in self._looks.values()])
-
-    async def _within(self, api: Api, namespace: str, now: datetime) -> Mapping[str, Finding]:
-        fresh = {name: one for name, one in self._looks.items() if _is_fresh(one, now)}
-        if namespace not in fresh:
-            fresh[namespace] = _Look(now, asyncio.create_task(_warnings(api, namespace)))
-        self._looks = fresh
-        # Others wait for it too: who is broken off leaves it to them.
-        return await asyncio.shield(fresh[namespace].found)
-
-
-def _is_fresh(look: _Look, now: datetime) -> bool:
-    """Whether a look is under way, or has found something out not long ago."""
-    if not look.found.done():
-        return True
-    well = not look.found.cancelled() and look.found.exception() is None
-    return well and (now - look.at).total_seconds() < _AGAIN_SECONDS
+        await self._looks.close()
 
 
 def _waits_in_silence(pod: PodView, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from mmrlhf_api.constants import ConditionType, Phase
 from mmrlhf_operator.acting import effects
 from mmrlhf_operator.acting.checks import Checker, Checks
 from mmrlhf_operator.acting.creations import Creations
+from mmrlhf_operator.acting.earlier_events import EarlierEvents
 from mmrlhf_operator.acting.pod_warnings import PodWarnings
 from mmrlhf_operator.acting.queues import Queues
 from mmrlhf_operator.acting.telling import Told
@@ -68,10 +69,10 @@ class _Memory:
     """What is remembered of a job between reconciles; all of it can be found out again."""
 
     uid: str
+    told: Told
     creations: Creations = field(default_factory=Creations)
     written: Manifest | None = None
     superseded: set[str] = field(default_factory=set)
-    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
     troubles: Troubles = field(default_factory=Troubles)
     disbanding: dict[str, Disband] = field(default_factory=dict)
 
@@ -125,6 +126,7 @@ class Reconciler:
         self._nodes_withheld = False
         self._views = JobViews()
         self._warnings = PodWarnings()
+        self._events = EarlierEvents()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a job; returns after how many seconds to come back."""
@@ -233,6 +235,7 @@ class Reconciler:
         """End the look-ups that are under way."""
         await self._checks.close()
         await self._warnings.close()
+        await self._events.close()
 
     async def _tell(self, job: JobView, memory: _Memory) -> None:
         """Tell by events what the status says; what cannot be told now stays due."""
@@ -243,7 +246,9 @@ class Reconciler:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             self._checks.forget(key)
-            memory = self._memories[key] = _Memory(uid)
+            memory = self._memories[key] = _Memory(
+                uid, Told(self._events, retell_seconds=_RETELL_SECONDS)
+            )
             if status.get("phase"):  # an operator before this one was at it
                 first = pod_name(
                     status.get("podStem") or key.name, attempt=status.get("attempt", 0), index=0

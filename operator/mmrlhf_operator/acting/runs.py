@@ -15,6 +15,7 @@ from mmrlhf_api.pipelines.phases import StepPhase
 from mmrlhf_api.pipelines.types import StepStatus
 from mmrlhf_operator.acting.children import Children, NamedJob
 from mmrlhf_operator.acting.contents import Contents, Looker
+from mmrlhf_operator.acting.earlier_events import EarlierEvents
 from mmrlhf_operator.acting.owned import write_status
 from mmrlhf_operator.acting.pipelines import PipelineReconciler
 from mmrlhf_operator.acting.sweeps import SweepReconciler
@@ -40,8 +41,8 @@ _RETELL_SECONDS = 600.0
 @dataclass
 class _Memory:
     uid: str
+    told: Told
     conflicts: dict[str, Finding] = field(default_factory=dict)
-    told: Told = field(default_factory=lambda: Told(retell_seconds=_RETELL_SECONDS))
 
 
 class RunReconciler:
@@ -82,6 +83,7 @@ class RunReconciler:
             api, store, config=config, looker=looker, wake=wake, clock=wall
         )
         self._memories: dict[Key, _Memory] = {}
+        self._events = EarlierEvents()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done about a run; returns after how many seconds to come back."""
@@ -118,6 +120,7 @@ class RunReconciler:
 
     async def close(self) -> None:
         """End the look-ups that are under way."""
+        await self._events.close()
         await self._contents.close()
         await self._pipelines.close()
 
@@ -176,7 +179,9 @@ class RunReconciler:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
             self._forget(key)
-            memory = self._memories[key] = _Memory(uid)
+            memory = self._memories[key] = _Memory(
+                uid, Told(self._events, retell_seconds=_RETELL_SECONDS)
+            )
         return memory
 
     def _forget(self, key: Key) -> None:

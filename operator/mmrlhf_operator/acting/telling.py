@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from mmrlhf_operator.acting import effects
+from mmrlhf_operator.acting.earlier_events import EarlierEvents
 from mmrlhf_operator.kube.api import Api
 from mmrlhf_operator.planning.actions import Note
 
@@ -17,11 +18,13 @@ class Told:
     """What was told of one object, and what is still to be told of it.
 
     Args:
+        earlier: Knows what operators before this one have told.
         retell_seconds: A note that is older and has no event was told: most clusters keep events
             for an hour.
     """
 
-    def __init__(self, *, retell_seconds: float) -> None:
+    def __init__(self, earlier: EarlierEvents, *, retell_seconds: float) -> None:
+        self._earlier: Final = earlier
         self._retell_seconds: Final = retell_seconds
         self._told: set[str] | None = None
         self._due: dict[str, Note] = {}
@@ -61,7 +64,9 @@ class Told:
             for key, note in notes.items()
             if (now - note.at).total_seconds() < self._retell_seconds
         }
-        names = await effects.existing_event_names(api, subject) if lately else set()
+        if not lately:
+            return set(notes)
+        names = await self._earlier.names(api, subject.namespace, now=now)
         untold = {
             key for key, note in lately.items() if effects.event_name(subject, note) not in names
         }
