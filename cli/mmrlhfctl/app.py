@@ -132,6 +132,7 @@ def run_app(arguments: list[str]) -> int:
 
     Raises:
         CliError: The command failed with a message for the user.
+        BrokenPipeError: Nobody reads its output any more.
     """
     if COMPLETE_VARIABLE in os.environ:
         from mmrlhfctl.completion import teach_shells
@@ -140,5 +141,7 @@ def run_app(arguments: list[str]) -> int:
     try:
         read_commands(app)(args=arguments, prog_name=program_name())
     except SystemExit as end:  # typer ends like this whatever happens
+        if isinstance(end.__context__, BrokenPipeError):  # which it takes for a failure
+            raise end.__context__ from None
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -17,9 +17,12 @@ __all__ = ["run_call"]
 
 def run_call(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
+    code: int = ExitCode.OK
     try:
         with heard_signals():
-            return run_app(arguments)
+            code = run_app(arguments)
+            sys.stdout.flush()
+            return code
     except MmrlhfError as failure:
         for line in told(failure):
             error(line)
@@ -29,7 +32,7 @@ def run_call(arguments: list[str]) -> int:
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+        return code
     except Exception as failure:
         if os.environ.get("MMRLHF_DEBUG"):
             raise

@@ -324,6 +324,22 @@ def test_a_reader_may_stop_reading(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("call", [["version"], ["explain", "-r", "mmdpo"]], ids=["little", "much"])
+def test_nobody_need_read_anything(call: list[str]) -> None:
+    """Little is written at the end alone, and much as soon as it is there."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mmrlhfctl", *call],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 0
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_colours_can_be_chosen(command: Command, where: str) -> None:
     def told(choice: str) -> str:
