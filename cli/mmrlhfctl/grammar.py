@@ -73,9 +73,16 @@ def _word(value: Any, told: Any) -> Any:  # noqa: ANN401 - of any type
         return value
     if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):
         return kind(value)
-    if kind is int and more.min is more.max is None and _INTEGER.fullmatch(str(value)):
+    if kind is int and _INTEGER.fullmatch(str(value)) and _is_within(int(value), more):
         return int(value)
+    if kind is float and isinstance(value, float) and _is_within(value, more):  # a default
+        return value
     return None
+
+
+def _is_within(number: float, more: Any) -> bool:  # noqa: ANN401 - typer's own
+    least, most = more.min, more.max
+    return (least is None or number >= least) and (most is None or number <= most)
 
 
 def _read_plainly(params: list[Any]) -> list[Any]:

@@ -55,6 +55,7 @@ CALLS: dict[tuple[str, ...], set[str]] = {
     ("retry", "ar/digits"): API | REMOTE,
     ("cron", "list"): API | REMOTE,
     ("doctor",): API | REMOTE,
+    ("lineage", "--depth", "3", "digits"): API | REMOTE,
     ("clone", "digits"): API | REMOTE,
     ("diff", "digits", "letters"): API | REMOTE | CHECKS,
     ("cost", "digits"): API | REMOTE | CHECKS,

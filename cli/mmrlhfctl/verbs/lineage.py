@@ -12,7 +12,6 @@ from mmrlhf.client.cluster import open_cluster
 from mmrlhf.client.connection import Connection
 from mmrlhf.client.names import find_job, parse_job_names
 from mmrlhf_api.lineage import Graph, Store
-from mmrlhf_jobs.pages.lineage import render_lineage
 from mmrlhfctl.errors import CliError
 from mmrlhfctl.exits import ExitCode
 from mmrlhfctl.terminal import colours_wanted, note, out
@@ -49,6 +48,9 @@ def show_lineage(
     else:
         out("\n".join(lineage_lines(graph, colours=colours_wanted(sys.stdout))))
     if page is not None:
+        # Only who wants one needs what draws pages.
+        from mmrlhf_jobs.pages.lineage import render_lineage
+
         note(f"wrote {write_page(Path(page), render_lineage(graph))}")
 
 
