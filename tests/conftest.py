@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 import signal
@@ -24,6 +25,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.cluster.fixtures", "tests.images.fixtures"]
+
+# What is imported and collected stays to the end: to look for garbage in it, again and again while
+# it grows, finds none.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but in what the tests make alone."""
+    gc.freeze()
+    gc.enable()
+
 
 _FOLDERS = itertools.count()
 
