@@ -11,6 +11,8 @@ import pytest
 from mmrlhf_operator.config import OperatorConfig
 from mmrlhf_operator.gangs.providers import PROVIDERS
 from mmrlhf_operator.kube.transport import Request, Response, Transport
+from mmrlhf_operator.planning.actions import Disband
+from mmrlhf_operator.state.store import Key
 from tests.cluster.access import Access
 from tests.operator import foreign_kinds
 from tests.operator.conftest import StartOperator
@@ -147,6 +149,49 @@ async def test_a_gang_that_a_dead_operator_left_is_taken_back_by_the_next(
             await groups.are("demo-1", "demo-9")
         else:
             await groups.are()
+
+
+class Deletions:
+    """Carries requests, and notes in which phase the job was when a gang of it was deleted."""
+
+    def __init__(self, inner: Transport, driver: Driver) -> None:
+        self._inner = inner
+        self._driver = driver
+        self.seen = list[str]()
+
+    async def send(self, request: Request, *, seconds: float) -> Response:
+        if request.method == "DELETE" and "/podgroups/" in request.path:
+            self.seen.append(self._driver.status()["phase"])
+        return await self._inner.send(request, seconds=seconds)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def test_a_gang_of_a_job_that_has_resumed_is_not_taken_for_one_that_is_left(
+    driver: Driver, groups: Groups, start_operator: StartOperator
+) -> None:
+    """A watch that is behind shows the job as it was, and the gang is listed as it is."""
+    pool = {"h800": {"scheduler": "default-scheduler"}}
+    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), "nodePools": pool})
+    deletions = list[Deletions]()
+
+    def noted(inner: Transport) -> Transport:
+        deletions.append(Deletions(inner, driver))
+        return deletions[-1]
+
+    async with start_operator(noted, config=config) as operator:
+        driver.submit(scheduling={"gang": "volcano"}, nodePool="h800")
+        await attempt(driver, 0)
+        await operator.idle()
+        key = Key("MMDPOJob", driver.namespace, "demo")
+        operator.operator._disband(key, Disband(api=f"{GROUP}/{VERSION}", name="demo-0"))
+        await operator.idle()
+        assert groups.names() == ["demo-0"]
+        driver.edit(runPolicy={"suspend": True})
+        await driver.phase("Suspended")
+        await groups.are()
+        assert deletions[0].seen == ["Suspended"]
 
 
 @pytest.mark.parametrize("name", ["volcano", "coscheduling"])

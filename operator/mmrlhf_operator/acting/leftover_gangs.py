@@ -39,7 +39,7 @@ class LeftoverGangs:
         api: The API server.
         store: What the watches have seen.
         namespaces: Namespaces that are served; none means all.
-        found: Told of each, with its job.
+        found: Told of each, with its job; it looks at the job once more, as watches may be behind.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class LeftoverGangs:
             body = self._store.job(key)
             if body is None or body["metadata"]["uid"] != owner_uid({"metadata": metadata}):
                 continue  # it goes with its job
-            if not needs_gang(key.name, body.get("status") or {}, name):
+            status = body.get("status") or {}
+            stem, attempt = status.get("podStem") or key.name, status.get("attempt", 0)
+            if not needs_gang(name, stem=stem, attempt=attempt, phase=status.get("phase")):
                 _LOG.info("%s: PodGroup %s is left of what is over", key, name)
                 self._found(key, Disband(api=provider.api, name=name))

@@ -41,6 +41,7 @@ from mmrlhf_operator.planning.conditions import find
 from mmrlhf_operator.planning.deadlines import nodes_in_question
 from mmrlhf_operator.planning.notes import notes
 from mmrlhf_operator.planning.plan import plan
+from mmrlhf_operator.planning.queueing import needs_gang
 from mmrlhf_operator.planning.reasons import OperatorReason
 from mmrlhf_operator.rendering.names import pod_name, shared_name
 from mmrlhf_operator.state.bodies import trim
@@ -75,6 +76,7 @@ class _Memory:
     superseded: set[str] = field(default_factory=set)
     troubles: Troubles = field(default_factory=Troubles)
     disbanding: dict[str, Disband] = field(default_factory=dict)
+    leftover: dict[str, Disband] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -141,6 +143,8 @@ class Reconciler:
             return None
         memory = self._memory(key, body)
         job = self._views.read(key, self._latest(body, memory))
+        memory.disbanding |= memory.leftover
+        memory.leftover.clear()
         self._count(key, job.status)
         try:
             # Before a new status takes the place of this one, which a crash may have left untold.
@@ -149,7 +153,7 @@ class Reconciler:
             _LOG.info("%s: told later: %s", key, error)
         observed = await self._observe(key, body, job, memory)
         made = self._plan(job, observed)
-        if _acts(job, made):
+        if _acts(job, made) or memory.disbanding:
             # What watches have seen may be old: nothing is done but on what is true now.
             live = await self._api.find(f"{jobs(job.kind, job.namespace)}/{job.name}")
             if live is None or live["metadata"]["uid"] != job.uid:
@@ -226,10 +230,10 @@ class Reconciler:
             await memory.told.tell(self._api, job, [note], now=self._clock())
 
     def disband(self, key: Key, gang: Disband) -> None:
-        """Have a gang that is left of what is over taken back with the next look at its job."""
+        """Have a gang taken back with the next look at its job, unless that needs it then."""
         memory = self._memories.get(key)
         if memory is not None:  # else there was no look at all yet
-            memory.disbanding[gang.name] = gang
+            memory.leftover[gang.name] = gang
 
     async def close(self) -> None:
         """End the look-ups that are under way."""
@@ -265,7 +269,8 @@ class Reconciler:
         # Planned once, with a phase that is written by now: one that fails is tried again.
         memory.disbanding.update((a.name, a) for a in made.actions if isinstance(a, Disband))
         others = (action for action in made.actions if not isinstance(action, Disband))
-        actions: list[Action] = [*others, *memory.disbanding.values()]
+        over = (gang for gang in memory.disbanding.values() if not _needs(job, gang))
+        actions: list[Action] = [*others, *over]
         found = await effects.act(self._api, job, actions, told=memory.creations.told)
         if not found:
             memory.disbanding.clear()
@@ -429,6 +434,14 @@ def _acts(job: JobView, made: Plan) -> bool:
     # A Service that goes by its UID needs no second look.
     acts = any(not isinstance(action, DeleteService) for action in made.actions)
     return acts or ends or made.status.attempt != job.status.attempt
+
+
+def _needs(job: JobView, gang: Disband) -> bool:
+    """Whether a job that has resumed since needs what was to be taken back."""
+    now = job.status
+    return needs_gang(
+        gang.name, stem=now.pod_stem or job.name, attempt=now.attempt, phase=now.phase
+    )
 
 
 def _is_same(believed: tuple[JobView, Observed], true: tuple[JobView, Observed]) -> bool:

@@ -8,9 +8,8 @@ gang. Without a provider, all here does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from mmrlhf_api import Job
 from mmrlhf_api.constants import ConditionType, FailureReason, Phase, Reason
@@ -152,19 +151,19 @@ def _disbanded(provider: Provider, draft: Draft, attempt: int) -> Disband:
     return Disband(api=provider.api, name=gang_name(draft.stem, attempt=attempt))
 
 
-def needs_gang(job: str, status: Mapping[str, Any], group: str) -> bool:
+def needs_gang(group: str, *, stem: str, attempt: int, phase: str | None) -> bool:
     """Whether a job may still need a PodGroup that is its own.
 
     Args:
-        job: Name of the job.
-        status: Its status as it was seen; one that is old needs more, never less.
         group: Name of the PodGroup.
+        stem: What names of the job's pods begin with.
+        attempt: Of the job.
+        phase: Of the job. A job that was suspended when it was seen may have resumed since.
     """
-    stem, _, attempt = group.rpartition("-")
-    if stem != (status.get("podStem") or job) or not attempt.isdigit():
+    start, _, number = group.rpartition("-")
+    if start != stem or not number.isdigit():
         return True  # none that was made here
-    latest, phase = status.get("attempt", 0), status.get("phase")
-    return int(attempt) >= latest and phase not in {Phase.SUSPENDED, *TERMINAL}
+    return int(number) >= attempt and phase not in {Phase.SUSPENDED, *TERMINAL}
 
 
 def give_place_back(draft: Draft, observed: Observed) -> None:

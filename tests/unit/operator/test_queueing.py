@@ -534,22 +534,22 @@ async def test_providers_are_found_by_what_the_server_serves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "needed"),
+    ("stem", "attempt", "phase", "needed"),
     [
-        ({}, {"demo-0", "demo-7"}),
-        ({"phase": "Running", "attempt": 1}, {"demo-1", "demo-7"}),
-        ({"phase": "Restarting", "attempt": 2}, {"demo-7"}),
-        ({"phase": "Suspended", "attempt": 1}, set()),
-        ({"phase": "Succeeded", "attempt": 1}, set()),
-        ({"phase": "Failed", "attempt": 1}, set()),
-        (
-            {"phase": "Running", "attempt": 1, "podStem": "mmdpo-demo"},
-            {"demo-0", "demo-1", "demo-7"},
-        ),
+        ("demo", 0, None, {"demo-0", "demo-1", "demo-7"}),
+        ("demo", 1, "Running", {"demo-1", "demo-7"}),
+        ("demo", 2, "Restarting", {"demo-7"}),
+        ("demo", 1, "Suspended", set()),
+        ("demo", 1, "Succeeded", set()),
+        ("demo", 1, "Failed", set()),
+        ("mmdpo-demo", 1, "Running", {"demo-0", "demo-1", "demo-7"}),
     ],
-    ids=str,
 )
-def test_gangs_that_a_job_may_need(status: dict[str, Any], needed: set[str]) -> None:
-    groups = {"demo-0", "demo-1", "demo-7"} if status else {"demo-0", "demo-7"}
-    others = {"demo", "demo-x", "other-0"}
-    assert {one for one in groups | others if needs_gang("demo", status, one)} == needed | others
+def test_gangs_that_a_job_may_need(
+    stem: str, attempt: int, phase: str | None, needed: set[str]
+) -> None:
+    groups, others = {"demo-0", "demo-1", "demo-7"}, {"demo", "demo-x", "other-0"}
+    found = {
+        one for one in groups | others if needs_gang(one, stem=stem, attempt=attempt, phase=phase)
+    }
+    assert found == needed | others
