@@ -23,6 +23,10 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control has its children ignore it, and theirs; tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        # By nohup, or by a trap. These tests go on, and what they start is as if nobody had.
+        signal.signal(_number, lambda *_: None)
 
 pytest_plugins = ["tests.cluster.fixtures", "tests.images.fixtures"]
 

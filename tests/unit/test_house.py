@@ -203,16 +203,20 @@ def test_what_runs_a_kind_is_there(kind: Kind) -> None:
     assert re.search(rf"^def {function}\(", path.read_text(), re.MULTILINE)
 
 
-def test_programs_of_tests_hear_sigint_where_a_shell_has_them_ignore_it() -> None:
-    """As a shell without job control starts what runs in the background, such as ``pytest &``."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_programs_of_tests_hear_a_signal_where_the_tests_are_to_ignore_it(name: str) -> None:
+    """As ``pytest &`` in a script (SIGINT) and ``nohup pytest`` (SIGHUP) start them."""
     code = """
 import signal, subprocess, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+number = getattr(signal, sys.argv[1])
+signal.signal(number, signal.SIG_IGN)
 import tests.conftest
-ask = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-subprocess.run([sys.executable, "-c", ask], check=True)
+if number != signal.SIGINT:
+    signal.raise_signal(number)
+ask = "import signal, sys; print(signal.getsignal(getattr(signal, sys.argv[1])) != signal.SIG_IGN)"
+subprocess.run([sys.executable, "-c", ask, sys.argv[1]], check=True)
 """
     asked = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, name], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert asked.stdout.strip() == "True"
