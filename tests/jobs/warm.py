@@ -10,7 +10,6 @@ forked from it as well.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -33,6 +32,7 @@ from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
+from tests.parent import end_with_parent
 from tests.ports import free_port
 
 __all__ = ["AT_IMPORT", "Program", "Server"]
@@ -81,9 +81,6 @@ class Server:
     at_import: tuple[tuple[str, str], ...] = ()
     within: tuple[str, ...] = ()
 
-
-_WITH_PARENT: Final = 1
-"""``PR_SET_PDEATHSIG`` of ``prctl(2)``: the signal that comes when the parent has ended."""
 
 _JOBS: Final = Server(IMPORTS, tuple(AT_IMPORT.items()))
 
@@ -382,7 +379,7 @@ def _run_gang(request: dict[str, Any]) -> NoReturn:
     for number in map(str, range(request["processes"])):
         pid = os.fork()
         if pid == 0:
-            ctypes.CDLL(None).prctl(_WITH_PARENT, signal.SIGKILL)
+            end_with_parent()
             own = {"RANK": number, "LOCAL_RANK": number, "MASTER_PORT": port}
             common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": "0"}
             os.environ.update({**own, **common, "MASTER_ADDR": "127.0.0.1"})
