@@ -64,12 +64,17 @@ def groups(control_plane: Access, driver: Driver) -> Iterator[Groups]:
         yield Groups(driver)
 
 
+def pooled(**changes: Any) -> OperatorConfig:
+    """A configuration with a node pool whose pods the scheduler that there is places."""
+    pool = {"h800": {"scheduler": "default-scheduler"}}
+    settings = {**CONFIG.model_dump(by_alias=True), "nodePools": pool, **changes}
+    return OperatorConfig.model_validate(settings)
+
+
 async def test_a_gang_goes_with_its_attempt(
     driver: Driver, groups: Groups, start_operator: StartOperator
 ) -> None:
-    # Who places the pods is the scheduler that there is.
-    pool = {"h800": {"scheduler": "default-scheduler"}}
-    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), "nodePools": pool})
+    config = pooled()
     async with start_operator(config=config) as operator:
         groups.create("demo-2")  # not ours; it has a name that is yet to come
         driver.submit(
@@ -119,10 +124,7 @@ class Dying:
 async def test_a_gang_that_a_dead_operator_left_is_taken_back_by_the_next(
     over: str, driver: Driver, groups: Groups, start_operator: StartOperator
 ) -> None:
-    pool = {"h800": {"scheduler": "default-scheduler"}}
-    config = OperatorConfig.model_validate(
-        {**CONFIG.model_dump(by_alias=True), "nodePools": pool, "resyncSeconds": 1.0}
-    )
+    config = pooled(resyncSeconds=1.0)
     dying = list[Dying]()
 
     def dies(inner: Transport) -> Transport:
@@ -172,8 +174,7 @@ async def test_a_gang_of_a_job_that_has_resumed_is_not_taken_for_one_that_is_lef
     driver: Driver, groups: Groups, start_operator: StartOperator
 ) -> None:
     """A watch that is behind shows the job as it was, and the gang is listed as it is."""
-    pool = {"h800": {"scheduler": "default-scheduler"}}
-    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), "nodePools": pool})
+    config = pooled()
     deletions = list[Deletions]()
 
     def noted(inner: Transport) -> Transport:
@@ -202,12 +203,7 @@ async def test_each_right_for_gangs_that_is_missing_is_told_until_it_is_given(
     (provider,) = (one for one in PROVIDERS if one.name == name)
     group, version = provider.api.split("/")
     kind = foreign_kinds.crd(group, version, "PodGroup", scope="Namespaced", schema=SCHEMA)
-    changes = {
-        "nodePools": {"h800": {"scheduler": "default-scheduler"}},
-        "namespaces": [driver.namespace],
-        "resyncSeconds": 1.0,
-    }
-    config = OperatorConfig.model_validate({**CONFIG.model_dump(by_alias=True), **changes})
+    config = pooled(namespaces=[driver.namespace], resyncSeconds=1.0)
     rights = {Right(group, "podgroups", verb) for verb in ("get", "list", "create", "delete")}
     with foreign_kinds.served(control_plane, [kind]):
         async with lacking(rights, control_plane, driver, config):

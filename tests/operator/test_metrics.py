@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from mmrlhf_api.tracing import ENV_TRACEPARENT
 from mmrlhf_operator.installation.alerts import ALERTS
 from mmrlhf_operator.installation.dashboard import PANELS
-from mmrlhf_operator.serving.metrics import METRICS_PATH
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
 from tests.collector import Collector, collector
 from tests.operator.driver import CONFIG, Driver
 from tests.operator.life import attempt
+from tests.operator.metrics_page import Page
 from tests.operator.test_process import answers, log, start
 from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
-
-
-class Page:
-    """What a replica serves."""
-
-    def __init__(self, address: str) -> None:
-        self._url = f"http://{address}{METRICS_PATH}"
-
-    def text(self) -> str:
-        with urllib.request.urlopen(self._url, timeout=300) as answer:
-            content: str = answer.read().decode()
-            return content
-
-    def families(self) -> list[Metric]:
-        return list(text_string_to_metric_families(self.text()))
-
-    def value(self, name: str, **labels: str) -> float:
-        """The sum of what has these labels, among others."""
-        return sum(
-            sample.value
-            for family in self.families()
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
 
 
 async def test_who_works_tells_what_became_of_jobs_and_who_stands_by_that_it_does(

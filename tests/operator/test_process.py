@@ -8,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.access import Access
 from tests.cluster.wait import wait_until
+from tests.operator.metrics_page import Page
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
@@ -62,20 +63,21 @@ def test_who_has_no_right_to_the_lease_is_well_but_not_ready(
         user["user"] = {"token": token}
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(kubeconfig))
-    measured = free_port()
+    address = f"127.0.0.1:{free_port()}"
+    tries = partial(Page(address).value, "mmrlhf_lease_tries_total", result="failed")
     with ExitStack() as stack:
         _, port = start(
             stack,
             control_plane,
             kube_namespace,
             tmp_path / "one",
-            settings={"metricsAddress": f"127.0.0.1:{measured}"},
+            settings={"metricsAddress": address},
             KUBECONFIG=str(path),
         )
         wait_until(lambda: answers(port), timeout=60, what="its health")
         wait_until(lambda: health(port, "/readyz")[0] == 500, timeout=30, what="its refusal")
         assert ": 403 " in health(port, "/readyz")[1]
-        wait_until(lambda: failed_tries(measured) >= 3, timeout=60, what="its third try")
+        wait_until(lambda: tries() >= 3, timeout=60, what="its third try")
         assert health(port) == (200, "ok")
     # Not the bare code: the namespace's name, which is drawn, can hold its digits.
     told = [line for line in log(tmp_path / "one").splitlines() if "the Lease cannot be" in line]
@@ -113,17 +115,6 @@ def start(
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process, port
-
-
-def failed_tries(port: int) -> float:
-    """How often the Lease was tried for in vain, by the operator's metrics."""
-    families = text_string_to_metric_families(health(port, "/metrics")[1])
-    return sum(
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "mmrlhf_lease_tries_total" and sample.labels["result"] == "failed"
-    )
 
 
 def log(folder: Path) -> str:
