@@ -77,6 +77,7 @@ class _Memory:
     troubles: Troubles = field(default_factory=Troubles)
     disbanding: dict[str, Disband] = field(default_factory=dict)
     leftover: dict[str, Disband] = field(default_factory=dict)
+    """Found beside a look at the job, and taken up by the next, which asks how the job is now."""
 
 
 class Reconciler:
